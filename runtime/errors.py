@@ -1,0 +1,55 @@
+"""Errors a user can cause or fix. Each message names the file and the fix; the commands print it without a traceback."""
+
+from __future__ import annotations
+
+
+class ExitCode:
+    """Exit codes shared by all commands."""
+
+    OK = 0
+    SOME_INPUTS_FAILED = 1
+    USAGE = 2
+    ENGINE_OR_ENVIRONMENT = 3
+    AI_FOUND = 4
+
+
+class CinemaeError(Exception):
+    """Base of every error that is the user's to fix.
+
+    Attributes:
+        exit_code: the process exit code a command ends with when the error reaches it.
+    """
+
+    exit_code: int = ExitCode.ENGINE_OR_ENVIRONMENT
+
+
+class UsageError(CinemaeError):
+    """The command line or the arguments of a call do not make sense together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ImageError(CinemaeError):
+    """One image cannot be read; a folder run records it and goes on."""
+
+    exit_code = ExitCode.SOME_INPUTS_FAILED
+
+
+class EngineError(CinemaeError):
+    """An engine file is missing, damaged, foreign, or does not fit this machine."""
+
+
+class ManifestError(EngineError):
+    """A manifest is missing, of another schema version, or inconsistent."""
+
+
+class MissingDependencyError(CinemaeError):
+    """A package, device or driver that was asked for is not usable here; the message says how to get it."""
+
+
+class WeightsError(CinemaeError):
+    """A weights file cannot be used for what was asked (no decoder, unmatched keys, wrong target space ...)."""
+
+
+class ParityError(CinemaeError):
+    """An exported graph does not agree with its reference within the named tolerance."""

@@ -1,0 +1,250 @@
+"""The manifest: one versioned schema for what a checkpoint or an engine computes, validated at every border."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ManifestError
+from .masks import MASK_RATIO, MaskStrategy, visible_count
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "cinemae.manifest"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CC_BY_NC = "CC-BY-NC-4.0"
+
+Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
+Statistic = Literal["s1", "s2", "s3"]
+
+
+class Model(BaseModel):
+    """Base of every manifest part: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BackboneConfig(Model):
+    """Shape of a masked autoencoder. `norm_eps` belongs to the weights: 1e-6 in FAIR files, 1e-12 in Hugging Face's."""
+
+    name: str = "custom"
+    image_size: int = Field(224, ge=16)
+    patch_size: int = Field(16, ge=1)
+    encoder_dim: int = Field(ge=1)
+    encoder_depth: int = Field(ge=1)
+    encoder_heads: int = Field(ge=1)
+    decoder_dim: int = Field(ge=1)
+    decoder_depth: int = Field(ge=1)
+    decoder_heads: int = Field(ge=1)
+    mlp_ratio: float = Field(4.0, gt=0)
+    norm_eps: float = Field(1e-6, ge=0)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> BackboneConfig:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        if self.encoder_dim % self.encoder_heads or self.decoder_dim % self.decoder_heads:
+            raise ValueError("a width is not a multiple of its number of heads")
+        return self
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def n_patches(self) -> int:
+        """N: 196 for 16x16 patches, 256 for 14x14."""
+        return self.grid**2
+
+    @property
+    def patch_values(self) -> int:
+        """Values in one patch, row x column x channel: 768 for 16x16, 588 for 14x14."""
+        return self.patch_size**2 * 3
+
+    @property
+    def n_visible(self) -> int:
+        """V: visible patches in a masked pass."""
+        return visible_count(self.n_patches)
+
+
+class MethodConfig(Model):
+    """Every decision of the method where the paper is silent, with its default (Eq. 4-6)."""
+
+    k: int = Field(2, ge=1, le=64)
+    mask_ratio: Literal[0.75] = MASK_RATIO
+    mask_strategy: MaskStrategy = "balanced"
+    mask_seed: int = Field(0, ge=0)
+    mask_sets: int = Field(4, ge=1)
+    lambda_: float = Field(0.1, ge=0)
+    pixel_space: Literal["unit", "imagenet"] = "unit"
+    stat_reduction: Literal["mean", "sum"] = "mean"
+    fidelity_reduction: Literal["sum", "mean"] = "sum"
+    sigma_floor: float = Field(1e-3, gt=0)
+
+
+class HeadConfig(Model):
+    """Shape of the head (Eq. 7-9) and the variants of Tables 6a and 7. No statistics means f_global alone."""
+
+    statistics: tuple[Statistic, ...] = ("s1", "s2", "s3")
+    fusion: Fusion = "early_add"
+    standardize: bool = True
+    agg_hidden: tuple[int, int] = (256, 512)
+    cls_hidden: int = Field(256, ge=1)
+
+
+class Preprocess(Model):
+    """The one image preprocessing: resize the short side, centre crop, uint8 RGB; normalisation is inside the graph."""
+
+    resize_short: int = Field(256, ge=1)
+    crop: int = Field(224, ge=1)
+    interpolation: Literal["bicubic"] = "bicubic"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+class Backbone(Model):
+    """Which weights, from where, and under which licence. `sha256` is of the file they were read from."""
+
+    config: BackboneConfig
+    source: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str
+
+
+class Calibration(Model):
+    """Platt scaling, probability = sigmoid(a * logit + b), and the decision, in raw logits.
+
+    A logit below `uncertain_low` is real, above `uncertain_high` is ai, between them uncertain.
+    """
+
+    a: float = Field(1.0, gt=0)
+    b: float = 0.0
+    threshold: float = 0.0
+    uncertain_low: float = 0.0
+    uncertain_high: float = 0.0
+    target_fpr: float | None = Field(None, ge=0, le=1)
+    fitted_on: str = "not calibrated"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Calibration:
+        if not self.uncertain_low <= self.threshold <= self.uncertain_high:
+            raise ValueError("uncertain_low <= threshold <= uncertain_high does not hold")
+        return self
+
+    def probability(self, logit: float) -> float:
+        """P(AI) in [0, 1] of a raw logit."""
+        x = self.a * logit + self.b
+        return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+    def logit_of(self, probability: float) -> float:
+        """Raw logit at which P(AI) is `probability`, in (0, 1)."""
+        return (math.log(probability / (1 - probability)) - self.b) / self.a
+
+
+class Masks(Model):
+    """The deployed mask set: visible patch indices of each run, K rows of V, each sorted."""
+
+    visible: tuple[tuple[int, ...], ...]
+
+    def array(self) -> np.ndarray:
+        """int64 [K, V]."""
+        return np.asarray(self.visible, dtype=np.int64)
+
+
+class StatRange(Model):
+    """1st and 99th percentile of a statistic over the training set: outside of it the head extrapolates."""
+
+    low: float
+    high: float
+
+
+class Training(Model):
+    """What the head was trained on, in plain words and counts."""
+
+    data: str = ""
+    generators: tuple[str, ...] = ()
+    n_ai: int = 0
+    n_real: int = 0
+    augment: str = "none"
+    epochs: int = 0
+    seed: int = 0
+    note: str = ""
+
+
+class Golden(Model):
+    """Expected raw logit on the synthetic image of `golden.golden_image`, and how far a healthy machine may be off."""
+
+    logit: float
+    tolerance: float = Field(gt=0)
+
+
+class Manifest(Model):
+    """What a checkpoint or an engine is and computes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    kind: Literal["checkpoint", "fused", "encoder", "decoder", "head"]
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    demonstration: bool = False
+    method: MethodConfig
+    head: HeadConfig
+    preprocess: Preprocess = Preprocess()
+    backbone: Backbone
+    masks: Masks
+    calibration: Calibration = Calibration()
+    stat_ranges: dict[Statistic, StatRange] = {}
+    heatmap_range: StatRange | None = None
+    training: Training = Training()
+    metrics: dict[str, dict[str, float]] = {}
+    golden: Golden | None = None
+    licence: str = "Apache-2.0"
+    tools: dict[str, str] = {}
+    content_sha256: str = Field("0" * 64, pattern=r"^[0-9a-f]{64}$")
+    external_data: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        config = self.backbone.config
+        if len(self.masks.visible) != self.method.k:
+            raise ValueError(f"masks.visible has {len(self.masks.visible)} runs, method.k is {self.method.k}")
+        for row in self.masks.visible:
+            if len(row) != config.n_visible or list(row) != sorted(set(row)):
+                raise ValueError(f"every mask run must list {config.n_visible} different patches in ascending order")
+            if row[0] < 0 or row[-1] >= config.n_patches:
+                raise ValueError(f"mask indices must lie in [0, {config.n_patches})")
+        if self.preprocess.crop != config.image_size:
+            raise ValueError(f"preprocess.crop {self.preprocess.crop} is not image_size {config.image_size}")
+        return self
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The manifest as JSON text."""
+        return self.model_dump_json(indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str | Path) -> Manifest:
+        """Parse and validate; `where` names the file in the error.
+
+        Raises:
+            ManifestError: not JSON, another schema version, or inconsistent fields; the message names each field.
+        """
+        try:
+            found: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{where}: the manifest is not valid JSON ({error}); export the engine again") from None
+        version = found.get("schema_version") if isinstance(found, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ManifestError(
+                f"{where}: manifest schema {version!r} is not the version {SCHEMA_VERSION} this release reads; "
+                "export the engine again with this release, or install the release that wrote it"
+            )
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors()[:3])
+            raise ManifestError(f"{where}: the manifest is not valid ({problems}); export the engine again") from None

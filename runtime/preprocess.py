@@ -1,0 +1,155 @@
+"""The one image preprocessing, used by training, export checks and the runtime alike: file -> uint8 [224, 224, 3]."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import ImageError
+from .manifest import Preprocess
+
+ImageSource = Union[str, "PathLike[str]", bytes, bytearray, memoryview, np.ndarray, Image.Image]
+
+MAX_PIXELS = 256_000_000
+"""Larger images are refused before they are decoded (a decompression bomb costs memory, not disk): 256 megapixels."""
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .tif .tiff .bmp .dib .avif .heic .heif .ppm .pgm .pnm .tga .jp2".split()
+)
+"""Suffixes taken from folders, in any case. A file that is named outright is read whatever its suffix."""
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """pixels: uint8 [crop, crop, 3] RGB. width, height: of the image as displayed, before any resize.
+
+    grayscale: every pixel of `pixels` has R = G = B.
+    """
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    grayscale: bool
+
+
+def describe(source: ImageSource) -> str:
+    """A short name for messages: the path, or what kind of object it is."""
+    if isinstance(source, (str, PathLike)):
+        return fspath(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"<{len(source)} bytes>"
+    return f"<{type(source).__name__}>"
+
+
+def _open(source: ImageSource) -> Image.Image:
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return Image.open(io.BytesIO(source))
+    return Image.open(Path(source))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """uint8 or uint16 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] as a Pillow image."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype == np.uint16:
+        array = _scale_16_bit(array)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            f"an array must be uint8 or uint16 of shape [H, W], [H, W, 3] or [H, W, 4], got {array.dtype} {list(array.shape)}"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _scale_16_bit(array: np.ndarray) -> np.ndarray:
+    """[0, 65535] -> uint8 [0, 255], rounded."""
+    return ((array.astype(np.float64) * 255 + 32767.5) // 65535).clip(0, 255).astype(np.uint8)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image -> mode RGB: 16-bit scaled, alpha and transparent palettes over white, CMYK and L converted."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray(_scale_16_bit(np.asarray(image).astype(np.int64).clip(0, 65535)))
+    elif image.mode == "F":
+        values = np.nan_to_num(np.asarray(image), nan=0.0)
+        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
+        image = Image.fromarray((values * scale).clip(0, 255).round().astype(np.uint8))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def resize_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
+    """RGB image -> uint8 [crop, crop, 3]: short side resized with antialiasing, then the centre cut out.
+
+    Only the part of the image that the crop keeps is resampled; extreme aspect ratios cost no extra memory.
+    """
+    width, height = image.size
+    scale = preprocess.resize_short / min(width, height)
+    new_width, new_height = max(round(width * scale), preprocess.resize_short), max(round(height * scale), preprocess.resize_short)
+    left, top = (new_width - preprocess.crop) // 2, (new_height - preprocess.crop) // 2
+    fx, fy = width / new_width, height / new_height
+    box = (left * fx, top * fy, (left + preprocess.crop) * fx, (top + preprocess.crop) * fy)
+    size = (preprocess.crop, preprocess.crop)
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
+
+
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open and fully decode one image (first frame), EXIF-transposed, mode RGB, at its native size.
+
+    Raises:
+        ImageError: missing, unreadable, empty, truncated, not an image, or more than `max_pixels`; names the source.
+    """
+    name = describe(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = _open(source)
+            width, height = image.size
+            if width < 1 or height < 1:
+                raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
+            if width * height > max_pixels:
+                raise ImageError(f"{name}: {width} x {height} is more than {max_pixels:,} pixels; scale it down first")
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image) or image)
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name}: is a folder, not an image") from None
+    except PermissionError:
+        raise ImageError(f"{name}: permission denied") from None
+    except MemoryError:
+        raise ImageError(f"{name}: not enough memory to decode it") from None
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"{name}: not an image that Pillow can read (empty, damaged, or another kind of file)") from None
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
+        raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {error})") from None
+
+
+def prepare(image: Image.Image, preprocess: Preprocess) -> LoadedImage:
+    """RGB image at native size -> the network's input."""
+    pixels = resize_crop(image, preprocess)
+    gray = bool((pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all())
+    return LoadedImage(pixels, image.width, image.height, gray)
+
+
+def load_image(source: ImageSource, preprocess: Preprocess, max_pixels: int = MAX_PIXELS) -> LoadedImage:
+    """Path, bytes, Pillow image or array -> `LoadedImage`. The same pixels give the same result whichever way they come.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    return prepare(decode(source, max_pixels), preprocess)

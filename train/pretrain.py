@@ -1,0 +1,229 @@
+"""Self-supervised pretraining of a masked autoencoder from folders of photographs (He et al. 2022): resumable, bounded."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision.transforms import v2
+
+from ..runtime.atomic import atomic_path, write_text
+from ..runtime.errors import ImageError, UsageError
+from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
+from ..runtime.preprocess import IMAGE_SUFFIXES, decode
+from .mae import MaskedAutoencoder, patchify
+from .progress import Rate
+
+log = logging.getLogger("cinemae.train")
+
+STATE_FILE, WEIGHTS_FILE, RECORD_FILE = "state.pt", "backbone.safetensors", "pretrain.json"
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Recipe. `lr` is the peak of a cosine with warm-up; training ends at `epochs` or `max_minutes`, whichever is first.
+
+    The cosine follows whichever of the two is nearer its end, so a bounded run still anneals to zero. A step runs in
+    slices of `micro_batch` (activations that stay in a processor's cache are twice as fast as ones that do not).
+    """
+
+    epochs: int = 100
+    max_minutes: float | None = None
+    batch_size: int = 128
+    micro_batch: int = 32
+    lr: float = 1.2e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.05
+    crop_scale: float = 0.2
+    precision: str = "auto"
+    workers: int = 1
+    seed: int = 0
+    save_minutes: float = 5.0
+
+
+class PhotoFolder(Dataset[Tensor]):
+    """Random resized crops and flips of the images under some folders: uint8 [3, S, S], or None for an unreadable file."""
+
+    def __init__(self, folders: list[Path], image_size: int, crop_scale: float) -> None:
+        self.paths = sorted(
+            path for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not self.paths:
+            raise UsageError(f"no images under {', '.join(map(str, folders))}; give a folder that holds photographs")
+        self.transform = v2.Compose([
+            v2.PILToTensor(),
+            v2.RandomResizedCrop(image_size, (crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor | None:  # type: ignore[override]
+        try:
+            return self.transform(decode(self.paths[index]))
+        except ImageError as error:
+            log.warning("skipped: %s", error)
+            return None
+
+
+def collate(items: list[Tensor | None]) -> Tensor:
+    """Stack what was readable: uint8 [B', 3, S, S], B' <= B."""
+    return torch.stack([item for item in items if item is not None])
+
+
+def random_visible(batch: int, config: BackboneConfig, generator: torch.Generator) -> Tensor:
+    """A fresh random mask for every sample: int64 [B, V]."""
+    return torch.rand(batch, config.n_patches, generator=generator).argsort(dim=1)[:, : config.n_visible]
+
+
+def masked_loss(model: MaskedAutoencoder, images: Tensor, keep: Tensor) -> Tensor:
+    """Mean squared error on masked patches in normalised pixel space [Eq. 1]: [B, 3, H, W], int64 [B, V] -> scalar."""
+    prediction = model.reconstruct(images, keep).float()
+    per_patch = (prediction - patchify(images, model.config.patch_size)).square().mean(dim=2)
+    hidden = torch.ones_like(per_patch).scatter(1, keep, 0.0)
+    return (per_patch * hidden).sum() / hidden.sum()
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Which reduced type to train in: bf16 where the processor has matrix units for it (without AMX it is slower than fp32)."""
+    if precision == "fp32":
+        return None
+    if precision == "bf16":
+        return torch.bfloat16
+    if precision != "auto":
+        raise UsageError(f"unknown precision {precision!r}: use auto, bf16 or fp32")
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    native = "amx_bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
+    return torch.bfloat16 if native else None
+
+
+def optimiser(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
+    """AdamW with betas (0.9, 0.95); biases, norms and tokens without weight decay, as in the reference."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    decayed, plain = [p for p in trainable if p.ndim >= 2 and p.shape[0] > 1], [p for p in trainable if p.ndim < 2 or p.shape[0] == 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))
+
+
+def learning_rate(progress: float, config: PretrainConfig) -> float:
+    """Linear warm-up, then half a cosine to zero; `progress` in [0, 1] over the whole run."""
+    if progress < config.warmup:
+        return config.lr * progress / config.warmup
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - config.warmup) / (1 - config.warmup))))
+
+
+def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+    """Batches, epoch after epoch."""
+    for _ in itertools.count():
+        yield from loader
+
+
+def pretrain(
+    folders: list[Path], out: Path, backbone: BackboneConfig, config: PretrainConfig, initial: MaskedAutoencoder | None = None
+) -> Path:
+    """Train, saving the state every few minutes; a run started again with the same `out` goes on where it was.
+
+    Args:
+        folders: photographs, searched recursively.
+        out: receives `backbone.safetensors` (FAIR's key layout, the configuration in its metadata),
+            `pretrain.json` (recipe and loss curve) and `state.pt` (to resume).
+        initial: weights to start from.
+
+    Returns:
+        path of the weights.
+
+    Raises:
+        UsageError: no images, or the state in `out` is of another recipe.
+    """
+    torch.manual_seed(config.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = PhotoFolder(folders, backbone.image_size, config.crop_scale)
+    model = (initial or MaskedAutoencoder(backbone)).to(device).train()
+    adam = optimiser(model, config)
+    total_steps = max(1, config.epochs * len(dataset) // config.batch_size)
+    step, before, curve = 0, 0.0, []
+    out.mkdir(parents=True, exist_ok=True)
+    state_path = out / STATE_FILE
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True, map_location=device)
+        if state["backbone"] != backbone.model_dump_json():
+            raise UsageError(f"{state_path} is of another backbone; choose another --out or delete it")
+        model.load_state_dict(state["model"])
+        adam.load_state_dict(state["optimiser"])
+        step, before, curve = state["step"], state["seconds"], state["curve"]
+        log.info("resumed at step %d", step)
+
+    sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(config.seed + step))
+    loader = DataLoader(
+        dataset, config.batch_size, sampler=sampler, num_workers=config.workers, collate_fn=collate, drop_last=True,
+        persistent_workers=config.workers > 0, prefetch_factor=4 if config.workers else None,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(config.seed + 1 + step)
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    dtype = autocast_dtype(config.precision, device)
+    start = saved = time.monotonic()
+    rate = Rate(total_steps * config.batch_size, "images", done=step * config.batch_size)
+
+    def seconds() -> float:
+        return before + time.monotonic() - start
+
+    def progress() -> float:
+        by_time = seconds() / 60 / config.max_minutes if config.max_minutes else 0.0
+        return max(step / total_steps, by_time)
+
+    def save() -> None:
+        state = {"model": model.state_dict(), "optimiser": adam.state_dict(), "step": step, "seconds": seconds(),
+                 "curve": curve, "backbone": backbone.model_dump_json()}  # fmt: skip
+        with atomic_path(state_path) as temporary:
+            torch.save(state, temporary)
+        save_backbone(model, out / WEIGHTS_FILE)
+        record = {"recipe": asdict(config), "backbone": backbone.model_dump(), "folders": [str(f) for f in folders],
+                  "images": len(dataset), "steps": step, "minutes": seconds() / 60, "precision": str(dtype), "curve": curve}  # fmt: skip
+        write_text(out / RECORD_FILE, json.dumps(record, indent=1))
+
+    recent: list[float] = []
+    batches = endless(loader)
+    while progress() < 1:
+        images = (next(batches).to(device, torch.float32) / 255 - mean) / std
+        for group in adam.param_groups:
+            group["lr"] = learning_rate(progress(), config)
+        keep = random_visible(len(images), backbone, generator).to(device)
+        adam.zero_grad(set_to_none=True)
+        total = 0.0
+        for x, seen in zip(images.split(config.micro_batch), keep.split(config.micro_batch), strict=True):
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                loss = masked_loss(model, x, seen) * (len(x) / len(images))
+            loss.backward()
+            total += loss.item()
+        adam.step()
+        step += 1
+        recent.append(total)
+        rate.advance(len(images), f"loss {sum(recent) / len(recent):.4f}", fraction=progress())
+        if len(recent) == 50:
+            curve.append([step, sum(recent) / len(recent)])
+            recent = []
+        if time.monotonic() - saved > config.save_minutes * 60:
+            save()
+            saved = time.monotonic()
+    rate.close()
+    save()
+    return out / WEIGHTS_FILE
+
+
+def save_backbone(model: MaskedAutoencoder, path: Path) -> None:
+    """Write float32 safetensors in FAIR's key layout, the backbone configuration in the metadata."""
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"cinemae.backbone": model.config.model_dump_json()})
