@@ -1,0 +1,1 @@
+"""Torch to ONNX to TensorRT: export graphs, parity checks, deployment files."""

@@ -1,0 +1,77 @@
+"""Shared fixtures: the development data, a tiny seeded model in which every parameter is random, small images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA_VARIABLE = "CINEMAE_DATA"
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The development data; tests that need it skip where it is absent."""
+    root = os.environ.get(DATA_VARIABLE)
+    if not root or not Path(root).is_dir():
+        pytest.skip(f"needs the development data: set {DATA_VARIABLE} to its folder")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A backbone of every kind of layer that runs in milliseconds: 64 px, 16 patches, 4 visible."""
+    from cinemae.runtime.manifest import BackboneConfig
+
+    return BackboneConfig(name="test_tiny", image_size=64, patch_size=16, encoder_dim=32, encoder_depth=3, encoder_heads=2,
+                          decoder_dim=16, decoder_depth=2, decoder_heads=2)  # fmt: skip
+
+
+def randomise(module, seed: int = 0) -> None:
+    """Give every parameter a random value: default initialisation (zero biases, unit gains) hides errors."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            spread = 0.5 if parameter.ndim < 2 else 1.0 / max(1, parameter[0].numel()) ** 0.5
+            noise = torch.randn(parameter.shape, generator=generator) * spread
+            is_gain = name.endswith("weight") and parameter.ndim == 1
+            parameter.copy_(1 + noise * 0.3 if is_gain else noise)
+
+
+@pytest.fixture(scope="session")
+def tiny_detector(tiny_config):
+    """A whole detector with random parameters everywhere and two balanced masks, in eval mode. Do not modify."""
+    from cinemae.runtime.manifest import HeadConfig, MethodConfig
+    from cinemae.runtime.masks import draw_visible
+    from cinemae.train.detector import CinemaeDetector
+    from cinemae.train.mae import MaskedAutoencoder
+
+    method = MethodConfig()
+    visible = draw_visible(tiny_config.n_patches, method.k, method.mask_strategy, method.mask_seed)
+    head = HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
+    detector = CinemaeDetector.fresh(MaskedAutoencoder(tiny_config), method, visible, head).eval()
+    randomise(detector)
+    return detector
+
+
+@pytest.fixture(scope="session")
+def tiny_manifest(tiny_config, tiny_detector):
+    """The manifest that belongs to `tiny_detector`."""
+    from cinemae.runtime.manifest import Backbone, Manifest, Masks, Preprocess
+
+    return Manifest(
+        name="tiny-test", kind="checkpoint", method=tiny_detector.method, head=tiny_detector.head.config,
+        preprocess=Preprocess(resize_short=72, crop=64),
+        backbone=Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0"),
+        masks=Masks(visible=tuple(tuple(int(i) for i in row) for row in tiny_detector.visible)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def random_images():
+    """uint8 [7, 64, 64, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""The PyTorch side: model, weights, data, features, fitting, evaluation, studies."""
