@@ -25,8 +25,10 @@ def tiny_config():
     """A backbone of every kind of layer that runs in milliseconds: 64 px, 16 patches, 4 visible."""
     from cinemae.runtime.manifest import BackboneConfig
 
-    return BackboneConfig(name="test_tiny", image_size=64, patch_size=16, encoder_dim=32, encoder_depth=3, encoder_heads=2,
-                          decoder_dim=16, decoder_depth=2, decoder_heads=2)  # fmt: skip
+    return BackboneConfig(
+        name="test_tiny", image_size=64, patch_size=16, encoder_dim=32, encoder_depth=3, encoder_heads=2,
+        decoder_dim=16, decoder_depth=2, decoder_heads=2,
+    )  # fmt: skip
 
 
 def randomise(module, seed: int = 0) -> None:

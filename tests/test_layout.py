@@ -17,7 +17,9 @@ else:
 ROOT = Path(__file__).parent.parent
 ALLOWED = {"runtime": set(), "train": {"runtime"}, "export": {"train", "runtime"}, "models": set()}
 """Which of our packages each may import."""
-NOT_IN_RUNTIME = {"torch", "timm", "torchvision", "onnx", "onnxscript", "transformers", "sklearn", "scipy", "matplotlib"}
+NOT_IN_RUNTIME = {
+    "torch", "timm", "torchvision", "onnx", "onnxscript", "transformers", "sklearn", "scipy", "matplotlib"
+}  # fmt: skip
 
 
 def imported(path: Path) -> list[tuple[int, str]]:

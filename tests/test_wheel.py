@@ -33,8 +33,8 @@ def wheel_names(tmp_path_factory) -> dict[str, int]:
             (tree / name).write_bytes(source.read_bytes())
     for name in ("cinemae.onnx", "mine.plan", "mine.plan.json"):
         (tree / "models" / name).write_bytes(b"a user's own export")
-    command = [sys.executable, "-m", "build", "-q", "--wheel", "--no-isolation", "--outdir", str(work / "dist"), str(tree)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    build = [sys.executable, "-m", "build", "-q", "--wheel", "--no-isolation", "--outdir", str(work / "dist")]
+    done = subprocess.run([*build, str(tree)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = (work / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
