@@ -1,0 +1,209 @@
+"""Every published layout with its real folder names, detection, lists, and files that are no images."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from cinemae.runtime.errors import UsageError
+from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
+from cinemae.train.data.samples import SkipLog, describe, read_samples
+
+GENIMAGE_TREE = {
+    "ADM": "imagenet_ai_0508_adm",
+    "BigGAN": "imagenet_ai_0419_biggan",
+    "glide": "imagenet_glide",
+    "Midjourney": "imagenet_midjourney",
+    "stable_diffusion_v_1_4": "imagenet_ai_0419_sdv4",
+    "stable_diffusion_v_1_5": "imagenet_ai_0424_sdv5",
+    "VQDM": "imagenet_ai_0419_vqdm",
+    "wukong": "imagenet_ai_0424_wukong",
+}
+
+
+def touch(path: Path) -> Path:
+    """A file with one byte: the readers do not open images."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def both(folder: Path, real: str, fake: str, suffix: str = ".png") -> None:
+    touch(folder / real / f"r{suffix}")
+    touch(folder / fake / f"f{suffix}")
+
+
+def genimage(root: Path, inner: bool = True) -> Path:
+    for generator, archive in GENIMAGE_TREE.items():
+        for split in ("train", "val"):
+            folder = root / generator / archive / split if inner else root / generator / split
+            touch(folder / "ai" / "000_sdv4_00001.PNG")
+            touch(folder / "nature" / "n01440764_10026.JPEG")
+    return root
+
+
+@pytest.mark.parametrize("inner", [True, False])
+def test_genimage(tmp_path, inner):
+    samples = read_samples(genimage(tmp_path, inner))
+    assert {s.generator for s in samples} == set(GENIMAGE_TREE)
+    assert all(counts == (1, 1) for counts in describe(samples).values())
+    assert {s.split for s in samples} == {"train", "val"}
+    assert all((s.label == 1) == (s.path.parent.name == "ai") for s in samples)
+
+
+def test_genimage_single_generator_and_bare_archives(tmp_path):
+    genimage(tmp_path / "GenImage")
+    one = read_samples(tmp_path / "GenImage" / "stable_diffusion_v_1_4")
+    assert {s.generator for s in one} == {"stable_diffusion_v_1_4"}
+    assert {s.generator for s in read_samples(tmp_path / "GenImage/BigGAN/imagenet_ai_0419_biggan")} == {"BigGAN"}
+    for archive in GENIMAGE_ARCHIVES:
+        both(tmp_path / "bare" / archive / "val", "nature", "ai")
+    assert {s.generator for s in read_samples(tmp_path / "bare")} == set(GENIMAGE_TREE)
+
+
+def test_split_folder_as_root(tmp_path):
+    genimage(tmp_path)
+    samples = read_samples(tmp_path / "wukong" / "imagenet_ai_0424_wukong" / "train")
+    assert {(s.generator, s.split) for s in samples} == {("wukong", "train")}
+
+
+def test_forensynths(tmp_path):
+    for name in ("biggan", "crn", "deepfake"):
+        both(tmp_path / "test" / name, "0_real", "1_fake")
+    for name in ("apple", "horse2zebra"):
+        both(tmp_path / "test" / "cyclegan" / name, "0_real", "1_fake")
+    both(tmp_path / "train" / "progan" / "airplane", "0_real", "1_fake")
+    assert describe(read_samples(tmp_path)) == {
+        ("biggan", "test"): (1, 1),
+        ("crn", "test"): (1, 1),
+        ("cyclegan", "test"): (2, 2),
+        ("deepfake", "test"): (1, 1),
+        ("progan", "train"): (1, 1),
+    }
+    assert {s.generator for s in read_samples(tmp_path / "test" / "cyclegan")} == {"cyclegan"}
+    assert {s.generator for s in read_samples(tmp_path / "test" / "biggan")} == {"biggan"}
+
+
+def test_aigcdetect_names(tmp_path):
+    for name in AIGCDETECT:
+        both(tmp_path / "test" / name.lower(), "0_real", "1_fake")
+    both(tmp_path / "test" / "cyclegan" / "summer2winter", "0_real", "1_fake")
+    samples = read_samples(tmp_path)
+    assert len(AIGCDETECT) == 16
+    assert {s.generator for s in samples} == set(AIGCDETECT)
+    assert {s.split for s in samples} == {"test"}
+
+
+def test_chameleon(tmp_path):
+    both(tmp_path / "Chameleon" / "test", "0_real", "1_fake", ".jpg")
+    for root in (tmp_path / "Chameleon", tmp_path / "Chameleon" / "test"):
+        assert describe(read_samples(root)) == {("Chameleon", "test"): (1, 1)}
+
+
+def test_community_forensics(tmp_path):
+    for name in ("flux1-dev", "sdxl"):
+        both(tmp_path / name, "real", "fake", ".webp")
+    assert describe(read_samples(tmp_path)) == {("flux1-dev", "test"): (1, 1), ("sdxl", "test"): (1, 1)}
+
+
+def test_lists(tmp_path):
+    touch(tmp_path / "a.jpg"), touch(tmp_path / "b")
+    (tmp_path / "x.csv").write_text("path,label,generator\na.jpg,real,\nb,1,midjourney\ngone.png,1,midjourney\n")
+    (tmp_path / "x.jsonl").write_text('{"path": "a.jpg", "label": 0}\n\n{"path": "b", "label": "ai", "split": "val"}\n')
+    skips = SkipLog()
+    rows = read_samples(tmp_path / "x.csv", skipped=skips)
+    assert [(s.path.name, s.label, s.generator) for s in rows] == [("b", 1, "midjourney"), ("a.jpg", 0, "unnamed")]
+    assert [path.name for path, _ in skips.skipped] == ["gone.png"]
+    assert [(s.label, s.split) for s in read_samples(tmp_path / "x.jsonl")] == [(0, "test"), (1, "val")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,label\na.jpg,maybe\n", "line 2.*'maybe'"),
+        ("label\n1\n", "line 2: no path"),
+        ("path,label,split\na,1,dev\n", "'dev'"),
+    ],
+)
+def test_list_errors_name_the_line(tmp_path, text, words):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        read_samples(tmp_path / "x.csv")
+
+
+def test_bad_jsonl(tmp_path):
+    (tmp_path / "x.jsonl").write_text("nonsense\n")
+    with pytest.raises(UsageError, match="line 1: not JSON"):
+        read_samples(tmp_path / "x.jsonl")
+
+
+def test_ambiguous_tree_says_so_and_layout_chooses(tmp_path):
+    both(tmp_path / "one" / "val", "nature", "ai")
+    both(tmp_path / "two", "real", "fake")
+    with pytest.raises(UsageError, match=r"ambiguous.*--layout"):
+        read_samples(tmp_path)
+    assert {s.generator for s in read_samples(tmp_path, layout="community")} == {"two"}
+    assert {s.generator for s in read_samples(tmp_path, layout="genimage")} == {"one"}
+
+
+def test_nothing_fits(tmp_path):
+    touch(tmp_path / "holiday" / "a.jpg")
+    with pytest.raises(UsageError, match=r"no folder here is named as a class(.|\n)*genimage(.|\n)*CSV"):
+        read_samples(tmp_path)
+    with pytest.raises(UsageError, match="nothing fits layout chameleon"):
+        read_samples(tmp_path, layout="chameleon")
+    with pytest.raises(UsageError, match="no such file"):
+        read_samples(tmp_path / "gone")
+    with pytest.raises(UsageError, match="unknown layout"):
+        read_samples(tmp_path, layout="imagenet")
+
+
+def test_files_that_are_no_images_are_counted_and_named(tmp_path, caplog):
+    genimage(tmp_path)
+    folder = tmp_path / "BigGAN" / GENIMAGE_TREE["BigGAN"] / "val" / "ai"
+    touch(folder / "readme.txt")
+    (folder / "empty.png").touch()
+    (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
+    touch(folder / "._hidden.png")
+    skips = SkipLog()
+    with caplog.at_level(logging.WARNING):
+        samples = read_samples(tmp_path, skipped=skips, generators=["biggan"])
+    assert len(samples) == 4
+    assert sorted(path.name for path, _ in skips.skipped) == ["dangling.png", "empty.png", "readme.txt"]
+    assert "empty.png: empty file" in caplog.text
+    assert "3 files skipped" in caplog.text
+
+
+def test_filters(tmp_path):
+    genimage(tmp_path)
+    assert {s.split for s in read_samples(tmp_path, split="val")} == {"val"}
+    assert {s.generator for s in read_samples(tmp_path, generators=["WUKONG", "adm"])} == {"wukong", "ADM"}
+    with pytest.raises(UsageError, match="no generator sdxl; there are: ADM"):
+        read_samples(tmp_path, generators=["sdxl"])
+    with pytest.raises(UsageError, match="no split 'test'; there are: train, val"):
+        read_samples(tmp_path, split="test")
+
+
+def test_one_class_alone_is_said(tmp_path, caplog):
+    touch(tmp_path / "gen" / "val" / "ai" / "a.png")
+    with caplog.at_level(logging.WARNING):
+        read_samples(tmp_path)
+    assert "every image is AI-generated" in caplog.text
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    genimage(tmp_path / "store")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "BigGAN").symlink_to(tmp_path / "store" / "BigGAN")
+    (tmp_path / "store" / "BigGAN" / "loop").symlink_to(tmp_path / "data")
+    assert describe(read_samples(tmp_path / "data")) == {("BigGAN", "train"): (1, 1), ("BigGAN", "val"): (1, 1)}
+
+
+@pytest.mark.data
+def test_bench_counts(data_root):
+    counts = describe(read_samples(data_root / "bench"))
+    assert counts["stable_diffusion_v_1_5", "train"] == (1200, 1200)
+    assert counts["stable_diffusion_v_1_5", "val"] == (100, 99)
+    unseen = {"latent_diffusion", "glid3_xl", "dalle_mini", "stylegan2"}
+    assert {g for g, _ in counts} == {"stable_diffusion_v_1_5"} | unseen

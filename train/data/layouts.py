@@ -1,0 +1,182 @@
+"""How the published benchmarks lay out their folders, as a table, and finding out which one a folder follows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ...runtime.errors import UsageError
+
+SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+NO_SPLIT = "test"
+"""Split of trees without a split folder: AIGCDetectBenchmark, Chameleon and their like are test sets."""
+
+REAL, AI = 0, 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """real, fake: names of the two class folders, compared without regard to case. example: for messages."""
+
+    name: str
+    real: str
+    fake: str
+    example: str
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("genimage", "nature", "ai", "<generator>/[<archive>/]{train,val}/{ai,nature}"),
+        Layout("forensynths", "0_real", "1_fake", "[{train,val,test}/]<generator>/[<class>/]{0_real,1_fake}"),
+        Layout("aigcdetect", "0_real", "1_fake", "[test/]<one of the 16 generators>/[<class>/]{0_real,1_fake}"),
+        Layout("chameleon", "0_real", "1_fake", "test/{0_real,1_fake}"),
+        Layout("community", "real", "fake", "[{train,val,test}/]<generator>/{real,fake}"),
+    )
+}
+
+GENIMAGE_ARCHIVES = {
+    "imagenet_ai_0508_adm": "ADM",
+    "imagenet_ai_0419_biggan": "BigGAN",
+    "imagenet_glide": "glide",
+    "imagenet_midjourney": "Midjourney",
+    "imagenet_ai_0419_sdv4": "stable_diffusion_v_1_4",
+    "imagenet_ai_0424_sdv5": "stable_diffusion_v_1_5",
+    "imagenet_ai_0419_vqdm": "VQDM",
+    "imagenet_ai_0424_wukong": "wukong",
+}
+"""GenImage's archives unpack to these folders; by themselves they name the generator."""
+
+AIGCDETECT = (
+    "ProGAN", "StyleGAN", "BigGAN", "CycleGAN", "StarGAN", "GauGAN", "StyleGAN2", "whichfaceisreal",
+    "ADM", "Glide", "Midjourney", "stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "VQDM", "wukong", "DALLE2",
+)  # fmt: skip
+"""The sixteen generators of AIGCDetectBenchmark, in the order of the paper's Table 2."""
+
+FORENSYNTHS = (
+    "progan", "stylegan", "stylegan2", "biggan", "cyclegan", "stargan", "gaugan", "deepfake", "seeingdark", "san",
+    "crn", "imle", "whichfaceisreal",
+)  # fmt: skip
+
+_AIGC_NAMES = {name.lower(): name for name in AIGCDETECT}
+_AIGC_ONLY = set(_AIGC_NAMES) - set(FORENSYNTHS)
+_KNOWN = set(_AIGC_NAMES) | set(FORENSYNTHS)
+
+
+class ClassFolder(NamedTuple):
+    """One folder of one class: everything below it has this label, generator and split."""
+
+    path: Path
+    label: int
+    generator: str
+    split: str
+
+
+def is_hidden(name: str) -> bool:
+    """Files and folders that archives and file managers leave behind."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """os.walk in sorted order, through links to folders but never twice into the same one."""
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield Path(folder), folders, sorted(name for name in files if not is_hidden(name))
+
+
+def class_folders(root: Path) -> list[tuple[Path, str]]:
+    """Every folder named as a class in some layout, with that name in lower case; nothing below one is searched.
+
+    A root that is itself such a folder counts as none: the label of a lone class says nothing.
+    """
+    names = {name for layout in LAYOUTS.values() for name in (layout.real, layout.fake)}
+    found = []
+    for folder, folders, _ in walk(root):
+        here = [name for name in folders if name.lower() in names]
+        found += [(folder / name, name.lower()) for name in here]
+        folders[:] = [name for name in folders if name not in here]
+    return found
+
+
+def detect(root: Path, found: list[tuple[Path, str]]) -> Layout:
+    """Which layout the class folders follow.
+
+    Raises:
+        UsageError: none was found, or they follow more than one layout.
+    """
+    names = {name for _, name in found}
+    pairs = sorted({(layout.real, layout.fake) for layout in LAYOUTS.values() if names & {layout.real, layout.fake}})
+    if not pairs:
+        known = "\n".join(f"  {layout.name:12} {layout.example}" for layout in LAYOUTS.values())
+        raise UsageError(
+            f"{root}: no folder here is named as a class, so no label can be told. Known layouts:\n{known}\n"
+            "Or write a list, a CSV or JSONL file with path,label[,generator[,split]], and give that."
+        )
+    if len(pairs) > 1:
+        kinds = " and ".join(f"{{{real},{fake}}}" for real, fake in pairs)
+        fitting = ", ".join(layout.name for layout in LAYOUTS.values() if (layout.real, layout.fake) in pairs)
+        raise UsageError(
+            f"{root}: ambiguous, it holds class folders of more than one layout ({kinds}). Point at one data set, "
+            f"or say which with --layout ({fitting}); folders of the others are then left out."
+        )
+    if pairs[0] == ("nature", "ai"):
+        return LAYOUTS["genimage"]
+    if pairs[0] == ("real", "fake"):
+        return LAYOUTS["community"]
+    inner = [_split_off(path.parent.relative_to(root).parts)[0] for path, _ in found]
+    if not any(inner) and _root_name(root).lower() not in _KNOWN:
+        return LAYOUTS["chameleon"]
+    tops = {parts[0].lower() for parts in inner if parts} | {_root_name(root).lower()}
+    return LAYOUTS["aigcdetect" if tops & _AIGC_ONLY else "forensynths"]
+
+
+def assign(root: Path, found: list[tuple[Path, str]], layout: Layout) -> list[ClassFolder]:
+    """Label, generator and split of each class folder that the layout knows."""
+    labels = {layout.real: REAL, layout.fake: AI}
+    out = []
+    for path, name in found:
+        if name in labels:
+            parts, split = _split_off(path.parent.relative_to(root).parts)
+            split = split or _split_off(root.resolve().parts[-1:])[1] or NO_SPLIT
+            out.append(ClassFolder(path, labels[name], _generator(root, parts, layout), split))
+    return out
+
+
+def _split_off(parts: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Path parts without the split folder, and the split it names ("" if none): the last one wins."""
+    at = [i for i, part in enumerate(parts) if part.lower() in SPLITS]
+    if not at:
+        return parts, ""
+    return parts[: at[-1]] + parts[at[-1] + 1 :], SPLITS[parts[at[-1]].lower()]
+
+
+def _root_name(root: Path) -> str:
+    """Name of the data set's folder: the root's own, or its parent's where the root is a split."""
+    root = root.resolve()
+    while root.name.lower() in SPLITS and root.parent != root:
+        root = root.parent
+    return root.name
+
+
+def _generator(root: Path, parts: tuple[str, ...], layout: Layout) -> str:
+    """The first folder that is no split; the root where it names a generator itself, or where there is no such folder."""
+    own = _root_name(root)
+    name = parts[0] if parts else own
+    if layout.name == "genimage":
+        return GENIMAGE_ARCHIVES.get(name.lower(), name)
+    if layout.real == "0_real" and name.lower() not in _KNOWN and own.lower() in _KNOWN:
+        name = own  # the root is one generator, and its folders are object classes
+    return _AIGC_NAMES.get(name.lower(), name) if layout.name == "aigcdetect" else name

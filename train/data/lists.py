@@ -1,0 +1,67 @@
+"""Lists of labelled images: CSV with a header, or JSONL, with path, label and, if known, generator and split."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...runtime.errors import UsageError
+from .layouts import AI, NO_SPLIT, REAL, SPLITS
+
+SUFFIXES = (".csv", ".jsonl", ".ndjson")
+LABELS = {"0": REAL, "real": REAL, "nature": REAL, "0_real": REAL, "1": AI, "ai": AI, "fake": AI, "1_fake": AI}
+UNNAMED = "unnamed"
+
+
+class Row(NamedTuple):
+    """One line of a list; a relative path is taken from the list's folder."""
+
+    path: Path
+    label: int
+    generator: str
+    split: str
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, fields) of each entry, blank lines left out."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            reader = csv.DictReader(file)
+            for record in reader:
+                yield reader.line_num, {str(key).strip().lower(): value for key, value in record.items()}
+            return
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    record = json.loads(line)
+                except ValueError as error:
+                    raise UsageError(f"{path}, line {number}: not JSON ({error})") from None
+                if not isinstance(record, dict):
+                    raise UsageError(f'{path}, line {number}: want an object such as {{"path": "a.jpg", "label": 1}}')
+                yield number, record
+
+
+def read_list(path: Path) -> list[Row]:
+    """All entries in file order.
+
+    Raises:
+        UsageError: a line without path or label, or an unknown label or split; names the line.
+    """
+    rows = []
+    try:
+        for number, record in _records(path):
+            name, label = record.get("path"), str(record.get("label", "")).strip().lower()
+            if not name:
+                raise UsageError(f"{path}, line {number}: no path; the columns are path,label[,generator[,split]]")
+            if label not in LABELS:
+                raise UsageError(f"{path}, line {number}: label {label!r} is none of {', '.join(LABELS)}")
+            split = str(record.get("split") or NO_SPLIT).lower()
+            if split not in SPLITS:
+                raise UsageError(f"{path}, line {number}: split {split!r} is none of train, val, test")
+            rows.append(Row(path.parent / name, LABELS[label], str(record.get("generator") or UNNAMED), SPLITS[split]))
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text") from None
+    return rows

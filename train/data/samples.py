@@ -1,0 +1,160 @@
+"""Labelled images of a data set, whatever its layout: a sorted list, the same on every machine."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...runtime.errors import UsageError
+from ...runtime.preprocess import IMAGE_SUFFIXES
+from .layouts import LAYOUTS, assign, class_folders, detect, walk
+from .lists import SUFFIXES as LIST_SUFFIXES
+from .lists import read_list
+
+log = logging.getLogger("cinemae.train")
+
+LAYOUT_NAMES = ("auto", *LAYOUTS, "list")
+SHOWN_SKIPS = 20
+"""Skipped files named one by one in the log; the rest are counted (a million text files should not fill it)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image. label: 1 AI-generated, 0 real. split: "train", "val" or "test"."""
+
+    path: Path
+    label: int
+    generator: str
+    split: str
+
+
+@dataclass
+class SkipLog:
+    """Files left out, counted and named: never replaced by another sample."""
+
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def add(self, path: Path, reason: str) -> None:
+        """Record one file and name it in the log."""
+        self.skipped.append((path, reason))
+        if len(self.skipped) <= SHOWN_SKIPS:
+            log.warning("skipped: %s", reason if str(path) in reason else f"{path}: {reason}")
+
+    def summary(self) -> str:
+        """One line, "" when nothing was skipped."""
+        return f"{len(self.skipped):,} files skipped" if self.skipped else ""
+
+
+def read_samples(
+    root: Path,
+    *,
+    layout: str = "auto",
+    split: str | None = None,
+    generators: Sequence[str] | None = None,
+    skipped: SkipLog | None = None,
+) -> list[Sample]:
+    """All images under `root` (or in the list file `root`), sorted by generator, split, label and path.
+
+    Files are not opened: damaged ones are found when they are decoded. Empty files and other kinds of file are left
+    out here, recorded in `skipped` and named in the log.
+
+    Args:
+        layout: one of `LAYOUT_NAMES`; `auto` finds out by itself.
+        split: only this split. generators: only these, compared without regard to case.
+
+    Raises:
+        UsageError: nothing there, no known or an ambiguous layout, or an unknown split or generator.
+    """
+    root = Path(root)
+    skips = skipped if skipped is not None else SkipLog()
+    if layout not in LAYOUT_NAMES:
+        raise UsageError(f"unknown layout {layout!r}; there are: {', '.join(LAYOUT_NAMES)}")
+    if not root.exists():
+        raise UsageError(f"{root}: no such file or folder")
+    samples = _from_list(root, skips) if _is_list(root, layout) else _from_folders(root, layout, skips)
+    if skips.skipped:
+        log.warning("%s: %s", root, skips.summary())
+    if not samples:
+        why = skips.summary() or "all folders are empty"
+        raise UsageError(f"{root}: the layout fits, but there is no image in it ({why})")
+    samples = _chosen(root, samples, split, generators)
+    labels = {sample.label for sample in samples}
+    if len(labels) == 1:
+        only = "AI-generated" if 1 in labels else "real"
+        log.warning("%s: every image is %s; accuracy of one class alone says little", root, only)
+    return sorted(samples, key=lambda s: (s.generator, s.split, s.label, s.path))
+
+
+def describe(samples: Iterable[Sample]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(generator, split) -> (AI, real) counts, sorted."""
+    counts = Counter((s.generator, s.split, s.label) for s in samples)
+    return {key: (counts[(*key, 1)], counts[(*key, 0)]) for key in sorted({(g, s) for g, s, _ in counts})}
+
+
+def _is_list(root: Path, layout: str) -> bool:
+    if layout == "list" or (layout == "auto" and root.is_file()):
+        if root.suffix.lower() not in LIST_SUFFIXES or not root.is_file():
+            raise UsageError(f"{root}: a list is a file ending in {', '.join(LIST_SUFFIXES)}")
+        return True
+    return False
+
+
+def _from_list(root: Path, skips: SkipLog) -> list[Sample]:
+    samples = []
+    for row in read_list(root):
+        reason = _unusable(row.path, any_suffix=True)
+        if reason:
+            skips.add(row.path, reason)
+        else:
+            samples.append(Sample(*row))
+    return samples
+
+
+def _from_folders(root: Path, layout: str, skips: SkipLog) -> list[Sample]:
+    if not root.is_dir():
+        raise UsageError(f"{root}: is a file; layout {layout} wants a folder ({LAYOUTS[layout].example})")
+    found = class_folders(root)
+    chosen = detect(root, found) if layout == "auto" else LAYOUTS[layout]
+    folders = assign(root, found, chosen)
+    if not folders:
+        raise UsageError(f"{root}: nothing fits layout {chosen.name} ({chosen.example})")
+    samples = []
+    for folder in folders:
+        for inside, _, files in walk(folder.path):
+            for name in files:
+                path = inside / name
+                reason = _unusable(path)
+                if reason:
+                    skips.add(path, reason)
+                else:
+                    samples.append(Sample(path, folder.label, folder.generator, folder.split))
+    return samples
+
+
+def _unusable(path: Path, any_suffix: bool = False) -> str | None:
+    """Why a file cannot be an image, without opening it; None if it may be one."""
+    if not any_suffix and path.suffix.lower() not in IMAGE_SUFFIXES:
+        return "not an image (by its suffix)"
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if size else "empty file"
+
+
+def _chosen(root: Path, samples: list[Sample], split: str | None, generators: Sequence[str] | None) -> list[Sample]:
+    if generators is not None:
+        wanted, have = {g.lower() for g in generators}, {s.generator.lower(): s.generator for s in samples}
+        if wanted - set(have):
+            unknown, there = ", ".join(sorted(wanted - set(have))), ", ".join(sorted(have.values()))
+            raise UsageError(f"{root}: no generator {unknown}; there are: {there}")
+        samples = [s for s in samples if s.generator.lower() in wanted]
+    if split is not None:
+        splits = sorted({s.split for s in samples})
+        samples = [s for s in samples if s.split == split]
+        if not samples:
+            raise UsageError(f"{root}: no split {split!r}; there are: {', '.join(splits)}")
+    return samples

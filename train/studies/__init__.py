@@ -1,0 +1,1 @@
+"""The paper's studies, each one command with a table and a plot."""
