@@ -172,7 +172,7 @@ def _root_name(root: Path) -> str:
 
 
 def _generator(root: Path, parts: tuple[str, ...], layout: Layout) -> str:
-    """The first folder that is no split; the root where it names a generator itself, or where there is no such folder."""
+    """The first folder that is no split; the root, where it names a generator or there is no such folder."""
     own = _root_name(root)
     name = parts[0] if parts else own
     if layout.name == "genimage":
