@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import warnings
+import threading
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Union
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,13 +15,20 @@ from PIL import Image, ImageOps
 from .errors import ImageError
 from .manifest import Preprocess
 
-ImageSource = Union[str, "PathLike[str]", bytes, bytearray, memoryview, np.ndarray, Image.Image]
+ImageSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
 
-MAX_PIXELS = 256_000_000
-"""Larger images are refused before they are decoded (a decompression bomb costs memory, not disk): 256 megapixels."""
+MAX_PIXELS = 178_000_000
+"""Larger images are refused before they are decoded (a decompression bomb costs memory, not disk).
+
+Just below the size at which Pillow itself refuses, so that its limit never speaks first with a worse message.
+"""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
+"""The only decoders used. Pillow knows many more, some of which start programs (EPS runs Ghostscript)."""
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .tif .tiff .bmp .dib .avif .heic .heif .ppm .pgm .pnm .tga .jp2".split()
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".avif",
+     ".heic", ".heif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2")
 )
 """Suffixes taken from folders, in any case. A file that is named outright is read whatever its suffix."""
 
@@ -48,14 +55,35 @@ def describe(source: ImageSource) -> str:
     return f"<{type(source).__name__}>"
 
 
+_formats_lock = threading.Lock()
+_formats: list[str] = []
+
+
+def usable_formats() -> list[str]:
+    """The members of `FORMATS` that this Pillow can decode; HEIF needs the extra `cinemae[formats]`."""
+    with _formats_lock:
+        if not _formats:
+            try:
+                import pillow_heif
+            except ImportError:
+                pass
+            else:
+                pillow_heif.register_heif_opener()
+            Image.init()
+            _formats.extend(name for name in FORMATS if name in Image.OPEN)
+        return _formats
+
+
 def _open(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
         return source
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return Image.open(io.BytesIO(source))
-    return Image.open(Path(source))
+        return Image.open(io.BytesIO(source), formats=usable_formats())
+    if isinstance(source, (str, PathLike)):
+        return Image.open(Path(source), formats=usable_formats())
+    return Image.open(source, formats=usable_formats())
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -66,7 +94,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
         array = _scale_16_bit(array)
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ImageError(
-            f"an array must be uint8 or uint16 of shape [H, W], [H, W, 3] or [H, W, 4], got {array.dtype} {list(array.shape)}"
+            "an array must be uint8 or uint16 of shape [H, W], [H, W, 3] or [H, W, 4], "
+            f"got {array.dtype} {list(array.shape)}"
         )
     return Image.fromarray(np.ascontiguousarray(array))
 
@@ -97,7 +126,8 @@ def resize_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """
     width, height = image.size
     scale = preprocess.resize_short / min(width, height)
-    new_width, new_height = max(round(width * scale), preprocess.resize_short), max(round(height * scale), preprocess.resize_short)
+    new_width = max(round(width * scale), preprocess.resize_short)
+    new_height = max(round(height * scale), preprocess.resize_short)
     left, top = (new_width - preprocess.crop) // 2, (new_height - preprocess.crop) // 2
     fx, fy = width / new_width, height / new_height
     box = (left * fx, top * fy, (left + preprocess.crop) * fx, (top + preprocess.crop) * fy)
@@ -105,26 +135,35 @@ def resize_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
 
 
-def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation displays it; damaged EXIF data is no reason to refuse good pixels."""
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except Exception:
+        return image
+
+
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
     """Open and fully decode one image (first frame), EXIF-transposed, mode RGB, at its native size.
+
+    Args:
+        name: what messages call the source; None describes it.
 
     Raises:
         ImageError: missing, unreadable, empty, truncated, not an image, or more than `max_pixels`; names the source.
     """
-    name = describe(source)
+    name = describe(source) if name is None else name
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = _open(source)
-            width, height = image.size
-            if width < 1 or height < 1:
-                raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
-            if width * height > max_pixels:
-                raise ImageError(f"{name}: {width} x {height} is more than {max_pixels:,} pixels; scale it down first")
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image) or image)
-    except ImageError:
-        raise
+        image = _open(source)
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
+        if width * height > max_pixels:
+            raise _too_large(name, f"{width} x {height}", max_pixels)
+        image.load()
+        return to_rgb(_upright(image))
+    except ImageError as error:
+        raise ImageError(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}") from None
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except IsADirectoryError:
@@ -133,10 +172,16 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageError(f"{name}: permission denied") from None
     except MemoryError:
         raise ImageError(f"{name}: not enough memory to decode it") from None
+    except Image.DecompressionBombError:
+        raise _too_large(name, "it", max_pixels) from None
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image that Pillow can read (empty, damaged, or another kind of file)") from None
+        raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
         raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {error})") from None
+
+
+def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
+    return ImageError(f"{name}: {size} is more than {max_pixels:,} pixels; scale it down first")
 
 
 def prepare(image: Image.Image, preprocess: Preprocess) -> LoadedImage:
@@ -146,10 +191,12 @@ def prepare(image: Image.Image, preprocess: Preprocess) -> LoadedImage:
     return LoadedImage(pixels, image.width, image.height, gray)
 
 
-def load_image(source: ImageSource, preprocess: Preprocess, max_pixels: int = MAX_PIXELS) -> LoadedImage:
-    """Path, bytes, Pillow image or array -> `LoadedImage`. The same pixels give the same result whichever way they come.
+def load_image(
+    source: ImageSource, preprocess: Preprocess, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> LoadedImage:
+    """Path, bytes, binary file, Pillow image or array -> `LoadedImage`: the same pixels give the same result.
 
     Raises:
         ImageError: as `decode`.
     """
-    return prepare(decode(source, max_pixels), preprocess)
+    return prepare(decode(source, max_pixels, name), preprocess)

@@ -1,0 +1,53 @@
+"""Load an engine, run it, report. Needs numpy, Pillow and one of onnxruntime or TensorRT; never torch.
+
+    from cinemae.runtime import Detector
+    print(Detector.load().detect("photo.jpg"))
+
+Names are imported on first use, so that `import cinemae.runtime` and `cinemae-run --help` stay instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .detector import Detector, NamedSource
+    from .engine import Engine, EngineOutput, load_engine
+    from .errors import CinemaeError
+    from .manifest import Manifest
+    from .records import Record, Stats
+
+_HOME = {
+    "CinemaeError": "errors",
+    "Detector": "detector",
+    "Engine": "engine",
+    "EngineOutput": "engine",
+    "Manifest": "manifest",
+    "NamedSource": "detector",
+    "Record": "records",
+    "Stats": "records",
+    "load_engine": "engine",
+}
+
+__all__ = [
+    "CinemaeError",
+    "Detector",
+    "Engine",
+    "EngineOutput",
+    "Manifest",
+    "NamedSource",
+    "Record",
+    "Stats",
+    "load_engine",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,277 @@
+"""`Detector`: engine, preprocessing, calibration and verdict. Commands, server and Ray all score through it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+
+from .engine import Engine, EngineOutput, load_engine, read_engine_manifest
+from .errors import EngineError, ImageError
+from .integrity import CHUNK_BYTES
+from .manifest import Manifest
+from .preprocess import MAX_PIXELS, ImageSource, LoadedImage, describe, load_image
+from .records import Record, Stats, display_name, engine_label
+from .verdict import Decision, band_reason, decide, image_reasons, is_finite, stat_reasons
+
+DEFAULT_BATCH = 8
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """An image and the name its record carries; `error` is set for an input already known to be unusable."""
+
+    name: str
+    source: ImageSource
+    error: str | None = None
+
+
+AnySource: TypeAlias = ImageSource | NamedSource
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One input after decoding: `image` is None exactly when `error` says why; `reasons` come from the image alone."""
+
+    name: str
+    image: LoadedImage | None = None
+    error: str | None = None
+    sha256: str | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class Detector:
+    """Scores images with one engine.
+
+    Thread safety: a Detector may be shared between threads. Decoding runs in parallel; calls into the engine are
+    serialised by a lock, because GPU backends reuse their buffers. `close` waits for a running inference.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | Future[Engine],
+        manifest: Manifest,
+        threshold: float | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._closed = False
+        self.manifest = manifest
+        self.max_pixels = max_pixels
+        self.decision = Decision.of(manifest.calibration, threshold)
+        self.label = engine_label(manifest)
+        self._visible = manifest.masks.array()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        threshold: float | None = None,
+        background: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Detector:
+        """Load an engine; None is the bundled demonstration engine.
+
+        Args:
+            threshold: a probability in (0, 1) that replaces the manifest's threshold and uncertain band.
+            background: return as soon as the manifest is read; the first inference waits for the session. An engine
+                that turns out unusable then raises its error there, or from `wait`.
+            path, device, threads: as `load_engine`.
+
+        Raises:
+            EngineError, MissingDependencyError, UsageError: as `load_engine`.
+        """
+        if not background:
+            engine = load_engine(path, device, threads)
+            return cls(engine, engine.manifest, threshold, max_pixels)
+        manifest = read_engine_manifest(path)
+        future: Future[Engine] = Future()
+        detector = cls(future, manifest, threshold, max_pixels)
+
+        def work() -> None:
+            try:
+                future.set_result(load_engine(path, device, threads))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, name="cinemae-load-engine", daemon=True).start()
+        return detector
+
+    def wait(self) -> Engine:
+        """The loaded engine; waits for a background load.
+
+        Raises:
+            EngineError, MissingDependencyError: the engine cannot be used.
+        """
+        if isinstance(self._engine, Future):
+            self._engine = self._engine.result()
+        return self._engine
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the engine; calling it twice is harmless, scoring afterwards raises EngineError."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                engine = self._engine
+                if not isinstance(engine, Future):
+                    engine.close()
+                elif engine.done() and engine.exception() is None:
+                    engine.result().close()
+
+    def detect(self, source: AnySource) -> Record:
+        """Score one image: a path, bytes, a Pillow image, or a uint8/uint16 array [H, W], [H, W, 3] or [H, W, 4].
+
+        An image that cannot be read gives a record with status "error", not an exception.
+
+        Raises:
+            EngineError: the engine fails or is closed.
+        """
+        return self.score([self.prepare(source)])[0]
+
+    def detect_many(
+        self, sources: Iterable[AnySource], batch_size: int = DEFAULT_BATCH, workers: int | None = None
+    ) -> Iterator[Record]:
+        """Score any number of images, lazily: one record each, in order, decoding in threads ahead of inference.
+
+        Args:
+            sources: as `detect`; may be endless, it is read only a few batches ahead.
+            batch_size: images in one inference. workers: decoding threads, None for one a CPU.
+
+        Raises:
+            EngineError: the engine fails or is closed.
+        """
+        from .pipeline import run
+
+        for scored in run(self, sources, batch_size=batch_size, workers=workers):
+            yield scored.record
+
+    def prepare(self, source: AnySource) -> Prepared:
+        """Decode one input; never raises for a bad one. Safe to call from many threads."""
+        name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
+        sha256: str | None = None
+        preprocess, max_pixels = self.manifest.preprocess, self.max_pixels
+        try:
+            if isinstance(source, NamedSource):
+                if source.error is not None:
+                    return Prepared(name, error=source.error)
+                source = source.source
+            if isinstance(source, (bytes, bytearray, memoryview)):
+                sha256 = hashlib.sha256(source).hexdigest()
+                image = load_image(source, preprocess, max_pixels, name)
+            elif isinstance(source, (str, PathLike)):
+                with open_image_file(fspath(source), name) as file:
+                    sha256 = stream_sha256(file)
+                    image = load_image(file, preprocess, max_pixels, name)
+            else:
+                image = load_image(source, preprocess, max_pixels, name)
+            reasons = tuple(image_reasons(image, self.manifest, self._visible))
+        except ImageError as error:
+            return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
+        except Exception as error:  # one bad input must never end a run of thousands
+            reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
+            return Prepared(name, error=reason, sha256=sha256)
+        return Prepared(name, image, None, sha256, reasons)
+
+    def score(self, prepared: Sequence[Prepared]) -> list[Record]:
+        """Infer one batch and make its records, in order; inputs with an error pass through.
+
+        Raises:
+            EngineError: the engine fails even on a single image, or is closed.
+        """
+        images = [item.image.pixels for item in prepared if item.image is not None]
+        output = self._infer(np.stack(images)) if images else None
+        records, row = [], 0
+        for item in prepared:
+            if item.image is None or output is None:
+                records.append(Record(item.name, "error", item.error, sha256=item.sha256, engine=self.label))
+            else:
+                records.append(self._record(item, item.image, output, row))
+                row += 1
+        return records
+
+    def _infer(self, images: np.ndarray) -> EngineOutput:
+        with self._lock:
+            if self._closed:
+                raise EngineError(f"{self.manifest.name}: the detector is closed")
+            engine = self.wait()
+            try:
+                return engine.infer(images)
+            except EngineError:
+                if len(images) == 1:
+                    raise
+                # most often out of memory: one by one is slow, but the run survives
+                rows = [engine.infer(images[i : i + 1]) for i in range(len(images))]
+        return EngineOutput(
+            np.concatenate([row.logit for row in rows]),
+            np.concatenate([row.stats for row in rows]),
+            np.concatenate([row.lcas for row in rows]),
+        )
+
+    def _record(self, item: Prepared, image: LoadedImage, output: EngineOutput, row: int) -> Record:
+        logit = float(output.logit[row])
+        stats = Stats(*(float(value) for value in output.stats[row]))
+        if not is_finite(logit, stats):
+            error = "the engine gave a score that is not finite; use an engine of higher precision"
+            return Record(item.name, "error", error, width=image.width, height=image.height, sha256=item.sha256,
+                          engine=self.label)  # fmt: skip
+        reasons = [*item.reasons, *stat_reasons(stats, self.manifest)]
+        verdict = decide(logit, self.decision, bool(reasons))
+        inside = band_reason(logit, self.decision, verdict)
+        return Record(
+            path=item.name, status="ok", verdict=verdict, probability=self.manifest.calibration.probability(logit),
+            logit=logit, stats=stats, reasons=tuple(reasons if inside is None else [*reasons, inside]),
+            width=image.width, height=image.height, sha256=item.sha256, engine=self.label,
+            lcas=np.array(output.lcas[row], dtype=np.float32),
+        )  # fmt: skip
+
+
+def open_image_file(path: str, name: str) -> BinaryIO:
+    """Open a regular file for reading; `name` is what messages call it.
+
+    Raises:
+        ImageError: missing, a folder, a device or pipe (which could block for ever), unreadable, a symlink loop.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except PermissionError:
+        raise ImageError(f"{name}: permission denied") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+    raise ImageError(f"{name}: is {kind}, not an image")
+
+
+def stream_sha256(file: BinaryIO) -> str:
+    """SHA-256 of an open file, hex; leaves it at its start."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""Decoding in threads ahead of inference: bounded memory, batches across inputs, results in input order.
+
+Three stages overlap: worker threads decode a window of inputs, one thread runs the engine, and the caller consumes
+records. Batches are filled by count alone and in input order, so the same command forms the same batches every time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UsageError
+from .records import Record
+
+if TYPE_CHECKING:
+    from .detector import AnySource, Detector, Prepared
+
+BATCHES_AHEAD = 2
+"""Decoded batches waiting for the engine: one is formed while one runs; more only costs memory."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record and what it was made of; `prepared.image` holds the pixels the network saw, if it could be decoded."""
+
+    record: Record
+    prepared: Prepared
+    source: AnySource
+
+
+def default_workers() -> int:
+    """Decoding threads: one for each CPU this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def run(
+    detector: Detector,
+    sources: Iterable[AnySource],
+    batch_size: int,
+    workers: int | None = None,
+    prepare: Callable[[AnySource], Prepared] | None = None,
+) -> Iterator[Scored]:
+    """Score `sources`, reading them lazily and at most a few batches ahead; one `Scored` each, in order.
+
+    Args:
+        batch_size: decodable images in one inference.
+        workers: decoding threads, None for one a CPU.
+        prepare: replaces `detector.prepare`.
+
+    Raises:
+        UsageError: batch size or workers below 1.
+        EngineError, MissingDependencyError: the engine fails; records already yielded stand.
+    """
+    workers = default_workers() if workers is None else workers
+    if batch_size < 1 or workers < 1:
+        raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
+    return _run(detector, sources, batch_size, workers, prepare or detector.prepare)
+
+
+def _run(
+    detector: Detector,
+    sources: Iterable[AnySource],
+    batch_size: int,
+    workers: int,
+    prepare: Callable[[AnySource], Prepared],
+) -> Iterator[Scored]:
+    decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
+    engine = ThreadPoolExecutor(1, thread_name_prefix="cinemae-infer")
+    running: deque[tuple[list[AnySource], list[Prepared], Future[list[Record]]]] = deque()
+    try:
+        for batch_sources, batch in _batches(_decoded(decoders, sources, prepare, workers, batch_size), batch_size):
+            running.append((batch_sources, batch, engine.submit(detector.score, batch)))
+            # finished batches are handed on at once; at most BATCHES_AHEAD wait for the engine
+            while running and (len(running) > BATCHES_AHEAD or running[0][2].done()):
+                yield from _results(*running.popleft())
+        while running:
+            yield from _results(*running.popleft())
+    finally:
+        decoders.shutdown(wait=False, cancel_futures=True)
+        engine.shutdown(wait=True, cancel_futures=True)
+
+
+def _decoded(
+    pool: ThreadPoolExecutor,
+    sources: Iterable[AnySource],
+    prepare: Callable[[AnySource], Prepared],
+    workers: int,
+    batch_size: int,
+) -> Iterator[tuple[AnySource, Prepared]]:
+    """Decode in `pool`, in order, with a bounded window of inputs under way."""
+    window = batch_size * BATCHES_AHEAD + workers
+    pending: deque[tuple[AnySource, Future[Prepared]]] = deque()
+    for source in sources:
+        pending.append((source, pool.submit(prepare, source)))
+        if len(pending) >= window:
+            first, future = pending.popleft()
+            yield first, future.result()
+    while pending:
+        first, future = pending.popleft()
+        yield first, future.result()
+
+
+def _batches(
+    decoded: Iterable[tuple[AnySource, Prepared]], batch_size: int
+) -> Iterator[tuple[list[AnySource], list[Prepared]]]:
+    """Group by `batch_size` decodable images; bad inputs ride along, and a long row of them is not held back."""
+    sources: list[AnySource] = []
+    batch: list[Prepared] = []
+    images = 0
+    for source, prepared in decoded:
+        sources.append(source)
+        batch.append(prepared)
+        images += prepared.image is not None
+        if images == batch_size or len(batch) == 4 * batch_size:
+            yield sources, batch
+            sources, batch, images = [], [], 0
+    if batch:
+        yield sources, batch
+
+
+def _results(sources: list[AnySource], batch: list[Prepared], future: Future[list[Record]]) -> Iterator[Scored]:
+    for source, prepared, record in zip(sources, batch, future.result(), strict=True):
+        yield Scored(record, prepared, source)
