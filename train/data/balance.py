@@ -14,22 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .seeds import image_seed
-
 
 @dataclass(frozen=True)
 class BalanceConfig:
-    """size: side of the result in pixels. quality: of its JPEG. crop: range of the side kept, as a share of the square."""
+    """size: side of the result in pixels. quality: of its JPEG. crop: range of the side kept, of the full square."""
 
     size: int = 256
     quality: int = 90
     crop: tuple[float, float] = (0.85, 0.95)
 
 
-def balance_bytes(image: Image.Image, seed: int = 0, config: BalanceConfig | None = None) -> bytes:
-    """RGB image at native size -> the balanced JPEG file, 4:2:0, no metadata. Deterministic in pixels and `seed`."""
-    config = config or BalanceConfig()
-    rng = np.random.default_rng(image_seed(image, seed))
+BALANCED = BalanceConfig()
+
+
+def balance_bytes(image: Image.Image, rng: np.random.Generator, config: BalanceConfig = BALANCED) -> bytes:
+    """RGB image at native size -> the balanced JPEG file, 4:2:0, without metadata; `rng` draws the crop."""
     side = rng.uniform(*config.crop) * min(image.size)
     left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
     box = (left, top, left + side, top + side)
@@ -39,8 +38,6 @@ def balance_bytes(image: Image.Image, seed: int = 0, config: BalanceConfig | Non
     return buffer.getvalue()
 
 
-def balance(image: Image.Image, seed: int = 0, config: BalanceConfig | None = None) -> Image.Image:
-    """As `balance_bytes`, decoded again: RGB [size, size]."""
-    decoded = Image.open(io.BytesIO(balance_bytes(image, seed, config)))
-    decoded.load()
-    return decoded.convert("RGB")
+def balance(image: Image.Image, rng: np.random.Generator, config: BalanceConfig = BALANCED) -> Image.Image:
+    """As `balance_bytes`, decoded again: RGB [size, size]. One of the extraction's transforms."""
+    return Image.open(io.BytesIO(balance_bytes(image, rng, config))).convert("RGB")

@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ...runtime.errors import UsageError
-from .seeds import image_seed
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,6 @@ def corruption(name: str) -> Corruption:
     return CORRUPTIONS[name]
 
 
-def corrupt(image: Image.Image, chosen: Corruption, seed: int = 0) -> Image.Image:
-    """RGB image -> RGB image of the same size. The noise depends on the pixels and `seed` alone."""
-    rng = np.random.default_rng(image_seed(image, seed))
+def corrupt(image: Image.Image, chosen: Corruption, rng: np.random.Generator) -> Image.Image:
+    """RGB image -> RGB image of the same size; `rng` draws the noise."""
     return KINDS[chosen.kind](image, chosen.level if chosen.level is not None else 0.0, rng)

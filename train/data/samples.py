@@ -91,7 +91,7 @@ def read_samples(
 def describe(samples: Iterable[Sample]) -> dict[tuple[str, str], tuple[int, int]]:
     """(generator, split) -> (AI, real) counts, sorted."""
     counts = Counter((s.generator, s.split, s.label) for s in samples)
-    return {key: (counts[(*key, 1)], counts[(*key, 0)]) for key in sorted({(g, s) for g, s, _ in counts})}
+    return {(g, s): (counts[g, s, 1], counts[g, s, 0]) for g, s in sorted({(g, s) for g, s, _ in counts})}
 
 
 def _is_list(root: Path, layout: str) -> bool:

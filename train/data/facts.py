@@ -1,0 +1,105 @@
+"""What a file says about itself without being looked at: container, size, JPEG quality, content and pixel hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, JpegImagePlugin
+
+from ...runtime.errors import ImageError
+
+STANDARD_LUMINANCE = np.array([
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+])  # fmt: skip
+"""Luminance quantisation of ITU-T T.81 Annex K, row by row."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """container: Pillow's format name. quality: estimated JPEG quality 1-100, None where it is no JPEG.
+
+    subsampling: chroma of a JPEG, such as "4:2:0". content, pixels: SHA-256 of the file, and of its RGB pixels.
+    """
+
+    container: str
+    mode: str
+    width: int
+    height: int
+    file_bytes: int
+    quality: int | None
+    subsampling: str
+    progressive: bool
+    exif: bool
+    icc: bool
+    content: str
+    pixels: str
+
+
+def estimate_quality(table: list[int]) -> int:
+    """libjpeg quality whose scaled standard luminance table is nearest to this one: 64 values, row by row -> 1..100."""
+    candidates = np.arange(1, 101)
+    scale = np.where(candidates < 50, 5000 // candidates, 200 - 2 * candidates)
+    tables = ((STANDARD_LUMINANCE[None] * scale[:, None] + 50) // 100).clip(1, 255)
+    return int(candidates[np.abs(tables - np.asarray(table)[None]).sum(axis=1).argmin()])
+
+
+def file_facts(path: Path, data: bytes, image: Image.Image) -> FileFacts:
+    """Facts of one file, from its bytes and its decoded RGB image.
+
+    Raises:
+        ImageError: the header cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = Image.open(io.BytesIO(data))
+            tables = getattr(header, "quantization", None) or {}
+            is_jpeg = isinstance(header, JpegImagePlugin.JpegImageFile)
+            sampling = JpegImagePlugin.get_sampling(header) if is_jpeg else -1
+    except Exception as error:  # a damaged header raises almost anything; it is one bad file
+        raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from None
+    return FileFacts(
+        container=header.format or "unknown",
+        mode=header.mode,
+        width=header.width,
+        height=header.height,
+        file_bytes=len(data),
+        quality=estimate_quality(tables[0]) if is_jpeg and 0 in tables else None,
+        subsampling={0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(sampling, ""),
+        progressive=bool(header.info.get("progressive")),
+        exif=bool(header.info.get("exif")),
+        icc=bool(header.info.get("icc_profile")),
+        content=hashlib.sha256(data).hexdigest(),
+        pixels=hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest(),
+    )
+
+
+METADATA_FEATURES = (
+    "jpeg", "png", "webp", "other", "gray", "palette", "alpha", "width", "height", "aspect", "quality", "420", "444",
+    "progressive", "exif", "icc",
+)  # fmt: skip
+
+
+def metadata_features(facts: FileFacts) -> list[float]:
+    """What a classifier that never sees the picture is given: one value for each of `METADATA_FEATURES`."""
+    kinds = [float(facts.container in names) for names in (("JPEG", "MPO"), ("PNG",), ("WEBP",))]
+    modes = [float(facts.mode == "L"), float(facts.mode == "P"), float(facts.mode in ("RGBA", "LA", "PA"))]
+    return [
+        *kinds, float(not any(kinds)), *modes,
+        float(facts.width), float(facts.height), facts.width / facts.height,
+        -1.0 if facts.quality is None else float(facts.quality),
+        float(facts.subsampling == "4:2:0"), float(facts.subsampling == "4:4:4"),
+        float(facts.progressive), float(facts.exif), float(facts.icc),
+    ]  # fmt: skip
