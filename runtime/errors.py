@@ -1,4 +1,4 @@
-"""Errors a user can cause or fix. Each message names the file and the fix; the commands print it without a traceback."""
+"""Errors a user can cause or fix. Each message names the file and the fix; commands print it without a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local Contextual Anomaly Score and its three statistics in numpy [Eq. 4-6]: the readable reference, and the parts path."""
+"""Local Contextual Anomaly Score and its statistics in numpy [Eq. 4-6]: the readable reference, and the parts path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def patchify(images: np.ndarray, patch_size: int) -> np.ndarray:
 
 def normalise(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     """uint8 [B, H, W, 3] -> float32 [B, H, W, 3], ImageNet-normalised: (x / 255 - mean) / std."""
-    mean, std = np.float32(preprocess.mean), np.float32(preprocess.std)
+    mean, std = np.asarray(preprocess.mean, np.float32), np.asarray(preprocess.std, np.float32)
     return (images.astype(np.float32) / np.float32(255) - mean) / std
 
 

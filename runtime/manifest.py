@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ManifestError
 from .masks import MASK_RATIO, MaskStrategy, visible_count
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 METADATA_KEY = "cinemae.manifest"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,7 +30,10 @@ class Model(BaseModel):
 
 
 class BackboneConfig(Model):
-    """Shape of a masked autoencoder. `norm_eps` belongs to the weights: 1e-6 in FAIR files, 1e-12 in Hugging Face's."""
+    """Shape of a masked autoencoder. `norm_eps` belongs to the weights: 1e-6 in FAIR files, 1e-12 in Hugging Face's.
+
+    All three decoder fields 0: an encoder alone.
+    """
 
     name: str = "custom"
     image_size: int = Field(224, ge=16)
@@ -38,9 +41,9 @@ class BackboneConfig(Model):
     encoder_dim: int = Field(ge=1)
     encoder_depth: int = Field(ge=1)
     encoder_heads: int = Field(ge=1)
-    decoder_dim: int = Field(ge=1)
-    decoder_depth: int = Field(ge=1)
-    decoder_heads: int = Field(ge=1)
+    decoder_dim: int = Field(ge=0)
+    decoder_depth: int = Field(ge=0)
+    decoder_heads: int = Field(ge=0)
     mlp_ratio: float = Field(4.0, gt=0)
     norm_eps: float = Field(1e-6, ge=0)
 
@@ -48,7 +51,10 @@ class BackboneConfig(Model):
     def _divisible(self) -> BackboneConfig:
         if self.image_size % self.patch_size:
             raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
-        if self.encoder_dim % self.encoder_heads or self.decoder_dim % self.decoder_heads:
+        decoder = (self.decoder_dim, self.decoder_depth, self.decoder_heads)
+        if any(decoder) != all(decoder):
+            raise ValueError(f"the decoder's width, depth and heads must be all positive or all 0, got {decoder}")
+        if self.encoder_dim % self.encoder_heads or (any(decoder) and self.decoder_dim % self.decoder_heads):
             raise ValueError("a width is not a multiple of its number of heads")
         return self
 
@@ -77,7 +83,7 @@ class MethodConfig(Model):
     """Every decision of the method where the paper is silent, with its default (Eq. 4-6)."""
 
     k: int = Field(2, ge=1, le=64)
-    mask_ratio: Literal[0.75] = MASK_RATIO
+    mask_ratio: float = Field(MASK_RATIO, ge=MASK_RATIO, le=MASK_RATIO)
     mask_strategy: MaskStrategy = "balanced"
     mask_seed: int = Field(0, ge=0)
     mask_sets: int = Field(4, ge=1)
@@ -246,5 +252,6 @@ class Manifest(Model):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors()[:3])
+            first = error.errors()[:3]
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in first)
             raise ManifestError(f"{where}: the manifest is not valid ({problems}); export the engine again") from None

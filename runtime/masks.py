@@ -17,7 +17,9 @@ def visible_count(n_patches: int, mask_ratio: float = MASK_RATIO) -> int:
     return int(n_patches * (1 - mask_ratio))
 
 
-def draw_visible(n_patches: int, k: int, strategy: MaskStrategy, seed: int, mask_ratio: float = MASK_RATIO) -> np.ndarray:
+def draw_visible(
+    n_patches: int, k: int, strategy: MaskStrategy, seed: int, mask_ratio: float = MASK_RATIO
+) -> np.ndarray:
     """Draw the visible patch indices of K runs.
 
     `balanced` cuts a random permutation of all patches into floor(N/V) disjoint visible sets and takes a fresh

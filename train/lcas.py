@@ -20,8 +20,9 @@ PIXEL_SPACES = ("unit", "imagenet")
 class RunSums:
     """What one masked run leaves behind, B images, M masked patches; float32.
 
-    sums: [B, M, 3 channels, 3], the last axis sum(p_hat), sum(p_hat^2), sum((p_hat - p)^2) over a patch's pixels, [0, 1] space.
-    context: [B, 2 spaces, 2], mu_v and (unfloored) sigma_v of the visible patches, spaces in the order of `PIXEL_SPACES`.
+    sums: [B, M, 3 channels, 3], the last axis sum(p_hat), sum(p_hat^2), sum((p_hat - p)^2) over a patch's pixels,
+        [0, 1] space.
+    context: [B, 2 spaces, 2], mu_v and (unfloored) sigma_v of the visible patches, spaces ordered as `PIXEL_SPACES`.
     """
 
     sums: Tensor
@@ -38,7 +39,10 @@ def context_of(patches: Tensor) -> Tensor:
     mean, std = channel_constants(patches)
     split = patches.unflatten(2, (-1, 3))
     normal = ((split - mean) / std).flatten(2)
-    pairs = [torch.stack([x.mean(dim=2).mean(dim=1), x.std(dim=2, correction=0).mean(dim=1)], dim=1) for x in (patches, normal)]
+    pairs = [
+        torch.stack([x.mean(dim=2).mean(dim=1), x.std(dim=2, correction=0).mean(dim=1)], dim=1)
+        for x in (patches, normal)
+    ]
     return torch.stack(pairs, dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Masked autoencoder (He et al. 2022), encoder and decoder, on timm's blocks. Masks are arguments; forward draws nothing.
+"""Masked autoencoder (He et al. 2022), encoder and decoder, on timm's blocks. Masks are arguments; nothing is drawn.
 
 Parameter names are those of the FAIR files, so that loading one is the identity.
 Shapes: B images, N patches, V visible, D encoder width, E decoder width, P = patch_size**2 * 3 values a patch.
@@ -7,13 +7,14 @@ Shapes: B images, N patches, V visible, D encoder width, E decoder width, P = pa
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from ..runtime.errors import UsageError
+from ..runtime.errors import UsageError, WeightsError
 from ..runtime.manifest import BackboneConfig
 
 PRESETS: dict[str, BackboneConfig] = {
@@ -72,12 +73,15 @@ class PatchEmbed(nn.Module):
 
 
 class MaskedAutoencoder(nn.Module):
-    """Encoder and decoder. `keep` is int64 [V] (one mask for the batch) or [B, V] (one each); None keeps all patches."""
+    """Encoder and decoder. `keep` is int64 [V] (one mask for the batch) or [B, V] (one each); None keeps all patches.
+
+    A configuration with `decoder_depth` 0 is an encoder alone: `encode` works, `decode` raises WeightsError.
+    """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
-        norm = partial(nn.LayerNorm, eps=config.norm_eps)
+        norm: Any = partial(nn.LayerNorm, eps=config.norm_eps)
         n, d, e = config.n_patches, config.encoder_dim, config.decoder_dim
 
         def blocks(dim: int, depth: int, heads: int) -> nn.ModuleList:
@@ -90,6 +94,10 @@ class MaskedAutoencoder(nn.Module):
         self.pos_embed = nn.Parameter(sincos_position(d, config.grid), requires_grad=False)
         self.blocks = blocks(d, config.encoder_depth, config.encoder_heads)
         self.norm = norm(d)
+        assert self.pos_embed.shape == (1, 1 + n, d)
+        if not config.decoder_depth:
+            self.initialise()
+            return
 
         self.decoder_embed = nn.Linear(d, e)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, e))
@@ -97,7 +105,6 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_blocks = blocks(e, config.decoder_depth, config.decoder_heads)
         self.decoder_norm = norm(e)
         self.decoder_pred = nn.Linear(e, config.patch_values)
-        assert self.pos_embed.shape == (1, 1 + n, d)
         self.initialise()
 
     def initialise(self) -> None:
@@ -109,7 +116,8 @@ class MaskedAutoencoder(nn.Module):
         weight = self.patch_embed.proj.weight
         nn.init.xavier_uniform_(weight.data.view(weight.shape[0], -1))
         nn.init.normal_(self.cls_token, std=0.02)
-        nn.init.normal_(self.mask_token, std=0.02)
+        if self.config.decoder_depth:
+            nn.init.normal_(self.mask_token, std=0.02)
 
     def embed(self, images: Tensor) -> Tensor:
         """Normalised images [B, 3, H, W] -> positioned patch embeddings [B, N, D]."""
@@ -117,7 +125,10 @@ class MaskedAutoencoder(nn.Module):
 
     def encode(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens after the final norm [B, 1 + T, D], CLS first, T = N or V."""
-        x = self.embed(images)
+        return self.encode_embedded(self.embed(images), keep)
+
+    def encode_embedded(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """As `encode`, from `embed`'s output [B, N, D]: several masked passes share one embedding."""
         if keep is not None:
             x = gather(x, keep)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
@@ -127,7 +138,13 @@ class MaskedAutoencoder(nn.Module):
         return self.norm(x)
 
     def decode(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """Tokens [B, 1 + V, D] of the patches in `keep` -> reconstruction of all patches [B, N, P]."""
+        """Tokens [B, 1 + V, D] of the patches in `keep` -> reconstruction of all patches [B, N, P].
+
+        Raises:
+            WeightsError: the model is an encoder alone.
+        """
+        if not self.config.decoder_depth:
+            raise WeightsError("this backbone has no decoder, so it cannot reconstruct; load weights that hold one")
         x = self.decoder_embed(tokens)
         b, n, e = x.shape[0], self.config.n_patches, x.shape[2]
         index = keep.expand(b, -1)[:, :, None].expand(-1, -1, e)

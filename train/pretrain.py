@@ -1,4 +1,4 @@
-"""Self-supervised pretraining of a masked autoencoder from folders of photographs (He et al. 2022): resumable, bounded."""
+"""Self-supervised pretraining of a masked autoencoder from photographs (He et al. 2022): resumable, bounded in time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.preprocess import IMAGE_SUFFIXES, decode
 from .mae import MaskedAutoencoder, patchify
 from .progress import Rate
+from .weights_files import BACKBONE_KEY, LICENCE_KEY
 
 log = logging.getLogger("cinemae.train")
 
@@ -31,7 +32,7 @@ STATE_FILE, WEIGHTS_FILE, RECORD_FILE = "state.pt", "backbone.safetensors", "pre
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Recipe. `lr` is the peak of a cosine with warm-up; training ends at `epochs` or `max_minutes`, whichever is first.
+    """Recipe. `lr` is the peak of a cosine with warm-up; it ends at `epochs` or `max_minutes`, whichever is first.
 
     The cosine follows whichever of the two is nearer its end, so a bounded run still anneals to zero. A step runs in
     slices of `micro_batch` (activations that stay in a processor's cache are twice as fast as ones that do not).
@@ -52,7 +53,7 @@ class PretrainConfig:
 
 
 class PhotoFolder(Dataset[Tensor]):
-    """Random resized crops and flips of the images under some folders: uint8 [3, S, S], or None for an unreadable file."""
+    """Random resized crops and flips of the images under some folders: uint8 [3, S, S], or None."""
 
     def __init__(self, folders: list[Path], image_size: int, crop_scale: float) -> None:
         self.paths = sorted(
@@ -70,6 +71,7 @@ class PhotoFolder(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor | None:  # type: ignore[override]
+        # an unreadable file is None and named in the log
         try:
             return self.transform(decode(self.paths[index]))
         except ImageError as error:
@@ -96,7 +98,10 @@ def masked_loss(model: MaskedAutoencoder, images: Tensor, keep: Tensor) -> Tenso
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Which reduced type to train in: bf16 where the processor has matrix units for it (without AMX it is slower than fp32)."""
+    """Which reduced type to train in, None for float32: bf16 where there are matrix units for it.
+
+    On processors without AMX, bf16 is slower than float32.
+    """
     if precision == "fp32":
         return None
     if precision == "bf16":
@@ -112,7 +117,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 def optimiser(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
     """AdamW with betas (0.9, 0.95); biases, norms and tokens without weight decay, as in the reference."""
     trainable = [p for p in model.parameters() if p.requires_grad]
-    decayed, plain = [p for p in trainable if p.ndim >= 2 and p.shape[0] > 1], [p for p in trainable if p.ndim < 2 or p.shape[0] == 1]
+    decayed = [p for p in trainable if p.ndim >= 2 and p.shape[0] > 1]
+    plain = [p for p in trainable if p.ndim < 2 or p.shape[0] == 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))
 
@@ -131,7 +137,11 @@ def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
 
 
 def pretrain(
-    folders: list[Path], out: Path, backbone: BackboneConfig, config: PretrainConfig, initial: MaskedAutoencoder | None = None
+    folders: list[Path],
+    out: Path,
+    backbone: BackboneConfig,
+    config: PretrainConfig,
+    initial: MaskedAutoencoder | None = None,
 ) -> Path:
     """Train, saving the state every few minutes; a run started again with the same `out` goes on where it was.
 
@@ -190,7 +200,8 @@ def pretrain(
             torch.save(state, temporary)
         save_backbone(model, out / WEIGHTS_FILE)
         record = {"recipe": asdict(config), "backbone": backbone.model_dump(), "folders": [str(f) for f in folders],
-                  "images": len(dataset), "steps": step, "minutes": seconds() / 60, "precision": str(dtype), "curve": curve}  # fmt: skip
+                  "images": len(dataset), "steps": step, "minutes": seconds() / 60, "precision": str(dtype),
+                  "curve": curve}  # fmt: skip
         write_text(out / RECORD_FILE, json.dumps(record, indent=1))
 
     recent: list[float] = []
@@ -222,8 +233,9 @@ def pretrain(
     return out / WEIGHTS_FILE
 
 
-def save_backbone(model: MaskedAutoencoder, path: Path) -> None:
-    """Write float32 safetensors in FAIR's key layout, the backbone configuration in the metadata."""
+def save_backbone(model: MaskedAutoencoder, path: Path, licence: str | None = None) -> None:
+    """Write float32 safetensors in FAIR's key layout, backbone configuration and licence, if any, in the metadata."""
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
+    metadata = {BACKBONE_KEY: model.config.model_dump_json()} | ({LICENCE_KEY: licence} if licence else {})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"cinemae.backbone": model.config.model_dump_json()})
+        save_file(tensors, temporary, metadata=metadata)

@@ -24,7 +24,7 @@ class Rate:
         self.shown = self.start
 
     def advance(self, items: int, note: str = "", fraction: float | None = None) -> None:
-        """Count `items`; `fraction` in [0, 1] replaces done / total where the end is set by something else, such as time."""
+        """Count `items`; `fraction` in [0, 1] replaces done / total where something else sets the end, such as time."""
         self.done += items
         now = time.monotonic()
         if self.quiet or now - self.shown < (0.2 if self.terminal else 60):
