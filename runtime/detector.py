@@ -41,13 +41,17 @@ AnySource: TypeAlias = ImageSource | NamedSource
 
 @dataclass(frozen=True)
 class Prepared:
-    """One input after decoding: `image` is None exactly when `error` says why; `reasons` come from the image alone."""
+    """One input after decoding; exactly one of `image`, `error` and `previous` is set.
+
+    `reasons` come from the image alone. `previous` is a record that a resumed run takes over without scoring again.
+    """
 
     name: str
     image: LoadedImage | None = None
     error: str | None = None
     sha256: str | None = None
     reasons: tuple[str, ...] = ()
+    previous: Record | None = None
 
 
 class Detector:
@@ -194,16 +198,20 @@ class Detector:
         return Prepared(name, image, None, sha256, reasons)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
-        """Infer one batch and make its records, in order; inputs with an error pass through.
+        """Infer one batch and make its records, in order; inputs with an error or a previous record pass through.
 
         Raises:
             EngineError: the engine fails even on a single image, or is closed.
         """
+        self.wait()  # no record leaves before the engine has proved usable
         images = [item.image.pixels for item in prepared if item.image is not None]
         output = self._infer(np.stack(images)) if images else None
-        records, row = [], 0
+        records: list[Record] = []
+        row = 0
         for item in prepared:
-            if item.image is None or output is None:
+            if item.previous is not None:
+                records.append(item.previous)
+            elif item.image is None or output is None:
                 records.append(Record(item.name, "error", item.error, sha256=item.sha256, engine=self.label))
             else:
                 records.append(self._record(item, item.image, output, row))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import UsageError
 from .records import Record
 
 if TYPE_CHECKING:
     from .detector import AnySource, Detector, Prepared
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 BATCHES_AHEAD = 2
 """Decoded batches waiting for the engine: one is formed while one runs; more only costs memory."""
@@ -46,7 +49,7 @@ def run(
     batch_size: int,
     workers: int | None = None,
     prepare: Callable[[AnySource], Prepared] | None = None,
-) -> Iterator[Scored]:
+) -> Generator[Scored, None, None]:
     """Score `sources`, reading them lazily and at most a few batches ahead; one `Scored` each, in order.
 
     Args:
@@ -70,12 +73,13 @@ def _run(
     batch_size: int,
     workers: int,
     prepare: Callable[[AnySource], Prepared],
-) -> Iterator[Scored]:
+) -> Generator[Scored, None, None]:
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
     engine = ThreadPoolExecutor(1, thread_name_prefix="cinemae-infer")
     running: deque[tuple[list[AnySource], list[Prepared], Future[list[Record]]]] = deque()
     try:
-        for batch_sources, batch in _batches(_decoded(decoders, sources, prepare, workers, batch_size), batch_size):
+        decoded = ordered_map(decoders, prepare, sources, batch_size * BATCHES_AHEAD + workers)
+        for batch_sources, batch in _batches(decoded, batch_size):
             running.append((batch_sources, batch, engine.submit(detector.score, batch)))
             # finished batches are handed on at once; at most BATCHES_AHEAD wait for the engine
             while running and (len(running) > BATCHES_AHEAD or running[0][2].done()):
@@ -87,18 +91,13 @@ def _run(
         engine.shutdown(wait=True, cancel_futures=True)
 
 
-def _decoded(
-    pool: ThreadPoolExecutor,
-    sources: Iterable[AnySource],
-    prepare: Callable[[AnySource], Prepared],
-    workers: int,
-    batch_size: int,
-) -> Iterator[tuple[AnySource, Prepared]]:
-    """Decode in `pool`, in order, with a bounded window of inputs under way."""
-    window = batch_size * BATCHES_AHEAD + workers
-    pending: deque[tuple[AnySource, Future[Prepared]]] = deque()
-    for source in sources:
-        pending.append((source, pool.submit(prepare, source)))
+def ordered_map(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+) -> Iterator[tuple[Item, Result]]:
+    """(item, function(item)) in order, computed in `pool`; `items` is read at most `window` ahead."""
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    for item in items:
+        pending.append((item, pool.submit(function, item)))
         if len(pending) >= window:
             first, future = pending.popleft()
             yield first, future.result()

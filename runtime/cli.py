@@ -1,0 +1,90 @@
+"""`cinemae-run`: score images and print one record each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+ON_INTERRUPT = 130
+"""128 + SIGINT, as shells report it."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"cinemae {version('cinemae')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
+    ],
+    engine: Annotated[
+        Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled one.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt; only auto may fall back.")] = "auto",
+    format: Annotated[
+        str | None,
+        typer.Option(help="jsonl, json or csv. Default: by the suffix of --out; a table on a terminal; else jsonl."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write records here instead of stdout.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability in (0, 1): ai from here on; replaces the engine's uncertain band.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 8,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one a CPU.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of one inference. Default: the backend's.")] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of every image into this folder.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the records of --out whose input is unchanged and score the rest.")
+    ] = False,
+    fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit 4 when an image is judged ai.")] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tell AI-generated images from photographs: one record an input, in input order.
+
+    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
+    """
+    from .run import RunOptions
+    from .run import run as run_all
+
+    options = RunOptions(
+        inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format, out=out,
+        threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
+        fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+    )  # fmt: skip
+    raise typer.Exit(run_all(options, sys.stdin.buffer))
+
+
+def main() -> None:
+    """Entry point: user errors become one line on stderr and an exit code."""
+    from .errors import CinemaeError
+
+    try:
+        app()
+    except CinemaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; with --out FILE.jsonl, --resume continues", file=sys.stderr)
+        sys.exit(ON_INTERRUPT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""One run of `cinemae-run`: inputs through the detector into the writers, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .detector import DEFAULT_BATCH, AnySource, Detector, NamedSource, Prepared
+from .errors import ExitCode, UsageError
+from .inputs import InputPath, Inputs
+from .output import FORMATS, TableWriter, Writer, file_writer, stdout_writer
+from .pipeline import Scored, default_workers
+from .pipeline import run as run_pipeline
+from .progress import Progress
+from .records import Record, display_name
+from .resume import preparer, resume, store_path
+
+TABLE = "table"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of `cinemae-run`; None stands for the default that the command documents."""
+
+    inputs: tuple[str, ...]
+    engine: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+    format: str | None = None
+    out: Path | None = None
+    threshold: float | None = None
+    batch_size: int = DEFAULT_BATCH
+    workers: int | None = None
+    heatmaps: Path | None = None
+    report: Path | None = None
+    resume: bool = False
+    fail_on_ai: bool = False
+    quiet: bool = False
+    null: bool = False
+
+
+@dataclass
+class Tally:
+    """Counts of a run."""
+
+    ok: int = 0
+    failed: int = 0
+    ai: int = 0
+    real: int = 0
+    uncertain: int = 0
+    kept: int = 0
+
+    def add(self, record: Record) -> None:
+        """Count one record."""
+        if record.status == "error":
+            self.failed += 1
+            return
+        self.ok += 1
+        self.ai += record.verdict == "ai"
+        self.real += record.verdict == "real"
+        self.uncertain += record.verdict == "uncertain"
+
+    @property
+    def total(self) -> int:
+        """All inputs."""
+        return self.ok + self.failed
+
+    def exit_code(self, fail_on_ai: bool) -> int:
+        """0 all scored, 1 some failed, 4 AI found under `--fail-on-ai`; failures go first."""
+        if self.failed:
+            return ExitCode.SOME_INPUTS_FAILED
+        return ExitCode.AI_FOUND if fail_on_ai and self.ai else ExitCode.OK
+
+    def summary(self, seconds: float) -> str:
+        """One line for people."""
+        scored = self.total - self.kept
+        text = f"{self.total:,} inputs: {self.ai:,} ai, {self.real:,} real, {self.uncertain:,} uncertain"
+        text += f", {self.failed:,} failed" if self.failed else ""
+        text += f"; {self.kept:,} kept from the earlier run" if self.kept else ""
+        return f"{text}; {scored / max(seconds, 1e-9):,.1f} images/s" if scored else text
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def output_format(options: RunOptions, terminal: bool) -> str:
+    """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
+
+    Raises:
+        UsageError: an unknown format, or options that contradict each other.
+    """
+    if options.format is not None and options.format not in FORMATS:
+        raise UsageError(f"unknown format {options.format!r}: use one of {', '.join(FORMATS)}")
+    suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
+    found = options.format or (suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE)
+    if options.resume and (options.out is None or found != "jsonl"):
+        raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
+    if options.resume and options.report is not None:
+        raise UsageError("--report needs the image behind every record, and --resume skips those already scored")
+    return found
+
+
+def run(options: RunOptions, stdin: BinaryIO | None = None) -> int:
+    """Score everything and return the exit code.
+
+    Raises:
+        UsageError, EngineError, MissingDependencyError: before the first record, or when the engine fails for good.
+    """
+    format_name = output_format(options, sys.stdout.isatty())
+    exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
+    inputs = Inputs(options.inputs, stdin, options.null, exclude)
+    _check_folders(options)
+    detector = Detector.load(
+        options.engine, options.device, options.threads, threshold=options.threshold, background=True
+    )
+    with ExitStack() as stack:
+        stack.enter_context(detector)
+        if not options.quiet and detector.manifest.demonstration:
+            say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")
+        tally, start = Tally(), time.monotonic()
+        scored = _scored(options, inputs, detector, tally)
+        console = _console() if format_name == TABLE else None
+        writer = _writer(options, format_name, console)
+        counted = inputs.countable and not options.quiet
+        progress = Progress(sys.stderr, options.quiet, inputs.count if counted else None, console, tally.kept)
+        extras = _extras(options, detector, stack)
+        extras.append(_announcer(detector, options.quiet))
+        _consume(scored, tally, writer, extras, stack.enter_context(progress))
+        detector.wait()  # an unusable engine is an error even where no input ever reached it
+    if options.out is not None and format_name == "jsonl":
+        store_path(options.out).unlink(missing_ok=True)
+    if not options.quiet:
+        for name in inputs.empty:
+            say(f"warning: {display_name(name)}: holds no images")
+        say(tally.summary(time.monotonic() - start))
+    return tally.exit_code(options.fail_on_ai)
+
+
+def _scored(options: RunOptions, inputs: Inputs, detector: Detector, tally: Tally) -> Generator[Scored, None, None]:
+    workers = default_workers() if options.workers is None else options.workers
+    if options.batch_size < 1 or workers < 1:
+        raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
+    items: Iterable[InputPath] = inputs
+    prepare: Callable[[AnySource], Prepared] = detector.prepare
+    if options.resume and options.out is not None and options.out.exists():
+
+        def kept(record: Record) -> None:
+            tally.kept += 1
+            tally.add(record)
+
+        resumed = resume(options.out, inputs, detector, workers, kept)
+        items, prepare = resumed.rest, preparer(detector, resumed)
+    sources = (NamedSource(item.path, item.path, item.error) for item in items)
+    return run_pipeline(detector, sources, options.batch_size, workers, prepare)
+
+
+def _writer(options: RunOptions, format_name: str, console: Any) -> Writer:
+    if options.out is not None:
+        return file_writer(options.out, format_name, append=options.resume)
+    return TableWriter(console) if format_name == TABLE else stdout_writer(sys.stdout.buffer, format_name)
+
+
+def _console() -> Any:
+    """One console for table and bar: two would write over each other on the same terminal."""
+    from rich.console import Console
+
+    return Console()
+
+
+def _announcer(detector: Detector, quiet: bool) -> Callable[[Scored], None]:
+    """Says once, at the first record, what the engine has to say, such as a fallback to another device."""
+    said = quiet
+
+    def announce(_: Scored) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            for note in detector.wait().notes:
+                say(f"note: {note}")
+
+    return announce
+
+
+def _extras(options: RunOptions, detector: Detector, stack: ExitStack) -> list[Callable[[Scored], None]]:
+    """What happens to each record besides being written: heatmaps, the report."""
+    extras: list[Callable[[Scored], None]] = []
+    if options.heatmaps is not None:
+        from .heatmap import fixed_scale, save_heatmap
+        from .placement import place
+
+        folder, colours = options.heatmaps, fixed_scale(detector.manifest.heatmap_range)
+
+        def save(item: Scored) -> None:
+            image, lcas = item.prepared.image, item.record.lcas
+            if image is not None and lcas is not None and isinstance(item.source, NamedSource):
+                save_heatmap(place(folder, item.source.name), image.pixels, lcas, colours)
+
+        extras.append(save)
+    if options.report is not None:
+        from .report import ReportWriter
+
+        report = stack.enter_context(ReportWriter(options.report, detector.manifest, detector.decision))
+
+        def add(item: Scored) -> None:
+            image = item.prepared.image
+            report.add(item.record, None if image is None else image.pixels)
+
+        extras.append(add)
+    return extras
+
+
+def _check_folders(options: RunOptions) -> None:
+    """Raise UsageError where a run would write among its own inputs."""
+    if options.heatmaps is None:
+        return
+    target = os.path.realpath(options.heatmaps)
+    for name in options.inputs:
+        if os.path.isdir(name) and (os.path.realpath(name) + os.sep).startswith(target.rstrip(os.sep) + os.sep):
+            raise UsageError(f"--heatmaps {options.heatmaps} holds the input {display_name(name)}: name another folder")
+
+
+def _consume(
+    scored: Generator[Scored, None, None],
+    tally: Tally,
+    writer: Writer,
+    extras: list[Callable[[Scored], None]],
+    progress: Progress,
+) -> None:
+    """Drive the run; the writer is completed only when every input has its record."""
+    try:
+        with closing(scored):
+            for item in scored:
+                tally.add(item.record)
+                writer.write(item.record)
+                for extra in extras:
+                    extra(item)
+                progress.advance()
+        writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
