@@ -1,0 +1,49 @@
+"""Manifests and records for the tests of reports, heatmaps, doctor and bench, without an engine."""
+
+from __future__ import annotations
+
+import numpy as np
+from cinemae.runtime.manifest import (
+    Backbone,
+    BackboneConfig,
+    Calibration,
+    HeadConfig,
+    Manifest,
+    Masks,
+    MethodConfig,
+    Preprocess,
+    StatRange,
+)
+from cinemae.runtime.masks import draw_visible
+from cinemae.runtime.records import Record, Stats
+from cinemae.runtime.verdict import Decision, decide
+
+
+def manifest(config: BackboneConfig, **changes) -> Manifest:
+    """A fused engine's manifest with a band and a heatmap range."""
+    visible = draw_visible(config.n_patches, 2, "balanced", 0)
+    values = {
+        "name": "sample", "kind": "fused", "demonstration": True, "method": MethodConfig(), "head": HeadConfig(),
+        "preprocess": Preprocess(resize_short=config.image_size + 8, crop=config.image_size),
+        "backbone": Backbone(config=config, source="none", sha256="0" * 64, licence="Apache-2.0"),
+        "masks": Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
+        "calibration": Calibration(a=1.0, b=0.0, threshold=0.0, uncertain_low=-0.5, uncertain_high=0.5),
+        "heatmap_range": StatRange(low=0.0, high=10.0),
+    }  # fmt: skip
+    return Manifest(**{**values, **changes})
+
+
+def picture(seed: int, size: int = 64) -> np.ndarray:
+    """uint8 [size, size, 3], coloured."""
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.integers(60, 200, 3) + rng.integers(-40, 40, (size, size, 3)), 0, 255).astype(np.uint8)
+
+
+def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tuple[str, ...] = ()) -> Record:
+    """A successful record with an LCAS map."""
+    lcas = np.random.default_rng(seed).uniform(0, 10, sample.backbone.config.n_patches).astype(np.float32)
+    return Record(
+        path=path, status="ok", verdict=decide(logit, Decision.of(sample.calibration), False), logit=logit,
+        probability=sample.calibration.probability(logit), stats=Stats(1.0, float(lcas.mean()), 0.1), reasons=reasons,
+        width=640, height=480, engine="sample", lcas=lcas,
+    )  # fmt: skip
