@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,8 @@ import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-ON_INTERRUPT = 130
-"""128 + SIGINT, as shells report it."""
+ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
+"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 
 def _version(wanted: bool) -> None:
@@ -81,6 +82,10 @@ def main() -> None:
     except CinemaeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # the reader of stdout has left (head, for instance); nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ON_CLOSED_PIPE)
     except KeyboardInterrupt:
         print("interrupted; with --out FILE.jsonl, --resume continues", file=sys.stderr)
         sys.exit(ON_INTERRUPT)

@@ -53,3 +53,7 @@ class WeightsError(CinemaeError):
 
 class ParityError(CinemaeError):
     """An exported graph does not agree with its reference within the named tolerance."""
+
+
+class OutputError(CinemaeError):
+    """A result cannot be written: disk full, no permission."""

@@ -158,8 +158,8 @@ def _name(raw: bytes, where: str, null: bool) -> str:
 def walk(folder: str, excluded: Collection[tuple[int, int]] = ()) -> Iterator[InputPath]:
     """Image files below `folder`, by suffix, in name order.
 
-    Symbolic links are followed, and every real folder is entered once. Links that lead nowhere count as inputs, and folders that cannot be read give one input with an error: nothing that
-    looks like an image is dropped silently.
+    Symbolic links are followed, and every real folder is entered once. Links that lead nowhere count as inputs, and a
+    folder that cannot be read gives one input with an error: nothing that looks like an image is dropped silently.
     """
     seen = set(excluded)
     identity = _identity(folder)

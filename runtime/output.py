@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol, get_args
 
 from .atomic import atomic_path
-from .errors import UsageError
+from .errors import OutputError, UsageError
 from .records import Record, display_name, to_dict, to_json
 
 Format = Literal["jsonl", "json", "csv"]
@@ -93,7 +93,7 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWri
     """Records into a file: JSON lines grow in place (to follow and resume), JSON and CSV appear when complete.
 
     Raises:
-        UsageError: `path` is a folder.
+        UsageError: `path` is a folder. OutputError, at the first record: it cannot be opened.
     """
     if path.is_dir():
         raise UsageError(f"{display_name(str(path))}: is a folder; --out names a file")
@@ -105,7 +105,7 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWri
                 return stack.enter_context(path.open("ab" if append else "wb"))
             return stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
         except OSError as error:
-            raise UsageError(f"{display_name(str(path))}: cannot be written ({error.strerror or error})") from None
+            raise OutputError(f"{display_name(str(path))}: cannot be written ({error.strerror or error})") from None
 
     return StreamWriter(open_stream, format_name)
 

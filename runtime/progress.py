@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
+from .errors import CinemaeError
+
 LOG_SECONDS = 60.0
 
 
@@ -37,8 +39,10 @@ class Progress:
         return self
 
     def _find_total(self) -> None:
-        assert self._count is not None
-        self._total = self._count()
+        try:
+            self._total = self._count() if self._count is not None else None
+        except CinemaeError:  # the run itself meets the same error and reports it
+            return
         if self._bar is not None:
             self._bar.update(self._task, total=self._total)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .detector import DEFAULT_BATCH, AnySource, Detector, NamedSource, Prepared
-from .errors import ExitCode, UsageError
+from .errors import ExitCode, OutputError, UsageError
 from .inputs import InputPath, Inputs
 from .output import FORMATS, TableWriter, Writer, file_writer, stdout_writer
 from .pipeline import Scored, default_workers
@@ -200,8 +200,12 @@ def _extras(options: RunOptions, detector: Detector, stack: ExitStack) -> list[C
 
         def save(item: Scored) -> None:
             image, lcas = item.prepared.image, item.record.lcas
-            if image is not None and lcas is not None and isinstance(item.source, NamedSource):
+            if image is None or lcas is None or not isinstance(item.source, NamedSource):
+                return
+            try:
                 save_heatmap(place(folder, item.source.name), image.pixels, lcas, colours)
+            except (UsageError, OSError) as error:  # a picture that cannot be saved must not cost the records
+                say(f"warning: no heatmap of {item.record.path}: {error}")
 
         extras.append(save)
     if options.report is not None:
@@ -239,7 +243,12 @@ def _consume(
         with closing(scored):
             for item in scored:
                 tally.add(item.record)
-                writer.write(item.record)
+                try:
+                    writer.write(item.record)
+                except BrokenPipeError:
+                    raise
+                except OSError as error:
+                    raise OutputError(f"results cannot be written ({error.strerror or error}); --resume continues") from None
                 for extra in extras:
                     extra(item)
                 progress.advance()

@@ -73,6 +73,26 @@ def tiny_manifest(tiny_config, tiny_detector):
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def tiny_engine(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
+    """The fused `.onnx` engine of `tiny_detector`, made by the real export. Do not modify; copy it first."""
+    from cinemae.export.fused import export_fused
+
+    path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
+    export_fused(tiny_detector, tiny_manifest, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
+    """The same detector as a folder of parts."""
+    from cinemae.export.parts import export_parts
+
+    folder = tmp_path_factory.mktemp("parts")
+    export_parts(tiny_detector, tiny_manifest, folder)
+    return folder
+
+
 @pytest.fixture
 def random_images():
     """uint8 [7, 64, 64, 3]."""
