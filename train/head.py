@@ -61,10 +61,10 @@ class Head(nn.Module):
         """[B, D], [B, 3] -> logit float32 [B]; positive means AI-generated."""
         g = self.norm_global(f_global)
         if not len(self.columns):
-            return self.mlp_cls(g).squeeze(1)
+            return self.mlp_cls(g)[:, 0]
         s = (stats[:, self.columns] - self.stat_mean) / self.stat_std
         a = self.norm_anomaly(self.mlp_agg(s))
-        return self.fuse(g, a).squeeze(1)
+        return self.fuse(g, a)[:, 0]
 
     def fuse(self, g: Tensor, a: Tensor) -> Tensor:
         """Both normalised branches [B, D] -> logit [B, 1], by the configured variant."""

@@ -1,0 +1,72 @@
+"""The fused engine: packed graph, manifest with a golden logit, one file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import onnx
+import torch
+
+from ..runtime.engine import load_engine
+from ..runtime.golden import golden_image
+from ..runtime.manifest import Golden, Manifest
+from ..train.detector import CinemaeDetector
+from .artifact import write_engine
+from .packed import PackedDetector
+from .tracing import FUSED, OPSET, trace
+
+TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
+
+GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.05}
+"""How far the golden logit may be off on a healthy machine: other kernels sum in another order (fp32: twice the parity
+tolerance); fp16 and int8 round at every layer, and one that flips on another kernel moves the logit by about this."""
+
+
+def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.ModelProto:
+    """The packed graph of `detector` with its weights in "fp32" or "fp16"."""
+    size = detector.mae.config.image_size
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    return trace(PackedDetector(detector, TORCH_TYPE[precision]), (example,), FUSED)
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what made the file, for the manifest."""
+    names = ("cinemae", "torch", "onnx", "onnxruntime", "numpy")
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "python": platform.python_version(), "opset": str(OPSET)}
+
+
+def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, precision: str) -> Manifest:
+    """Write a fused graph as an engine: first as it is, then with the golden logit that onnxruntime's CPU gives it.
+
+    Raises:
+        UsageError: the name of the bundled engine.
+    """
+    update = {"kind": "fused", "precision": precision, "golden": None, "tools": {**manifest.tools, **tool_versions()}}
+    fused = manifest.model_copy(update=update)
+
+    def golden(engine_path: Path) -> Golden:
+        engine = load_engine(engine_path, device="cpu")
+        try:
+            logit = engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0]
+        finally:
+            engine.close()
+        return Golden(logit=float(logit), tolerance=GOLDEN_TOLERANCE[precision])
+
+    return write_engine(model, fused, path, golden)
+
+
+def export_fused(detector: CinemaeDetector, manifest: Manifest, path: str | Path, precision: str = "fp32") -> Manifest:
+    """Export `detector` (in eval mode) to `path`; returns the manifest as stored.
+
+    Raises:
+        UsageError: the name of the bundled engine.
+    """
+    return write_fused(fused_graph(detector, precision), manifest, path, precision)

@@ -1,0 +1,138 @@
+"""The parity table: eager PyTorch against every exported form, on the same images, with named tolerances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..runtime.engine import EngineOutput, load_engine
+from ..runtime.errors import ParityError
+from ..runtime.golden import golden_image
+from ..train.detector import CinemaeDetector
+
+BATCHES = (1, 2, 7)
+"""One, an even and an odd number: kernels block rows by 2, 4 or 8 and treat the rest apart."""
+
+LCAS_FLOOR = 1.0
+"""LCAS is a difference of terms of order one (log sigma is negative) and crosses zero; below this magnitude its error
+is measured absolutely, since it comes from the terms and not from their sum. The statistics are differences of LCAS
+values: their error is relative to the image's largest |LCAS|."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """logit: absolute. lcas: relative above `LCAS_FLOOR`, also for stats. batch: logit, in a batch against alone."""
+
+    logit: float
+    lcas: float
+    batch: float
+
+
+TOLERANCES = {
+    "fp32": Tolerance(logit=1e-3, lcas=1e-3, batch=1e-4),
+    "fp16": Tolerance(logit=2e-2, lcas=1e-2, batch=2e-2),
+    "int8": Tolerance(logit=0.5, lcas=1e-1, batch=5e-2),
+}
+"""fp32: the same sums in another order; measured about 1e-5, and verdict bands are 100 times wider.
+fp16: 11 bits of mantissa through some 30 layers. int8: a sanity bound, the report on real images decides;
+`batch` is not 0 because a last-bit difference between kernels can flip a rounding."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison. Differences are maxima over images (and patches); `passed` compares them with the tolerance."""
+
+    candidate: str
+    batch: int
+    logit: float
+    stats: float
+    lcas: float
+    singles: float
+    passed: bool
+
+
+def parity_images(count: int, size: int) -> np.ndarray:
+    """Synthetic test images of several kinds: uint8 [count, size, size, 3], the same bytes everywhere."""
+    base = golden_image(size)
+    rng = np.random.default_rng(0)
+    makers = (
+        lambda i: np.roll(base, 17 * i, axis=1),
+        lambda i: base[::-1, :, ::-1],
+        lambda i: rng.integers(0, 256, base.shape, dtype=np.uint8),
+        lambda i: np.full_like(base, 20 * i),
+        lambda i: base // 2 + 64,
+        lambda i: rng.integers(0, 256, (size // 8, size // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1),
+        lambda i: np.where(base > 127, 255, 0).astype(np.uint8),
+    )
+    return np.ascontiguousarray(np.stack([makers[i % len(makers)](i) for i in range(count)]))
+
+
+def eager_output(detector: CinemaeDetector, images: np.ndarray, batch: int = 1) -> EngineOutput:
+    """The reference: the training model in float32, uint8 [n, S, S, 3] in batches of `batch`."""
+    with torch.no_grad():
+        parts = [detector(torch.from_numpy(images[i : i + batch])) for i in range(0, len(images), batch)]
+    return EngineOutput(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+
+def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
+    """Largest |found - expected| / max(scale, floor); infinite where one alone is NaN. scale: |expected| if None."""
+    if not np.array_equal(np.isnan(found), np.isnan(expected)):
+        return float("inf")
+    error = np.abs(found - expected) / np.maximum(np.abs(expected) if scale is None else scale, LCAS_FLOOR)
+    return float(np.nanmax(error, initial=0.0))
+
+
+def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutput, precision: str) -> list[Row]:
+    """Run the engine at `path` (a file or a parts folder) on the CPU at every batch size of `BATCHES`."""
+    tolerance = TOLERANCES[precision]
+    engine = load_engine(path, device="cpu")
+    try:
+        singles = np.concatenate([engine.infer(images[i : i + 1]).logit for i in range(max(BATCHES))])
+        rows = []
+        for batch in BATCHES:
+            found = engine.infer(images[:batch])
+            logit = float(np.abs(found.logit - expected.logit[:batch]).max())
+            largest = np.nanmax(np.abs(expected.lcas[:batch]), axis=1, keepdims=True)
+            stats = relative(found.stats, expected.stats[:batch], largest)
+            lcas = relative(found.lcas, expected.lcas[:batch])
+            alone = float(np.abs(found.logit - singles[:batch]).max())
+            passed = logit <= tolerance.logit and max(stats, lcas) <= tolerance.lcas and alone <= tolerance.batch
+            rows.append(Row(candidate, batch, logit, stats, lcas, alone, passed))
+        return rows
+    finally:
+        engine.close()
+
+
+def parity_table(detector: CinemaeDetector, candidates: dict[str, tuple[Path, str]]) -> list[Row]:
+    """Compare every candidate, name -> (path, precision), with the eager model on `parity_images`."""
+    images = parity_images(max(BATCHES), detector.mae.config.image_size)
+    expected = eager_output(detector, images)
+    rows = []
+    for name, (path, precision) in candidates.items():
+        rows += compare(name, path, images, expected, precision)
+    return rows
+
+
+def format_table(rows: list[Row], precisions: dict[str, str]) -> str:
+    """The table as text, with the tolerance of each candidate below it."""
+    lines = [f"{'against eager fp32':<20} {'batch':>5} {'logit':>9} {'stats':>9} {'lcas':>9} {'singles':>9}"]
+    lines += [
+        f"{r.candidate:<20} {r.batch:>5} {r.logit:>9.1e} {r.stats:>9.1e} {r.lcas:>9.1e} {r.singles:>9.1e}  "
+        + ("ok" if r.passed else "FAILED")
+        for r in rows
+    ]
+    for precision in dict.fromkeys(precisions.values()):
+        t = TOLERANCES[precision]
+        limits = f"logit {t.logit:g}, stats and lcas {t.lcas:g} relative, singles {t.batch:g}"
+        lines.append(f"tolerances {precision}: {limits}")
+    return "\n".join(lines)
+
+
+def require(rows: list[Row]) -> None:
+    """Raise ParityError (exit code 3) if any comparison is beyond its tolerance."""
+    failed = sorted({f"{row.candidate} at batch {row.batch}" for row in rows if not row.passed})
+    if failed:
+        raise ParityError(f"beyond tolerance: {', '.join(failed)}; the files were written, but do not use them")
