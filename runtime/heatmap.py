@@ -89,7 +89,8 @@ def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Im
 def _hatching(size: int) -> Image.Image:
     y, x = np.mgrid[0:size, 0:size]
     stripe = ((x + y) % (2 * _HATCH_STEP) < _HATCH_STEP)[:, :, None]
-    return Image.fromarray(np.where(stripe, np.uint8(_HATCH_LIGHT), np.uint8(_HATCH_DARK)))
+    light, dark = np.array(_HATCH_LIGHT, np.uint8), np.array(_HATCH_DARK, np.uint8)
+    return Image.fromarray(np.where(stripe, light, dark))
 
 
 def format_value(value: float) -> str:

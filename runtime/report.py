@@ -54,20 +54,22 @@ class ReportWriter:
         provider: str = "",
         title: str = "Image report",
     ) -> None:
-        """`decision`: the one the records were made with, None for the manifest's own."""
+        """`decision`: the one the records were made with, None for the manifest's own.
+
+        `provider` may be set as an attribute until the block ends: a session that loads in the background names it late.
+        """
         self.path = Path(path)
-        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), provider, title)
+        self.provider = provider
+        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title)
         self._rows: list[str] = []
         self._media: list[str] = []
         self._stack = ExitStack()
         self._file: IO[str] | None = None
-        self._tail = ""
 
     def __enter__(self) -> ReportWriter:
         temporary = self._stack.enter_context(atomic_path(self.path))
         self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
-        head, self._tail = page_frame(self._info)
-        self._file.write(head)
+        self._file.write(page_frame(self._info)[0])
         return self
 
     def add(self, record: Record, pixels: np.ndarray | None = None) -> None:
@@ -92,13 +94,15 @@ class ReportWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None and self._file is not None:
+        if kind is not None or self._file is None:
+            self._stack.__exit__(kind, value, traceback)
+            return
+        with self._stack:  # a full disk in here discards the page, too
             self._flush()
-            self._file.write(self._tail)
-        self._stack.__exit__(kind, value, traceback)
+            self._file.write(page_frame({**self._info, "provider": self.provider})[1])
 
 
-def page_info(manifest: Manifest, decision: Decision, provider: str, title: str) -> dict[str, Any]:
+def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, Any]:
     """What the page's head shows, as plain JSON types."""
     probability, limits = manifest.calibration.probability, manifest.heatmap_range
     try:
@@ -110,7 +114,6 @@ def page_info(manifest: Manifest, decision: Decision, provider: str, title: str)
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
         "engine": engine_label(manifest),
-        "provider": provider,
         "version": release,
         "when": datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "demonstration": manifest.demonstration,
