@@ -1,0 +1,268 @@
+"""The application: routes, and how errors become answers. The same object runs under uvicorn and Ray Serve."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from ..colours import colour_table
+from ..detector import Detector
+from ..heatmap import CAPTION, CAVEAT, OPACITY
+from ..manifest import Manifest
+from ..records import lcas_values, to_dict
+from .body import Body
+from .guard import Guard
+from .problems import Problem
+from .schema import DetectBody, EngineBody, ProblemBody, StateBody
+from .service import Scored, Service
+from .settings import ServeSettings
+from .uploads import read_uploads
+
+PAGE_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/heatmap.js": ("heatmap.js", "text/javascript; charset=utf-8"),
+    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+}
+_DESCRIPTIONS = {
+    400: "A broken form, or one without a file", 401: "The bearer token is missing or wrong",
+    403: "Sent by a web page of another origin", 408: "The body came too slowly",
+    413: "Too large: the body, a file, its pixels, or too many images", 415: "Not an image, or another content type",
+    421: "Another Host than this server answers for", 422: "Damaged images, or a wrong query parameter",
+    429: "The queue is full; Retry-After says when to come back", 503: "The engine failed, or the server stops",
+    504: "Not scored in time",
+}  # fmt: skip
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "image/*": _BINARY,
+        "application/octet-stream": _BINARY,
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "array", "items": _BINARY["schema"], "minItems": 1}},
+                "required": ["file"],
+            }
+        },
+    },
+}
+
+
+def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": ProblemBody, "description": _DESCRIPTIONS[code]} for code in codes}
+
+
+def create_app(load: Callable[[], Detector], settings: ServeSettings | None = None) -> FastAPI:
+    """The whole HTTP interface and the page.
+
+    Args:
+        load: called once when the application starts; the application closes what it returns.
+    """
+    settings = settings or ServeSettings()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(await asyncio.to_thread(load), settings)
+        await service.start()
+        app.state.service = service
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="CINEMAE", summary="Detects AI-generated images.", version=_version(), lifespan=lifespan,
+        docs_url=None, redoc_url=None,
+    )  # fmt: skip
+    app.add_middleware(Guard, settings=settings)
+    _add_errors(app)
+    _add_detect(app, settings)
+    _add_state(app, settings)
+    _add_page(app)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("cinemae")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _problem(problem: Problem) -> JSONResponse:
+    return JSONResponse({"detail": problem.detail}, problem.status, problem.headers())
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error is `{"detail": sentence}`."""
+
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, error: Problem) -> JSONResponse:
+        return _problem(error)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        return JSONResponse({"detail": found}, 422)
+
+
+def _service(app: FastAPI) -> Service:
+    return app.state.service
+
+
+def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
+    limits = settings.limits
+
+    @app.post(
+        "/v1/detect",
+        summary="Score one or many images",
+        response_model=None,
+        responses={
+            200: {"model": DetectBody, "description": "At least one image was scored"},
+            **_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 503, 504),
+        },
+        openapi_extra={"requestBody": _REQUEST_BODY},
+    )
+    async def detect(
+        request: Request,
+        name: Annotated[str, Query(max_length=1024, description="the name of a raw body's record")] = "upload",
+        lcas: Annotated[bool, Query(description="also return each image's anomaly map")] = False,
+    ) -> Response:
+        """Send one image as the body, or several as the files of a multipart form.
+
+        The answer holds one record for each image, in order. It is 200 when at least one was scored; when none was, it
+        has the status of the first failure, and the same body.
+        """
+        started = time.monotonic()
+        service, body = _service(app), Body(request.scope, request.receive)
+        status = 500
+        try:
+            response = await _detect(service, request, body, name, lcas)
+            status = response.status_code
+            return response
+        except Problem as problem:
+            status = problem.status
+            patient = status != 408 and await body.discard(limits.max_body_bytes, limits.read_timeout)
+            problem.close = not patient
+            raise
+        finally:
+            service.metrics.request(status, time.monotonic() - started)
+
+    async def _detect(service: Service, request: Request, body: Body, name: str, lcas: bool) -> Response:
+        service.check_room()
+        with service.budget.account() as account:
+            uploads = await read_uploads(request, body, name, limits, account, service.batcher.retry_after())
+            gone = asyncio.Event()
+            watch = asyncio.create_task(_watch(request, gone))
+            try:
+                scored = await service.score(uploads, gone.is_set)
+            finally:
+                watch.cancel()
+        return _answer(scored, service.detector.manifest, lcas, service.draining)
+
+
+async def _watch(request: Request, gone: asyncio.Event) -> None:
+    """Set `gone` when the client closes its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
+
+
+def _answer(scored: list[Scored], manifest: Manifest, lcas: bool, last: bool) -> JSONResponse:
+    body: dict[str, Any] = {
+        "records": [to_dict(item.record) for item in scored],
+        "errors": [
+            {"index": index, "code": item.code, "detail": item.record.error}
+            for index, item in enumerate(scored)
+            if item.record.status == "error"
+        ],
+        "heatmaps": None,
+    }
+    if lcas:
+        values = [lcas_values(item.record) for item in scored]
+        grid = manifest.backbone.config.grid
+        body["heatmaps"] = [None if found is None else {"grid": grid, "lcas": found} for found in values]
+    good = any(item.record.status == "ok" for item in scored)
+    return JSONResponse(body, 200 if good else scored[0].code, {"Connection": "close"} if last else None)
+
+
+def _add_state(app: FastAPI, settings: ServeSettings) -> None:
+    @app.get("/healthz", summary="Is the process alive", responses=_responses(421))
+    async def healthz() -> StateBody:
+        return StateBody(status="ok")
+
+    @app.get("/readyz", summary="Should requests be sent here", responses=_responses(421, 503))
+    async def readyz() -> StateBody:
+        service = _service(app)
+        if not service.is_ready():
+            why = "stopping" if service.draining else f"the engine failed: {service.batcher.failure}"
+            raise Problem(503, why, retry_after=5)
+        return StateBody(status="ready")
+
+    @app.get("/v1/engine", summary="The engine and the limits", responses=_responses(401, 421))
+    async def engine() -> EngineBody:
+        return _engine_body(_service(app).detector, settings)
+
+    @app.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text format"},
+            **_responses(401, 421),
+        },
+    )
+    async def metrics() -> Response:
+        return Response(_service(app).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _engine_body(detector: Detector, settings: ServeSettings) -> EngineBody:
+    manifest, decision = detector.manifest, detector.decision
+    calibration, heat = manifest.calibration, manifest.heatmap_range
+    return EngineBody(
+        engine=detector.label,
+        demonstration=manifest.demonstration,
+        licence=manifest.licence,
+        threshold=calibration.probability(decision.threshold),
+        uncertain=[calibration.probability(decision.low), calibration.probability(decision.high)],
+        resize_short=manifest.preprocess.resize_short,
+        crop=manifest.preprocess.crop,
+        grid=manifest.backbone.config.grid,
+        heatmap_range=None if heat is None else [heat.low, heat.high],
+        heatmap_opacity=OPACITY,
+        heatmap_caption=CAPTION,
+        heatmap_caveat=CAVEAT,
+        colours=["#" + bytes(colour).hex() for colour in colour_table()],
+        limits={name: value for name, value in vars(settings.limits).items() if not name.endswith("_timeout")},
+    )
+
+
+def _add_page(app: FastAPI) -> None:
+    folder = files(__package__) / "page"
+
+    def serve(name: str, kind: str) -> Callable[[], Any]:
+        data = (folder / name).read_bytes()
+
+        async def answer() -> Response:
+            return Response(data, headers={"Content-Type": kind})
+
+        return answer
+
+    for path, (name, kind) in PAGE_FILES.items():
+        app.add_api_route(path, serve(name, kind), methods=["GET", "HEAD"], include_in_schema=False)

@@ -1,0 +1,91 @@
+"""ASGI middleware around the whole application: who may ask, and what every answer tells the browser to forbid."""
+
+from __future__ import annotations
+
+import hmac
+import json
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .body import Body
+from .problems import Problem
+from .settings import ServeSettings
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+_PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+
+
+def host_of(header: str) -> str:
+    """The Host header without its port, in lower case."""
+    name = header.strip().lower()
+    return name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
+
+
+class Guard:
+    """Checks the Host header, cross-site posts and the bearer token, and adds the security headers."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+        self._app = app
+        self._hosts = None if settings.allowed_hosts is None else {host.lower() for host in settings.allowed_hosts}
+        self._limits = settings.limits
+        self._token = None if settings.token is None else settings.token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        problem = self._refusal(scope)
+        if problem is None:
+            await self._app(scope, receive, send_guarded)
+        else:
+            limits = self._limits
+            problem.close = not await Body(scope, receive).discard(limits.max_body_bytes, limits.read_timeout)
+            await _answer(problem, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        host = host_of(headers.get("host", ""))
+        if self._hosts is not None and host not in self._hosts:
+            refused = f"this server does not answer for the host {host[:100]!r}; start it with --allow-host"
+            return Problem(421, refused)
+        if scope["method"] == "POST" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return Problem(403, "requests from other web pages are refused")
+        if self._token is not None and scope["path"].startswith(_PROTECTED) and not self._has_token(headers):
+            return Problem(401, "send the header 'Authorization: Bearer TOKEN'")
+        return None
+
+    def _has_token(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        # Compared in constant time: the answer's timing tells nothing about how much of the token was right.
+        same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token or b"")
+        return scheme.lower() == "bearer" and same
+
+
+async def _answer(problem: Problem, send: Send) -> None:
+    body = json.dumps({"detail": problem.detail}).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **problem.headers()}
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,101 @@
+"""Start the server on this machine: token, host names, engine, socket; one line on stderr says where it listens."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import CinemaeError, MissingDependencyError, UsageError
+from .settings import ServeSettings
+
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+INSTALL = "pip install 'cinemae[serve]'"
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token in a file, without surrounding white space; None for no file.
+
+    Raises:
+        UsageError: unreadable, or empty.
+    """
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: the token file cannot be read ({error})") from None
+    if not token:
+        raise UsageError(f"{path}: the token file is empty")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def allowed_hosts(host: str, asked: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Values of the Host header to answer: those asked for, and the local names on loopback; None for any."""
+    if is_loopback(host):
+        return (*LOCAL_NAMES, *(asked or ()))
+    return tuple(asked) if asked else None
+
+
+def require_serve() -> None:
+    """Check the extra.
+
+    Raises:
+        MissingDependencyError: with the pip line.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import multipart  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(f"the server needs {error.name}: {INSTALL}") from None
+
+
+def launch(
+    settings: ServeSettings,
+    engine: Path | None,
+    host: str,
+    port: int,
+    device: str,
+    threads: int | None,
+    threshold: float | None,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CinemaeError: the extra is missing, the engine unusable, or the port taken.
+    """
+    require_serve()
+    from ..detector import Detector
+    from .app import create_app
+    from .server import bind, make_server
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    try:
+        listener = bind(host, port)
+    except OSError as error:
+        why = error.strerror or error
+        raise CinemaeError(f"cannot listen on {host}:{port} ({why}); choose another --port") from None
+    with listener:
+        detector = Detector.load(
+            engine, device=device, threads=threads, threshold=threshold, max_pixels=settings.limits.max_pixels
+        )
+        for note in detector.wait().notes:
+            print(f"note: {note}", file=sys.stderr)
+        if not is_loopback(host) and settings.token is None:
+            print("warning: reachable from other machines without a token; see --token-file", file=sys.stderr)
+        shown = f"[{host}]" if ":" in host else host
+        print(f"{detector.label}: serving http://{shown}:{listener.getsockname()[1]}/", file=sys.stderr, flush=True)
+        app = create_app(lambda: detector, settings)
+        make_server(app, settings, host, port).run(sockets=[listener])

@@ -1,0 +1,232 @@
+// The page: takes images by choosing, dropping or pasting, sends each to /v1/detect and shows the answer as a card.
+
+import { draw, drawBar, shortNumber } from "./heatmap.js";
+
+const AT_ONCE = 3, TRIES = 8, SHOWN_PIXELS = 900;
+const WORDS = { ai: "Likely AI-generated", real: "Likely real", uncertain: "Uncertain" };
+const SIGNS = { ai: "◆", real: "●", uncertain: "?", error: "!" };
+const find = (id) => document.getElementById(id);
+
+let engine = null, token = "", running = 0, asking = null;
+const waiting = [], cards = [];
+
+// ---- talking to the server
+
+async function ask(path, options = {}) {
+  for (;;) {
+    const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+    const answer = await fetch(path, { ...options, headers });
+    if (answer.status !== 401) return answer;
+    asking ??= askToken().finally(() => { asking = null; });
+    await asking;
+  }
+}
+
+function askToken() {
+  const dialog = find("ask");
+  find("token").value = "";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => { token = find("token").value; resolve(); }, { once: true }));
+}
+
+async function send(file) {
+  for (let tried = 1; ; tried++) {
+    const name = encodeURIComponent(file.name.toWellFormed().slice(0, 255));
+    const answer = await ask(`v1/detect?lcas=true&name=${name}`, {
+      method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
+    });
+    if (answer.status !== 429 || tried === TRIES) return answer.json();
+    await new Promise((done) => setTimeout(done, 1000 * Number(answer.headers.get("Retry-After") || 1)));
+  }
+}
+
+// ---- cards
+
+function add(files) {
+  const fresh = [...files];
+  if (!fresh.length || !engine) return;
+  for (const file of fresh) {
+    const node = find("card").content.firstElementChild.cloneNode(true);
+    const card = { file, node, record: null, map: null, picture: null, heat: find("heat").checked };
+    node.dataset.state = "busy";
+    node.querySelector(".name").textContent = file.name;
+    node.querySelector(".name").title = file.name;
+    node.querySelector(".flip").addEventListener("click", () => { card.heat = !card.heat; paint(card); });
+    node.addEventListener("contentvisibilityautostatechange", () => paint(card));
+    watcher.observe(node.querySelector(".view"));
+    byView.set(node.querySelector(".view"), card);
+    find("results").append(node);
+    cards.push(card);
+    waiting.push(card);
+  }
+  find("tools").hidden = false;
+  summarise();
+  pump();
+}
+
+function pump() {
+  while (running < AT_ONCE && waiting.length) {
+    running++;
+    score(waiting.shift()).finally(() => { running--; summarise(); pump(); });
+  }
+}
+
+async function score(card) {
+  card.node.querySelector(".word").textContent = "Scoring";
+  const shown = preview(card);
+  try {
+    const body = await send(card.file);
+    await shown;
+    if (body.records) [card.record, card.map] = [body.records[0], body.heatmaps?.[0] ?? null];
+    else fail(card, body.detail);
+  } catch {
+    fail(card, "the server cannot be reached");
+  }
+  if (cards.includes(card)) show(card);
+}
+
+const fail = (card, error) => { card.record = { path: card.file.name, status: "error", error, reasons: [] }; };
+
+/** A small copy to show; null where the browser cannot read the format (the server may). */
+async function preview(card) {
+  try {
+    const whole = await createImageBitmap(card.file);
+    const zoom = Math.min(1, SHOWN_PIXELS / Math.max(whole.width, whole.height));
+    card.picture = await createImageBitmap(whole, {
+      resizeWidth: Math.max(1, Math.round(whole.width * zoom)), resizeHeight: Math.max(1, Math.round(whole.height * zoom)),
+      resizeQuality: "high",
+    });
+    whole.close();
+  } catch {
+    card.node.querySelector(".blank").hidden = false;
+    card.node.querySelector(".blank").textContent = "no preview of this file";
+  }
+  paint(card);
+}
+
+function show(card) {
+  const { node, record, map } = card, state = record.status === "ok" ? record.verdict : "error";
+  const part = (name) => node.querySelector(name);
+  node.dataset.state = state;
+  part(".sign").textContent = SIGNS[state];
+  part(".word").textContent = state === "error" ? "Not scored" : WORDS[state];
+  part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : record.reasons).map((text) => element("li", text)));
+  if (state !== "error") {
+    const percent = 100 * record.probability, [low, high] = engine.uncertain.map((value) => 100 * value);
+    part(".score").hidden = false;
+    part(".percent").textContent = `${percent.toFixed(percent > 99 || percent < 1 ? 1 : 0)} %`;
+    part(".track").setAttribute("aria-valuenow", percent.toFixed(1));
+    part(".track").setAttribute("aria-valuetext", `${percent.toFixed(0)} percent`);
+    part(".fill").setAttribute("width", percent);
+    part(".band").setAttribute("x", low);
+    part(".band").setAttribute("width", Math.max(0, high - low));
+    part("details").hidden = false;
+    part("dl").replaceChildren(...details(record).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+  }
+  part(".flip").hidden = !map;
+  if (map) legend(map);
+  paint(card);
+  find("live").textContent = `${record.path}: ${part(".word").textContent}${state === "error" ? "" : `, ${part(".percent").textContent}`}`;
+}
+
+const plain = (card) => card.record.error.replace(/^<\d+ bytes>: /, "").replace(`${card.record.path}: `, "");
+
+const details = (record) => [
+  ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
+  ["s1, s2, s3", [record.stats.s1, record.stats.s2, record.stats.s3].map(shortNumber).join(", ")],
+  ["SHA-256", record.sha256], ["engine", record.engine],
+];
+
+function element(kind, text) {
+  const made = document.createElement(kind);
+  made.textContent = text;
+  return made;
+}
+
+function paint(card) {
+  const view = card.node.querySelector(".view"), on = card.heat && card.map;
+  card.node.querySelector(".flip").setAttribute("aria-pressed", String(Boolean(on)));
+  view.setAttribute("aria-label", on ? `${card.file.name} with its contextual anomaly map` : card.file.name);
+  const size = card.record?.width ? card.record : null;
+  if (card.picture || (size && on)) {
+    card.node.querySelector(".blank").hidden = true;
+    draw(view, engine, card.picture, size, on ? card.map : null);
+  }
+}
+
+const byView = new WeakMap();
+const watcher = new ResizeObserver((entries) => {
+  for (const { target } of entries) if (byView.has(target)) paint(byView.get(target));
+});
+
+// ---- the page around them
+
+function summarise() {
+  const done = cards.filter((card) => card.record);
+  const many = (state) => done.filter((card) => card.node.dataset.state === state).length;
+  const parts = [["ai", "AI"], ["real", "real"], ["uncertain", "uncertain"], ["error", "not scored"]]
+    .map(([state, word]) => [many(state), word]).filter(([count]) => count).map(([count, word]) => `${count} ${word}`);
+  find("count").textContent = `${done.length} of ${cards.length} scored` + (parts.length ? `: ${parts.join(", ")}` : "");
+  find("save").disabled = !done.length;
+}
+
+function legend(map) {
+  const range = engine.heatmap_range;
+  find("legend").hidden = false;
+  if (map.lcas.includes(null)) find("hatched").textContent = " Hatched patches were never masked.";
+  find("scale-note").textContent = range ? "one fixed scale for all images" : "each image scaled to itself: colours do not compare";
+  [find("low").textContent, find("middle").textContent, find("high").textContent] = range
+    ? [range[0], (range[0] + range[1]) / 2, range[1]].map(shortNumber) : ["low", "", "high"];
+}
+
+function save() {
+  const lines = cards.filter((card) => card.record).map((card) => JSON.stringify(card.record) + "\n");
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
+  link.download = "cinemae-records.jsonl";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+function clear() {
+  waiting.length = 0;
+  for (const card of cards.splice(0)) card.picture?.close();
+  find("results").replaceChildren();
+  find("tools").hidden = find("legend").hidden = true;
+  find("live").textContent = "All results cleared";
+  find("files").focus();
+}
+
+function theme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
+  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+}
+
+const drop = find("drop");
+let inside = 0;
+addEventListener("dragenter", (event) => { event.preventDefault(); inside++; drop.classList.add("over"); });
+addEventListener("dragleave", () => { inside = Math.max(0, inside - 1); if (!inside) drop.classList.remove("over"); });
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => { event.preventDefault(); inside = 0; drop.classList.remove("over"); add(event.dataTransfer.files); });
+addEventListener("paste", (event) => add(event.clipboardData.files));
+find("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
+find("heat").addEventListener("change", (event) => { for (const card of cards) { card.heat = event.target.checked; paint(card); } });
+find("save").addEventListener("click", save);
+find("clear").addEventListener("click", clear);
+find("theme").addEventListener("click", theme);
+
+try {
+  engine = await (await ask("v1/engine")).json();
+  find("banner").hidden = !engine.demonstration;
+  find("engine").textContent = `Engine: ${engine.engine}. Licence: ${engine.licence}.`;
+  find("caption").textContent = engine.heatmap_caption;
+  find("caveat").textContent = engine.heatmap_caveat;
+  const { max_file_bytes: bytes, max_pixels: pixels } = engine.limits;
+  find("limits").textContent = ` At most ${Math.round(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels each.`;
+  drawBar(find("bar"), engine);
+  document.documentElement.dataset.ready = "true";
+} catch {
+  find("live").classList.remove("unseen");
+  find("live").textContent = "The server cannot be reached. Reload the page to try again.";
+}

@@ -1,0 +1,169 @@
+"""From uploads to records: decode in threads, score in shared batches, give up in time, lose nothing accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from PIL import Image
+
+from ..detector import Detector, NamedSource, Prepared
+from ..golden import golden_image
+from ..records import Record
+from .batcher import Batcher
+from .metrics import Metrics
+from .problems import Problem
+from .settings import ServeSettings
+from .uploads import ByteBudget, Upload
+
+TOO_LARGE, NOT_AN_IMAGE, UNREADABLE = 413, 415, 422
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record and, for one that failed, the status that says whose fault: 413 too large, 415 no image, 422 damaged."""
+
+    record: Record
+    code: int = 200
+
+
+def blame(data: bytes, limits_pixels: int, limits_bytes: int) -> int:
+    """The status for an upload that could not be scored, from its size and its header alone."""
+    if len(data) > limits_bytes:
+        return TOO_LARGE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return TOO_LARGE if image.width * image.height > limits_pixels else UNREADABLE
+    except Image.DecompressionBombError:
+        return TOO_LARGE
+    except Image.UnidentifiedImageError:
+        return NOT_AN_IMAGE
+    except Exception:  # Pillow's openers raise almost anything on damaged headers
+        return UNREADABLE
+
+
+class Service:
+    """A detector with its queues. `start` and `stop` belong to the event loop that serves."""
+
+    def __init__(self, detector: Detector, settings: ServeSettings) -> None:
+        limits = settings.limits
+        self.detector = detector
+        self.settings = settings
+        self.budget = ByteBudget(limits.max_buffered_bytes)
+        self.batcher = Batcher(
+            detector.score, max_batch=settings.max_batch, max_wait=settings.max_wait, capacity=limits.max_queue,
+            observe=lambda size, seconds: self.metrics.inference(size, seconds),
+        )  # fmt: skip
+        self.metrics = Metrics(detector.label, lambda: self.batcher.pending, self.is_ready)
+        self.draining = False
+        self._started = False
+        self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
+        self._tasks: set[asyncio.Task[Scored]] = set()
+
+    async def start(self) -> None:
+        """Run the engine once, so that the first request is not the slow one, and open the queue."""
+        size = self.detector.manifest.preprocess.crop
+        await asyncio.to_thread(self.detector.detect, golden_image(size))
+        self.batcher.start()
+        self._started = True
+
+    async def stop(self) -> None:
+        """Answer what was accepted, then free the engine."""
+        self.draining = True
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.batcher.stop()
+        self._decoders.shutdown()
+        self.detector.close()
+
+    def is_ready(self) -> bool:
+        """Whether a load balancer should send requests here."""
+        return self._started and not self.draining and self.batcher.failure is None
+
+    def check_room(self) -> None:
+        """Refuse before a body is read when the queue is full already.
+
+        Raises:
+            Problem: 429.
+        """
+        if self.batcher.pending >= self.batcher.capacity:
+            raise Problem(429, "the queue is full; try again later", retry_after=self.batcher.retry_after())
+
+    async def score(self, uploads: list[Upload], is_gone: Callable[[], bool] = lambda: False) -> list[Scored]:
+        """One result for each upload, in order.
+
+        Args:
+            is_gone: True once nobody waits for the answer; what is not yet inferred is then dropped.
+
+        Raises:
+            Problem: 429 no room for all of them; 503 the engine failed; 504 too slow.
+        """
+        self.batcher.reserve(len(uploads))
+        given_up = asyncio.Event()
+
+        def wanted() -> bool:
+            return not given_up.is_set() and not is_gone()
+
+        tasks = [asyncio.create_task(self._one(upload, wanted)) for upload in uploads]
+        for task in tasks:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        limit = self.settings.limits.request_timeout
+        try:
+            done, late = await asyncio.wait(tasks, timeout=limit)
+        finally:
+            # Threads cannot be interrupted: tasks end by themselves at their next step, and free their slots then.
+            given_up.set()
+        for task in late:
+            task.add_done_callback(_ignore)
+        if late:
+            for task in done:
+                _ignore(task)
+            raise Problem(504, f"not scored within {limit:g} s; send fewer or smaller images", retry_after=None)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Problem):
+                raise result
+            if isinstance(result, BaseException):
+                raise Problem(503, "the request was given up", retry_after=1)
+        scored = [result for result in results if isinstance(result, Scored)]
+        for item in scored:
+            self.metrics.image(item.record)
+        return scored
+
+    async def _one(self, upload: Upload, wanted: Callable[[], bool]) -> Scored:
+        try:
+            loop = asyncio.get_running_loop()
+            prepared, code = await loop.run_in_executor(self._decoders, self._decode, upload, wanted)
+            if prepared.image is None:
+                return Scored(self.detector.score([prepared])[0], code)
+            record = await self.batcher.submit(prepared, wanted)
+            return Scored(record, 200 if record.status == "ok" else UNREADABLE)
+        finally:
+            self.batcher.release()
+
+    def _decode(self, upload: Upload, wanted: Callable[[], bool]) -> tuple[Prepared, int]:
+        limits = self.settings.limits
+        if not wanted():
+            return Prepared(upload.name, error="given up"), UNREADABLE
+        started = time.monotonic()
+        size, bound = len(upload.data), limits.max_file_bytes
+        error = f"{upload.name}: {size:,} bytes is more than {bound:,}" if size > bound else None
+        prepared = self.detector.prepare(NamedSource(upload.name, upload.data, error))
+        self.metrics.decoded(time.monotonic() - started)
+        if prepared.image is not None:
+            return prepared, 200
+        return prepared, blame(upload.data, limits.max_pixels, limits.max_file_bytes)
+
+
+def _ignore(task: asyncio.Task[Scored]) -> None:
+    """Look at a task's exception, so that asyncio does not report it as forgotten."""
+    if not task.cancelled():
+        task.exception()

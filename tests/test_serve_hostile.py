@@ -1,0 +1,234 @@
+"""Malformed, oversized, slow and hostile requests: each gets a clear 4xx, and the server goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import struct
+import time
+import zlib
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the serve extra")
+httpx = pytest.importorskip("httpx")
+
+from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.serve.app import create_app  # noqa: E402
+from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
+from PIL import Image  # noqa: E402
+from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+
+LIMITS = Limits(
+    max_body_bytes=60_000, max_file_bytes=40_000, max_pixels=100_000, max_images=4, max_queue=8,
+    max_buffered_bytes=200_000, read_timeout=0.6, header_timeout=0.5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def address(tiny_manifest):
+    engine = ArithmeticEngine(tiny_manifest)
+    settings = ServeSettings(limits=LIMITS, drain=0.0)
+    load = lambda: Detector(engine, engine.manifest, max_pixels=LIMITS.max_pixels)  # noqa: E731
+    with running(create_app(load, settings), settings) as (base, _):
+        yield base
+
+
+@pytest.fixture
+def client(address):
+    """A client; afterwards the server still scores a good image."""
+    with httpx.Client(base_url=address, timeout=20) as made:
+        yield made
+        answer = made.post("/v1/detect", content=encode(picture(0)))
+        assert answer.status_code == 200
+        assert answer.json()["records"][0]["status"] == "ok"
+
+
+def bomb(width, height):
+    """A PNG whose header promises width x height pixels and whose data holds none."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+
+
+def encoded(mode, size, kind):
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 415),
+        (b"hello", 415),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
+        (b"\xff\xd8\xff\xe0", 415),
+        (encode(picture(1))[:300], 422),
+        (encode(picture(1), "JPEG")[:700], 422),
+        (bomb(60_000, 60_000), 413),
+        (bomb(2**31 - 1, 2**31 - 1), 413),
+        (bomb(0, 5), 415),
+        (encoded("L", (400, 300), "PNG"), 413),
+        (encode(picture(1)) + b"x" * 30_000, 413),
+    ],
+    ids=["empty", "text", "svg", "jpeg-head", "cut-png", "cut-jpeg", "bomb", "huge-bomb", "no-pixels", "pixels", "file-size"],
+)
+def test_a_bad_image_is_a_record_with_a_4xx(client, data, status):
+    answer = client.post("/v1/detect", content=data, headers={"Content-Type": "image/png"})
+    body = answer.json()
+    assert answer.status_code == status
+    assert [record["status"] for record in body["records"]] == ["error"]
+    assert body["errors"] == [{"index": 0, "code": status, "detail": body["records"][0]["error"]}]
+    assert body["records"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status"),
+    [
+        ({"Content-Type": "application/json"}, b"{}", 415),
+        ({"Content-Type": "text/html"}, b"x", 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"url=http://169.254.169.254/", 415),
+        ({"Content-Type": "image/png", "Content-Encoding": "gzip"}, b"x", 415),
+        ({"Content-Type": "multipart/form-data"}, b"x", 400),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"", 400),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"no boundary here", 400),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\nno disposition\r\n--x--\r\n", 400),
+        ({"Content-Type": "multipart/form-data; boundary=" + "x" * 5000}, b"--x", 400),
+        ({"Content-Type": "multipart/form-data; boundary=\u00e9".encode("latin-1")}, b"--x", 400),
+        ({"Content-Type": "image/png"}, b"x" * 60_001, 413),
+        ({"Content-Type": "image/png"}, b"x" * 10_000_000, 413),
+    ],
+)
+def test_a_request_that_is_not_understood(client, headers, content, status):
+    answer = client.post("/v1/detect", content=content, headers=headers)
+    assert answer.status_code == status
+    assert len(answer.json()["detail"]) > 10
+
+
+def test_an_oversized_body_without_a_length(client):
+    answer = client.post("/v1/detect", content=(b"x" * 5000 for _ in range(20)), headers={"Content-Type": "image/png"})
+    assert answer.status_code == 413
+
+
+def test_too_many_files_and_forms_without_files(client):
+    data = encode(picture(0, 8, 8))
+    assert client.post("/v1/detect", files=[("file", ("a.png", data))] * 5).status_code == 413
+    fields = "".join(f'--b\r\nContent-Disposition: form-data; name="f{i}"\r\n\r\nv\r\n' for i in range(50)) + "--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert client.post("/v1/detect", content=fields, headers=headers).status_code == 400
+    one_field = '--b\r\nContent-Disposition: form-data; name="url"\r\n\r\nhttp://localhost/\r\n--b--\r\n'
+    assert client.post("/v1/detect", content=one_field, headers=headers).status_code == 400
+
+
+def test_file_names_are_data(client):
+    names = ["../../etc/passwd", "<img src=x onerror=alert(1)>.png", "a\tb.png", "\u202egnp.exe", "n" * 3000, "日本.png"]
+    for name in names:
+        answer = client.post("/v1/detect", params={"name": name[:1024]}, content=encode(picture(0)))
+        assert answer.json()["records"][0]["path"] == name[:1024]
+        body = client.post("/v1/detect", files=[("file", (name, encode(picture(0))))]).json()
+        assert len(body["records"][0]["path"]) <= 1024
+    lone = client.post("/v1/detect?name=%ff%fe", content=encode(picture(0)))
+    assert lone.status_code == 200
+    json.dumps(lone.json(), ensure_ascii=False).encode("utf-8")
+    assert client.post("/v1/detect", params={"name": "x" * 1025}, content=b"x").status_code == 422
+    assert client.post("/v1/detect?lcas=perhaps", content=b"x").status_code == 422
+
+
+def test_no_upload_reaches_the_disk(client, monkeypatch):
+    import tempfile
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a temporary file was made")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    files = [("file", (f"{i}.png", encode(picture(i, 90, 60)))) for i in range(3)]
+    assert client.post("/v1/detect", files=files).status_code == 200
+
+
+def connect(address):
+    host, port = address.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
+def head(length):
+    return f"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def read_all(connection):
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_body_that_trickles_in_is_408(client, address):
+    with connect(address) as connection:
+        connection.sendall(head(1000))
+        for _ in range(4):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/det", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_a_connection_that_never_finishes_its_head_is_closed(client, address, sent):
+    with connect(address) as connection:
+        connection.sendall(sent)
+        assert read_all(connection) == b""
+
+
+def test_a_head_without_end_is_refused(client, address):
+    with connect(address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"X-A: " + b"a" * 70_000)
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_clients_that_hang_up_mid_body_cost_nothing(client, address):
+    before = count_of(client, 400)
+    for _ in range(20):  # together more than the bytes that the server holds at once
+        with connect(address) as connection:
+            connection.sendall(head(50_000) + b"x" * 20_000)
+    deadline = time.monotonic() + 5
+    while sum(count_of(client, status) for status in (400, 429)) < before + 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def count_of(client, status):
+    found = re.search(rf'cinemae_requests_total{{status="{status}"}} (\d+)', client.get("/metrics").text)
+    return int(found[1]) if found else 0
+
+
+def test_unknown_paths_and_methods(client):
+    assert client.get("/../../etc/passwd").status_code == 404
+    assert client.get("/page/index.html").status_code == 404
+    assert client.get("/v1/detect").status_code == 405
+    assert client.get("/docs").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_queue": 2}, {"max_pixels": 0}, {"read_timeout": -1}, {"max_body_bytes": 1 << 40}]
+)
+def test_limits_that_cannot_work_are_refused(settings):
+    from cinemae.runtime.errors import UsageError
+
+    with pytest.raises(UsageError):
+        Limits(**settings)
+
+
+@pytest.mark.parametrize("token", ["", " x", "\u00e9"])
+def test_tokens_that_cannot_work_are_refused(token):
+    from cinemae.runtime.errors import UsageError
+
+    with pytest.raises(UsageError):
+        ServeSettings(token=token)
