@@ -97,3 +97,21 @@ def tiny_parts(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
 def random_images():
     """uint8 [7, 64, 64, 3]."""
     return np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_detector, tmp_path_factory):
+    """The backbone of `tiny_detector` as our own weights file."""
+    from cinemae.train.pretrain import save_backbone
+
+    path = tmp_path_factory.mktemp("weights") / "backbone.safetensors"
+    save_backbone(tiny_detector.mae, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def image_tree(tmp_path_factory):
+    """A rendered GenImage tree: gen_a with train (24 + 24) and val (8 + 8), gen_b with val. Do not modify."""
+    from training_tree import make_tree
+
+    return make_tree(tmp_path_factory.mktemp("tree"))
