@@ -1,7 +1,9 @@
 """Local Contextual Anomaly Score and its statistics in PyTorch [Eq. 4-6], always in float32, from per-channel sums.
 
 Everything LCAS needs of a masked patch are, per colour channel, the sums of p_hat, p_hat^2 and (p_hat - p)^2 in [0, 1]
-pixels. They are what the feature cache keeps: every lambda, reduction and pixel space follows from them.
+pixels. They are what the feature cache keeps: every lambda, reduction and pixel space follows from them. The squares
+are summed about the channel's own mean: sum((p_hat - mu)^2) = sum((p_hat - m)^2) + n (m - mu)^2 keeps its digits, while
+sum(p_hat^2) - 2 mu sum(p_hat) + n mu^2 cancels on flat images, where sigma is at its floor and divides by 1e-6.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ PIXEL_SPACES = ("unit", "imagenet")
 class RunSums:
     """What one masked run leaves behind, B images, M masked patches; float32.
 
-    sums: [B, M, 3 channels, 3], the last axis sum(p_hat), sum(p_hat^2), sum((p_hat - p)^2) over a patch's pixels,
-        [0, 1] space.
+    sums: [B, M, 3 channels, 3], the last axis sum(p_hat), sum((p_hat - m)^2), sum((p_hat - p)^2) over the pixels of
+        a patch's channel, m the mean of p_hat over them, [0, 1] space.
     context: [B, 2 spaces, 2], mu_v and (unfloored) sigma_v of the visible patches, spaces ordered as `PIXEL_SPACES`.
     """
 
@@ -57,24 +59,25 @@ def run_sums(patches: Tensor, reconstruction: Tensor, visible: Tensor, masked: T
     mean, std = channel_constants(patches.float())
     hat = reconstruction[:, masked].float().unflatten(2, (-1, 3)) * std + mean
     original = patches[:, masked].float().unflatten(2, (-1, 3))
-    sums = torch.stack([hat.sum(2), hat.square().sum(2), (hat - original).square().sum(2)], dim=3)
+    centred = hat - hat.mean(2, keepdim=True)
+    sums = torch.stack([hat.sum(2), centred.square().sum(2), (hat - original).square().sum(2)], dim=3)
     return RunSums(sums, context_of(patches[:, visible].float()))
 
 
 def lcas_from_sums(run: RunSums, pixels: int, method: MethodConfig) -> Tensor:
     """LCAS of every masked patch [Eq. 4, 5]: `pixels` a patch holds (P / 3) -> float32 [B, M]."""
-    s, s2, e2 = run.sums.unbind(3)
+    total, spread, error = run.sums.unbind(3)
+    level = total / pixels
     if method.pixel_space == "imagenet":
-        mean, std = channel_constants(s)
-        s, s2, e2 = (s - pixels * mean) / std, (s2 - 2 * mean * s + pixels * mean**2) / std**2, e2 / std**2
+        mean, std = channel_constants(level)
+        level, spread, error = (level - mean) / std, spread / std**2, error / std**2
     mu, sigma = run.context[:, PIXEL_SPACES.index(method.pixel_space)].unbind(1)
     sigma = sigma.clamp_min(method.sigma_floor)[:, None]
-    mu = mu[:, None]
     values = 3 * pixels
-    deviation = (s2.sum(2) - 2 * mu * s.sum(2) + values * mu**2) / sigma**2
+    deviation = (spread + pixels * (level - mu[:, None, None]).square()).sum(2) / sigma**2
     if method.stat_reduction == "mean":
         deviation = deviation / values
-    fidelity = e2.sum(2)
+    fidelity = error.sum(2)
     if method.fidelity_reduction == "mean":
         fidelity = fidelity / values
     return deviation / 2 + torch.log(sigma.square()) / 2 + method.lambda_ * fidelity

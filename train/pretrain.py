@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import math
@@ -80,8 +79,9 @@ class PhotoFolder(Dataset[Tensor]):
 
 
 def collate(items: list[Tensor | None]) -> Tensor:
-    """Stack what was readable: uint8 [B', 3, S, S], B' <= B."""
-    return torch.stack([item for item in items if item is not None])
+    """Stack what was readable: uint8 [B', 3, S, S], B' <= B; an empty tensor where nothing was."""
+    readable = [item for item in items if item is not None]
+    return torch.stack(readable) if readable else torch.empty(0, dtype=torch.uint8)
 
 
 def random_visible(batch: int, config: BackboneConfig, generator: torch.Generator) -> Tensor:
@@ -131,9 +131,19 @@ def learning_rate(progress: float, config: PretrainConfig) -> float:
 
 
 def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
-    """Batches, epoch after epoch."""
-    for _ in itertools.count():
-        yield from loader
+    """Batches that hold an image, epoch after epoch.
+
+    Raises:
+        UsageError: a whole epoch held none.
+    """
+    while True:
+        found = False
+        for batch in loader:
+            if len(batch):
+                found = True
+                yield batch
+        if not found:
+            raise UsageError("none of the images can be read; the log names them. Give a folder that holds photographs")
 
 
 def pretrain(
@@ -155,11 +165,13 @@ def pretrain(
         path of the weights.
 
     Raises:
-        UsageError: no images, or the state in `out` is of another recipe.
+        UsageError: fewer images than a batch, none readable, or the state in `out` is of another backbone.
     """
     torch.manual_seed(config.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset = PhotoFolder(folders, backbone.image_size, config.crop_scale)
+    if len(dataset) < config.batch_size:
+        raise UsageError(f"{len(dataset)} images do not fill a batch of {config.batch_size}; lower the batch size")
     model = (initial or MaskedAutoencoder(backbone)).to(device).train()
     adam = optimiser(model, config)
     total_steps = max(1, config.epochs * len(dataset) // config.batch_size)
@@ -208,8 +220,9 @@ def pretrain(
     batches = endless(loader)
     while progress() < 1:
         images = (next(batches).to(device, torch.float32) / 255 - mean) / std
+        lr = learning_rate(progress(), config)
         for group in adam.param_groups:
-            group["lr"] = learning_rate(progress(), config)
+            group["lr"] = lr
         keep = random_visible(len(images), backbone, generator).to(device)
         adam.zero_grad(set_to_none=True)
         total = 0.0
