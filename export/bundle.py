@@ -1,0 +1,56 @@
+"""Make the bundled demonstration engine: `python -m cinemae.export.bundle CHECKPOINT models/cinemae-demo.onnx`.
+
+The only writer of that file. Weights are stored compactly (`compact`), the manifest says that it is a demonstration.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from ..runtime.errors import CinemaeError, UsageError
+from ..train.checkpoint import load_checkpoint
+from .compact import compact
+from .fused import fused_graph, write_fused
+from .parity import format_table, parity_table, require
+
+LARGEST = 24 * 2**20
+"""Bytes the package may carry."""
+
+
+def bundle(checkpoint: Path, target: Path) -> str:
+    """Export `checkpoint` to `target` (its folder must exist) and return the parity table.
+
+    Raises:
+        UsageError: the file would be larger than the package may carry.
+        ParityError: it disagrees with eager PyTorch.
+    """
+    loaded = load_checkpoint(checkpoint)
+    model = fused_graph(loaded.detector)
+    compact(model)
+    manifest = loaded.manifest.model_copy(update={"name": "cinemae-demo", "demonstration": True})
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        engine = Path(folder) / "bundle.onnx"
+        write_fused(model, manifest, engine, "fp32")
+        if engine.stat().st_size > LARGEST:
+            raise UsageError(f"{engine.stat().st_size:,} bytes: the bundled engine may hold {LARGEST:,}")
+        rows = parity_table(loaded.detector, {"bundled": (engine, "fp32")})
+        require(rows)
+        engine.replace(target)
+    return format_table(rows, {"bundled": "fp32"})
+
+
+def main() -> None:
+    """Entry point: CHECKPOINT TARGET."""
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m cinemae.export.bundle CHECKPOINT models/cinemae-demo.onnx")
+    try:
+        print(bundle(Path(sys.argv[1]), Path(sys.argv[2])))
+    except CinemaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
