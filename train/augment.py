@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from .data.balance import balance
+
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
 """RGB image and a generator seeded by the file's content -> RGB image."""
 
@@ -29,11 +31,11 @@ def unchanged(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def robust(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """`augment: robust`: rescaled by a random factor with a random filter, then JPEG at a random quality of 30 to 100."""
+    """`augment: robust`: rescaled by a random factor with a random filter, then JPEG at a random quality, 30 to 100."""
     factor = rng.uniform(*SCALE)
     method = FILTERS[rng.integers(len(FILTERS))]
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return reencode(image.resize(size, method), int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
 
 
-TRANSFORMS: dict[str, Transform] = {"none": unchanged, "robust": robust}
+TRANSFORMS: dict[str, Transform] = {"none": unchanged, "robust": robust, "balanced": balance}
