@@ -18,6 +18,7 @@ from cinemae.train.pretrain import (
     optimiser,
     pretrain,
     random_visible,
+    save_backbone,
 )
 from cinemae.train.weights import load_backbone
 from PIL import Image
@@ -177,3 +178,14 @@ def test_precisions():
     assert autocast_dtype("auto", cpu) in (None, torch.bfloat16)
     with pytest.raises(UsageError, match="unknown precision"):
         autocast_dtype("fp8", cpu)
+
+
+def test_half_weights_are_rounded_and_load(tmp_path, tiny_config):
+    model = MaskedAutoencoder(tiny_config)
+    save_backbone(model, tmp_path / "full.safetensors")
+    save_backbone(model, tmp_path / "half.safetensors", half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "full.safetensors").stat().st_size
+    loaded = load_backbone(tmp_path / "half.safetensors").mae.state_dict()
+    for name, value in model.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        assert torch.equal(loaded[name], value.half().float())
