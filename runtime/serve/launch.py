@@ -95,6 +95,8 @@ def launch(
             print(f"note: {note}", file=sys.stderr)
         if not is_loopback(host) and settings.token is None:
             print("warning: reachable from other machines without a token; see --token-file", file=sys.stderr)
+        # From here on connections wait in the backlog instead of being refused.
+        listener.listen()
         shown = f"[{host}]" if ":" in host else host
         print(f"{detector.label}: serving http://{shown}:{listener.getsockname()[1]}/", file=sys.stderr, flush=True)
         app = create_app(lambda: detector, settings)
