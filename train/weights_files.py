@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import pickle
 import re
 import struct
 import zipfile
@@ -219,18 +218,15 @@ def _read_torch(path: Path) -> RawWeights:
         # argparse.Namespace is plain data: FAIR's training script puts its arguments beside the weights
         with torch.serialization.safe_globals([argparse.Namespace]):
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # torch raises almost anything on damaged archives, UnpicklingError on what is no tensor
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if blocked:
             raise WeightsError(
                 f"{path}: holds more than tensors ({blocked[1]}), which could run code when loaded; refused. If you "
                 "trust its origin, save the tensors alone where it was made: torch.save({'model': state_dict}, FILE)"
             ) from None
-        raise WeightsError(f"{path}: damaged, truncated or not a weights file; download it again") from None
-    except Exception as error:  # torch raises almost anything on damaged archives
-        reason = str(error).partition("\n")[0]
-        reason = f"{type(error).__name__}: {reason}"
-        raise WeightsError(f"{path}: damaged or truncated ({reason}); download it again") from None
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise WeightsError(f"{path}: damaged, truncated or not a weights file ({reason}); download it again") from None
     if not isinstance(found, dict):
         raise WeightsError(f"{path}: holds a {type(found).__name__}, not a dictionary of tensors")
     state = found["model"] if isinstance(found.get("model"), dict) else found
