@@ -49,6 +49,10 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the records of --out whose input is unchanged and score the rest.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Score new files in the given folders as they are complete, until Ctrl-C.")
+    ] = False,
+    settle: Annotated[float, typer.Option(help="With --watch: seconds a file must stand still.")] = 2,
     fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit 4 when an image is judged ai.")] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
@@ -62,15 +66,28 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
+    import warnings
+
     from .run import RunOptions
     from .run import run as run_all
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what it says about damaged files is in their records
     options = RunOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format, out=out,
         threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
+        watch=watch, settle=settle,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null,
     )  # fmt: skip
-    raise typer.Exit(run_all(options, sys.stdin.buffer))
+    try:
+        code = run_all(options, sys.stdin.buffer)
+    except BrokenPipeError:
+        # the reader of stdout has left (head, for instance); nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ON_CLOSED_PIPE
+    except KeyboardInterrupt:
+        print("interrupted; with --out FILE.jsonl, --resume continues", file=sys.stderr)
+        code = ON_INTERRUPT
+    raise typer.Exit(code)
 
 
 def main() -> None:
@@ -82,13 +99,6 @@ def main() -> None:
     except CinemaeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # the reader of stdout has left (head, for instance); nothing may be flushed into the closed pipe at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ON_CLOSED_PIPE)
-    except KeyboardInterrupt:
-        print("interrupted; with --out FILE.jsonl, --resume continues", file=sys.stderr)
-        sys.exit(ON_INTERRUPT)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class ReportWriter:
     ) -> None:
         """`decision`: the one the records were made with, None for the manifest's own.
 
-        `provider` may be set as an attribute until the block ends: a session that loads in the background names it late.
+        `provider` may be set as an attribute until the block ends: a session loaded in the background names it late.
         """
         self.path = Path(path)
         self.provider = provider

@@ -43,6 +43,8 @@ class RunOptions:
     fail_on_ai: bool = False
     quiet: bool = False
     null: bool = False
+    watch: bool = False
+    settle: float = 2.0
 
 
 @dataclass
@@ -103,6 +105,10 @@ def output_format(options: RunOptions, terminal: bool) -> str:
     found = options.format or (suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE)
     if options.resume and (options.out is None or found != "jsonl"):
         raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
+    if options.watch and options.resume:
+        raise UsageError("--watch continues --out by itself: leave out --resume")
+    if options.watch and options.out is not None and found != "jsonl":
+        raise UsageError("--watch appends JSON lines: give --out FILE.jsonl")
     if options.resume and options.report is not None:
         raise UsageError("--report needs the image behind every record, and --resume skips those already scored")
     return found
@@ -126,10 +132,13 @@ def run(options: RunOptions, stdin: BinaryIO | None = None) -> int:
         if not options.quiet and detector.manifest.demonstration:
             say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")
         tally, start = Tally(), time.monotonic()
-        scored = _scored(options, inputs, detector, tally)
+        if options.watch:
+            scored = _watched(options, detector, exclude, stack)
+        else:
+            scored = _scored(options, inputs, detector, tally)
         console = _console() if format_name == TABLE else None
         writer = _writer(options, format_name, console)
-        counted = inputs.countable and not options.quiet
+        counted = inputs.countable and not options.quiet and not options.watch
         progress = Progress(sys.stderr, options.quiet, inputs.count if counted else None, console, tally.kept)
         extras = _extras(options, detector, stack)
         extras.append(_announcer(detector, options.quiet))
@@ -142,6 +151,22 @@ def run(options: RunOptions, stdin: BinaryIO | None = None) -> int:
             say(f"warning: {display_name(name)}: holds no images")
         say(tally.summary(time.monotonic() - start))
     return tally.exit_code(options.fail_on_ai)
+
+
+def _watched(
+    options: RunOptions, detector: Detector, exclude: list[str], stack: ExitStack
+) -> Generator[Scored, None, None]:
+    from .watch import stop_on_signals
+    from .watch_run import WatchOptions, watched
+
+    workers = default_workers() if options.workers is None else options.workers
+    stop = stack.enter_context(stop_on_signals())
+    if not options.quiet:
+        say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
+    watching = WatchOptions(
+        options.inputs, options.settle, options.batch_size, workers, options.out, exclude=tuple(exclude)
+    )
+    return watched(detector, watching, stop, say)
 
 
 def _scored(options: RunOptions, inputs: Inputs, detector: Detector, tally: Tally) -> Generator[Scored, None, None]:
@@ -164,7 +189,7 @@ def _scored(options: RunOptions, inputs: Inputs, detector: Detector, tally: Tall
 
 def _writer(options: RunOptions, format_name: str, console: Any) -> Writer:
     if options.out is not None:
-        return file_writer(options.out, format_name, append=options.resume)
+        return file_writer(options.out, format_name, append=options.resume or options.watch)
     return TableWriter(console) if format_name == TABLE else stdout_writer(sys.stdout.buffer, format_name)
 
 
@@ -229,6 +254,7 @@ def _check_folders(options: RunOptions) -> None:
     for name in options.inputs:
         if os.path.isdir(name) and (os.path.realpath(name) + os.sep).startswith(target.rstrip(os.sep) + os.sep):
             raise UsageError(f"--heatmaps {options.heatmaps} holds the input {display_name(name)}: name another folder")
+    options.heatmaps.mkdir(parents=True, exist_ok=True)  # it must exist to be left out when inputs are listed
 
 
 def _consume(
@@ -248,7 +274,7 @@ def _consume(
                 except BrokenPipeError:
                     raise
                 except OSError as error:
-                    raise OutputError(f"results cannot be written ({error.strerror or error}); --resume continues") from None
+                    raise OutputError(f"results cannot be written ({error.strerror or error})") from None
                 for extra in extras:
                     extra(item)
                 progress.advance()

@@ -1,0 +1,69 @@
+"""`cinemae-doctor`: examine the installation and say how to fix what is wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"cinemae {version('cinemae')}")
+        raise typer.Exit
+
+
+@app.command()
+def doctor(
+    engine: Annotated[
+        Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled one.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Show what is installed, what really works, and the fix for what does not.
+
+    Exit codes: 0 scoring works, 2 usage, 3 a problem was found.
+    """
+    from .doctor import examine, exit_code, report
+
+    if json:
+        from json import dumps
+
+        findings = list(examine(engine, device))
+        print(dumps(report(findings), indent=2))
+    else:
+        findings = []
+        for finding in examine(engine, device):
+            findings.append(finding)
+            mark = "PROBLEM" if finding.level == "problem" else finding.level
+            print(f"{mark:8} {finding.topic:12} {finding.text}", flush=True)
+            if finding.fix:
+                print(f"{'':21} fix: {finding.fix}")
+        problems = sum(finding.level == "problem" for finding in findings)
+        print(f"problems: {problems}; scoring will not work as it should" if problems else "all well")
+    raise typer.Exit(exit_code(findings))
+
+
+def main() -> None:
+    """Entry point: user errors become one line on stderr and an exit code."""
+    from .errors import CinemaeError
+
+    try:
+        app()
+    except CinemaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
