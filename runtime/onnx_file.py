@@ -58,12 +58,14 @@ def _fields(file: BinaryIO, size: int, wanted: frozenset[int]) -> list[tuple[int
             return found
         tag = _varint(file)
         number, kind = tag >> 3, tag & 7
+        if number == 0:
+            raise _Malformed
         if kind == _VARINT:
             value = _varint(file)
             if number in wanted:
                 found.append((number, value, b""))
             continue
-        if kind not in (_FIXED64, _BYTES, _FIXED32) or number == 0:
+        if kind not in (_FIXED64, _BYTES, _FIXED32):
             raise _Malformed
         length = _varint(file) if kind == _BYTES else _FIXED_LENGTH[kind]
         if file.tell() + length > size:

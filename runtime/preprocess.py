@@ -24,7 +24,7 @@ Just below the size at which Pillow itself refuses, so that its limit never spea
 """
 
 MAX_ASPECT = 16
-"""Beyond this aspect ratio only the part that the crop keeps is resampled: a 1 x 5000 image would become 256 x 1,280,000.
+"""Beyond this aspect ratio only what the crop keeps is resampled: a 1 x 5000 image would become 256 x 1,280,000.
 
 Pillow then orders its two passes otherwise and clips overshoot elsewhere, which moves high-contrast pixels by up to 20
 of 255. That is no matter where the image is a line; ordinary images take the plain way that every other tool takes.

@@ -1,0 +1,48 @@
+"""The runtime never imports torch, nor anything else of the training side: proven in a fresh interpreter that scores."""
+
+import subprocess
+import sys
+
+from pictures import encoded, picture
+
+CODE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "timm", "onnx", "onnxscript", "transformers", "safetensors", "scipy",
+                                  "sklearn", "matplotlib", "typer", "rich"}:
+            raise ImportError(f"the runtime imported {name}")
+
+sys.meta_path.insert(0, Refuse())
+import cinemae.runtime
+assert "numpy" not in sys.modules, "import cinemae.runtime must stay instant"
+from cinemae.runtime import Detector, load_engine
+with Detector.load(sys.argv[1], device="cpu") as detector:
+    record = detector.detect(sys.argv[2])
+    assert record.status == "ok", record
+    assert [r.logit for r in detector.detect_many([sys.argv[2]])] == [record.logit]
+load_engine(sys.argv[3]).close()
+assert not [name for name in sys.modules if name.startswith(("torch", "cinemae.train", "cinemae.export"))]
+print(record.logit)
+"""
+
+
+def test_scoring_an_image_imports_no_torch(tiny_engine, tiny_parts, tmp_path):
+    image = tmp_path / "a.png"
+    image.write_bytes(encoded(picture()))
+    command = [sys.executable, "-c", CODE, str(tiny_engine), str(image), str(tiny_parts)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert float(found.stdout)
+
+
+def test_lazy_names_resolve_and_others_do_not():
+    import cinemae.runtime as runtime
+    import pytest
+
+    for name in runtime.__all__:
+        assert getattr(runtime, name).__name__ == name
+        assert name in dir(runtime)
+    with pytest.raises(AttributeError, match="nothing_here"):
+        _ = runtime.nothing_here

@@ -1,0 +1,208 @@
+"""Every kind of image file becomes the same uint8 RGB square, whichever way it comes; a bad one is one clear error."""
+
+import io
+
+import numpy as np
+import pytest
+from cinemae.runtime import preprocess
+from cinemae.runtime.errors import ImageError
+from cinemae.runtime.manifest import Preprocess
+from cinemae.runtime.preprocess import decode, load_image, resize_crop, usable_formats
+from pictures import encoded, picture
+from PIL import Image, features
+
+SMALL = Preprocess(resize_short=72, crop=64)
+JPEG_TOLERANCE = 12  # mean of 255: quality 95 with halved chroma on the blocks of `picture`
+ROUNDING = 1  # Pillow's two-pass resize rounds to 8 bits after each pass
+
+
+def pixels(source, settings=SMALL):
+    return load_image(source, settings).pixels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "TGA", "WEBP"])
+def test_lossless_formats_give_the_same_pixels(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert np.array_equal(pixels(encoded(picture(), kind, **options)), pixels(picture()))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JPEG2000", "AVIF"])
+def test_lossy_formats_come_close(kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    image = picture(160, 140)
+    difference = pixels(encoded(image, kind, quality=95) if kind != "JPEG2000" else encoded(image, kind)).astype(int)
+    assert np.abs(difference - pixels(image)).mean() < JPEG_TOLERANCE
+
+
+def test_path_bytes_file_pillow_and_array_agree(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture()))
+    expected = pixels(path)
+    data = path.read_bytes()
+    objects = (bytearray(data), memoryview(data), io.BytesIO(data), picture(), np.asarray(picture()))
+    for source in (str(path), data, *objects):
+        assert np.array_equal(pixels(source), expected)
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    loaded = load_image(encoded(picture(96, 80), "JPEG", exif=exif, quality=95), SMALL)
+    assert (loaded.width, loaded.height) == (80, 96)
+    upright = picture(96, 80).transpose(Image.Transpose.ROTATE_270)
+    assert np.abs(loaded.pixels.astype(int) - pixels(upright)).mean() < JPEG_TOLERANCE
+
+
+def test_damaged_exif_is_no_reason_to_refuse():
+    data = encoded(picture(), "JPEG", exif=b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff garbage")
+    assert pixels(data).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_lies_over_white(mode):
+    base = picture().convert("L").convert("RGBA") if mode == "LA" else picture().convert("RGBA")
+    base.putalpha(Image.linear_gradient("L").resize(base.size).point(lambda value: 0 if value < 128 else 255))
+    white = Image.new("RGBA", base.size, "white")
+    expected = Image.alpha_composite(white, base).convert("RGB")
+    if mode == "P":
+        flat = picture().quantize(64)
+        flat.info["transparency"] = 0
+        found, expected_pixels = load_image(encoded(flat, "PNG", transparency=0), SMALL), None
+        mask = np.asarray(flat) == 0
+        opaque = np.asarray(flat.convert("RGB")).copy()
+        opaque[mask] = 255
+        expected_pixels = pixels(opaque)
+        assert mask.any()
+        assert np.array_equal(found.pixels, expected_pixels)
+        return
+    data = encoded(base.convert(mode) if mode != "LA" else base.convert("LA"), "PNG")
+    assert np.abs(pixels(data).astype(int) - pixels(expected).astype(int)).max() <= ROUNDING
+
+
+def test_grayscale_one_bit_and_cmyk():
+    gray = load_image(encoded(picture().convert("L")), SMALL)
+    assert gray.grayscale
+    assert not load_image(picture(), SMALL).grayscale
+    assert np.array_equal(gray.pixels[..., 0], gray.pixels[..., 2])
+    one_bit = pixels(encoded(picture().convert("1")))
+    assert one_bit.min() < 30 < 220 < one_bit.max()
+    cmyk = pixels(encoded(picture().convert("CMYK"), "TIFF"))
+    assert np.abs(cmyk.astype(int) - pixels(picture())).mean() < JPEG_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_not_clipped(kind):
+    values = np.asarray(picture().convert("L")).astype(np.uint16) * 257
+    eight = pixels((values // 257).astype(np.uint8))
+    assert np.array_equal(pixels(encoded(Image.fromarray(values), kind)), eight)
+    assert np.array_equal(pixels(values), eight)
+
+
+def test_float_tiff():
+    values = np.asarray(picture().convert("L"))
+    assert np.array_equal(pixels(encoded(Image.fromarray(values.astype(np.float32)), "TIFF")), pixels(values))
+    unit = Image.fromarray((values / 255).astype(np.float32))
+    assert np.abs(pixels(encoded(unit, "TIFF")).astype(int) - pixels(values)).max() <= ROUNDING
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_animations_give_their_first_frame(kind):
+    first, second = picture(seed=1), picture(seed=2)
+    options = {"save_all": True, "append_images": [second]}
+    if kind == "WEBP":
+        options["lossless"] = True
+    if kind == "GIF":
+        first, options["append_images"] = first.quantize(64), [second.quantize(64)]
+    assert np.array_equal(pixels(encoded(first, kind, **options)), pixels(first.convert("RGB")))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3), (4000, 40), (64, 64), (63, 200)])
+def test_any_size_and_aspect_ratio(size):
+    loaded = load_image(Image.new("RGB", size, (10, 200, 30)), SMALL)
+    assert (loaded.width, loaded.height) == size
+    assert (loaded.pixels == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("size", [(321, 481), (481, 321), (224, 300), (256, 256), (100, 37), (2000, 1500), (40, 600)])
+def test_resize_and_crop_in_two_plain_steps(size):
+    settings = Preprocess()
+    image = picture(*size)
+    scale = 256 / min(size)
+    resized = image.resize((round(size[0] * scale), round(size[1] * scale)), Image.Resampling.BICUBIC)
+    left, top = (resized.width - 224) // 2, (resized.height - 224) // 2
+    assert np.array_equal(resize_crop(image, settings), np.asarray(resized)[top : top + 224, left : left + 224])
+
+
+def test_extreme_aspect_ratio_agrees_with_the_plain_way():
+    # smooth content: the other order of Pillow's passes matters only where bicubic overshoot is clipped
+    image = Image.linear_gradient("L").resize((40, 40 * (preprocess.MAX_ASPECT + 1))).convert("RGB")
+    scale = 72 / 40
+    resized = image.resize((72, round(image.height * scale)), Image.Resampling.BICUBIC)
+    top = (resized.height - 64) // 2
+    plain = np.asarray(resized)[top : top + 64, 4:68].astype(int)
+    assert np.abs(resize_crop(image, SMALL) - plain).max() <= ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a readable image"),
+        (b"GIF89a", "cannot be decoded|not a readable image"),
+        (b"plain text, no image", "not a readable image"),
+        (encoded(picture(), "JPEG")[:700], "cannot be decoded"),
+        (encoded(picture(), "PNG")[:-200], "cannot be decoded"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a readable image"),
+    ],
+)
+def test_bad_data_is_one_clear_error(data, message):
+    with pytest.raises(ImageError, match=message):
+        load_image(data, SMALL)
+
+
+def test_wrong_suffix_is_read_by_content(tmp_path):
+    path = tmp_path / "really_a_png.jpg"
+    path.write_bytes(encoded(picture()))
+    assert np.array_equal(pixels(path), pixels(picture()))
+
+
+def test_missing_folder_and_bomb(tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        load_image(tmp_path / "absent.png", SMALL)
+    with pytest.raises(ImageError, match="is a folder"):
+        load_image(tmp_path, SMALL)
+    bomb = encoded(Image.new("1", (14_000, 13_000)))
+    assert len(bomb) < 100_000
+    with pytest.raises(ImageError, match="178,000,000 pixels"):
+        load_image(bomb, SMALL)
+    with pytest.raises(ImageError, match=r"20000 x 20000|it is more than"):
+        load_image(encoded(Image.new("1", (20_000, 20_000))), SMALL)
+    with pytest.raises(ImageError, match="1,000 pixels"):
+        load_image(picture(), SMALL, max_pixels=1000)
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), np.float32), np.zeros(4, np.uint8)])
+def test_arrays_that_are_no_images(array):
+    with pytest.raises(ImageError, match="an array must be"):
+        load_image(array, SMALL)
+    with pytest.raises(ImageError):
+        load_image(np.zeros((0, 4, 3), np.uint8), SMALL)
+
+
+def test_formats_that_run_programs_are_not_used():
+    assert "EPS" not in usable_formats()
+    assert {"JPEG", "PNG", "GIF", "TIFF", "BMP"} <= set(usable_formats())
+
+
+def test_decode_keeps_the_native_size():
+    image = decode(encoded(picture(131, 77)))
+    assert image.mode == "RGB"
+    assert image.size == (131, 77)
+
+
+def test_heic_with_the_extra():
+    heif = pytest.importorskip("pillow_heif", reason="needs the extra cinemae[formats]")
+    buffer = io.BytesIO()
+    heif.from_pillow(picture(160, 140)).save(buffer, quality=95)
+    found = pixels(buffer.getvalue()).astype(int)
+    assert np.abs(found - pixels(picture(160, 140))).mean() < JPEG_TOLERANCE
