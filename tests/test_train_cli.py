@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-
 from cinemae.runtime.preprocess import load_image
 from cinemae.train.checkpoint import last_checkpoint, load_checkpoint, load_head, read_manifest
 from cinemae.train.cli import main

@@ -19,7 +19,9 @@ def render(label: int, seed: int, size: tuple[int, int] = (96, 80)) -> Image.Ima
     return Image.fromarray((ramp + noise + 20).clip(0, 255).astype(np.uint8))
 
 
-def make_tree(root: Path, generators: tuple[str, ...] = ("gen_a", "gen_b"), splits: tuple[str, ...] = ("train", "val")) -> Path:
+def make_tree(
+    root: Path, generators: tuple[str, ...] = ("gen_a", "gen_b"), splits: tuple[str, ...] = ("train", "val")
+) -> Path:
     """GenImage layout; gen_a has every split, the others `val` alone."""
     seed = 0
     for number, generator in enumerate(generators):

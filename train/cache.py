@@ -41,7 +41,7 @@ TENSORS = ("f_global", "sums", "context")
 
 @dataclass(frozen=True)
 class Row:
-    """One cached view of one sample. `path` is absolute; `content` is the SHA-256 of the file; width, height are native."""
+    """One cached view of one sample. `path` is absolute; `content`: SHA-256 of the file; width, height: native."""
 
     path: str
     label: int
@@ -191,9 +191,13 @@ def read_spec(folder: Path) -> CacheSpec:
     try:
         return CacheSpec.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UsageError(f"{folder} is no feature cache; make one with: cinemae-train extract DATA --cache {folder}") from None
+        raise UsageError(
+            f"{folder} is no feature cache; make one with: cinemae-train extract DATA --cache {folder}"
+        ) from None
     except ValidationError as error:
-        raise UsageError(f"{path} is damaged or of another release ({error.error_count()} errors); delete the folder") from None
+        raise UsageError(
+            f"{path} is damaged or of another release ({error.error_count()} errors); delete the folder"
+        ) from None
 
 
 def read_rows(shard: Path) -> list[Row] | None:
@@ -226,6 +230,10 @@ def open_cache(root: Path, augment: str | None = None, key: str | None = None) -
     listed = "".join(f"\n  {spec.describe()}" for _, spec in caches)
     if not caches:
         raise UsageError(f"no feature cache under {root}; make one with: cinemae-train extract DATA --cache {root}")
-    asked = " ".join(part for part in (f"--augment {augment}" if augment else "", f"--key {key}" if key else "") if part)
+    asked = " ".join(
+        part for part in (f"--augment {augment}" if augment else "", f"--key {key}" if key else "") if part
+    )
     count = "several caches" if len(fits) > 1 else "no cache"
-    raise UsageError(f"{count} under {root} match {asked or 'the command'}; choose with --key (its start is enough):{listed}")
+    raise UsageError(
+        f"{count} under {root} match {asked or 'the command'}; choose with --key (its start is enough):{listed}"
+    )

@@ -1,4 +1,4 @@
-"""What decides a cached feature: weights, preprocessing, stored masks, augmentation. Its hash names the cache folder."""
+"""What decides a cached feature: weights, preprocessing, stored masks, augmentation. Its hash names the folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ..runtime.masks import MaskStrategy, draw_visible
 
 def draw_mask_sets(n_patches: int, method: MethodConfig) -> np.ndarray:
     """The R mask sets of a method, the deployed one first: int64 [R, K, V]; set r is drawn with seed mask_seed + r."""
-    sets = [draw_visible(n_patches, method.k, method.mask_strategy, method.mask_seed + r) for r in range(method.mask_sets)]
+    sets = [
+        draw_visible(n_patches, method.k, method.mask_strategy, method.mask_seed + r) for r in range(method.mask_sets)
+    ]
     return np.stack(sets)
 
 
@@ -38,7 +40,7 @@ class CacheSpec(Model):
         cls, backbone: Backbone, preprocess: Preprocess, method: MethodConfig, mask_sets: np.ndarray | None = None,
         augment: str = "none", views: int = 1, augment_seed: int = 0,
     ) -> CacheSpec:  # fmt: skip
-        """A spec with `method`'s masks, or the stored int64 [R, K, V]; without augmentation there is one view and no seed."""
+        """A spec with `method`'s masks, or stored ones, int64 [R, K, V]; without augmentation: one view, no seed."""
         sets = draw_mask_sets(backbone.config.n_patches, method) if mask_sets is None else mask_sets
         visible = tuple(tuple(tuple(int(i) for i in run) for run in one) for one in sets)
         if augment == "none":
@@ -50,7 +52,7 @@ class CacheSpec(Model):
 
     @property
     def key(self) -> str:
-        """16 hex digits. Where the weights lie and how the masks were drawn do not enter: the bytes and the masks do."""
+        """16 hex digits. Where weights lie and how masks were drawn do not enter: the bytes and the masks do."""
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -74,4 +76,5 @@ class CacheSpec(Model):
         """One line for lists and errors."""
         r, k, _ = self.mask_sets().shape
         views = f" x{self.views}" if self.views > 1 else ""
-        return f"{self.key}: {self.backbone.source} ({self.backbone.sha256[:8]}), {r} sets of K={k}, augment {self.augment}{views}"
+        weights = f"{self.backbone.source} ({self.backbone.sha256[:8]})"
+        return f"{self.key}: {weights}, {r} sets of K={k}, augment {self.augment}{views}"

@@ -36,7 +36,9 @@ def calibrate(
     platt = LogisticRegression(C=PLATT_C, class_weight="balanced").fit(logits[:, None], labels)
     a, b = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     if a <= 0:
-        raise UsageError("on the held-out images the head ranks real above AI; it has learnt nothing: check data and labels")
+        raise UsageError(
+            "on the held-out images the head ranks real above AI; it has learnt nothing: check data and labels"
+        )
     threshold = float(np.quantile(real, 1 - target_fpr, method="higher"))
     margin = float(np.quantile(np.abs(logits - threshold), uncertain_share))
     return Calibration(

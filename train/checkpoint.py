@@ -1,10 +1,10 @@
 """Checkpoints: a folder with the head, the stored mask sets, the manifest, the metrics and, if asked for, the backbone.
 
-    head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V] (the first is deployed)
-    last.safetensors      the same of the last epoch
-    manifest.json         `runtime.manifest.Manifest`
-    metrics.json          the fitting curve, held-out figures
-    backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
+head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V], first: deployed
+last.safetensors      the same of the last epoch
+manifest.json         `runtime.manifest.Manifest`
+metrics.json          the fitting curve, held-out figures
+backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ from .mae import MaskedAutoencoder
 from .pretrain import WEIGHTS_FILE, save_backbone
 from .weights import load_backbone
 
-HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = "head.safetensors", "last.safetensors", "manifest.json", "metrics.json"
+HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = (
+    "head.safetensors",
+    "last.safetensors",
+    "manifest.json",
+    "metrics.json",
+)
 MASKS_KEY = "mask_sets"
 EMBEDDED_KEY = "cinemae.embedded_sha256"
 LAST_POINTER = Path("runs") / "last"
@@ -61,7 +66,8 @@ class LoadedHead:
 
 def save_checkpoint(
     folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
-    last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None, embed: MaskedAutoencoder | None = None,
+    last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
+    embed: MaskedAutoencoder | None = None,
 ) -> Path:  # fmt: skip
     """Write a whole checkpoint beside `folder`, then put it in its place: a reader never sees half of one.
 
@@ -122,7 +128,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{folder} is no checkpoint (no {MANIFEST_FILE} in it); make one with: cinemae-train fit") from None
+        raise UsageError(
+            f"{folder} is no checkpoint (no {MANIFEST_FILE} in it); make one with: cinemae-train fit"
+        ) from None
     return Manifest.from_json(text, path)
 
 
@@ -185,7 +193,9 @@ def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = N
     embedded = loaded.folder / WEIGHTS_FILE
     if backbone is None and loaded.embedded_sha256:
         if not embedded.exists() or file_sha256(embedded) != loaded.embedded_sha256:
-            raise WeightsError(f"{embedded}: the embedded backbone is missing or was changed; fit again with --embed-backbone")
+            raise WeightsError(
+                f"{embedded}: the embedded backbone is missing or was changed; fit again with --embed-backbone"
+            )
         return load_backbone(embedded).mae
     source = str(backbone or named.source)
     try:

@@ -1,4 +1,4 @@
-"""`cinemae-train`: from photographs and labelled images to a calibrated, evaluated checkpoint. Parses and calls only."""
+"""`cinemae-train`: from photographs and labelled images to a calibrated, evaluated checkpoint. Only parses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import CinemaeError, ExitCode
+from .cli_studies import register
 
 app = typer.Typer(
     help="Train, calibrate and study CINEMAE detectors.", no_args_is_help=True, add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False,
 )  # fmt: skip
 
-Data = Annotated[list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, or CSV/JSONL lists.")]
+Data = Annotated[
+    list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, or CSV/JSONL lists.")
+]
 Layout = Annotated[str, typer.Option(help="Layout of DATA; auto finds out by itself.")]
 Cache = Annotated[Path, typer.Option("--cache", help="Root of the feature cache.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Generators = Annotated[list[str] | None, typer.Option("--generator", "-g", help="Only this generator; repeat for several.")]
+Generators = Annotated[
+    list[str] | None, typer.Option("--generator", "-g", help="Only this generator; repeat for several.")
+]
 Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
 Weights = Annotated[str | None, typer.Option("--backbone", help="Where the backbone lies now, if not where it was.")]
 CheckpointArg = Annotated[Path | None, typer.Argument(help="Checkpoint folder; default: the one fitted last.")]
@@ -42,7 +47,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Train, calibrate and study CINEMAE detectors."""
 
@@ -59,21 +66,24 @@ def pretrain(
     micro_batch: Annotated[int, typer.Option(min=1, help="Slice of a batch computed at once.")] = 32,
     lr: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1.2e-3,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    half: Annotated[bool, typer.Option("--half", help="Round the saved weights to float16.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Threads = 0,
 ) -> None:
     """Pretrain a masked autoencoder without labels; the same command resumes a stopped run."""
-    from .commands import prepare_process
     from .mae import preset
+    from .options import prepare_process
     from .pretrain import PretrainConfig
     from .pretrain import pretrain as run
     from .weights import load_backbone
 
     prepare_process(threads)
     initial = load_backbone(init).mae.requires_grad_(True) if init else None
-    config = PretrainConfig(epochs=epochs, max_minutes=max_minutes, batch_size=batch_size, micro_batch=micro_batch, lr=lr,
-                            precision=precision, workers=workers, seed=seed)  # fmt: skip
+    config = PretrainConfig(
+        epochs=epochs, max_minutes=max_minutes, batch_size=batch_size, micro_batch=micro_batch, lr=lr,
+        precision=precision, half=half, workers=workers, seed=seed,
+    )  # fmt: skip
     typer.echo(run(data, out, initial.config if initial else preset(backbone), config, initial))
 
 
@@ -86,27 +96,31 @@ def extract(
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     generator: Generators = None,
     k: Annotated[int, typer.Option("--k", min=1, max=64, help="Masked passes of a set.")] = 2,
-    mask_sets: Annotated[int, typer.Option(min=1, help="Mask sets R; training draws from them, the first is deployed.")] = 4,
+    mask_sets: Annotated[
+        int, typer.Option(min=1, help="Mask sets R to draw from; the first is deployed.")
+    ] = 4,
     mask_strategy: Annotated[str, typer.Option(help="balanced or independent.")] = "balanced",
     mask_seed: Annotated[int, typer.Option(min=0)] = 0,
-    augment: Annotated[str, typer.Option(help="none, or robust: JPEG and rescaling of both classes.")] = "none",
+    augment: Annotated[str, typer.Option(help="none, robust (JPEG, rescaling) or balanced.")] = "none",
     views: Annotated[int, typer.Option(min=1, help="Augmented views of an image.")] = 1,
     augment_seed: Annotated[int, typer.Option(min=0)] = 0,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
-    shard: Annotated[str | None, typer.Option(help="i/n: this process takes the i-th of n parts. torchrun sets it.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: this process takes the i-th of n parts. torchrun sets it.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Compute features once. Killed at any point, the same command goes on; only new or changed images cost anything."""
-    from . import commands
+    """Compute features once. Killed at any point, the same command goes on; only what is new is computed."""
+    from . import commands, options
 
-    commands.prepare_process(threads)
-    spec_options = commands.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed)
-    report = commands.run_extract(
-        data, backbone, cache, layout, split, generator, spec_options, batch_size, workers, shard, device, quiet
-    )
+    options.prepare_process(threads)
+    spec_options = options.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed)
+    chosen = options.DataOptions(data, layout, split, generator)
+    machine = options.MachineOptions(batch_size, workers, device, quiet)
+    report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard)
     typer.echo(commands.describe_extract(report))
 
 
@@ -116,38 +130,53 @@ def fit(
     out: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path("runs/checkpoint"),
     key: Annotated[str | None, typer.Option(help="Start of the cache's key, where there are several.")] = None,
     augment: Annotated[str | None, typer.Option(help="The cache with this augmentation.")] = None,
-    generator: Annotated[list[str] | None, typer.Option("--generator", "-g", help="Train on this generator; repeatable.")] = None,
+    generator: Annotated[
+        list[str] | None, typer.Option("--generator", "-g", help="Train on this generator; repeatable.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
     epochs: Annotated[int, typer.Option(min=1)] = 25,
-    batch_size: Annotated[int, typer.Option(min=1, help="32 is the paper's; 1024 fits 100,000 images in minutes.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="32 is the paper's; 1024 fits 100,000 images in minutes.")
+    ] = 32,
     lr: Annotated[float, typer.Option(min=0)] = 1e-4,
-    held_out: Annotated[float, typer.Option(min=0.001, max=0.9, help="Share of training images for selection and calibration.")] = 0.1,
+    held_out: Annotated[
+        float, typer.Option(min=0.001, max=0.9, help="Share of training images for selection and calibration.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     statistics: Annotated[str, typer.Option(help="Comma list of s1, s2, s3, or none.")] = "s1,s2,s3",
-    fusion: Annotated[str, typer.Option(help="early_add, early_concat, early_gate, late_add, late_concat, late_gate.")] = "early_add",
+    fusion: Annotated[
+        str, typer.Option(help="early_add, early_concat, early_gate, late_add, late_concat, late_gate.")
+    ] = "early_add",
     standardize: Annotated[bool, typer.Option(help="Standardise the statistics.")] = True,
     k: Annotated[int | None, typer.Option("--k", min=1, help="Use the first K runs of each set.")] = None,
     lambda_: Annotated[float, typer.Option("--lambda", min=0, help="Weight of the fidelity term.")] = 0.1,
     pixel_space: Annotated[str, typer.Option(help="unit or imagenet.")] = "unit",
     stat_reduction: Annotated[str, typer.Option(help="mean or sum.")] = "mean",
     fidelity_reduction: Annotated[str, typer.Option(help="sum or mean.")] = "sum",
-    target_fpr: Annotated[float, typer.Option(min=0, max=1, help="False-positive rate of the stored threshold.")] = 0.05,
-    uncertain_share: Annotated[float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")] = 0.1,
+    target_fpr: Annotated[
+        float, typer.Option(min=0, max=1, help="False-positive rate of the stored threshold.")
+    ] = 0.05,
+    uncertain_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")
+    ] = 0.1,
     name: Annotated[str, typer.Option(help="Name in the manifest.")] = "cinemae",
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Mark as a demonstration.")] = False,
-    embed_backbone: Annotated[bool, typer.Option("--embed-backbone", help="Store the backbone in the checkpoint.")] = False,
+    embed_backbone: Annotated[
+        bool, typer.Option("--embed-backbone", help="Store the backbone in the checkpoint.")
+    ] = False,
     backbone: Weights = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
     """Fit and calibrate the head on cached features: seconds to minutes."""
-    from . import commands
+    from . import commands, options
+    from .fit import FitConfig
 
-    commands.prepare_process(threads)
-    method = commands.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
+    options.prepare_process(threads)
+    method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
-    config = commands.fit_config(epochs, lr, batch_size, seed, held_out, split, generators, target_fpr, uncertain_share)
+    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, target_fpr, uncertain_share)
     folder = commands.run_fit(
         cache, key, augment, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
     )
@@ -159,7 +188,9 @@ def calibrate(
     checkpoint: CheckpointArg = None,
     cache: Cache = DEFAULT_CACHE,
     target_fpr: Annotated[float, typer.Option(min=0, max=1, help="False-positive rate of the threshold.")] = 0.05,
-    uncertain_share: Annotated[float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")] = 0.1,
+    uncertain_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")
+    ] = 0.1,
 ) -> None:
     """Calibrate again on the images held out in fitting: probability, threshold, uncertain band."""
     from . import commands
@@ -173,9 +204,10 @@ def evaluate(
     data: Data,
     cache: Cache = DEFAULT_CACHE,
     layout: Layout = "auto",
-    split: Annotated[str | None, typer.Option(help="Split to score; default: all but train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Default: every split but train.")] = None,
     generator: Generators = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the tables and plots; default: CHECKPOINT/eval.")] = None,
+    augment: Annotated[str, typer.Option(help="Score images so changed: none, robust or balanced.")] = "none",
+    out: Annotated[Path | None, typer.Option(help="Folder of tables and plots; default: CHECKPOINT/eval.")] = None,
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap resamples; 0: no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     backbone: Weights = None,
@@ -185,13 +217,16 @@ def evaluate(
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Tables per generator: accuracy, AUC, AP, calibration, with intervals. Extracts what the cache does not hold yet."""
-    from . import commands
+    """Tables per generator: accuracy, AUC, AP, calibration, with intervals. Extracts what the cache lacks."""
+    from . import commands, options
 
-    commands.prepare_process(threads)
-    typer.echo(commands.run_eval(
-        checkpoint, data, cache, layout, split, generator, out, resamples, seed, backbone, batch_size, workers, device, quiet
-    ))  # fmt: skip
+    options.prepare_process(threads)
+    chosen = options.DataOptions(data, layout, split, generator)
+    machine = options.MachineOptions(batch_size, workers, device, quiet)
+    typer.echo(commands.run_eval(checkpoint, chosen, cache, machine, augment, out, resamples, seed, backbone))
+
+
+register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

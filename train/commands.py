@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from pydantic import ValidationError
-
-from ..runtime.errors import MissingDependencyError, UsageError
+from ..runtime.errors import UsageError
 from ..runtime.manifest import HeadConfig, MethodConfig
 from .cache import FeatureCache, open_cache
 from .cache_spec import CacheSpec
@@ -26,100 +18,37 @@ from .checkpoint import (
     read_metrics,
     update_checkpoint,
 )
-from .data.samples import Sample, read_samples
 from .evaluate import Evaluation, evaluate, held_out_rows, score, spec_of
 from .evaluate_report import plain, to_json, write_report
-from .extract import ExtractReport, extract, parse_shard, preprocess_for, shard_from_environment
+from .extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
 from .fit import FitConfig, fit, held_out_text
-from .memory import keep_freed_memory
+from .options import (
+    DataOptions,
+    MachineOptions,
+    MethodOptions,
+    SpecOptions,
+    checked,
+)
 from .weights import load_backbone
 
 LAST = Path("last")
 NAMED_SKIPS = 20
 
 
-@dataclass(frozen=True)
-class SpecOptions:
-    """Masks and augmentation of an extraction."""
-
-    k: int
-    mask_sets: int
-    mask_strategy: str
-    mask_seed: int
-    augment: str
-    views: int
-    augment_seed: int
-
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """What may change in the method without another extraction."""
-
-    k: int | None
-    lambda_: float
-    pixel_space: str
-    stat_reduction: str
-    fidelity_reduction: str
-
-
-def prepare_process(threads: int = 0) -> None:
-    """Logging to stderr, allocator, and the number of threads (0: torch's own choice)."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
-
-
-def choose_device(name: str) -> torch.device:
-    """auto, cpu, cuda, or cuda:N; under torchrun, cuda is the process's own card.
-
-    Raises:
-        UsageError: unknown. MissingDependencyError: cuda asked for and not there.
-    """
-    if name not in ("auto", "cpu", "cuda") and not name.startswith("cuda:"):
-        raise UsageError(f"unknown device {name!r}: use auto, cpu or cuda")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingDependencyError("PyTorch finds no CUDA device; use --device cpu, or install a CUDA build of torch")
-    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
-
-
-def checked(model: Any, **fields: Any) -> Any:
-    """A configuration from options.
-
-    Raises:
-        UsageError: names each option that is wrong.
-    """
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UsageError(problems) from None
-
-
-def read_all(data: Sequence[Path], layout: str, split: str | None, generators: Sequence[str] | None) -> list[Sample]:
-    """The samples of all DATA arguments, in their order."""
-    return [sample for root in data for sample in read_samples(root, layout=layout, split=split, generators=generators)]
-
-
 def run_extract(
-    data: Sequence[Path], backbone: str, root: Path, layout: str, split: str | None, generators: Sequence[str] | None,
-    options: SpecOptions, batch_size: int, workers: int, shard: str | None, device: str, quiet: bool,
-) -> ExtractReport:  # fmt: skip
+    data: DataOptions, backbone: str, root: Path, options: SpecOptions, machine: MachineOptions, shard: str | None
+) -> ExtractReport:
     """`cinemae-train extract`."""
-    method: MethodConfig = checked(
-        MethodConfig, k=options.k, mask_sets=options.mask_sets, mask_strategy=options.mask_strategy, mask_seed=options.mask_seed
-    )
-    samples = read_all(data, layout, split, generators)
+    masks = ("k", "mask_sets", "mask_strategy", "mask_seed")
+    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in masks})
+    samples = data.read()
     loaded = load_backbone(backbone)
     spec = CacheSpec.create(
         loaded.info, preprocess_for(loaded.info.config), method,
         augment=options.augment, views=options.views, augment_seed=options.augment_seed,
     )  # fmt: skip
     part = parse_shard(shard) if shard else shard_from_environment()
-    return extract(samples, lambda: loaded.mae, spec, root, shard=part, batch_size=batch_size, workers=workers,
-                   device=choose_device(device), quiet=quiet)  # fmt: skip
+    return machine.extract(samples, lambda: loaded.mae, spec, root, part)
 
 
 def describe_extract(report: ExtractReport) -> str:
@@ -141,17 +70,9 @@ def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
     return config
 
 
-def fit_config(
-    epochs: int, lr: float, batch_size: int, seed: int, held_out: float, split: str,
-    generators: tuple[str, ...] | None, target_fpr: float, uncertain_share: float,
-) -> FitConfig:  # fmt: skip
-    """Options of `fit` as its configuration."""
-    return FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, target_fpr, uncertain_share)
-
-
 def run_fit(
-    root: Path, key: str | None, augment: str | None, out: Path, options: MethodOptions, head: HeadConfig, config: FitConfig,
-    name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
+    root: Path, key: str | None, augment: str | None, out: Path, options: MethodOptions, head: HeadConfig,
+    config: FitConfig, name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
 ) -> Path:  # fmt: skip
     """`cinemae-train fit`."""
     cache = open_cache(root, augment, key)
@@ -162,7 +83,9 @@ def run_fit(
     if embed:
         found = load_backbone(backbone or cache.spec.backbone.source)
         if found.info.sha256 != cache.spec.backbone.sha256:
-            raise UsageError(f"{found.info.source} is not the backbone of this cache; name the right file with --backbone")
+            raise UsageError(
+                f"{found.info.source} is not the backbone of this cache; name the right file with --backbone"
+            )
         embedded = found.mae
     return fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
 
@@ -172,8 +95,8 @@ def describe_fit(folder: Path) -> str:
     manifest = read_manifest(folder)
     t, held = manifest.training, manifest.metrics["held_out"]
     return (
-        f"{folder}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: epoch {t.epochs}, "
-        f"held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
+        f"{folder}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: "
+        f"epoch {t.epochs}, held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
         f"next: cinemae-train eval {folder} DATA    or    cinemae-export {folder}"
     )
 
@@ -192,31 +115,33 @@ def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncert
     found = calibrate(scored.labels, scored.logits, where, target_fpr, uncertain_share)
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": found}), {})
     return (
-        f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit + {found.b:+.4f}); threshold {found.threshold:.4f} "
-        f"(target FPR {target_fpr:g}), uncertain from {found.uncertain_low:.4f} to {found.uncertain_high:.4f}; {where}"
+        f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit + {found.b:+.4f}); "
+        f"threshold {found.threshold:.4f} (target FPR {target_fpr:g}), "
+        f"uncertain from {found.uncertain_low:.4f} to {found.uncertain_high:.4f}; {where}"
     )
 
 
 def run_eval(
-    checkpoint: Path, data: Sequence[Path], root: Path, layout: str, split: str | None, generators: Sequence[str] | None,
-    out: Path | None, resamples: int, seed: int, backbone: str | None, batch_size: int, workers: int, device: str, quiet: bool,
+    checkpoint: Path, data: DataOptions, root: Path, machine: MachineOptions, augment: str,
+    out: Path | None, resamples: int, seed: int, backbone: str | None,
 ) -> str:  # fmt: skip
     """`cinemae-train eval`; returns the table for the terminal."""
     loaded = load_head(last_checkpoint() if checkpoint == LAST and not checkpoint.exists() else checkpoint)
-    samples = [s for s in read_all(data, layout, split, generators) if split or s.split != "train"]
+    samples = [sample for sample in data.read() if data.split or sample.split != "train"]
     if not samples:
         raise UsageError("there is no split but train in this data; name it to score it all the same: --split train")
     paths = {os.path.abspath(sample.path) for sample in samples}
-    spec = spec_of(loaded, root, paths)
-    report = extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root,
-                     batch_size=batch_size, workers=workers, device=choose_device(device), quiet=quiet)  # fmt: skip
+    spec = spec_of(loaded, root, paths, augment)
+    report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
     cache = FeatureCache(report.folder, paths)
     scored = score(loaded, cache, cache.select())
     found = evaluate(loaded, scored, resamples, seed)
-    folder = out or loaded.folder / "eval"
+    folder = out or loaded.folder / ("eval" if augment == "none" else f"eval-{augment}")
     written = write_report(found, scored, folder)
-    figures = {**loaded.manifest.metrics, **manifest_figures(found)}
-    update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"metrics": figures}), {"eval": to_json(found)})
+    if augment == "none":
+        figures = {**loaded.manifest.metrics, **manifest_figures(found)}
+        manifest = loaded.manifest.model_copy(update={"metrics": figures})
+        update_checkpoint(loaded.folder, manifest, {"eval": to_json(found)})
     lines = [plain(found), f"* trained on this generator; written: {', '.join(str(path) for path in written)}"]
     if report.skipped:
         lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")

@@ -60,12 +60,12 @@ class Evaluation:
     mean_unseen: dict[str, float]
 
 
-def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str]) -> CacheSpec:
-    """The cache to score these (absolute) paths from: the one with all mask sets where ROOT has them all in it, else one
-    with the deployed set alone, which costs less than half to fill."""
+def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none") -> CacheSpec:
+    """The cache to score these (absolute) paths from: the one with all mask sets where ROOT has them all in it already,
+    else one with the deployed set alone, which costs less than half to fill."""
     manifest = loaded.manifest
     full, deployed = (
-        CacheSpec.create(manifest.backbone, manifest.preprocess, manifest.method, sets)
+        CacheSpec.create(manifest.backbone, manifest.preprocess, manifest.method, sets, augment)
         for sets in (loaded.mask_sets, loaded.mask_sets[:1])
     )
     folder = root / full.key
@@ -97,7 +97,9 @@ def held_out_rows(loaded: LoadedHead, cache: FeatureCache, share: float, seed: i
     chosen = cache.select(split=split, generators=loaded.manifest.training.generators)
     held = np.array([i for i in chosen if is_held_out(cache.rows[i].content, share, seed)], dtype=np.int64)
     if not len(held):
-        raise UsageError(f"{cache.folder} holds none of the images held out in fitting; extract the training data first")
+        raise UsageError(
+            f"{cache.folder} holds none of the images held out in fitting; extract the training data first"
+        )
     return held
 
 

@@ -23,13 +23,16 @@ TITLES = {
     "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
 }  # fmt: skip
 NOTE = (
-    "acc, real, fake: share right at the stored threshold, of all, real and AI images; @0.5: where sigmoid(logit) = 0.5. AUC, AP: AI "
-    "is positive. TPR@x%: AI images caught while x % of real ones are flagged. ECE: calibrated probability, 15 bins. "
+    "acc, real, fake: share right at the stored threshold, of all, real and AI images; @0.5: where sigmoid(logit) "
+    "= 0.5. AUC, AP: AI is positive. TPR@x%: AI images caught while x % of real ones are flagged. ECE: calibrated "
+    "probability, 15 bins. "
     "[low, high]: 95 % bootstrap interval. * the head was trained on this generator."
 )
 
 
-def _line(generator: str, split: str, counts: tuple[str, str], values: dict[str, float], ci: dict[str, Interval]) -> list[str]:
+def _line(
+    generator: str, split: str, counts: tuple[str, str], values: dict[str, float], ci: dict[str, Interval]
+) -> list[str]:
     cells = []
     for name in FIGURES:
         interval = f" [{ci[name].low:.3f}, {ci[name].high:.3f}]" if name in ci else ""
@@ -57,7 +60,9 @@ def markdown(found: Evaluation) -> str:
     body = [f"| {' | '.join(line)} |" for line in lines]
     body.insert(1, f"|{' --- |' * len(lines[0])}")
     c = found.calibration
-    where = f"threshold {c.threshold:.4f} (logit), uncertain {c.uncertain_low:.4f} to {c.uncertain_high:.4f}; {c.fitted_on}"
+    where = (
+        f"threshold {c.threshold:.4f} (logit), uncertain {c.uncertain_low:.4f} to {c.uncertain_high:.4f}; {c.fitted_on}"
+    )
     return "\n".join([f"# Evaluation of {Path(found.checkpoint).name}", "", *body, "", where, "", NOTE, ""])
 
 
@@ -65,8 +70,11 @@ def plain(found: Evaluation) -> str:
     """The table for a terminal, columns aligned, without intervals."""
     lines = table(found, intervals=False)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
-            for line in lines]  # fmt: skip
+    text = []
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
+        padded += [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
+        text.append("  ".join(padded))
     return "\n".join(text)
 
 
@@ -96,7 +104,17 @@ def to_csv(groups: tuple[GroupFigures, ...]) -> str:
     bounded = [name for name in FIGURES if any(name in group.metrics.ci for group in groups)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["generator", "split", "seen", "n_ai", "n_real", *FIGURES, *(f"{n}_{e}" for n in bounded for e in ("low", "high"))])
+    writer.writerow(
+        [
+            "generator",
+            "split",
+            "seen",
+            "n_ai",
+            "n_real",
+            *FIGURES,
+            *(f"{n}_{e}" for n in bounded for e in ("low", "high")),
+        ]
+    )
     for group in groups:
         m = group.metrics
         values = [getattr(m, name) for name in FIGURES]
@@ -127,7 +145,9 @@ def _plot_roc(found: Evaluation, scored: Scored, path: Path) -> None:
         false_positive, true_positive, _ = roc_curve(labels, logits)
         axes.plot(false_positive, true_positive, label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC", xlim=(0, 1), ylim=(0, 1)
+    )
     _finish(figure, axes, path)
 
 
@@ -144,7 +164,9 @@ def _plot_reliability(found: Evaluation, scored: Scored, path: Path) -> None:
         y = np.bincount(which, labels, ECE_BINS)[filled] / count[filled]
         axes.plot(x, y, marker="o", markersize=3, label=f"{group.generator} {group.split}: ECE {group.metrics.ece:.3f}")
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set(xlabel="calibrated probability of AI", ylabel="share that is AI", title="Reliability", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="calibrated probability of AI", ylabel="share that is AI", title="Reliability", xlim=(0, 1), ylim=(0, 1)
+    )
     _finish(figure, axes, path)
 
 

@@ -84,7 +84,7 @@ class ExtractReport:
 
 @dataclass(frozen=True)
 class _Read:
-    """One file, read: its row (view 0) and the uint8 [S, S, 3] pixels of every view; no pixels where its bytes are cached."""
+    """One file, read: its row (view 0) and uint8 [S, S, 3] pixels of every view; none where its bytes are cached."""
 
     row: Row
     views: tuple[np.ndarray, ...]
@@ -107,7 +107,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(head), int(tail)
 
 
-def _ahead(pool: ThreadPoolExecutor, read: Callable[[Sample], _Read], samples: Iterable[Sample], depth: int) -> Iterator[tuple[Sample, Future[_Read]]]:
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Sample], _Read], samples: Iterable[Sample], depth: int
+) -> Iterator[tuple[Sample, Future[_Read]]]:
     """Run `read` over samples in threads, at most `depth` ahead of the consumer, in order."""
     waiting: deque[tuple[Sample, Future[_Read]]] = deque()
     for sample in samples:
@@ -142,7 +144,11 @@ def extract(
     cached = FeatureCache(writer.folder)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
     mine = samples[shard[0] :: shard[1]]
-    todo = [sample for sample in mine if not _is_current(sample, cached.known.get(os.path.abspath(sample.path), []), spec.views)]
+    todo = [
+        sample
+        for sample in mine
+        if not _is_current(sample, cached.known.get(os.path.abspath(sample.path), []), spec.views)
+    ]
     extractor: FeatureExtractor | None = None
     progress = Rate(len(mine), "images", done=len(mine) - len(todo), quiet=quiet)
     skipped: list[tuple[str, str]] = []
@@ -164,7 +170,9 @@ def extract(
             image = decode(data)
         except ImageError as error:
             raise ImageError(f"{path}: {str(error).partition(': ')[2]}") from None
-        views = [prepare(transform(image, _generator(spec, content, view)), spec.preprocess) for view in range(spec.views)]
+        views = [
+            prepare(transform(image, _generator(spec, content, view)), spec.preprocess) for view in range(spec.views)
+        ]
         return _Read(replace(row, width=image.width, height=image.height), tuple(view.pixels for view in views))
 
     def compute() -> None:

@@ -1,16 +1,13 @@
-"""Fit the head on cached features [METHOD.md, Training]: statistics once up front, everything in memory, no data loader."""
+"""Fit the head on cached features [METHOD.md, Training]: statistics once up front, all in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import platform
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,23 +16,18 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..runtime.errors import UsageError
-from ..runtime.manifest import HeadConfig, Manifest, Masks, MethodConfig, StatRange, Training
-from ..runtime.masks import masked_from_visible
+from ..runtime.manifest import HeadConfig, Manifest, MethodConfig, Training
 from .cache import FeatureCache
 from .calibrate import calibrate
 from .checkpoint import remember_checkpoint, save_checkpoint
-from .head import Head
-from .lcas import patch_map
+from .head import COLUMNS, Head
 from .mae import MaskedAutoencoder
 from .progress import Rate
+from .summary import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
 
 log = logging.getLogger("cinemae.train")
 
-RANGE_PERCENTILES = (1.0, 99.0)
-HEATMAP_ROWS = 2000
-"""Training images whose patches set the fixed colour scale; the percentiles of more do not move."""
 SCORE_BATCH = 4096
-TOOLS = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safetensors", "pillow")
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class Examples:
 
 @dataclass
 class FitResult:
-    """Head of the best epoch (lowest held-out loss), state of the last, curve of (epoch, train loss, held-out loss, AUC)."""
+    """Head of the best epoch (lowest held-out loss), state of the last, curve of losses and held-out AUC."""
 
     head: Head
     last: dict[str, Tensor]
@@ -121,7 +113,9 @@ def logits_of(head: Head, f_global: Tensor, stats: Tensor) -> Tensor:
     return torch.cat([head(f, s) for f, s in slices])
 
 
-def train_head(train: Examples, held: Examples, config: FitConfig, head_config: HeadConfig, quiet: bool = False) -> FitResult:
+def train_head(
+    train: Examples, held: Examples, config: FitConfig, head_config: HeadConfig, quiet: bool = False
+) -> FitResult:
     """BCE with logits, Adam, constant rate. Each epoch draws one of the R mask sets for every sample anew."""
     torch.manual_seed(config.seed)
     head = Head(train.f_global.shape[1], head_config)
@@ -144,7 +138,9 @@ def train_head(train: Examples, held: Examples, config: FitConfig, head_config: 
         logits = logits_of(head.eval(), held.f_global, held.stats[:, 0])
         held_loss = float(binary_cross_entropy_with_logits(logits, held.labels))
         auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
-        result.curve.append({"epoch": epoch, "train_loss": float(total) / len(train), "held_out_loss": held_loss, "held_out_auc": auc})
+        result.curve.append(
+            {"epoch": epoch, "train_loss": float(total) / len(train), "held_out_loss": held_loss, "held_out_auc": auc}
+        )
         if held_loss < best_loss:
             best, best_loss, result.best_epoch = deepcopy(head), held_loss, epoch
     progress.close(f"best epoch {result.best_epoch}, held-out loss {best_loss:.4f}")
@@ -152,39 +148,14 @@ def train_head(train: Examples, held: Examples, config: FitConfig, head_config: 
     return result
 
 
-def epoch_batches(data: Examples, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def epoch_batches(
+    data: Examples, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """One shuffled pass: f_global [b, D], the statistics of one drawn mask set [b, 3], labels [b]."""
     order = torch.randperm(len(data), generator=generator)
     drawn = torch.randint(data.stats.shape[1], (len(data),), generator=generator)
     for rows in order.split(batch_size):
         yield data.f_global[rows], data.stats[rows, drawn[rows]], data.labels[rows]
-
-
-def percentile_range(values: np.ndarray) -> StatRange:
-    """1st and 99th percentile."""
-    low, high = np.percentile(values, RANGE_PERCENTILES)
-    return StatRange(low=float(low), high=float(high))
-
-
-def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> StatRange:
-    """The fixed colour scale of heatmaps: percentiles of the deployed patch map over (a sample of) the training images."""
-    config = cache.spec.backbone.config
-    masked = torch.from_numpy(masked_from_visible(cache.spec.mask_sets()[0, : method.k], config.n_patches))
-    picked = rows[:: max(1, len(rows) // HEATMAP_ROWS)]
-    maps = [patch_map(torch.from_numpy(f.lcas(method)[:, 0]), masked, config.n_patches).numpy() for _, f in cache.batches(picked)]
-    values = np.concatenate(maps)
-    return percentile_range(values[np.isfinite(values)])
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of what made a checkpoint."""
-    found = {"python": platform.python_version()}
-    for name in TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "source tree"
-    return found
 
 
 def fit(
@@ -208,27 +179,23 @@ def fit(
         held.labels.numpy(), logits, fitted_on=held_out_text(generators, len(held)),
         target_fpr=config.target_fpr, uncertain_share=config.uncertain_share,
     )  # fmt: skip
-    mask_sets = cache.spec.mask_sets()[:, : method.k]
-    deployed = train.stats[:, 0].numpy()
+    ranges = {name: percentile_range(train.stats[:, 0, i].numpy()) for name, i in COLUMNS.items()}
     n_ai = int(train.labels.sum())
-    augment = cache.spec.augment + (f" x{cache.spec.views}" if cache.spec.views > 1 else "")
+    training = Training(
+        data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
+        n_real=len(train) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
+        note=f"best of {config.epochs} epochs by held-out loss; batch {config.batch_size}, Adam, lr {config.lr:g}",
+    )  # fmt: skip
+    held_out = {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}
+    mask_sets = cache.spec.mask_sets()[:, : method.k]
     manifest = Manifest(
         name=name, kind="checkpoint", demonstration=demonstration, method=method, head=head_config,
-        preprocess=cache.spec.preprocess, backbone=cache.spec.backbone,
-        masks=Masks(visible=tuple(tuple(int(i) for i in run) for run in mask_sets[0])), calibration=calibration,
-        stat_ranges={"s1": percentile_range(deployed[:, 0]), "s2": percentile_range(deployed[:, 1]), "s3": percentile_range(deployed[:, 2])},
-        heatmap_range=heatmap_range(cache, rows, method),
-        training=Training(
-            data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai, n_real=len(train) - n_ai,
-            augment=augment, epochs=result.best_epoch, seed=config.seed,
-            note=f"best of {config.epochs} epochs by held-out loss; batch {config.batch_size}, Adam, lr {config.lr}",
-        ),
-        metrics={"held_out": {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}},
-        tools=tool_versions(),
+        preprocess=cache.spec.preprocess, backbone=cache.spec.backbone, masks=masks_of(mask_sets[0]),
+        calibration=calibration, stat_ranges=ranges, heatmap_range=heatmap_range(cache, rows, method),
+        training=training, metrics={"held_out": held_out}, tools=tool_versions(),
     )  # fmt: skip
-    metrics: dict[str, Any] = {
-        "fit": {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
-    }
+    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
+    metrics = {"fit": recipe}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics=metrics, embed=embed)
     remember_checkpoint(out)
     return out

@@ -10,9 +10,9 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_BYTES = 2**31 - 1
-TRIM_BYTES = 2**31 - 1
-"""mallopt takes a C int; glibc's own ceiling for the map threshold (32 MiB) applies to its adaptive value only."""
+BYTES = 2**31 - 1
+OLD_BYTES = 2**25
+"""mallopt takes a C int; older versions of glibc refuse a map threshold above 32 MiB."""
 
 
 def keep_freed_memory() -> bool:
@@ -23,4 +23,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_BYTES))
+    reuses = mallopt(M_MMAP_THRESHOLD, BYTES) or mallopt(M_MMAP_THRESHOLD, OLD_BYTES)
+    return bool(reuses and mallopt(M_TRIM_THRESHOLD, BYTES))

@@ -108,7 +108,7 @@ def mean_over(values: list[float]) -> float:
 def binary_metrics(
     labels: np.ndarray, logits: np.ndarray, calibration: Calibration, resamples: int = 1000, seed: int = 0
 ) -> Metrics:
-    """Figures of one set: int [n] labels (1 AI), float [n] raw logits. Intervals need both classes and `resamples` > 0."""
+    """Figures of one set: int [n] labels (1 AI), float [n] raw logits. Intervals: both classes, `resamples` > 0."""
     labels, logits = np.asarray(labels).astype(np.int64), np.asarray(logits, dtype=np.float64)
     real, fake = logits[labels == 0], logits[labels == 1]
     both = len(real) > 0 and len(fake) > 0
@@ -116,7 +116,11 @@ def binary_metrics(
     def accuracies(bound: float) -> tuple[float, float, float]:
         right_real, right_fake = real <= bound, fake > bound
         total = float((right_real.sum() + right_fake.sum()) / len(labels)) if len(labels) else math.nan
-        return total, float(right_real.mean()) if len(real) else math.nan, float(right_fake.mean()) if len(fake) else math.nan
+        return (
+            total,
+            float(right_real.mean()) if len(real) else math.nan,
+            float(right_fake.mean()) if len(fake) else math.nan,
+        )
 
     return Metrics(
         len(fake), len(real), *accuracies(calibration.threshold), *accuracies(0.0),
