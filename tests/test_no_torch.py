@@ -1,4 +1,4 @@
-"""The runtime never imports torch, nor anything else of the training side: proven in a fresh interpreter that scores."""
+"""The runtime never imports torch nor anything else of the training side: a fresh interpreter scores without them."""
 
 import subprocess
 import sys

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -359,15 +358,13 @@ def test_progress_counts_in_the_background(images, tiny_engine, monkeypatch, cap
 
 def test_first_record_does_not_wait_for_the_last_input(tiny_engine, images):
     """Records stream: the first ones are out while stdin is still open."""
-    command = [sys.executable, "-m", "cinemae.runtime.cli", "-", "--engine", str(tiny_engine), "-q", "--batch-size", "1",
-               "--workers", "1"]  # fmt: skip
+    command = [sys.executable, "-m", "cinemae.runtime.cli", "-", "--engine", str(tiny_engine), "--quiet",
+               "--batch-size", "1", "--workers", "1"]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         name = str(images / "0.png").encode() + b"\n"
         process.stdin.write(name * 10)
         process.stdin.flush()
-        started = time.monotonic()
         assert json.loads(process.stdout.readline())["status"] == "ok"
-        assert time.monotonic() - started < 60
         process.stdin.close()
         rest = process.stdout.read().splitlines()
     assert len(rest) == 9
