@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 CHANCE = 0.5
 FOLDS = 5
+LEAST = 1e-9
 MIN_PER_CLASS = 4
 """Fewer different images of a class say nothing; the probe gives NaN then."""
 
@@ -62,3 +63,11 @@ def cross_validate(model: BaseEstimator, features: np.ndarray, labels: np.ndarra
             probability[test] = scores(model, features[test])
     accuracy = balanced_accuracy_score(labels, probability > CHANCE)
     return ProbeResult(float(accuracy), float(roc_auc_score(labels, probability)), len(labels))
+
+
+def transfer(features: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """A linear probe fitted on one set, applied to another: log odds of AI, float [n]; 0 where a row is not finite."""
+    usable = np.isfinite(features).all(axis=1)
+    model = linear().fit(features[usable], labels[usable])
+    probability = scores(model, np.nan_to_num(test)).clip(LEAST, 1 - LEAST)
+    return np.where(np.isfinite(test).all(axis=1), np.log(probability / (1 - probability)), 0.0)

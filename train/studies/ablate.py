@@ -1,0 +1,131 @@
+"""Ablations over the cache alone [Tables 6, 7]: statistics, lambda, pixel space and reductions, fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from ...runtime.errors import UsageError
+from ...runtime.manifest import Fusion, HeadConfig, MethodConfig
+from ..data.probe import transfer
+from ..fit import Examples
+from ..tables import Table
+from . import plots
+from .heads import comparison, fit_scores, load_data
+from .result import Plot, StudyResult
+from .setup import Setup
+
+LAMBDAS = (0.0, 0.1, 0.3, 0.5, 1.0)
+SUBSETS = ((), ("s1",), ("s2",), ("s3",), ("s2", "s3"), ("s1", "s3"), ("s1", "s2"), ("s1", "s2", "s3"))
+"""In the order of Table 6a."""
+
+
+def _finish(
+    out: Path, name: str, title: str, what: str, text: str, setup: Setup, variants: Mapping[str, list[np.ndarray]]
+) -> StudyResult:
+    """Table and bar chart of the variants."""
+    table = comparison(name, title, what, setup, variants)
+    return StudyResult(name, title, text, (table,), (plot_comparison(out, table, title),))
+
+
+def plot_comparison(out: Path, table: Table, title: str) -> Plot:
+    """Bars of the AUC of every generator, one group a variant."""
+    auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ")]
+    series = {table.columns[i][4:]: [float(row[i] or np.nan) for row in table.rows] for i in auc}
+    plots.bars(out / f"{table.name}.png", title, "AUC", [str(row[0]) for row in table.rows], series)
+    return Plot(f"{table.name}.png", f"{title}: AUC")
+
+
+def statistics_subsets(setup: Setup, out: Path) -> StudyResult:
+    """Table 6a: every subset of s1, s2, s3; none is f_global alone."""
+    data = load_data(setup, {"method": setup.method})["method"]
+    variants = {
+        " + ".join(subset) or "none (f_global alone)": fit_scores(
+            setup, data, setup.head.model_copy(update={"statistics": subset})
+        )
+        for subset in SUBSETS
+    }
+    text = "Each subset of the statistics, a head fitted from scratch (Table 6a of the paper)."
+    return _finish(out, "statistics", "Ablation: statistics", "statistics", text, setup, variants)
+
+
+def _deployed(part: Examples) -> np.ndarray:
+    """Statistics under the deployed masks: float64 [n, 3]."""
+    return part.stats[:, 0].double().numpy()
+
+
+def _methods_study(
+    out: Path, name: str, title: str, what: str, text: str, setup: Setup, methods: Mapping[str, MethodConfig]
+) -> StudyResult:
+    """The full head under every method, and, since f_global can hide a difference, the statistics without it."""
+    data = load_data(setup, methods)
+    heads = {key: fit_scores(setup, one, setup.head) for key, one in data.items()}
+    full = comparison(name, title, what, setup, heads)
+    alone = {}
+    for key, one in data.items():
+        alone[key] = [transfer(_deployed(one.train), one.train.labels.numpy(), _deployed(one.test))]
+    bare = comparison(f"{name}_statistics", f"{title}, s1..s3 alone (logistic regression)", what, setup, alone)
+    pictures = tuple(plot_comparison(out, table, table.title) for table in (full, bare))
+    return StudyResult(name, title, text, (full, bare), pictures)
+
+
+def lambdas(setup: Setup, out: Path) -> StudyResult:
+    """Table 6b: the weight of the fidelity term."""
+    methods = {f"λ = {value:g}": setup.method.model_copy(update={"lambda_": value}) for value in LAMBDAS}
+    text = "The weight λ of the fidelity term (Table 6b); at 0 the statistics see D_stat alone."
+    return _methods_study(out, "lambda", "Ablation: λ", "λ", text, setup, methods)
+
+
+def pixels(setup: Setup, out: Path) -> StudyResult:
+    """The decisions the method takes where the paper is silent: pixel space and the two reductions."""
+    methods = {
+        f"{space}, D_stat {stat}, fidelity {fidelity}": MethodConfig.model_validate(
+            {**setup.method.model_dump(), "pixel_space": space, "stat_reduction": stat, "fidelity_reduction": fidelity}
+        )
+        for space in ("unit", "imagenet")
+        for stat in ("mean", "sum")
+        for fidelity in ("sum", "mean")
+    }
+    text = (
+        "The paper does not say in which pixel space LCAS lives, nor whether its two terms sum or average over a "
+        "patch's values. All eight readings at the same λ; the first is the default."
+    )
+    return _methods_study(out, "pixels", "Ablation: pixel space and reductions", "reading", text, setup, methods)
+
+
+def fusions(setup: Setup, out: Path) -> StudyResult:
+    """Table 7: the six fusion variants."""
+    data = load_data(setup, {"method": setup.method})["method"]
+    heads: dict[str, HeadConfig] = {name: setup.head.model_copy(update={"fusion": name}) for name in get_args(Fusion)}
+    variants = {name.replace("_", " "): fit_scores(setup, data, head) for name, head in heads.items()}
+    text = "How f_global and f_anomaly meet (Table 7): before the classifier (early) or after one on each (late)."
+    return _finish(out, "fusion", "Ablation: fusion", "fusion", text, setup, variants)
+
+
+CACHED_PARTS: dict[str, Callable[[Setup, Path], StudyResult]] = {
+    "statistics": statistics_subsets,
+    "lambda": lambdas,
+    "pixels": pixels,
+    "fusion": fusions,
+}
+FORWARD_PARTS = ("masks", "freezing", "backbones")
+"""Parts that need forward passes of their own; see `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
+
+
+def choose_parts(text: str) -> list[str]:
+    """Comma list of ablations, "all", or "cached" for those that need no forward.
+
+    Raises:
+        UsageError: unknown part; lists those that exist.
+    """
+    groups = {"all": [*CACHED_PARTS, *FORWARD_PARTS], "cached": list(CACHED_PARTS)}
+    if text in groups:
+        return groups[text]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [part for part in parts if part not in groups["all"]]
+    if unknown or not parts:
+        raise UsageError(f"unknown ablation {', '.join(unknown)!r}; there are: {', '.join(groups['all'])}, all, cached")
+    return parts

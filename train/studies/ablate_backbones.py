@@ -1,0 +1,43 @@
+"""Ablation of the backbone [Table 5b]: the same heads on the features of several masked autoencoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...runtime.manifest import HeadConfig
+from ..tables import Cell, Table
+from .ablate import plot_comparison
+from .heads import comparison, fit_scores, load_data
+from .nll import image_nll
+from .result import StudyResult
+from .source import Source
+
+
+def backbones(source: Source, out: Path, names: Sequence[str]) -> StudyResult:
+    """Detector and f_global alone on each of `names`, on at most `source.limit` images of a class."""
+    samples = source.train_samples() + source.test_samples()
+    variants: dict[str, list[np.ndarray]] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for name in names:
+        one = replace(source, backbone=name)
+        cache = one.fill(samples)
+        setup = one.setup(cache)
+        config = cache.spec.backbone.config
+        label = f"{Path(name).name} ({config.encoder_dim} x {config.encoder_depth})"
+        data = load_data(setup, {"m": setup.method})["m"]
+        variants[label] = fit_scores(setup, data, setup.head)
+        variants[f"{label}, f_global alone"] = fit_scores(setup, data, HeadConfig(statistics=()))
+        nll, ai = image_nll(cache, setup.eval_rows), setup.eval_labels == 1
+        millions = sum(p.numel() for key, p in one.load().named_parameters() if not key.startswith("decoder")) / 1e6
+        rows.append((label, millions, float(nll[~ai].mean()), float(nll[ai].mean())))
+    title = "Ablation: backbone"
+    note = f"At most {source.limit} images of a class, generator and split." if source.limit else ""
+    table = comparison("backbones", title, "backbone", setup, variants, note)
+    columns = ("backbone", "encoder parameters, M", "NLL real", "NLL AI")
+    sizes = Table("backbone_sizes", "Backbones: size and mean reconstruction error", columns, tuple(rows))
+    text = "The same protocol on other masked autoencoders (Table 5b)."
+    return StudyResult("backbones", title, text, (table, sizes), (plot_comparison(out, table, title),))

@@ -1,0 +1,31 @@
+"""Ablation of K and of the mask strategy: one extraction with the largest K serves all smaller ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .ablate import plot_comparison
+from .heads import comparison, fit_scores, load_data
+from .result import StudyResult
+from .source import Source
+
+KS = (1, 2, 4, 8)
+STRATEGIES = ("balanced", "independent")
+
+
+def masks(source: Source, out: Path, ks: tuple[int, ...] = KS) -> StudyResult:
+    """K in `ks` under both strategies, on at most `source.limit` images of a class, one stored mask set each."""
+    samples = source.train_samples() + source.test_samples()
+    variants = {}
+    for strategy in STRATEGIES:
+        most = source.method.model_copy(update={"k": max(ks), "mask_strategy": strategy, "mask_sets": 1})
+        cache = source.fill(samples, method=most)
+        for k in ks:
+            method = cache.spec.method(k)
+            setup = source.setup(cache, method)
+            variants[f"K = {k}, {strategy}"] = fit_scores(setup, load_data(setup, {"m": method})["m"], setup.head)
+    title = "Ablation: K and mask strategy"
+    note = f"At most {source.limit} images of a class, generator and split. " if source.limit else ""
+    table = comparison("masks", title, "masks", setup, variants, note + "One mask set (R = 1); s3 is 0 at K = 1.")
+    text = "The number of masked passes, and balanced against independent masks."
+    return StudyResult("masks", title, text, (table,), (plot_comparison(out, table, title),))

@@ -1,0 +1,122 @@
+"""Mean NLL of real and AI images while the decoder alone is trained [Fig. 2]."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..mae import MaskedAutoencoder, patchify
+from ..pretrain import masked_loss, random_visible
+from ..progress import Rate
+from ..tables import Cell, Table
+from . import plots
+from .freezing import unfreeze
+from .images import image_batches, normalised
+from .result import Plot, StudyResult
+from .setup import Setup
+from .source import Source
+
+RATE = 3e-4
+POINTS = 8
+"""Measurements along the curve, the one before the first step apart."""
+
+
+def fresh_decoder(mae: MaskedAutoencoder, seed: int) -> None:
+    """Give the decoder the reference's initialisation; the encoder stays."""
+    torch.manual_seed(seed)
+    new = MaskedAutoencoder(mae.config)
+    with torch.no_grad():
+        for name, parameter in new.named_parameters():
+            if name.startswith("decoder") or name == "mask_token":
+                mae.get_parameter(name).copy_(parameter)
+
+
+@torch.inference_mode()
+def batch_nll(mae: MaskedAutoencoder, inputs: Tensor, visible: Tensor) -> Tensor:
+    """NLL_approx [Eq. 2] of each image, mean over the runs: normalised [B, 3, S, S], int64 [K, V] -> [B]."""
+    target = patchify(inputs, mae.config.patch_size)
+    found = []
+    for keep in visible:
+        error = (mae.reconstruct(inputs, keep) - target).square().mean(dim=2)
+        hidden = torch.ones_like(error).index_fill(1, keep, 0.0)
+        found.append((error * hidden).sum(1) / hidden.sum(1) / 2)
+    return torch.stack(found).mean(0)
+
+
+def decoder_curve(source: Source, setup: Setup, out: Path, steps: int = 1000, fresh: bool = True) -> StudyResult:
+    """Train the decoder on the training split's images of both classes with the pretraining loss, encoder frozen.
+
+    Args:
+        setup: whose cache holds (some of) the samples; its test rows are measured, its training rows trained on.
+        fresh: start from a newly initialised decoder, else from the pretrained one.
+    """
+    device = source.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mae = source.load()
+    if fresh:
+        fresh_decoder(mae, setup.fit.seed)
+    mae = mae.to(device)
+    adam = torch.optim.Adam(unfreeze(mae, False, True), lr=RATE)
+    preprocess, batch_size = setup.cache.spec.preprocess, setup.fit.batch_size
+    visible = torch.from_numpy(setup.cache.spec.mask_sets()[0]).to(device)
+    trained = np.array([setup.cache.rows[i].path for i in setup.rows[0]])
+    tested = [setup.cache.rows[i].path for i in setup.eval_rows]
+    curve: dict[str, list[float]] = defaultdict(list)
+    when: list[int] = []
+
+    def measure(step: int) -> None:
+        nll = np.full(len(tested), np.nan)
+        for positions, images in image_batches(tested, preprocess, source.batch_size, source.workers):
+            nll[positions] = batch_nll(mae, normalised(images, device), visible).cpu().numpy()
+        when.append(step)
+        for name in setup.generators:
+            for label, word in ((1, "AI"), (0, "real")):
+                own = (setup.eval_generators == name) & (setup.eval_labels == label)
+                curve[f"{name}, {word}"].append(float(np.nanmean(nll[own])))
+
+    rng = np.random.default_rng(setup.fit.seed)
+    generator = torch.Generator().manual_seed(setup.fit.seed)
+    progress = Rate(steps * batch_size, "images", quiet=setup.quiet)
+    marks = {round(steps * (i + 1) / POINTS) for i in range(POINTS)}
+    measure(0)
+    step = 0
+    while step < steps:
+        for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, source.workers):
+            keep = random_visible(len(images), mae.config, generator).to(device)
+            loss = masked_loss(mae, normalised(images, device), keep)
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+            step += 1
+            progress.advance(len(images), f"loss {float(loss.detach()):.3f}")
+            if step in marks:
+                measure(step)
+            if step == steps:
+                break
+    progress.close()
+    return _report(setup, out, curve, when, fresh, len(trained))
+
+
+def _report(
+    setup: Setup, out: Path, curve: dict[str, list[float]], when: list[int], fresh: bool, n: int
+) -> StudyResult:
+    """Table and plot of the measurements."""
+    palette = dict(zip(setup.generators, plots.colours(len(setup.generators)), strict=True))
+    lines = {
+        name: (when, values, palette[name.rsplit(", ", 1)[0]], "--" if name.endswith("real") else "-")
+        for name, values in curve.items()
+    }
+    title = "NLL while the decoder alone is trained"
+    plots.curves(out / "decoder_curve.png", title, "step", "mean NLL", lines)
+    rows: list[tuple[Cell, ...]] = [(name, *values) for name, values in curve.items()]
+    start = "a newly initialised decoder" if fresh else "the pretrained decoder"
+    note = (
+        f"Fig. 2. Encoder frozen, {start}, {n:,} training images of both classes, batch {setup.fit.batch_size}, Adam, "
+        f"lr {RATE:g}."
+    )
+    table = Table("decoder_curve", title, ("images", *(f"step {step}" for step in when)), tuple(rows), note)
+    text = "Whether AI images stay easier to reconstruct than real ones while the decoder learns. Dashed: real images."
+    return StudyResult("decoder_curve", title, text, (table,), (Plot("decoder_curve.png", title),))

@@ -1,0 +1,93 @@
+"""LCAS heatmaps of clear successes and failures [Fig. 8, 9]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...runtime.errors import ImageError
+from ...runtime.masks import masked_from_visible
+from ...runtime.preprocess import load_image
+from ..lcas import patch_map
+from ..tables import Table
+from . import plots
+from .heads import fit_scores, load_data
+from .result import Plot, StudyResult
+from .setup import Setup
+
+KINDS = {
+    "AI, found": (1, True),
+    "real, passed": (0, False),
+    "real, flagged (false positive)": (0, True),
+    "AI, missed (false negative)": (1, False),
+}
+
+
+def choose(labels: np.ndarray, scores: np.ndarray, label: int, flagged: bool, count: int) -> np.ndarray:
+    """Positions of the clearest cases of one kind, clearest first: int64 [at most count]."""
+    fits = np.flatnonzero((labels == label) & ((scores > 0) == flagged))
+    return fits[np.argsort(-np.abs(scores[fits]), kind="stable")][:count]
+
+
+def heatmaps(setup: Setup, out: Path, count: int = 4) -> StudyResult:
+    """The `count` most confident of each kind, each map scaled to its own [0, 1] as in the paper's figures."""
+    data = load_data(setup, {"method": setup.method})["method"]
+    scores = fit_scores(setup, data, setup.head)[0]
+    files, rows = [], []
+    for kind, (label, flagged) in KINDS.items():
+        chosen = choose(setup.eval_labels, scores, label, flagged, count)
+        name = f"heatmaps_{'ai' if label else 'real'}_{'flagged' if flagged else 'passed'}.png"
+        if len(chosen):
+            _draw(setup, chosen, scores, kind, out / name)
+            files.append(Plot(name, kind, photographs=True))
+        for position in chosen:
+            row = setup.cache.rows[setup.eval_rows[position]]
+            s1, s2, s3 = data.test.stats[int(position), 0].tolist()
+            file = "/".join(Path(row.path).parts[-2:])
+            rows.append((kind, row.generator, float(scores[position]), s1, s2, s3, file))
+    note = (
+        "Contextual anomaly is no map of fakeness: busy real scenes score high, smooth ones low. Maps are scaled image "
+        "by image, so brightness cannot be compared between them."
+    )
+    columns = ("kind", "generator", "logit", "s1", "s2", "s3", "file")
+    table = Table("heatmaps", "The clearest cases of each kind", columns, tuple(rows), note)
+    text = "Where images depart from what their context predicts (LCAS): the most confident right and wrong answers."
+    return StudyResult("heatmaps", "Heatmaps of successes and failures", text, (table,), tuple(files))
+
+
+def maps(setup: Setup, positions: np.ndarray) -> np.ndarray:
+    """LCAS under the deployed masks: float32 [n, N], NaN where a patch was never masked."""
+    config = setup.cache.spec.backbone.config
+    visible = setup.cache.spec.mask_sets()[0, : setup.method.k]
+    masked = torch.from_numpy(masked_from_visible(visible, config.n_patches))
+    found = np.empty((len(positions), config.n_patches), np.float32)
+    for where, features in setup.cache.batches(setup.eval_rows[positions]):
+        lcas = torch.from_numpy(features.lcas(setup.method)[:, 0])
+        found[where] = patch_map(lcas, masked, config.n_patches).numpy()
+    return found
+
+
+def _draw(setup: Setup, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
+    config, preprocess = setup.cache.spec.backbone.config, setup.cache.spec.preprocess
+    made = plots.figure(2.2 * len(positions) + 0.4, 4.8)
+    made.suptitle(f"{kind}: contextual anomaly (LCAS), each scaled to itself")
+    axes = made.subplots(2, len(positions), squeeze=False)
+    for column, (position, values) in enumerate(zip(positions, maps(setup, positions), strict=True)):
+        row = setup.cache.rows[setup.eval_rows[position]]
+        low, high = np.nanmin(values), np.nanmax(values)
+        grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)
+        top, bottom = axes[:, column]
+        try:
+            pixels = load_image(row.path, preprocess).pixels
+        except ImageError:
+            pixels = np.full((preprocess.crop, preprocess.crop, 3), 127, np.uint8)
+        extent = (0, preprocess.crop, preprocess.crop, 0)
+        top.imshow(pixels, extent=extent)
+        top.set_title(f"{row.generator}\nlogit {scores[position]:+.1f}", fontsize=8)
+        bottom.imshow(pixels.mean(axis=2), cmap="gray", extent=extent, vmin=0, vmax=255)
+        bottom.imshow(grid, cmap="inferno", alpha=0.6, extent=extent, vmin=0, vmax=1, interpolation="nearest")
+        top.axis("off")
+        bottom.axis("off")
+    plots.save(made, path)

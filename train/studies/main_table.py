@@ -1,0 +1,58 @@
+"""The main result [Tables 1, 2, 4]: one checkpoint fitted, calibrated, evaluated; and the format-balanced protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...runtime.manifest import HeadConfig
+from ..checkpoint import load_head
+from ..data.probe import transfer
+from ..evaluate import evaluate, score
+from ..evaluate_report import NOTE, table, write_report
+from ..fit import fit
+from ..tables import Table
+from .heads import comparison, fit_scores, load_data
+from .result import Plot, StudyResult
+from .setup import Setup
+from .source import Source
+
+CHECKPOINT = "checkpoint"
+
+
+def main_table(setup: Setup, out: Path) -> StudyResult:
+    """A checkpoint in `out`/checkpoint, its figures on every generator with intervals, ROC and reliability."""
+    fit(setup.cache, out / CHECKPOINT, setup.method, setup.head, setup.fit, quiet=setup.quiet)
+    loaded = load_head(out / CHECKPOINT)
+    scored = score(loaded, setup.cache, setup.eval_rows)
+    found = evaluate(loaded, scored)
+    write_report(found, scored, out)
+    header, *rows = table(found)
+    main = Table("main", "Accuracy per generator", tuple(header), tuple(tuple(row) for row in rows), NOTE)
+    text = f"Trained on {', '.join(loaded.manifest.training.generators)}; {loaded.manifest.training.note}."
+    pictures = (Plot("roc.png", "ROC"), Plot("reliability.png", "Reliability of the calibrated probability"))
+    return StudyResult("main", "Main result", text, (main,), pictures)
+
+
+def balanced(source: Source, setup: Setup, out: Path) -> StudyResult:
+    """The same heads on images as they are and on images of the format-balanced protocol, train and test alike."""
+    tables = []
+    for name, title, one in (
+        ("native", "Images as they are", setup),
+        ("balanced", "Format-balanced: both classes cut, resampled and re-encoded alike", None),
+    ):
+        chosen = one or source.setup(source.fill(augment="balanced"))
+        data = load_data(chosen, {"method": chosen.method})["method"]
+        stats = [part.stats[:, 0].double().numpy() for part in (data.train, data.test)]
+        variants: dict[str, list[np.ndarray]] = {
+            "CINEMAE": fit_scores(chosen, data, chosen.head),
+            "f_global alone": fit_scores(chosen, data, HeadConfig(statistics=())),
+            "s1..s3 alone (logistic regression)": [transfer(stats[0], data.train.labels.numpy(), stats[1])],
+        }
+        tables.append(comparison(name, title, "detector", chosen, variants))
+    text = (
+        "How much of the accuracy is the file's and not the picture's: what falls from the first table to the second "
+        "came from container, compression history or native size."
+    )
+    return StudyResult("balanced", "Format-balanced protocol", text, tuple(tables))

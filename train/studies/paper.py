@@ -1,0 +1,136 @@
+"""`paper`: the whole protocol, from weights to every table, resumable, into one report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..data.audit import audit
+from .ablate import CACHED_PARTS
+from .ablate_backbones import backbones
+from .ablate_masks import masks
+from .controls import controls
+from .correlate import correlate
+from .decoder_curve import decoder_curve
+from .freezing import freezing
+from .heatmaps import heatmaps
+from .main_table import balanced, main_table
+from .nll import nll_study
+from .report import write_html, write_markdown
+from .result import StudyResult, once
+from .robustness import robustness
+from .setup import Setup
+from .source import Source
+
+log = logging.getLogger("cinemae.train")
+
+ANALYSES = ("nll", "curve", "spearman", "heatmaps")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What bounds the studies that train or run the network. other_backbones: beside the main one [Table 5b].
+
+    audit_limit: files of each class, generator and split that the audit reads.
+    """
+
+    freezing_epochs: int | None = None
+    curve_steps: int = 1000
+    fresh_decoder: bool = True
+    other_backbones: tuple[str, ...] = ()
+    audit_limit: int = 500
+
+
+class Studies:
+    """The studies by name, each run once into its own folder under `out`."""
+
+    def __init__(self, source: Source, budget: Budget, out: Path) -> None:
+        self.source, self.budget, self.out = source, budget, out
+        self._main: Setup | None = None
+        self._small: Setup | None = None
+
+    @property
+    def main(self) -> Setup:
+        """On all samples; extracts what is missing."""
+        if self._main is None:
+            self._main = self.source.setup()
+        return self._main
+
+    @property
+    def small(self) -> Setup:
+        """On the thinned samples of the studies with forwards of their own, from the same cache."""
+        if self._small is None:
+            self._small = self.source.setup(self.source.fill(self.source.train_samples() + self.source.test_samples()))
+        return self._small
+
+    def makers(self) -> dict[str, tuple[Callable[[Path], StudyResult], dict[str, Any]]]:
+        """Every study in the report's order: its function of a folder, and the options that decide its figures."""
+        source, budget = self.source, self.budget
+        named = (source.backbone, *budget.other_backbones)
+        found: dict[str, tuple[Callable[[Path], StudyResult], dict[str, Any]]] = {
+            "audit": (self._audit, {"limit": budget.audit_limit}),
+            "main": (lambda out: main_table(self.main, out), {}),
+            "controls": (lambda out: controls(self.main, out), {}),
+            "balanced": (lambda out: balanced(source, self.main, out), {}),
+            "robustness": (lambda out: robustness(source, self.main, out), {"limit": source.limit}),
+        }
+        found |= {name: (partial(self._cached, part), {}) for name, part in CACHED_PARTS.items()}
+        found |= {
+            "masks": (lambda out: masks(source, out), {"limit": source.limit}),
+            "freezing": (lambda out: freezing(source, out, budget.freezing_epochs),
+                         {"limit": source.limit, "epochs": budget.freezing_epochs}),
+            "backbones": (lambda out: backbones(source, out, named), {"limit": source.limit, "names": named}),
+            "nll": (lambda out: nll_study(self.main, out), {}),
+            "curve": (lambda out: decoder_curve(source, self.small, out, budget.curve_steps, budget.fresh_decoder),
+                      {"limit": source.limit, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}),
+            "spearman": (lambda out: correlate(self.main, out), {}),
+            "heatmaps": (lambda out: heatmaps(self.main, out), {}),
+        }  # fmt: skip
+        return found
+
+    def _cached(self, part: Callable[[Setup, Path], StudyResult], out: Path) -> StudyResult:
+        return part(self.main, out)
+
+    def _audit(self, out: Path) -> StudyResult:
+        source = self.source
+        found = audit(source.samples, limit=self.budget.audit_limit, workers=source.workers, quiet=source.quiet)
+        text = " ".join(f"Warning: {warning}" for warning in found.warnings) or "Nothing to warn of."
+        return StudyResult("audit", "Audit of the data", text, found.tables)
+
+    def run(self, names: Sequence[str]) -> list[tuple[StudyResult, Path]]:
+        """The named studies in the report's order, each with its folder; those done before are read."""
+        makers, done = self.makers(), []
+        for name in (name for name in makers if name in names):
+            make, options = makers[name]
+            log.info("study: %s", name)
+            folder = self.out / name
+            parts = {"study": name, "setup": self.main.identity, **options}
+            done.append((once(folder, parts, partial(make, folder)), folder))
+        return done
+
+    def facts(self) -> list[str]:
+        """What a reader of the report must know first."""
+        source, config = self.source, self.source.info.config
+        apart = ", ".join(source.report_only)
+        rest = f"; reported only, nothing was chosen on them: {apart}" if apart else ""
+        return [
+            f"Backbone: {Path(source.backbone).name}, {config.encoder_dim} x {config.encoder_depth}, "
+            f"SHA-256 {source.info.sha256[:16]}, licence {source.info.licence}.",
+            f"Trained on {', '.join(source.fit.generators or ())}; {len(self.main.rows[0]):,} images to train on, "
+            f"{len(self.main.rows[1]):,} held out, {len(self.main.eval_rows):,} tested{rest}.",
+            f"Heads: {source.fit.epochs} epochs, batch {source.fit.batch_size}; seeds a figure: {source.seeds}.",
+        ]
+
+
+def paper(source: Source, budget: Budget, out: Path) -> list[Path]:
+    """Every study, then report.html and report.md in `out`. Killed, the same command goes on with what is missing."""
+    studies = Studies(source, budget, out)
+    results = studies.run(list(studies.makers()))
+    title = "CINEMAE: the paper's tables"
+    write_html(out / "report.html", title, studies.facts(), results)
+    write_markdown(out / "report.md", title, studies.facts(), results)
+    return [out / "report.html", out / "report.md"]
