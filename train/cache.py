@@ -16,7 +16,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -85,16 +85,16 @@ class Features:
 class FeatureCache:
     """The readable side of one cache folder: its rows, each once, and their features shard by shard.
 
-    Where a path was extracted again because the file had changed, the newer row counts; of rows with the same identity,
-    the first path counts. Rows are ordered by split, generator, label, path and view, however they were extracted.
-    `known` holds the newest rows of every path, those that repeat another path's bytes included. `paths`, absolute,
+    Where a path was extracted again for a generator's split, because the file or its label had changed, the newer row
+    counts; of rows with the same identity, the first path counts. Rows are ordered by split, generator, label, path
+    and view, however they were extracted. `known` holds the newest rows of every path, those that repeat another path's bytes included. `paths`, absolute,
     limits the cache to those files.
     """
 
     def __init__(self, folder: Path, paths: Container[str] | None = None) -> None:
         self.folder = folder
         self.spec = read_spec(folder)
-        newest: dict[tuple[str, int], tuple[Row, int, int]] = {}
+        newest: dict[tuple[str, str, str, int], tuple[Row, int, int]] = {}
         self.shards: list[Path] = []
         for path in sorted(folder.glob("*.safetensors")):
             rows = read_rows(path)
@@ -102,7 +102,7 @@ class FeatureCache:
                 continue
             for index, row in enumerate(rows):
                 if paths is None or row.path in paths:
-                    newest[row.path, row.view] = (row, len(self.shards), index)
+                    newest[row.path, row.generator, row.split, row.view] = (row, len(self.shards), index)
             self.shards.append(path)
         self.known: dict[str, list[Row]] = {}
         for row, _, _ in newest.values():
@@ -118,7 +118,7 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, *, split: str | None = None, generators: Sequence[str] | None = None) -> np.ndarray:
+    def select(self, *, split: str | None = None, generators: Container[str] | None = None) -> np.ndarray:
         """Indices of the rows that match everything given, ascending: int64 [n]."""
         chosen = [
             i for i, row in enumerate(self.rows)
@@ -200,6 +200,14 @@ def read_spec(folder: Path) -> CacheSpec:
         ) from None
 
 
+def _readable_spec(folder: Path) -> CacheSpec | None:
+    try:
+        return read_spec(folder)
+    except UsageError as error:
+        log.warning("ignored: %s", error)
+        return None
+
+
 def read_rows(shard: Path) -> list[Row] | None:
     """The samples of a shard, or None, with a warning, where the file is damaged: its images are extracted again."""
     try:
@@ -223,7 +231,7 @@ def open_cache(root: Path, augment: str | None = None, key: str | None = None) -
     Raises:
         UsageError: none or several match; lists what is there.
     """
-    caches = [(folder, read_spec(folder)) for folder in find_caches(root)]
+    caches = [(folder, spec) for folder in find_caches(root) if (spec := _readable_spec(folder))]
     fits = [folder for folder, spec in caches if augment in (None, spec.augment) and spec.key.startswith(key or "")]
     if len(fits) == 1:
         return FeatureCache(fits[0])

@@ -134,7 +134,7 @@ def run_eval(
     spec = spec_of(loaded, root, paths, augment)
     report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
     cache = FeatureCache(report.folder, paths)
-    scored = score(loaded, cache, cache.select())
+    scored = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     found = evaluate(loaded, scored, resamples, seed)
     folder = out or loaded.folder / ("eval" if augment == "none" else f"eval-{augment}")
     written = write_report(found, scored, folder)

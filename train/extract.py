@@ -215,16 +215,17 @@ def extract(
     return ExtractReport(writer.folder, done, len(mine) - len(todo), copied, tuple(skipped))
 
 
-def _is_current(sample: Sample, rows: list[Row], views: int) -> bool:
-    """Whether the cached rows still describe this sample with all its views, judged without reading the file."""
+def _is_current(sample: Sample, of_path: list[Row], views: int) -> bool:
+    """Whether the cached rows of its path still describe this sample and all its views, without reading the file."""
+    rows = [row for row in of_path if (row.generator, row.split) == (sample.generator, sample.split)]
     if len(rows) < views:
         return False
     try:
         stat = os.stat(sample.path)
     except OSError:
         return False
-    now = (sample.label, sample.generator, sample.split, stat.st_size, stat.st_mtime_ns)
-    return all((row.label, row.generator, row.split, row.size, row.mtime_ns) == now for row in rows)
+    now = (sample.label, stat.st_size, stat.st_mtime_ns)
+    return all((row.label, row.size, row.mtime_ns) == now for row in rows)
 
 
 def _generator(spec: CacheSpec, content: str, view: int) -> np.random.Generator:
