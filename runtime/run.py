@@ -218,32 +218,37 @@ def _extras(options: RunOptions, detector: Detector, stack: ExitStack) -> list[C
     """What happens to each record besides being written: heatmaps, the report."""
     extras: list[Callable[[Scored], None]] = []
     if options.heatmaps is not None:
-        from .heatmap import fixed_scale, save_heatmap
-        from .placement import place
+        from .heatmap import fixed_scale
+        from .heatmap_folder import HeatmapFolder
 
-        folder, colours = options.heatmaps, fixed_scale(detector.manifest.heatmap_range)
+        colours = fixed_scale(detector.manifest.heatmap_range)
+        pictures = stack.enter_context(HeatmapFolder(options.heatmaps, colours, say))
 
         def save(item: Scored) -> None:
             image, lcas = item.prepared.image, item.record.lcas
-            if image is None or lcas is None or not isinstance(item.source, NamedSource):
-                return
-            try:
-                save_heatmap(place(folder, item.source.name), image.pixels, lcas, colours)
-            except (UsageError, OSError) as error:  # a picture that cannot be saved must not cost the records
-                say(f"warning: no heatmap of {item.record.path}: {error}")
+            if image is not None and lcas is not None and isinstance(item.source, NamedSource):
+                pictures.add(item.source.name, image.pixels, lcas)
 
         extras.append(save)
     if options.report is not None:
         from .report import ReportWriter
 
-        report = stack.enter_context(ReportWriter(options.report, detector.manifest, detector.decision))
+        title = _report_title(options.inputs)
+        report = stack.enter_context(ReportWriter(options.report, detector.manifest, detector.decision, title=title))
 
         def add(item: Scored) -> None:
             image = item.prepared.image
             report.add(item.record, None if image is None else image.pixels)
+            report.provider = report.provider or detector.wait().provider
 
         extras.append(add)
     return extras
+
+
+def _report_title(inputs: tuple[str, ...]) -> str:
+    """The folder's name where a single folder is scored."""
+    folder = os.path.basename(os.path.abspath(inputs[0]))
+    return display_name(folder) if len(inputs) == 1 and folder and os.path.isdir(inputs[0]) else "Image report"
 
 
 def _check_folders(options: RunOptions) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: order of runs, percentiles, ratios, JSON that reads back. No speed is asserted."""
+"""The benchmark measures what it says: order of runs, percentiles, ratios, a JSON that reads back."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from cinemae.runtime.colours import colour_table
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.errors import OutputError, UsageError
 from cinemae.runtime.heatmap import (
     MARK,
     MARK_KEY,
@@ -20,6 +20,7 @@ from cinemae.runtime.heatmap import (
     overlay,
     save_heatmap,
 )
+from cinemae.runtime.heatmap_folder import AHEAD, HeatmapFolder
 from cinemae.runtime.manifest import StatRange
 from cinemae.runtime.placement import SUFFIX, place
 from hypothesis import given
@@ -176,3 +177,24 @@ def test_any_name_stays_inside_the_folder_and_can_be_written(source):
         encoded = part.encode("utf-8")  # no lone surrogates
         assert 0 < len(encoded) <= 255
         assert not set(part) & set('\0\n\r\t<>:"|?*\\')
+
+
+def test_folder_of_heatmaps_is_written_in_threads_and_survives_one_failure(tmp_path):
+    told: list[str] = []
+    taken = tmp_path / "out" / "in" / "3.png.lcas.png"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"somebody's")
+
+    def fill() -> None:
+        with HeatmapFolder(tmp_path / "out", None, told.append) as folder:
+            for i in range(2 * AHEAD):
+                folder.add(f"in/{i}.png", picture(i), np.arange(16, dtype=np.float32))
+
+    with pytest.raises(OutputError, match="1 heatmaps could not be written"):
+        fill()
+    assert len(told) == 1
+    assert "3.png.lcas.png" in told[0]
+    assert taken.read_bytes() == b"somebody's"
+    written = sorted(path.name for path in (tmp_path / "out" / "in").iterdir())
+    assert len(written) == 2 * AHEAD
+    assert sum(is_heatmap(tmp_path / "out" / "in" / name) for name in written) == 2 * AHEAD - 1
