@@ -37,7 +37,9 @@ def run(
         str | None,
         typer.Option(help="jsonl, json or csv. Default: by the suffix of --out; a table on a terminal; else jsonl."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write records here instead of stdout.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Write records here instead of stdout; with --ray a folder or URL for shards.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Probability in (0, 1): ai from here on; replaces the engine's uncertain band.")
     ] = None,
@@ -52,6 +54,19 @@ def run(
     watch: Annotated[
         bool, typer.Option("--watch", help="Score new files in the given folders as they are complete, until Ctrl-C.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Score on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, local. Inputs may be URLs, .tar, .parquet.",
+        ),
+    ] = None,
+    ray_actors: Annotated[
+        int | None, typer.Option(help="With --ray: engines in the cluster. Default: as many as it has room for.")
+    ] = None,
+    ray_column: Annotated[
+        str | None, typer.Option(help="With --ray: the Parquet column that holds the images. Default: found by itself.")
+    ] = None,
     settle: Annotated[float, typer.Option(help="With --watch: seconds a file must stand still.")] = 2,
     fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit 4 when an image is judged ai.")] = False,
     null: Annotated[
@@ -68,12 +83,26 @@ def run(
     """
     import warnings
 
+    if ray is not None:
+        from .ray.options import RayOptions, run_options
+
+        chosen = RayOptions(
+            inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
+            format=format, threshold=threshold, batch_size=batch_size, workers=workers, actors=ray_actors,
+            column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+            refused=tuple(
+                name for name, given in (("--heatmaps", heatmaps), ("--report", report), ("--watch", watch)) if given
+            ),
+        )  # fmt: skip
+        raise typer.Exit(run_options(chosen, sys.stdin.buffer))
+
     from .run import RunOptions
     from .run import run as run_all
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what it says about damaged files is in their records
     options = RunOptions(
-        inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format, out=out,
+        inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
+        out=None if out is None else Path(out),
         threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
         watch=watch, settle=settle,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null,
@@ -93,9 +122,10 @@ def run(
 def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
     from .errors import CinemaeError
+    from .ray.address import with_address
 
     try:
-        app()
+        app(with_address(sys.argv[1:]))
     except CinemaeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""Scoring on a Ray cluster: `cinemae-run --ray`. Needs the `ray` extra."""

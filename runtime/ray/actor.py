@@ -1,0 +1,61 @@
+"""The Ray actor: holds one engine, turns units into shards with the runtime's own pipeline."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..detector import Detector
+from ..errors import EngineError
+from ..pipeline import run
+from .plan import Unit
+from .rows import preparer, sources
+from .shards import write_shard
+from .storage import Folder
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """What every actor is told. label: the engine as the driver knows it; a worker that finds another one refuses."""
+
+    out: str
+    format: str
+    label: str
+    engine: Path | None
+    device: str
+    threads: int | None
+    threshold: float | None
+    batch_size: int
+    workers: int
+
+
+class ScoreUnits:
+    """A callable class for `Dataset.map_batches`: a batch of units in, their counts out."""
+
+    def __init__(self, options: ActorOptions) -> None:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        self._options = options
+        self._folder = Folder(options.out)
+        self._detector = Detector.load(options.engine, options.device, options.threads, options.threshold)
+        if self._detector.label != options.label:
+            raise EngineError(
+                f"this worker's engine is {self._detector.label}, the run's is {options.label}: "
+                "put the same file at the same path on every node"
+            )
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`unit`: JSON of units -> per unit `unit`, the index, and the fields of `Counts`."""
+        rows = [self._score(Unit.from_json(str(text))) for text in batch["unit"]]
+        return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+
+    def _score(self, unit: Unit) -> dict[str, int]:
+        options = self._options
+        scored = run(self._detector, sources(unit), options.batch_size, options.workers, preparer(self._detector))
+        with closing(scored):
+            records = (item.record for item in scored)
+            counts = write_shard(self._folder, unit.index, options.format, records)
+        return {"unit": unit.index, **asdict(counts)}
