@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import OutputError, UsageError
 from .heatmap import ColourScale, save_heatmap
-from .placement import place
+from .placement import place, roots
 
 WORKERS = 2
 AHEAD = 16
@@ -24,8 +24,18 @@ TOLD = 5
 class HeatmapFolder:
     """Saves heatmaps under `folder`. A picture that cannot be written is named on stderr and never stops the run."""
 
-    def __init__(self, folder: str | Path, colours: ColourScale | None, say: Callable[[str], None]) -> None:
-        """`colours`: the fixed scale, None scales each picture to itself. `say` takes warnings."""
+    def __init__(
+        self,
+        folder: str | Path,
+        colours: ColourScale | None,
+        say: Callable[[str], None],
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """`colours`: the fixed scale, None scales each picture to itself. `say` takes warnings.
+
+        `arguments`: the inputs as given to the command; the folders among them shorten the pictures' paths.
+        """
+        self._roots = roots(arguments)
         self.folder, self.failed = Path(folder), 0
         self._colours, self._say = colours, say
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="cinemae-heatmap")
@@ -42,7 +52,7 @@ class HeatmapFolder:
         """
         while len(self._pending) >= AHEAD:
             self._collect()
-        target = place(self.folder, source)
+        target = place(self.folder, source, self._roots)
         self._pending.append(self._pool.submit(save_heatmap, target, pixels, lcas, self._colours))
 
     def _collect(self) -> None:

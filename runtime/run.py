@@ -222,7 +222,7 @@ def _extras(options: RunOptions, detector: Detector, stack: ExitStack) -> list[C
         from .heatmap_folder import HeatmapFolder
 
         colours = fixed_scale(detector.manifest.heatmap_range)
-        pictures = stack.enter_context(HeatmapFolder(options.heatmaps, colours, say))
+        pictures = stack.enter_context(HeatmapFolder(options.heatmaps, colours, say, options.inputs))
 
         def save(item: Scored) -> None:
             image, lcas = item.prepared.image, item.record.lcas

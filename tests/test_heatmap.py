@@ -22,7 +22,7 @@ from cinemae.runtime.heatmap import (
 )
 from cinemae.runtime.heatmap_folder import AHEAD, HeatmapFolder
 from cinemae.runtime.manifest import StatRange
-from cinemae.runtime.placement import SUFFIX, place
+from cinemae.runtime.placement import SUFFIX, place, roots
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -155,6 +155,28 @@ def test_relative_paths_are_kept(source, expected):
 def test_a_path_inside_the_working_folder_is_the_same_absolute_or_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert place("out", str(tmp_path / "in" / "a.jpg")) == place("out", "in/a.jpg")
+
+
+def test_a_single_folder_gives_paths_relative_to_it(tmp_path):
+    for argument in (str(tmp_path), f"{tmp_path}/"):
+        under = roots([argument])
+        assert str(place("out", os.path.join(argument, "in/a.jpg"), under)) == "out/in/a.jpg" + SUFFIX
+
+
+def test_several_folders_keep_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outside = [str(tmp_path / name) for name in ("x/photos", "y/photos", "root")]
+    folders = ["photos", *outside, "../elsewhere"]
+    for folder in folders:
+        os.makedirs(folder)
+    under = roots([*folders, "photos/a.jpg", "@list.txt"])
+    targets = [str(place("out", os.path.join(folder, "a.jpg"), under)) for folder in folders]
+    assert targets == [
+        f"out/{name}/a.jpg{SUFFIX}" for name in ("photos", "@photos", "@photos~2", "@root~2", "@elsewhere")
+    ]
+    inner = roots([str(tmp_path / "x"), str(tmp_path / "x" / "photos")])
+    assert str(place("out", str(tmp_path / "x" / "photos" / "a.jpg"), inner)) == f"out/@photos/a.jpg{SUFFIX}"
+    assert str(place("out", str(tmp_path / "x" / "a.jpg"), inner)) == f"out/@x/a.jpg{SUFFIX}"
 
 
 def test_names_that_are_alike_do_not_meet():
