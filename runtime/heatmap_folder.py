@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from .errors import OutputError, UsageError
+from .errors import UsageError
 from .heatmap import ColourScale, save_heatmap
 from .placement import place, roots
 
@@ -66,16 +66,12 @@ class HeatmapFolder:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Finish what is queued.
-
-        Raises:
-            OutputError: some pictures could not be written, and nothing else went wrong.
-        """
+        """Finish what is queued; after an error, only what is under way."""
         if kind is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             return
         while self._pending:
             self._collect()
         self._pool.shutdown()
-        if self.failed:
-            raise OutputError(f"{self.folder}: {self.failed:,} heatmaps could not be written; the records are complete")
+        if self.failed > TOLD:
+            self._say(f"warning: {self.failed:,} heatmaps could not be written; the records are complete")

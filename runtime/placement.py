@@ -53,9 +53,9 @@ def place(folder: str | Path, source: str, under: Sequence[Root] = ()) -> Path:
 
     The name keeps the input's suffix (`a.jpg` and `a.png` do not meet). Below a root of `under`, the path relative to
     it is kept. Else paths inside the working folder are kept as they are, absolute ones elsewhere go below `@root`,
-    and `..` becomes `@up`. A name that a file system may refuse is cleaned and gets eight digits of its hash, so two inputs
-    do not meet after cleaning either. It depends on nothing but its arguments and the working folder: a resumed run
-    writes the same files.
+    and `..` becomes `@up`. A name that a file system may refuse is cleaned and gets eight digits of its hash, so two
+    inputs do not meet after cleaning either. It depends on nothing but its arguments and the working folder: a resumed
+    run writes the same files.
     """
     prefix: list[str] = []
     root = next((root for root in under if source.startswith(root.prefix) and source != root.prefix), None)

@@ -227,7 +227,7 @@ def test_heatmaps_and_report(images, tiny_engine, tmp_path, monkeypatch, capsysb
     heat, page = tmp_path / "heat", tmp_path / "page.html"
     run(options(["images"], tiny_engine, heatmaps=heat, report=page))
     assert sorted(str(path.relative_to(heat)) for path in heat.rglob("*.png")) == [
-        f"images/{i}.png.lcas.png" for i in (0, 1, 2, 4)
+        f"{i}.png.lcas.png" for i in (0, 1, 2, 4)
     ]
     assert page.read_text("utf-8").count("images/") >= 5
     with pytest.raises(UsageError, match="holds the input"):
@@ -241,13 +241,13 @@ def test_heatmaps_and_report(images, tiny_engine, tmp_path, monkeypatch, capsysb
 
 def test_heatmap_that_cannot_be_saved_costs_no_record(images, tiny_engine, tmp_path, monkeypatch, capsysbinary):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "heat/images").mkdir(parents=True)
-    (tmp_path / "heat/images/0.png.lcas.png").write_bytes(b"somebody's file")
+    (tmp_path / "heat").mkdir()
+    (tmp_path / "heat/0.png.lcas.png").write_bytes(b"somebody's file")
     assert run(options(["images"], tiny_engine, heatmaps=Path("heat"))) == 1
     output, messages = capsysbinary.readouterr()
     assert len(lines(output)) == 5
     assert messages.count(b"warning: no heatmap") == 1
-    assert (tmp_path / "heat/images/0.png.lcas.png").read_bytes() == b"somebody's file"
+    assert (tmp_path / "heat/0.png.lcas.png").read_bytes() == b"somebody's file"
 
 
 def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypatch):
