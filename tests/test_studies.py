@@ -74,7 +74,7 @@ def source(samples, weights, tmp_path_factory) -> Source:
     torch.set_num_threads(1)
     fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
     return Source.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, report_only=["BigGAN"],
-                         seeds=2, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
+                         seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

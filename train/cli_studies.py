@@ -28,8 +28,9 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Batch of every head; 32 is 
 Seeds = Annotated[int, typer.Option(min=1, help="Heads fitted for each figure; tables give mean and spread.")]
 Limit = Annotated[
     int,
-    typer.Option(min=0, help="Images of each class, generator, split in studies with forwards of their own; 0: all."),
+    typer.Option(min=0, help="Test images of a class and generator in studies with forwards of their own; 0: all."),
 ]
+TrainLimit = Annotated[int, typer.Option(min=0, help="Training images of a class and generator there; 0: all.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
@@ -49,16 +50,16 @@ LARGE = "facebook/vit-mae-large"
 
 
 def _common(
-    data: list[Path], backbone: str, cache: Path, layout: str, train_on: list[str] | None,
-    report_only: list[str] | None, epochs: int, batch_size: int, seeds: int, limit: int, workers: int, device: str,
-    threads: int, quiet: bool,
+    data: list[Path], backbone: str, cache: Path, layout: str, roles: tuple[list[str] | None, list[str] | None],
+    heads: tuple[int, int, int], limits: tuple[int, int], machine: tuple[int, str, int, bool],
 ) -> Common:  # fmt: skip
+    """roles: train on, report only. heads: epochs, batch, seeds. limits: test, train. machine: workers ... quiet."""
     from .options import prepare_process
     from .studies.commands import Common
 
+    workers, device, threads, quiet = machine
     prepare_process(threads)
-    options = (layout, train_on, report_only, epochs, batch_size, seeds, limit, workers, device, quiet)
-    return Common(data, backbone, cache, *options)
+    return Common(data, backbone, cache, layout, roles, heads, limits, workers, device, quiet)
 
 
 def audit(
@@ -86,13 +87,13 @@ def audit(
 def controls(
     data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, workers: Workers = 2, device: Device = "auto",
-    threads: Threads = 0, quiet: Quiet = False,
+    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
+    device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
     balanced: Annotated[bool, typer.Option("--balanced", help="Also the format-balanced protocol.")] = False,
 ) -> None:  # fmt: skip
     """What f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe reach beside the detector."""
-    common = _common(data, backbone, cache, layout, train_on, report_only, epochs, batch_size, seeds, limit, workers,
-                     device, threads, quiet)  # fmt: skip
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from .studies.commands import run_studies
     from .studies.paper import Budget
 
@@ -102,12 +103,12 @@ def controls(
 def robustness(
     data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, limit: Limit = 0, workers: Workers = 2, device: Device = "auto", threads: Threads = 0,
-    quiet: Quiet = False,
+    batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
+    device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
-    common = _common(data, backbone, cache, layout, train_on, report_only, epochs, batch_size, 1, limit, workers,
-                     device, threads, quiet)  # fmt: skip
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from .studies.commands import run_studies
     from .studies.paper import Budget
 
@@ -121,13 +122,14 @@ def ablate(
         typer.Option(help="statistics, lambda, pixels, fusion, masks, freezing, backbones; a list, all or cached."),
     ] = "cached",
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, freezing_epochs: FreezingEpochs = None,
+    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0,
+    freezing_epochs: FreezingEpochs = None,
     other_backbone: OtherBackbones = None, workers: Workers = 2, device: Device = "auto", threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """The paper's ablations [Tables 5-7]; `cached` are those that need no forward pass beyond the cache."""
-    common = _common(data, backbone, cache, layout, train_on, report_only, epochs, batch_size, seeds, limit, workers,
-                     device, threads, quiet)  # fmt: skip
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from .studies.commands import run_ablate
     from .studies.paper import Budget
 
@@ -139,12 +141,13 @@ def analyze(
     data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
     parts: Annotated[str, typer.Option(help="nll, curve, spearman, heatmaps; comma list or all.")] = "all",
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, limit: Limit = 0, curve_steps: CurveSteps = 1000, fresh_decoder: FreshDecoder = True,
+    batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, curve_steps: CurveSteps = 1000,
+    fresh_decoder: FreshDecoder = True,
     workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Reconstruction error alone, its curve in decoder training, correlations, heatmaps [Fig. 2-4, 7-9]."""
-    common = _common(data, backbone, cache, layout, train_on, report_only, epochs, batch_size, 1, limit, workers,
-                     device, threads, quiet)  # fmt: skip
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from .studies.commands import run_analyze
     from .studies.paper import Budget
 
@@ -163,6 +166,7 @@ def paper(
     batch_size: BatchSize = 32,
     seeds: Seeds = 3,
     limit: Limit = 1000,
+    train_limit: TrainLimit = 5000,
     audit_limit: Annotated[int, typer.Option(min=0, help="Files of a class, generator, split that audit reads.")] = 500,
     freezing_epochs: FreezingEpochs = None,
     curve_steps: CurveSteps = 1000,
@@ -174,8 +178,9 @@ def paper(
     quiet: Quiet = False,
 ) -> None:
     """The paper's whole protocol into one report. Killed at any point, the same command goes on."""
-    common = _common(data, backbone, cache or out / "cache", layout, train_on, report_only, epochs, batch_size, seeds,
-                     limit, workers, device, threads, quiet)  # fmt: skip
+    root = cache or out / "cache"
+    common = _common(data, backbone, root, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from .studies.commands import run_paper
     from .studies.paper import Budget
 

@@ -18,7 +18,7 @@ from .source import Source
 
 
 def backbones(source: Source, out: Path, names: Sequence[str]) -> StudyResult:
-    """Detector and f_global alone on each of `names`, on at most `source.limit` images of a class."""
+    """Detector and f_global alone on each of `names`, on the thinned samples."""
     samples = source.train_samples() + source.test_samples()
     variants: dict[str, list[np.ndarray]] = {}
     rows: list[tuple[Cell, ...]] = []
@@ -35,8 +35,7 @@ def backbones(source: Source, out: Path, names: Sequence[str]) -> StudyResult:
         millions = sum(p.numel() for key, p in one.load().named_parameters() if not key.startswith("decoder")) / 1e6
         rows.append((label, millions, float(nll[~ai].mean()), float(nll[ai].mean())))
     title = "Ablation: backbone"
-    note = f"At most {source.limit} images of a class, generator and split." if source.limit else ""
-    table = comparison("backbones", title, "backbone", setup, variants, note)
+    table = comparison("backbones", title, "backbone", setup, variants, source.bounds())
     columns = ("backbone", "encoder parameters, M", "NLL real", "NLL AI")
     sizes = Table("backbone_sizes", "Backbones: size and mean reconstruction error", columns, tuple(rows))
     text = "The same protocol on other masked autoencoders (Table 5b)."

@@ -14,7 +14,7 @@ STRATEGIES = ("balanced", "independent")
 
 
 def masks(source: Source, out: Path, ks: tuple[int, ...] = KS) -> StudyResult:
-    """K in `ks` under both strategies, on at most `source.limit` images of a class, one stored mask set each."""
+    """K in `ks` under both strategies, on the thinned samples, one stored mask set each."""
     samples = source.train_samples() + source.test_samples()
     variants = {}
     for strategy in STRATEGIES:
@@ -25,7 +25,7 @@ def masks(source: Source, out: Path, ks: tuple[int, ...] = KS) -> StudyResult:
             setup = source.setup(cache, method)
             variants[f"K = {k}, {strategy}"] = fit_scores(setup, load_data(setup, {"m": method})["m"], setup.head)
     title = "Ablation: K and mask strategy"
-    note = f"At most {source.limit} images of a class, generator and split. " if source.limit else ""
-    table = comparison("masks", title, "masks", setup, variants, note + "One mask set (R = 1); s3 is 0 at K = 1.")
+    note = f"{source.bounds()} One mask set (R = 1); s3 is 0 at K = 1.".strip()
+    table = comparison("masks", title, "masks", setup, variants, note)
     text = "The number of masked passes, and balanced against independent masks."
     return StudyResult("masks", title, text, (table,), (plot_comparison(out, table, title),))

@@ -18,18 +18,18 @@ from .source import Source
 
 @dataclass(frozen=True)
 class Common:
-    """The options all studies share."""
+    """The options all studies share.
+
+    roles: generators to train on and those only reported. heads: epochs, batch, seeds. limits: test, train images.
+    """
 
     data: Sequence[Path]
     backbone: str
     cache: Path
     layout: str
-    train_on: Sequence[str] | None
-    report_only: Sequence[str] | None
-    epochs: int
-    batch_size: int
-    seeds: int
-    limit: int
+    roles: tuple[Sequence[str] | None, Sequence[str] | None]
+    heads: tuple[int, int, int]
+    limits: tuple[int, int]
     workers: int
     device: str
     quiet: bool
@@ -41,14 +41,16 @@ class Common:
             UsageError: no data, no training split, or an unknown generator.
         """
         samples = read_all(self.data, self.layout, None, None)
+        train_on, report_only = self.roles
+        (epochs, batch_size, seeds), (limit, train_limit) = self.heads, self.limits
         names = {sample.generator for sample in samples}
-        if unknown := [name for name in self.report_only or () if name not in names]:
+        if unknown := [name for name in report_only or () if name not in names]:
             there = ", ".join(sorted(names))
             raise UsageError(f"--report-only {', '.join(unknown)}: no such generator; there are: {there}")
         return Source.create(
-            samples, self.backbone, self.cache, FitConfig(epochs=self.epochs, batch_size=self.batch_size),
-            train_on=self.train_on, report_only=self.report_only or (), seeds=self.seeds, limit=self.limit,
-            workers=self.workers, device=choose_device(self.device), quiet=self.quiet,
+            samples, self.backbone, self.cache, FitConfig(epochs=epochs, batch_size=batch_size), train_on=train_on,
+            report_only=report_only or (), seeds=seeds, limit=limit, train_limit=train_limit, workers=self.workers,
+            device=choose_device(self.device), quiet=self.quiet,
         )  # fmt: skip
 
 

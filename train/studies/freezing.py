@@ -98,7 +98,7 @@ def train_unfrozen(
 
 
 def freezing(source: Source, out: Path, epochs: int | None = None) -> StudyResult:
-    """All four strategies on at most `source.limit` images of a class; the frozen one trains on cached features."""
+    """All four strategies on the thinned samples; the frozen one trains on cached features."""
     samples = source.train_samples() + source.test_samples()
     epochs = epochs or source.fit.epochs
     one = replace(source, fit=replace(source.fit, epochs=epochs))
@@ -115,7 +115,7 @@ def freezing(source: Source, out: Path, epochs: int | None = None) -> StudyResul
     rows, _ = setup.rows
     title = "Ablation: freezing"
     recipe = f"{epochs} epochs each, batch {setup.fit.batch_size}, Adam, lr {setup.fit.lr:g}"
-    note = f"{len(rows):,} training images, {recipe}; trained weights are those after the last epoch."
+    note = f"{len(rows):,} training images, {recipe}; what is unfrozen stays as after the last epoch. {source.bounds()}"
     table = comparison("freezing", title, "strategy", setup, variants, note)
     text = (
         "Encoder and decoder trained together with the head on the detection loss, or frozen (Table 5a). The "

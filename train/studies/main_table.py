@@ -35,22 +35,23 @@ def main_table(setup: Setup, out: Path) -> StudyResult:
     return StudyResult("main", "Main result", text, (main,), pictures)
 
 
-def balanced(source: Source, setup: Setup, out: Path) -> StudyResult:
-    """The same heads on images as they are and on images of the format-balanced protocol, train and test alike."""
+def balanced(source: Source, out: Path) -> StudyResult:
+    """The same heads on the thinned samples as they are and format-balanced, train and test alike."""
+    samples = source.train_samples() + source.test_samples()
     tables = []
-    for name, title, one in (
-        ("native", "Images as they are", setup),
-        ("balanced", "Format-balanced: both classes cut, resampled and re-encoded alike", None),
+    for name, title, augment in (
+        ("native", "Images as they are", "none"),
+        ("balanced", "Format-balanced: both classes cut, resampled and re-encoded alike", "balanced"),
     ):
-        chosen = one or source.setup(source.fill(augment="balanced"))
-        data = load_data(chosen, {"method": chosen.method})["method"]
+        setup = source.setup(source.fill(samples, augment=augment))
+        data = load_data(setup, {"method": setup.method})["method"]
         stats = [part.stats[:, 0].double().numpy() for part in (data.train, data.test)]
         variants: dict[str, list[np.ndarray]] = {
-            "CINEMAE": fit_scores(chosen, data, chosen.head),
-            "f_global alone": fit_scores(chosen, data, HeadConfig(statistics=())),
+            "CINEMAE": fit_scores(setup, data, setup.head),
+            "f_global alone": fit_scores(setup, data, HeadConfig(statistics=())),
             "s1..s3 alone (logistic regression)": [transfer(stats[0], data.train.labels.numpy(), stats[1])],
         }
-        tables.append(comparison(name, title, "detector", chosen, variants))
+        tables.append(comparison(name, title, "detector", setup, variants, source.bounds()))
     text = (
         "How much of the accuracy is the file's and not the picture's: what falls from the first table to the second "
         "came from container, compression history or native size."

@@ -75,18 +75,18 @@ class Studies:
             "audit": (self._audit, {"limit": budget.audit_limit}),
             "main": (lambda out: main_table(self.main, out), {}),
             "controls": (lambda out: controls(self.main, out), {}),
-            "balanced": (lambda out: balanced(source, self.main, out), {}),
-            "robustness": (lambda out: robustness(source, self.main, out), {"limit": source.limit}),
+            "balanced": (lambda out: balanced(source, out), source.limits),
+            "robustness": (lambda out: robustness(source, self.main, out), source.limits),
         }
         found |= {name: (partial(self._cached, part), {}) for name, part in CACHED_PARTS.items()}
         found |= {
-            "masks": (lambda out: masks(source, out), {"limit": source.limit}),
+            "masks": (lambda out: masks(source, out), source.limits),
             "freezing": (lambda out: freezing(source, out, budget.freezing_epochs),
-                         {"limit": source.limit, "epochs": budget.freezing_epochs}),
-            "backbones": (lambda out: backbones(source, out, named), {"limit": source.limit, "names": named}),
+                         {**source.limits, "epochs": budget.freezing_epochs}),
+            "backbones": (lambda out: backbones(source, out, named), {**source.limits, "names": named}),
             "nll": (lambda out: nll_study(self.main, out), {}),
             "curve": (lambda out: decoder_curve(source, self.small, out, budget.curve_steps, budget.fresh_decoder),
-                      {"limit": source.limit, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}),
+                      {**source.limits, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}),
             "spearman": (lambda out: correlate(self.main, out), {}),
             "heatmaps": (lambda out: heatmaps(self.main, out), {}),
         }  # fmt: skip

@@ -58,7 +58,7 @@ def as_transform(chosen: Corruption) -> Transform:
 
 
 def robustness(source: Source, setup: Setup, out: Path, names: Sequence[str] = tuple(CORRUPTIONS)) -> StudyResult:
-    """Heads fitted on clean images of `setup`, tested on the corrupted test images, at most `source.limit` of a class.
+    """Heads fitted on clean images of `setup`, tested on the thinned test images, corrupted.
 
     Every condition has its own cache, so a killed run goes on where it was.
     """

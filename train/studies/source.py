@@ -27,7 +27,8 @@ from .setup import Setup, choose_training
 class Source:
     """Everything a study may need: labelled files, weights, and where features are kept.
 
-    limit: images of each generator, split and class that the studies with forwards of their own look at; 0 is all.
+    limit, train_limit: images of each generator, split and class that the studies with forwards of their own test and
+    train on; 0 is all.
     """
 
     samples: tuple[Sample, ...]
@@ -38,6 +39,7 @@ class Source:
     report_only: tuple[str, ...] = ()
     seeds: int = 1
     limit: int = 0
+    train_limit: int = 0
     batch_size: int = 32
     workers: int = 2
     device: torch.device | None = None
@@ -47,8 +49,8 @@ class Source:
     def create(
         cls, samples: Sequence[Sample], backbone: str, root: Path, fit: FitConfig, *,
         train_on: Sequence[str] | None = None, report_only: Sequence[str] = (), seeds: int = 1, limit: int = 0,
-        batch_size: int = 32, workers: int = 2, device: torch.device | None = None, quiet: bool = False,
-        method: MethodConfig | None = None,
+        train_limit: int = 0, batch_size: int = 32, workers: int = 2, device: torch.device | None = None,
+        quiet: bool = False, method: MethodConfig | None = None,
     ) -> Source:  # fmt: skip
         """A source that keeps, of the training split, only the generators trained on.
 
@@ -58,7 +60,7 @@ class Source:
         trained = choose_training(samples, train_on)
         kept = tuple(s for s in samples if s.split != fit.split or s.generator in trained)
         return cls(kept, backbone, root, replace(fit, generators=trained), method or MethodConfig(), tuple(report_only),
-                   seeds, limit, batch_size, workers, device, quiet)  # fmt: skip
+                   seeds, limit, train_limit, batch_size, workers, device, quiet)  # fmt: skip
 
     @cached_property
     def info(self) -> Backbone:
@@ -74,8 +76,19 @@ class Source:
         return thin([s for s in self.samples if s.split != self.fit.split], self.limit)
 
     def train_samples(self) -> list[Sample]:
-        """Those of the training split, thinned to `limit`."""
-        return thin([s for s in self.samples if s.split == self.fit.split], self.limit)
+        """Those of the training split, thinned to `train_limit`."""
+        return thin([s for s in self.samples if s.split == self.fit.split], self.train_limit)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Both, for a study's key."""
+        return {"limit": self.limit, "train_limit": self.train_limit}
+
+    def bounds(self) -> str:
+        """What the limits mean, for a table's note; "" without any."""
+        parts = [(self.train_limit, "trained"), (self.limit, "tested")]
+        said = [f"at most {limit:,} images of a class and generator {what} on" for limit, what in parts if limit]
+        return f"{' and '.join(said).capitalize()}." if said else ""
 
     def fill(
         self, samples: Sequence[Sample] | None = None, *, method: MethodConfig | None = None, augment: str = "none",
