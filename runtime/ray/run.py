@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from .storage import Folder
 
 PLAN, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
 LAYOUT = 1
+CONNECT_SECONDS = 10.0
 
 
 def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
@@ -91,14 +93,23 @@ def _cluster(options: RayOptions) -> Iterator[None]:
         extra = {"include_dashboard": False}
     try:
         if not found_running:
+            _knock(options.address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **extra)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise CinemaeError(f"--ray {options.address}: no cluster there ({str(error).splitlines()[0]})") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CinemaeError(f"--ray {options.address}: no cluster there ({why})") from None
     try:
         yield
     finally:
         if not found_running:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _uses_gpu(device: str) -> bool:
@@ -176,7 +187,6 @@ def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.log_internal_stack_trace_to_stdout = False
     work = ray.data.from_items([{"unit": unit.to_json()} for unit in units], override_num_blocks=len(units))
     scored = work.map_batches(
         ScoreUnits,
