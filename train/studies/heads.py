@@ -93,7 +93,7 @@ def comparison(
     name: str, title: str, what: str, setup: Setup, variants: Mapping[str, Sequence[np.ndarray]], note: str = ""
 ) -> Table:
     """One row a variant, from its scores of `eval_rows` for each seed, AI above 0."""
-    unseen = [g for g in setup.generators if g not in (setup.fit.generators or ())]
+    unseen = [g for g in setup.generators if not setup.is_trained(g)]
     groups = {"AUC unseen": unseen, "AUC report-only": [g for g in setup.generators if g in setup.report_only]}
     groups = {title: names for title, names in groups.items() if names}
     rows: list[tuple[Cell, ...]] = []

@@ -96,12 +96,13 @@ class Setup:
     @property
     def generators(self) -> list[str]:
         """Those evaluated: trained on first, the reported-only last, by name in between."""
-        trained = set(self.fit.generators or ())
-        rank = {True: 0, False: 1}
-        return sorted(
-            set(self.eval_generators.tolist()),
-            key=lambda name: (rank[name in trained] if name not in self.report_only else 2, name),
-        )
+        apart = set(self.report_only)
+        names = set(self.eval_generators.tolist())
+        return sorted(names, key=lambda name: (2 if name in apart else 1 - self.is_trained(name), name))
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a generator was trained on; data sets spell the same one as progan and ProGAN."""
+        return name.lower() in {trained.lower() for trained in self.fit.generators or ()}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
