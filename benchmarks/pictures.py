@@ -1,0 +1,194 @@
+"""Make the README's pictures from an engine: a report and a heatmap, seen in a real browser; and time a large report.
+
+    python benchmarks/pictures.py                  # the bundled engine -> benchmarks/pictures/*.png
+    python benchmarks/pictures.py --stress 5000    # a report of 5,000 records: size, load, sort, filter -> report.json
+
+The images are scikit-learn's two sample photographs (china.jpg, flower.jpg), cut into pieces, and pictures rendered
+here.
+Needs the `dev` and `cpu` extras, Chromium and chromedriver.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cinemae.runtime.detector import DEFAULT_BATCH, Detector
+from cinemae.runtime.pipeline import run
+from cinemae.runtime.report import ReportWriter
+from cinemae.runtime.run import RunOptions
+from cinemae.runtime.run import run as score
+from PIL import Image, ImageDraw, ImageFilter
+
+HERE = Path(__file__).parent / "pictures"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--window-size=1280,1000",
+)  # fmt: skip
+COLOURS = 256
+"""Palette of the saved screenshots: the README loads them, so they stay small."""
+
+
+def photographs() -> dict[str, Image.Image]:
+    """Pieces of the two sample photographs that come with scikit-learn."""
+    from sklearn.datasets import load_sample_images
+
+    samples = load_sample_images()
+    found = {}
+    for name, pixels in zip(samples.filenames, samples.images, strict=True):
+        stem, whole = Path(name).stem, Image.fromarray(pixels)
+        found[f"{stem}.jpg"] = whole
+        for i, (x, y, side) in enumerate([(0, 40, 300), (170, 0, 427), (330, 120, 300), (80, 130, 290)]):
+            found[f"{stem}-{i + 1}.jpg"] = whole.crop((x, y, x + side, y + side))
+        found[f"{stem}-grey.jpg"] = whole.convert("L")
+        found[f"{stem}-tiny.png"] = whole.crop((200, 100, 400, 300)).resize((56, 56), Image.Resampling.LANCZOS)
+    return found
+
+
+def rendered(seed: int, size: int = 512) -> Image.Image:
+    """A picture that no camera took: soft clouds of colour, and shapes with light on them."""
+    rng = np.random.default_rng(seed)
+    layers = np.zeros((size, size, 3))
+    for octave in range(2, 2 + 2 + seed % 5):
+        noise = Image.fromarray(rng.integers(0, 256, (2**octave, 2**octave, 3), dtype=np.uint8))
+        layers += np.asarray(noise.resize((size, size), Image.Resampling.BICUBIC), float) / 1.7**octave
+    layers = (layers - layers.min()) / np.ptp(layers) * 255
+    image = Image.fromarray(layers.astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for _ in range(seed % 4 * 2):
+        x, y, r = (int(v) for v in rng.integers((0, 0, 30), (size, size, 110)))
+        colour = tuple(int(v) for v in rng.integers(40, 255, 3))
+        for step in range(r, 0, -2):
+            shade = tuple(int(c * (1.25 - 0.9 * step / r)) for c in colour)
+            cx, cy = x - (r - step) // 3, y - (r - step) // 3
+            draw.ellipse((cx - step, cy - step, cx + step, cy + step), fill=tuple(min(255, c) for c in shade))
+    return image.filter(ImageFilter.SMOOTH) if seed % 3 else image
+
+
+def make_folder(folder: Path) -> None:
+    """Images as a desk might receive them, a damaged file among them."""
+    for name, image in photographs().items():
+        path = folder / "photographs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, quality=92)
+    for seed in range(13):
+        path = folder / "rendered" / f"render-{seed + 1:02}.{'png' if seed % 2 else 'jpg'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rendered(seed).save(path)
+    whole = (folder / "photographs" / "flower.jpg").read_bytes()
+    (folder / "photographs" / "flower-cut-off.jpg").write_bytes(whole[: len(whole) // 3])
+
+
+def browser(dark: bool = False) -> Any:
+    """A headless Chromium."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or "chromium"
+    for flag in (*FLAGS, f"--user-data-dir={tempfile.mkdtemp()}"):
+        options.add_argument(flag)
+    if dark:
+        options.add_argument("--blink-settings=preferredColorScheme=0")
+    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver") or "chromedriver"))
+
+
+def shrink(path: Path, out: Path, width: int | None = None) -> None:
+    """Save a screenshot with a small palette."""
+    image = Image.open(path).convert("RGB")
+    if width is not None:
+        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    image.quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(out, optimize=True)
+    print(f"{out} {out.stat().st_size // 1024} KB")
+
+
+def pictures(engine: Path | None, out: Path) -> None:
+    """Score the folder, open its report, save what is seen."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        make_folder(work / "desk")
+        here = os.getcwd()
+        os.chdir(work)
+        score(RunOptions(("desk",), engine=engine and (here / engine), device="cpu", out=work / "out.jsonl",
+                         report=work / "report.html", heatmaps=work / "heatmaps", quiet=True))  # fmt: skip
+        os.chdir(here)
+        for dark in (False, True):
+            driver = browser(dark)
+            try:
+                driver.get((work / "report.html").as_uri())
+                time.sleep(0.5)
+                driver.save_screenshot(str(work / "page.png"))
+                shrink(work / "page.png", out / f"report-{'dark' if dark else 'light'}.png", 1000)
+                if dark:
+                    driver.find_element("css selector", ".card").click()
+                    time.sleep(0.5)
+                    driver.save_screenshot(str(work / "detail.png"))
+                    shrink(work / "detail.png", out / "report-detail.png", 1000)
+            finally:
+                driver.quit()
+        shrink(work / "heatmaps" / "photographs" / "china.jpg.lcas.png", out / "heatmap.png")
+
+
+def stress(engine: Path | None, out: Path, count: int) -> None:
+    """A report of `count` records from real scores, and how long a browser takes with it."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        make_folder(work / "desk")
+        files = sorted(str(path) for path in (work / "desk").rglob("*.*"))
+        with Detector.load(engine, "cpu") as detector:
+            scored = list(run(detector, files, DEFAULT_BATCH))
+            page = work / "report.html"
+            start = time.perf_counter()
+            with ReportWriter(page, detector.manifest, title=f"{count:,} images") as report:
+                for i in range(count):
+                    item = scored[i % len(scored)]
+                    report.add(item.record, item.prepared.image.pixels if item.prepared.image else None)
+            writing = time.perf_counter() - start
+        driver = browser()
+        driver.set_script_timeout(60)
+        try:
+            driver.get(page.as_uri())
+            ready = int(driver.execute_script("return document.documentElement.dataset.ready"))
+            found = {
+                "records": count, "megabytes": round(page.stat().st_size / 1e6, 1),
+                "write_ms_per_record": round(writing / count * 1000, 2), "ready_ms": ready,
+                "sort_ms": action(driver, "document.getElementById('sort')", "high", "change"),
+                "filter_ms": action(driver, "document.getElementById('text')", "china", "input"),
+                "cards_in_page": driver.execute_script("return document.querySelectorAll('.card').length"),
+            }  # fmt: skip
+            driver.save_screenshot(str(work / "page.png"))
+            shrink(work / "page.png", out / f"report-{count}.png", 1000)
+        finally:
+            driver.quit()
+    (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found))
+
+
+def action(driver: Any, element: str, value: str, event: str) -> int:
+    """Milliseconds from setting a control to the second frame after it."""
+    return round(driver.execute_async_script(
+        f"const done = arguments[0], e = {element}, start = performance.now(); e.value = '{value}';"
+        f"e.dispatchEvent(new Event('{event}'));"
+        "requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)))"
+    ))  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--engine", type=Path, help="default: the bundled one")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--stress", type=int, metavar="N")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.stress:
+        stress(arguments.engine, arguments.out, arguments.stress)
+    else:
+        pictures(arguments.engine, arguments.out)
