@@ -11,6 +11,8 @@ from ...runtime.atomic import write_text
 from ..tables import Table
 from .result import StudyResult
 
+TERMS = "Shows images of the data set: mind their terms before you publish this page."
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #888; --head: #8881; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
@@ -44,8 +46,9 @@ def section(result: StudyResult, folder: Path) -> str:
     for plot in result.plots:
         data = base64.b64encode((folder / plot.file).read_bytes()).decode()
         caption = escape(plot.caption)
+        terms = f" {TERMS}" if plot.photographs else ""
         image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-        figures.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+        figures.append(f"<figure>{image}<figcaption>{caption}.{terms}</figcaption></figure>")
     tables = "".join(table_html(table) for table in result.tables)
     head = f'<h2 id="{escape(result.name)}">{escape(result.title)}</h2><p>{escape(result.text)}</p>'
     return f"{head}{tables}{''.join(figures)}"
