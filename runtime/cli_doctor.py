@@ -50,7 +50,8 @@ def doctor(
             if finding.fix:
                 print(f"{'':21} fix: {finding.fix}")
         problems = sum(finding.level == "problem" for finding in findings)
-        print(f"problems: {problems}; scoring will not work as it should" if problems else "all well")
+        warnings = sum(finding.level == "warning" for finding in findings)
+        print(f"problems: {problems}, warnings: {warnings}" + ("; scoring will not work as it should" if problems else ""))
     raise typer.Exit(exit_code(findings))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgB
 """y = x + x over two floats, opset 17: 63 bytes of ONNX."""
 PROBE_SECONDS = 120.0
 """The first CUDA context on a cold machine takes tens of seconds; a hung driver takes for ever."""
+
+_MISSING = re.compile(r"with error: ([^\n\x1b]+)")
+"""How onnxruntime's log names the library that a provider lacks."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ def probe(provider: str, timeout: float = PROBE_SECONDS) -> ProbeResult:
     lines = done.stdout.strip().splitlines()
     try:
         answer = json.loads(lines[-1])
-        return ProbeResult(provider, bool(answer["usable"]), str(answer["detail"]))
+        missing = _MISSING.search(done.stderr)
+        detail = f"{answer['detail']}: {missing[1].strip()[:120]}" if missing and answer["detail"] else answer["detail"]
+        return ProbeResult(provider, bool(answer["usable"]), str(detail))
     except (IndexError, ValueError, KeyError, TypeError):
         message = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return ProbeResult(provider, False, f"the test process ended with {done.returncode}: {message[:200]}")
@@ -54,7 +60,7 @@ def run_here(provider: str) -> ProbeResult:
         session = ort.InferenceSession(base64.b64decode(ADD_ONNX), options, providers=[provider])
         used = session.get_providers()[0]
         if used != provider:
-            return ProbeResult(provider, False, f"onnxruntime fell back to {used}: its libraries do not load")
+            return ProbeResult(provider, False, f"onnxruntime fell back to {used}, its libraries do not load")
         (result,) = session.run(None, {"x": np.array([1.5, -2.0], np.float32)})
     except Exception as error:  # whatever a provider raises, it does not work
         return ProbeResult(provider, False, (str(error).strip().splitlines() or [type(error).__name__])[0][:200])

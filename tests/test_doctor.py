@@ -220,3 +220,11 @@ def test_help_imports_nothing_heavy(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+def test_probe_names_the_library_that_is_missing(monkeypatch):
+    log = "[E:onnxruntime] FAIL : Failed to load library x.so with error: libcublasLt.so.13: cannot open\n\x1b[m"
+    answer = '{"usable": false, "detail": "onnxruntime fell back to CPUExecutionProvider"}'
+    done = SimpleNamespace(stdout=f"chatter\n{answer}\n", stderr=log, returncode=0)
+    monkeypatch.setattr(provider_probe.subprocess, "run", lambda *a, **k: done)
+    assert probe("CUDAExecutionProvider").detail.endswith("CPUExecutionProvider: libcublasLt.so.13: cannot open")
