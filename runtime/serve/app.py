@@ -23,7 +23,7 @@ from ..records import lcas_values, to_dict
 from .body import Body
 from .guard import Guard
 from .problems import Problem
-from .schema import DetectBody, EngineBody, ProblemBody, StateBody
+from .schema import DetectBody, EngineBody, FailedBody, ProblemBody, StateBody
 from .service import Scored, Service
 from .settings import ServeSettings
 from .uploads import read_uploads
@@ -62,6 +62,11 @@ _REQUEST_BODY = {
 
 def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": ProblemBody, "description": _DESCRIPTIONS[code]} for code in codes}
+
+
+def _image_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Of codes that speak of the request or of the images in it."""
+    return {code: {"model": FailedBody | ProblemBody, "description": _DESCRIPTIONS[code]} for code in codes}
 
 
 def create_app(load: Callable[[], Detector], settings: ServeSettings | None = None) -> FastAPI:
@@ -135,7 +140,8 @@ def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
         response_model=None,
         responses={
             200: {"model": DetectBody, "description": "At least one image was scored"},
-            **_responses(400, 401, 403, 408, 413, 415, 421, 422, 429, 503, 504),
+            **_responses(400, 401, 403, 408, 421, 429, 503, 504),
+            **_image_responses(413, 415, 422),
         },
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
@@ -147,7 +153,7 @@ def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
         """Send one image as the body, or several as the files of a multipart form.
 
         The answer holds one record for each image, in order. It is 200 when at least one was scored; when none was, it
-        has the status of the first failure, and the same body.
+        has the status of the first failure, and the same body with its `detail`.
         """
         started = time.monotonic()
         service, body = _service(app), Body(request.scope, request.receive)
@@ -198,8 +204,10 @@ def _answer(scored: list[Scored], manifest: Manifest, lcas: bool, last: bool) ->
         values = [lcas_values(item.record) for item in scored]
         grid = manifest.backbone.config.grid
         body["heatmaps"] = [None if found is None else {"grid": grid, "lcas": found} for found in values]
-    good = any(item.record.status == "ok" for item in scored)
-    return JSONResponse(body, 200 if good else scored[0].code, {"Connection": "close"} if last else None)
+    status = 200
+    if all(item.record.status == "error" for item in scored):
+        status, body["detail"] = scored[0].code, scored[0].record.error
+    return JSONResponse(body, status, {"Connection": "close"} if last else None)
 
 
 def _add_state(app: FastAPI, settings: ServeSettings) -> None:

@@ -56,6 +56,12 @@ class DetectBody(BaseModel):
     heatmaps: list[HeatmapBody | None] | None = Field(None, description="beside `records`, for lcas=true")
 
 
+class FailedBody(DetectBody):
+    """The answer when no image was scored; `detail` is the first error."""
+
+    detail: str
+
+
 class ProblemBody(BaseModel):
     """Why a request was not answered."""
 
