@@ -55,9 +55,10 @@ class Table:
         return buffer.getvalue()
 
     def record(self) -> dict[str, Any]:
-        """JSON: name, title, note, and rows as objects."""
+        """JSON: name, title, note, digits, and rows as objects."""
         rows = [dict(zip(self.columns, (_finite(v) for v in row), strict=True)) for row in self.rows]
-        return {"name": self.name, "title": self.title, "note": self.note, "columns": list(self.columns), "rows": rows}
+        return {"name": self.name, "title": self.title, "note": self.note, "digits": self.digits,
+                "columns": list(self.columns), "rows": rows}  # fmt: skip
 
     def write(self, folder: Path) -> None:
         """NAME.json, NAME.csv and NAME.md in `folder`."""
@@ -71,7 +72,7 @@ class Table:
         found = json.loads(path.read_text(encoding="utf-8"))
         columns = tuple(found["columns"])
         rows = tuple(tuple(row[c] for c in columns) for row in found["rows"])
-        return cls(found["name"], found["title"], columns, rows, found["note"])
+        return cls(found["name"], found["title"], columns, rows, found["note"], found.get("digits", 3))
 
 
 def _finite(value: Cell) -> Cell:

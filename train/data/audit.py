@@ -220,7 +220,11 @@ def _probe_warnings(probes: dict[tuple[str, str], ProbeResult]) -> list[str]:
         if result.accuracy > CHANCE + max(MARGIN, 3 * result.error):
             warnings.append(
                 f"A classifier that sees {probe.sees} is right in {result.accuracy:.1%} of cases (chance: 50 %). "
-                "A detector trained on this data can cheat the same way, and an accuracy measured on it proves nothing "
-                "about pictures beyond that." + (" Try --balanced." if probe.name == "metadata" else "")
+                "A detector trained on this data can cheat the same way."
             )
+    if warnings:
+        warnings.append(
+            "An accuracy on this data proves nothing about pictures beyond what these probes reach. Report it beside "
+            "them, and under the format-balanced protocol (audit --balanced shows what is left then)."
+        )
     return warnings

@@ -14,7 +14,7 @@ from ..data.probe import transfer
 from ..fit import Examples
 from ..tables import Table
 from . import plots
-from .heads import comparison, fit_scores, load_data
+from .heads import MEANS, comparison, fit_scores, load_data
 from .result import Plot, StudyResult
 from .setup import Setup
 
@@ -33,7 +33,7 @@ def _finish(
 
 def plot_comparison(out: Path, table: Table, title: str) -> Plot:
     """Bars of the AUC of every generator, one group a variant."""
-    auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ")]
+    auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ") and column not in MEANS]
     series = {table.columns[i][4:]: [float(row[i] or np.nan) for row in table.rows] for i in auc}
     plots.bars(out / f"{table.name}.png", title, "AUC", [str(row[0]) for row in table.rows], series)
     return Plot(f"{table.name}.png", f"{title}: AUC")

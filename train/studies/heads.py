@@ -21,6 +21,10 @@ ACCURACY_NOTE = (
 )
 
 
+MEANS = ("AUC unseen", "AUC report-only")
+"""Columns that are means over some of the generators."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """One generator under one detector: accuracies at logit 0, and AUC."""
@@ -94,7 +98,7 @@ def comparison(
 ) -> Table:
     """One row a variant, from its scores of `eval_rows` for each seed, AI above 0."""
     unseen = [g for g in setup.generators if not setup.is_trained(g)]
-    groups = {"AUC unseen": unseen, "AUC report-only": [g for g in setup.generators if g in setup.report_only]}
+    groups = dict(zip(MEANS, (unseen, [g for g in setup.generators if g in setup.report_only]), strict=True))
     groups = {title: names for title, names in groups.items() if names}
     rows: list[tuple[Cell, ...]] = []
     for label, seeds in variants.items():

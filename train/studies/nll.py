@@ -92,7 +92,7 @@ def _plot_distributions(setup: Setup, nll: np.ndarray, path: Path) -> None:
     names = setup.generators
     made = plots.figure(3.2 * min(3, len(names)) + 1, 2.4 * -(-len(names) // 3) + 0.6)
     axes = made.subplots(-(-len(names) // 3), min(3, len(names)), squeeze=False, sharex=True)
-    edges = np.linspace(0, float(np.quantile(nll, 0.99)), 36)
+    edges = np.linspace(float(nll.min()), float(np.quantile(nll, 0.99)), 36)
     for cell in axes.ravel()[len(names) :]:
         cell.axis("off")
     for cell, name in zip(axes.ravel(), names, strict=False):

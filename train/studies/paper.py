@@ -98,7 +98,7 @@ class Studies:
     def _audit(self, out: Path) -> StudyResult:
         source = self.source
         found = audit(source.samples, limit=self.budget.audit_limit, workers=source.workers, quiet=source.quiet)
-        text = " ".join(f"Warning: {warning}" for warning in found.warnings) or "Nothing to warn of."
+        text = "\n\n".join(f"Warning: {warning}" for warning in found.warnings) or "Nothing to warn of."
         return StudyResult("audit", "Audit of the data", text, found.tables)
 
     def run(self, names: Sequence[str]) -> list[tuple[StudyResult, Path]]:

@@ -50,7 +50,8 @@ def section(result: StudyResult, folder: Path) -> str:
         image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
         figures.append(f"<figure>{image}<figcaption>{caption}.{terms}</figcaption></figure>")
     tables = "".join(table_html(table) for table in result.tables)
-    head = f'<h2 id="{escape(result.name)}">{escape(result.title)}</h2><p>{escape(result.text)}</p>'
+    text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in result.text.split("\n\n"))
+    head = f'<h2 id="{escape(result.name)}">{escape(result.title)}</h2>{text}'
     return f"{head}{tables}{''.join(figures)}"
 
 

@@ -29,7 +29,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """name: folder and anchor. text: what was done and how to read it, plain paragraphs."""
+    """name: folder and anchor. text: what was done and how to read it, paragraphs apart by blank lines."""
 
     name: str
     title: str

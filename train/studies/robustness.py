@@ -120,8 +120,10 @@ def _plots(
                 name = f"{label}: {'AUC' if key == 'auc' else key}"
                 cell.plot(range(len(values)), values, style, marker="o", markersize=3, label=name, color=f"C{colour}")
         cell.set_xticks(range(len(ticks)), ticks)
-        cell.set(xlabel=AXES[kind], ylim=(0.4, 1.0))
-    axes[0, 0].legend(fontsize=7)
+        cell.set(xlabel=AXES[kind], ylim=(0.3, 1.02))
+        cell.axhline(0.5, color="0.4", linewidth=0.8, linestyle="--")
+    made.suptitle("Mean over generators under corruption")
+    axes[0, 0].legend(fontsize=7, loc="lower left")
     plots.save(made, out / "robustness.png")
     shown = [Plot("robustness.png", "Mean accuracy and AUC under corruption")]
     if "grayscale" in found:
