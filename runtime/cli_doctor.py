@@ -51,7 +51,8 @@ def doctor(
                 print(f"{'':21} fix: {finding.fix}")
         problems = sum(finding.level == "problem" for finding in findings)
         warnings = sum(finding.level == "warning" for finding in findings)
-        print(f"problems: {problems}, warnings: {warnings}" + ("; scoring will not work as it should" if problems else ""))
+        verdict = "; scoring will not work as it should" if problems else ""
+        print(f"problems: {problems}, warnings: {warnings}{verdict}")
     raise typer.Exit(exit_code(findings))
 
 

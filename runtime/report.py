@@ -13,6 +13,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,8 @@ from .verdict import Decision
 THUMBNAIL_SIZE = 192
 THUMBNAIL_QUALITY = 68
 CHUNK_RECORDS = 100
+MAX_PICTURES = 20_000
+"""Records after these come without thumbnail and heatmap: a browser holds about 200 MB of page well, not a gigabyte."""
 UNKNOWN_BYTE = 255
 """Code of a patch that no run masked; 0 to 254 run from the image's lowest to its highest LCAS."""
 
@@ -61,6 +64,7 @@ class ReportWriter:
         self.path = Path(path)
         self.provider = provider
         self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title)
+        self._count = 0
         self._rows: list[str] = []
         self._media: list[str] = []
         self._stack = ExitStack()
@@ -78,6 +82,9 @@ class ReportWriter:
         Args:
             pixels: uint8 [S, S, 3], what the network saw; None shows a placeholder. `record.lcas` makes the heatmap.
         """
+        self._count += 1
+        if self._count > MAX_PICTURES:
+            record, pixels = replace(record, lcas=None), None
         row, lcas = record_row(record, self.path.parent)
         self._rows.append(row)
         self._media.append(("" if pixels is None else thumbnail(pixels)) + "|" + lcas)
@@ -99,7 +106,8 @@ class ReportWriter:
             return
         with self._stack:  # a full disk in here discards the page, too
             self._flush()
-            self._file.write(page_frame({**self._info, "provider": self.provider})[1])
+            limit = MAX_PICTURES if self._count > MAX_PICTURES else None
+            self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
 
 
 def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, Any]:

@@ -29,6 +29,9 @@ SYSTEM_FOLDERS = frozenset({"@eadir", "#recycle", "$recycle.bin", "system volume
 REMEMBERED = 100_000
 """Vanished files whose state is kept: a share that drops out for a moment must not be scored again."""
 
+REST = 4
+"""A look at a large or slow folder is followed by a pause at least this many times as long."""
+
 State = tuple[int, int]
 """Size and modification time in nanoseconds."""
 
@@ -134,13 +137,16 @@ def watch(
     """Complete files of each poll that found some, until `stop` is set; `say` hears of folders that cannot be read."""
     told: tuple[str, ...] = ()
     while not stop.is_set():
-        if ready := watcher.poll(time.monotonic()):
+        start = time.monotonic()
+        ready = watcher.poll(start)
+        looking = time.monotonic() - start
+        if ready:
             yield ready
         if watcher.problems != told:
             told = watcher.problems
             for problem in told:
                 say(f"warning: {problem}")
-        stop.wait(interval)
+        stop.wait(max(interval, REST * looking))
 
 
 @contextmanager

@@ -114,6 +114,18 @@ def test_records_are_written_as_they_come(sample, tmp_path):
         assert temporary.stat().st_size > 100_000
 
 
+def test_pictures_of_a_very_large_run_are_limited(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr("cinemae.runtime.report.MAX_PICTURES", 2)
+    path = tmp_path / "r.html"
+    with ReportWriter(path, sample) as report:
+        for i in range(4):
+            report.add(scored(f"{i}.jpg", 1.0, sample), picture(i))
+    assert ["m" in row for row in rows_of(path.read_text())] == [True, True, False, False]
+    (media,) = re.findall(r'<script type="text/plain">(.*?)</script', path.read_text(), re.S)
+    assert [line == "|" for line in media.split("\n")] == [False, False, True, True]
+    assert '"pictures":2' in path.read_text()
+
+
 def test_quantised_lcas_comes_back_within_half_a_step():
     lcas = np.random.default_rng(0).normal(5, 3, 196).astype(np.float32)
     lcas[[3, 77]] = np.nan

@@ -257,7 +257,8 @@ byId("next").addEventListener("click", () => openDetail(open + 1));
 // ---- head of the page ----------------------------------------------------------------------------------------------
 function head() {
   byId("title").textContent = info.title;
-  byId("byline").textContent = [number.format(rows.length) + (rows.length === 1 ? " image" : " images"), "engine " + info.engine, info.provider, info.when, info.version && "cinemae " + info.version]
+  byId("byline").textContent = [number.format(rows.length) + (rows.length === 1 ? " image" : " images"), "engine " + info.engine, info.provider, info.when, info.version && "cinemae " + info.version,
+    info.pictures && "pictures of the first " + number.format(info.pictures) + " only"]
     .filter(Boolean).join("  \u00b7  ");
   byId("demonstration").hidden = !info.demonstration;
   const band = info.band[0] < info.band[1] ? ", uncertain from " + percent(info.band[0]) + " to " + percent(info.band[1]) : "";
