@@ -41,7 +41,7 @@ function heatOn(box, row) {
 const heatOff = (box) => box.classList.remove("hot");
 
 function cardOf(row) {
-  const card = make("article", "card " + row.kind);
+  const card = make("div", "card " + row.kind);
   card.setAttribute("role", "listitem");
   card.dataset.index = row.index;
   card.tabIndex = -1;
