@@ -254,6 +254,13 @@ def test_parts_are_checked():
         choose_parts("colour")
 
 
+def test_tables_refuse_columns_that_collide():
+    with pytest.raises(ValueError, match="must differ"):
+        Table("t", "T", ("a", "a"), ((1, 2),))
+    with pytest.raises(ValueError, match="fill them"):
+        Table("t", "T", ("a", "b"), ((1,),))
+
+
 def test_table_round_trip_and_formats(tmp_path):
     table = Table("t", "T|x", ("a", "b"), (("x|y", 0.12345), ("z", float("nan"))), "note")
     table.write(tmp_path)

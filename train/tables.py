@@ -29,6 +29,10 @@ class Table:
     note: str = ""
     digits: int = 3
 
+    def __post_init__(self) -> None:
+        if len(set(self.columns)) != len(self.columns) or any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"table {self.name}: columns must differ, and every row must fill them")
+
     def text(self, value: Cell) -> str:
         """One cell as a reader sees it; what does not exist is a dash."""
         if value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -41,7 +41,7 @@ PROBES = (
           tree, lambda e: metadata_features(e.facts)),
     Probe("file size", "only the bytes a pixel of the file",
           tree, lambda e: [e.facts.file_bytes / (e.facts.width * e.facts.height)]),
-    Probe("JPEG traces", "only traces of the 8 x 8 JPEG grid and of quantised coefficients",
+    Probe("JPEG traces", "only steps at the 8 x 8 JPEG grid and how many DCT coefficients are nearly zero",
           linear, lambda e: e.jpeg),
     Probe("spectrum", "only the radial power spectrum at the network's input size",
           linear, lambda e: e.spectrum),

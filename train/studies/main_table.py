@@ -28,8 +28,9 @@ def main_table(setup: Setup, out: Path) -> StudyResult:
     scored = score(loaded, setup.cache, setup.eval_rows)
     found = evaluate(loaded, scored)
     write_report(found, scored, out)
-    header, *rows = table(found)
-    main = Table("main", "Accuracy per generator", tuple(header), tuple(tuple(row) for row in rows), NOTE)
+    (generator, split, _, _, *figures), *rows = table(found)
+    header = (generator, split, "AI images", "real images", *figures)
+    main = Table("main", "Accuracy per generator", header, tuple(tuple(row) for row in rows), NOTE)
     text = f"Trained on {', '.join(loaded.manifest.training.generators)}; {loaded.manifest.training.note}."
     pictures = (Plot("roc.png", "ROC"), Plot("reliability.png", "Reliability of the calibrated probability"))
     return StudyResult("main", "Main result", text, (main,), pictures)
