@@ -279,6 +279,8 @@ def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, bac
     assert spec.key in str(refused.value)
     assert other.key in str(refused.value)
     assert open_cache(root, augment="robust").spec == other
+    fill([replace(samples[0], split="train")], other)
+    assert open_cache(root, split="train").spec == other
     assert open_cache(root, key=spec.key[:6]).spec == spec
     with pytest.raises(UsageError, match="no cache"):
         open_cache(root, key="zzz")

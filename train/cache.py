@@ -87,8 +87,8 @@ class FeatureCache:
 
     Where a path was extracted again for a generator's split, because the file or its label had changed, the newer row
     counts; of rows with the same identity, the first path counts. Rows are ordered by split, generator, label, path
-    and view, however they were extracted. `known` holds the newest rows of every path, those that repeat another path's bytes included. `paths`, absolute,
-    limits the cache to those files.
+    and view, however they were extracted. `known` holds the newest rows of every path, those that repeat another path's
+    bytes included. `paths`, absolute, limits the cache to those files.
     """
 
     def __init__(self, folder: Path, paths: Container[str] | None = None) -> None:
@@ -225,23 +225,25 @@ def find_caches(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.glob(f"*/{SPEC_FILE}"))
 
 
-def open_cache(root: Path, augment: str | None = None, key: str | None = None) -> FeatureCache:
-    """The one cache under `root` that matches `augment` and the start of `key`.
+def open_cache(
+    root: Path, augment: str | None = None, key: str | None = None, split: str | None = None
+) -> FeatureCache:
+    """The one cache under `root` that matches `augment` and the start of `key`; of several, the one that has `split`.
 
     Raises:
         UsageError: none or several match; lists what is there.
     """
     caches = [(folder, spec) for folder in find_caches(root) if (spec := _readable_spec(folder))]
+    if not caches:
+        raise UsageError(f"no feature cache under {root}; make one with: cinemae-train extract DATA --cache {root}")
     fits = [folder for folder, spec in caches if augment in (None, spec.augment) and spec.key.startswith(key or "")]
     if len(fits) == 1:
         return FeatureCache(fits[0])
+    opened = [cache for cache in map(FeatureCache, fits) if split and len(cache.select(split=split))]
+    if len(opened) == 1:
+        return opened[0]
+    asked = {"--augment": augment, "--key": key, "split": split}
+    text = " ".join(f"{name} {value}" for name, value in asked.items() if value) or "the command"
     listed = "".join(f"\n  {spec.describe()}" for _, spec in caches)
-    if not caches:
-        raise UsageError(f"no feature cache under {root}; make one with: cinemae-train extract DATA --cache {root}")
-    asked = " ".join(
-        part for part in (f"--augment {augment}" if augment else "", f"--key {key}" if key else "") if part
-    )
     count = "several caches" if len(fits) > 1 else "no cache"
-    raise UsageError(
-        f"{count} under {root} match {asked or 'the command'}; choose with --key (its start is enough):{listed}"
-    )
+    raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough):{listed}")

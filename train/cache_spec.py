@@ -25,7 +25,7 @@ def draw_mask_sets(n_patches: int, method: MethodConfig) -> np.ndarray:
 class CacheSpec(Model):
     """Everything that decides what a cached feature is. `augment` names what was done to an image before the resize."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2  # what the cached sums mean (`lcas.RunSums`); raise it with every change of meaning
     backbone: Backbone
     preprocess: Preprocess
     visible: tuple[tuple[tuple[int, ...], ...], ...]

@@ -75,7 +75,7 @@ def run_fit(
     config: FitConfig, name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
 ) -> Path:  # fmt: skip
     """`cinemae-train fit`."""
-    cache = open_cache(root, augment, key)
+    cache = open_cache(root, augment, key, config.split)
     fields = {"lambda_": options.lambda_, "pixel_space": options.pixel_space,
               "stat_reduction": options.stat_reduction, "fidelity_reduction": options.fidelity_reduction}  # fmt: skip
     method: MethodConfig = checked(MethodConfig, **{**cache.spec.method(options.k).model_dump(), **fields})
