@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -164,6 +166,33 @@ def test_an_engine_that_fails_in_a_worker_is_the_runs_error(cluster, photos, tin
     engine.write_bytes(data)
     with pytest.raises(EngineError, match=r"engine\.onnx"):
         run(options(photos, tmp_path / "out", engine, actors=1))
+
+
+def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine):
+    serve = pytest.importorskip("ray.serve", reason="needs ray[serve]")
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    from cinemae.runtime.serve.ray_serve import Replica, deployment
+    from cinemae.runtime.serve.settings import ServeSettings
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    try:
+        application = deployment(Replica(tiny_engine, "cpu", 1), ServeSettings(drain=0.0), replicas=2)
+        serve.run(application, name="cinemae", route_prefix="/")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client, ThreadPoolExecutor(8) as pool:
+
+            def ask(record):
+                with open(record["path"], "rb") as file:
+                    answer = client.post("/v1/detect", params={"name": record["path"]}, content=file.read())
+                return answer.json()["records"][0]
+
+            assert_same(list(pool.map(ask, local[80:120])), local[80:120])
+            assert client.get("/").status_code == 200
+    finally:
+        serve.shutdown()
 
 
 def test_no_cluster_is_one_line(tmp_path, tiny_engine):

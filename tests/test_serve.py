@@ -64,6 +64,13 @@ def test_one_raw_image(serve, engine):
     assert body["heatmaps"][0]["grid"] ** 2 == len(body["heatmaps"][0]["lcas"])
 
 
+@pytest.mark.parametrize("kind", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_a_raw_body_may_name_its_type_as_clients_do(serve, kind):
+    client, _ = serve()
+    headers = {} if kind is None else {"Content-Type": kind}
+    assert client.post("/v1/detect", content=encode(picture(1)), headers=headers).status_code == 200
+
+
 def test_many_images_come_back_in_order_with_bad_ones_as_records(serve):
     client, _ = serve()
     good = [encode(picture(seed), "JPEG") for seed in range(5)]

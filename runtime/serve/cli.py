@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CinemaeError
+from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -55,6 +56,10 @@ def serve(
     read_timeout: Annotated[float, typer.Option(help="Seconds for a request to arrive.")] = _LIMITS.read_timeout,
     request_timeout: Annotated[float, typer.Option(help="Seconds from there to the answer.")] = _LIMITS.request_timeout,
     drain: Annotated[float, typer.Option(help="Seconds of grace between SIGTERM and closing.")] = _DEFAULT.drain,
+    ray: Annotated[
+        str | None, typer.Option(metavar="[ADDRESS]", help="Serve on a Ray cluster: HOST:PORT, auto or local.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="With --ray: engines behind the one address.")] = 1,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -65,19 +70,26 @@ def serve(
         max_pixels=int(max_megapixels * 1e6), max_images=max_images, max_queue=max_queue,
         max_buffered_bytes=int(max_buffered_mb * MIB), read_timeout=read_timeout, request_timeout=request_timeout,
     )  # fmt: skip
-    from .launch import allowed_hosts, launch, read_token
+    from .launch import allowed_hosts, launch, read_token, require_serve
 
     settings = ServeSettings(
         limits=limits, max_batch=batch_size, max_wait=max_wait_ms / 1000, workers=workers,
         token=read_token(token_file), allowed_hosts=allowed_hosts(host, allow_host), drain=drain,
     )  # fmt: skip
-    launch(settings, engine, host, port, device, threads, threshold)
+    if ray is None:
+        launch(settings, engine, host, port, device, threads, threshold)
+        return
+    from .ray_serve import Replica, launch_on_ray
+
+    require_serve()
+    named = None if engine is None else engine.resolve()
+    launch_on_ray(Replica(named, device, threads, threshold), settings, replicas, ray, host, port)
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
+        app(with_address(sys.argv[1:]))
     except CinemaeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -15,7 +15,8 @@ from .body import Body
 from .problems import Problem
 from .settings import Limits
 
-RAW_TYPE = "application/octet-stream"
+RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+"""Besides image/*. The last is what `curl --data-binary @photo.jpg` says when it is not told otherwise."""
 _MAX_NAME = 1024
 
 
@@ -83,7 +84,7 @@ async def read_uploads(
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise Problem(415, f"Content-Encoding {encoding!r} is not supported: send the image as it is")
-    if kind != "multipart/form-data" and kind and kind != RAW_TYPE and not kind.startswith("image/"):
+    if kind != "multipart/form-data" and kind not in RAW_TYPES and not kind.startswith("image/"):
         raise Problem(
             415,
             f"content type {kind!r} is not supported: send an image as image/* or application/octet-stream, "
