@@ -17,7 +17,7 @@ from cinemae.runtime.doctor import (
     examine,
     exit_code,
     gpu_findings,
-    import_failure,
+    imported,
     onnxruntime_findings,
     package_findings,
     report,
@@ -142,9 +142,23 @@ def test_nvidia_smi_is_read(monkeypatch):
     assert "no driver" in machine.gpus()
 
 
-def test_import_failure_names_the_last_line():
-    assert import_failure("json") == ""
-    assert "no_such_module" in import_failure("no_such_module")
+def test_packages_are_imported_in_a_process_of_their_own():
+    assert imported("print('8.6')") == "8.6"
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        imported("import no_such_module")
+    with pytest.raises(ImportError, match=r"libnvinfer\.so") as caught:
+        imported("raise ImportError('libnvinfer.so.10: cannot open')")
+    assert not isinstance(caught.value, ModuleNotFoundError)
+
+
+def test_tensorrt_that_does_not_load(monkeypatch):
+    def broken(code):
+        raise ImportError("libnvinfer.so.10: cannot open")
+
+    monkeypatch.setattr(doctor, "imported", broken)
+    (finding,) = by_topic(gpu_findings(), "tensorrt")
+    assert finding.level == "warning"
+    assert finding.fix == "pip install --force-reinstall tensorrt"
 
 
 class FakeEngine:

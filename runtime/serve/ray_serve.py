@@ -1,0 +1,103 @@
+"""The same application on Ray Serve: replicas behind one address, each with its own engine and bounded queue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine import read_engine_manifest
+from ..errors import CinemaeError, MissingDependencyError
+from ..ray.address import DEFAULT
+from ..records import engine_label
+from .settings import ServeSettings
+
+APP_NAME = "cinemae"
+INSTALL = "pip install 'cinemae[serve,ray]' 'ray[serve]'"
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What each replica loads. The engine file must lie at the same path on every node."""
+
+    engine: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+    threshold: float | None = None
+
+
+def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
+    """A Ray Serve application for `serve.run`.
+
+    A replica refuses with 429 by its own limits, so Ray's queue in front of it is wide enough never to be the one that
+    says no. The queue, the memory for uploads and `/metrics` are those of one replica.
+
+    Raises:
+        MissingDependencyError: Ray Serve is not installed.
+    """
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise MissingDependencyError(f"Ray Serve needs {error.name or error}: {INSTALL}") from None
+
+    def build() -> Any:
+        from ..detector import Detector
+        from .app import create_app
+
+        def load() -> Detector:
+            return Detector.load(
+                replica.engine, replica.device, replica.threads, replica.threshold,
+                max_pixels=settings.limits.max_pixels,
+            )  # fmt: skip
+
+        return create_app(load, settings)
+
+    gpu = replica.device in ("cuda", "tensorrt")
+    made: Any = serve.deployment(
+        name=APP_NAME,
+        num_replicas=replicas,
+        max_ongoing_requests=4 * settings.limits.max_queue,
+        ray_actor_options={"num_cpus": replica.threads or 1, "num_gpus": 1 if gpu else 0},
+        graceful_shutdown_timeout_s=settings.limits.read_timeout + settings.limits.request_timeout,
+    )
+    return made(serve.ingress(build)()).bind()
+
+
+def launch_on_ray(
+    replica: Replica, settings: ServeSettings, replicas: int, address: str, host: str, port: int
+) -> None:
+    """Serve on a cluster until SIGTERM or SIGINT.
+
+    Raises:
+        CinemaeError: the extra is missing, no cluster, or the replicas do not start.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    application = deployment(replica, settings, replicas)
+    label = engine_label(read_engine_manifest(replica.engine))
+    import ray
+    from ray import serve
+
+    try:
+        where = None if address == DEFAULT else address
+        ray.init(address=where, log_to_driver=False, logging_level="ERROR")
+        serve.start(http_options={"host": host, "port": port})
+        serve.run(application, name=APP_NAME, route_prefix="/")
+    except (OSError, RuntimeError, ValueError) as error:
+        with suppress(Exception):
+            ray.shutdown()
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise CinemaeError(f"Ray Serve on {address}: {lines[-1] if lines else type(error).__name__}") from None
+    # After ray.init, which installs handlers of its own.
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    shown = f"[{host}]" if ":" in host else host
+    print(f"{label}: {replicas} replicas at http://{shown}:{port}/", file=sys.stderr, flush=True)
+    stop.wait()
+    serve.shutdown()
+    ray.shutdown()
