@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .cli_version import print_version
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"cinemae {version('cinemae')}")
-        raise typer.Exit
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:
@@ -51,7 +45,7 @@ def bench(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Measure an engine: p50 and p95 of each step, images a second, and the ratio to a baseline.

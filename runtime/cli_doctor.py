@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .cli_version import print_version
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"cinemae {version('cinemae')}")
-        raise typer.Exit
 
 
 @app.command()
@@ -27,7 +21,7 @@ def doctor(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Show what is installed, what really works, and the fix for what does not.

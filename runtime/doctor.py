@@ -25,6 +25,15 @@ NOT_DEVICES = frozenset({"AzureExecutionProvider"})
 """Providers that send images away or are no device; CINEMAE never uses them."""
 BATCH_TOLERANCE = 1e-3
 """Logit difference between an image alone and in a batch that kernels of different shapes may cause."""
+TENSORRT_CODE = "import tensorrt; print(tensorrt.__version__)"
+CUDA_CODE = """
+try:
+    from cuda.bindings import runtime
+except ModuleNotFoundError:
+    from cuda import cudart as runtime
+from importlib.metadata import version
+print(version("cuda-python"))
+"""
 ONE_WHEEL = (
     "pip uninstall -y {names}; then install exactly one: pip install --force-reinstall onnxruntime (CPU), "
     "or pip install --force-reinstall onnxruntime-gpu (NVIDIA)"
@@ -160,28 +169,31 @@ def gpu_findings() -> Iterator[Finding]:
         if "onnxruntime-gpu" not in machine.onnxruntime_wheels():
             yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
                           "pip uninstall -y onnxruntime; pip install 'cinemae[gpu]'")  # fmt: skip
-    for topic, distribution, module in (("tensorrt", "tensorrt", "tensorrt"), ("cuda-python", "cuda-python", "cuda")):
-        installed = machine.installed(distribution)
-        if installed is None:
-            yield Finding(topic, "note", "not installed" + ("; needed for .plan engines only" if has_gpu else ""),
+    for topic, code in (("tensorrt", TENSORRT_CODE), ("cuda-python", CUDA_CODE)):
+        try:
+            yield Finding(topic, "ok", imported(code))
+        except ModuleNotFoundError:
+            yield Finding(topic, "note", "not installed; needed for .plan engines only",
                           "pip install 'cinemae[tensorrt]'" if has_gpu else "")  # fmt: skip
-            continue
-        failure = import_failure(module)
-        if failure:
-            yield Finding(topic, "warning", f"{installed}, but it cannot be imported: {failure}",
-                          f"pip install --force-reinstall {distribution}")  # fmt: skip
-        else:
-            yield Finding(topic, "ok", installed)
+        except ImportError as error:
+            yield Finding(topic, "warning", f"cannot be imported: {error}", f"pip install --force-reinstall {topic}")
 
 
-def import_failure(module: str) -> str:
-    """Import `module` in a process of its own: "" if it works, else the last line of what went wrong."""
-    command = [sys.executable, "-c", f"import {module}"]
+def imported(code: str) -> str:
+    """What `code`, which imports a package and prints its version, prints in a process of its own.
+
+    Raises:
+        ModuleNotFoundError: the package is not there. ImportError: it is, and does not load.
+    """
+    command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
     except subprocess.TimeoutExpired:
-        return "no answer within two minutes"
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:200]
+        raise ImportError("no answer within two minutes") from None
+    if done.returncode == 0:
+        return done.stdout.strip()
+    last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:200]
+    raise (ModuleNotFoundError if last.startswith("ModuleNotFoundError") else ImportError)(last)
 
 
 def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:

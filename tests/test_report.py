@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import chromium, requested_urls
-from cinemae.runtime.records import Record
-from cinemae.runtime.report import UNKNOWN_BYTE, ReportWriter, file_link, quantise, script_json
+from cinemae.runtime.records import Record, Stats
+from cinemae.runtime.report import UNKNOWN_BYTE, ReportWriter, file_link, quantise, record_row, script_json
 from cinemae.runtime.verdict import Decision
+from hypothesis import given
+from hypothesis import strategies as st
 from report_samples import manifest, picture, scored
 
 NASTY = [
@@ -155,6 +157,17 @@ def test_script_json_is_inert():
     text = script_json({"a": "</script>&<!--\u2028é"})
     assert not set(text) & set("<>&\u2028é")
     assert json.loads(text) == {"a": "</script>&<!--\u2028é"}
+
+
+@given(st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_any_record_becomes_one_inert_row(name, reason, logit):
+    record = Record(name, "ok", None, "ai", 0.5, logit, Stats(logit, 0.0, 1e-30), (reason,), 1, 1)
+    row, lcas = record_row(record, Path("."))
+    assert not set(row) & set("<>&\n")
+    assert row.isascii()
+    assert lcas == ""
+    assert json.loads(row)["p"] == name
+    assert json.loads(row)["r"] == [reason]
 
 
 def test_decision_of_the_run_is_the_one_shown(sample, tmp_path):
