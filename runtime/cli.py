@@ -17,9 +17,12 @@ ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"cinemae {version('cinemae')}")
+        try:
+            print(f"cinemae {version('cinemae')}")
+        except PackageNotFoundError:
+            print("cinemae (not installed: running from its source tree)")
         raise typer.Exit
 
 
@@ -123,11 +126,12 @@ def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
     from .errors import CinemaeError
     from .ray.address import with_address
+    from .text import printable
 
     try:
         app(with_address(sys.argv[1:]))
     except CinemaeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

@@ -21,7 +21,8 @@ from .errors import EngineError, ImageError
 from .integrity import CHUNK_BYTES
 from .manifest import Manifest
 from .preprocess import MAX_PIXELS, ImageSource, LoadedImage, describe, load_image
-from .records import Record, Stats, display_name, engine_label
+from .records import Record, Stats, engine_label
+from .text import display_name
 from .verdict import Decision, band_reason, decide, image_reasons, is_finite, stat_reasons
 
 DEFAULT_BATCH = 8

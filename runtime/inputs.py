@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from .errors import UsageError
 from .preprocess import IMAGE_SUFFIXES
-from .records import display_name
+from .text import display_name
 
 STDIN = "-"
 LIST_PREFIX = "@"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import ManifestError
 from .masks import MASK_RATIO, MaskStrategy, visible_count
+from .text import shown
 
 SCHEMA_VERSION: Final = 1
 METADATA_KEY = "cinemae.manifest"
@@ -246,12 +247,12 @@ class Manifest(Model):
         version = found.get("schema_version") if isinstance(found, dict) else None
         if version != SCHEMA_VERSION:
             raise ManifestError(
-                f"{where}: manifest schema {version!r} is not the version {SCHEMA_VERSION} this release reads; "
-                "export the engine again with this release, or install the release that wrote it"
+                f"{where}: manifest schema {shown(repr(version))} is not the version {SCHEMA_VERSION} "
+                "this release reads; export the engine again with this release, or install the release that wrote it"
             )
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[:3]
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in first)
+            fields = [(shown(".".join(map(str, e["loc"]))) or "manifest", shown(e["msg"])) for e in error.errors()[:3]]
+            problems = "; ".join(f"{name}: {message}" for name, message in fields)
             raise ManifestError(f"{where}: the manifest is not valid ({problems}); export the engine again") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import IO, Any, Literal, Protocol, get_args
 
 from .atomic import atomic_path
 from .errors import OutputError, UsageError
-from .records import Record, display_name, to_dict, to_json
+from .records import Record, to_dict, to_json
+from .text import display_name, printable
 
 Format = Literal["jsonl", "json", "csv"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -123,11 +123,6 @@ def _csv_line(cells: Any) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8")
-
-
-def printable(text: str) -> str:
-    """`text` for a terminal: control characters, which could move the cursor or hide a name, are shown as escapes."""
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}

@@ -69,11 +69,6 @@ def engine_label(manifest: Manifest) -> str:
     return f"{label} (demonstration)" if manifest.demonstration else label
 
 
-def display_name(path: str) -> str:
-    """A path as valid Unicode: undecodable bytes (Python's lone surrogates) become `\\xNN`."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def to_dict(record: Record) -> dict[str, Any]:
     """The JSON record: plain types, keys in schema order."""
     values = {name: getattr(record, name) for name in RECORD_FIELDS}

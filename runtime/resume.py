@@ -23,7 +23,8 @@ from .detector import AnySource, Detector, NamedSource, Prepared, open_image_fil
 from .errors import ImageError, UsageError
 from .inputs import InputPath
 from .pipeline import ordered_map
-from .records import Record, display_name, from_dict
+from .records import Record, from_dict
+from .text import display_name
 from .verdict import BAND, NEAR_BAND, decide
 
 HASHES_AHEAD = 64

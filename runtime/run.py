@@ -18,8 +18,9 @@ from .output import FORMATS, TableWriter, Writer, file_writer, stdout_writer
 from .pipeline import Scored, default_workers
 from .pipeline import run as run_pipeline
 from .progress import Progress
-from .records import Record, display_name
+from .records import Record
 from .resume import preparer, resume, store_path
+from .text import display_name, printable
 
 TABLE = "table"
 
@@ -90,7 +91,7 @@ class Tally:
 
 def say(text: str) -> None:
     """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def output_format(options: RunOptions, terminal: bool) -> str:

@@ -19,7 +19,7 @@ from types import FrameType
 
 from .errors import UsageError
 from .inputs import walk
-from .records import display_name
+from .text import display_name
 
 EMPTY_FACTOR = 5
 """An empty file has most likely just been created: it waits this many times longer before it counts as complete."""

@@ -12,8 +12,8 @@ from .detector import Detector, NamedSource
 from .errors import UsageError
 from .pipeline import Scored
 from .pipeline import run as run_pipeline
-from .records import display_name
 from .resume import check_engine, current_sha256, read_lines, store_path
+from .text import display_name
 from .watch import Watcher, watch
 
 MAX_INTERVAL = 1.0

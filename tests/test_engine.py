@@ -1,5 +1,6 @@
 """Engines are checked before use: damage, edits and foreign files give one clear line. Devices are never replaced."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cinemae.runtime.backends.onnx import CPU, CUDA, TENSORRT, choose_providers
 from cinemae.runtime.engine import bundled_path, load_engine, read_engine_manifest
 from cinemae.runtime.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
 from cinemae.runtime.integrity import HASH_FIELD, check_content, content_hash, file_sha256, scan, seal
-from cinemae.runtime.manifest import METADATA_KEY
+from cinemae.runtime.manifest import METADATA_KEY, Manifest
 from cinemae.runtime.masks import draw_visible
 from cinemae.runtime.onnx_file import read_manifest, read_onnx
 
@@ -178,6 +179,20 @@ def test_other_schema_opset_and_signature(copy, tiny_engine):
     edit(copy, lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1))
     with pytest.raises(EngineError, match="export the engine again"):
         load_engine(copy)
+
+
+def test_manifest_cannot_write_to_the_terminal(tiny_manifest):
+    """Found by fuzzing: a field name with a newline or an escape sequence came out as it was."""
+    text = tiny_manifest.to_json()
+    hostile = text.replace('"lambda_"', json.dumps("lamb\nda\x1b[31m" + "x" * 5000))
+    with pytest.raises(ManifestError, match=r"lamb\\nda\\u001b\[31mx") as caught:
+        Manifest.from_json(hostile, "x.onnx")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_json(text.replace('"schema_version":1', '"schema_version":' + json.dumps("2\n" * 999)), "x.onnx")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
 
 
 def test_graph_that_onnxruntime_refuses(copy):

@@ -6,7 +6,7 @@ import os
 import pytest
 from cinemae.runtime.errors import UsageError
 from cinemae.runtime.inputs import Inputs, read_names
-from cinemae.runtime.records import display_name
+from cinemae.runtime.text import display_name
 
 
 def paths(*arguments, stdin=None, **options):

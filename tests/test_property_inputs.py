@@ -12,7 +12,8 @@ from cinemae.runtime.inputs import read_names
 from cinemae.runtime.manifest import Manifest, Preprocess
 from cinemae.runtime.onnx_file import read_manifest, read_onnx
 from cinemae.runtime.preprocess import load_image
-from cinemae.runtime.records import Record, Stats, display_name, from_dict, to_json
+from cinemae.runtime.records import Record, Stats, from_dict, to_json
+from cinemae.runtime.text import display_name
 from cinemae.runtime.verdict import Decision, decide
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

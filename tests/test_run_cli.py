@@ -14,9 +14,10 @@ from cinemae.runtime import run as run_module
 from cinemae.runtime.errors import EngineError, OutputError, UsageError
 from cinemae.runtime.inputs import Inputs
 from cinemae.runtime.manifest import Manifest
-from cinemae.runtime.output import CSV_COLUMNS, printable
+from cinemae.runtime.output import CSV_COLUMNS
 from cinemae.runtime.records import RECORD_FIELDS
 from cinemae.runtime.run import RunOptions, Tally, output_format, run
+from cinemae.runtime.text import printable
 from pictures import cinemae_run, encoded, folder_of, picture
 
 HELP_CPU_SECONDS = 0.5

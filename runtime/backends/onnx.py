@@ -13,6 +13,7 @@ from ..errors import EngineError, MissingDependencyError
 from ..integrity import check_content, check_external_data
 from ..manifest import Manifest
 from ..onnx_file import read_manifest
+from ..text import shown
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDER_OF = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
@@ -94,6 +95,9 @@ def create_session(path: Path, device: str, threads: int | None) -> tuple[Any, t
     options.log_severity_level = 4  # failures reach the user as one line of ours, not as a log
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
+    # Spinning threads keep the cores from the decoders and from everybody else: 1.3 to 1.6 times the throughput
+    # without it on a busy machine
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(
             str(path), options, providers=[(provider, _provider_options(provider)) for provider in providers]
@@ -113,7 +117,7 @@ def create_session(path: Path, device: str, threads: int | None) -> tuple[Any, t
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return shown((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def check_ports(path: Path, session: Any, inputs: list[Port], outputs: list[Port]) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 
 from ..errors import UsageError
 from ..inputs import Inputs
-from ..records import display_name
+from ..text import display_name
 from .storage import is_url, list_url, open_binary
 
 Kind = Literal["files", "tar", "parquet"]

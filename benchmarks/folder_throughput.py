@@ -1,0 +1,81 @@
+"""Folder throughput against the engine alone: what decoding, batching and writing records cost on top of inference.
+
+    python benchmarks/folder_throughput.py ENGINE FOLDER [--images 200] [--rounds 5] [--batch-size 8]
+
+Prints a Markdown table. In each round the engine alone (batches decoded beforehand), decoding alone, and the whole
+pipeline (listing, hashing, decoding, inference, JSON lines on disk) run one after the other on the same files, so that
+other load on the machine meets all three. The ratio is taken inside each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from cinemae.runtime import Detector
+from cinemae.runtime.inputs import Inputs
+from cinemae.runtime.output import file_writer
+from cinemae.runtime.pipeline import default_workers
+
+
+def rate(work: Callable[[], None], images: int) -> float:
+    """Images a second."""
+    start = time.perf_counter()
+    work()
+    return images / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("engine", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    paths = [item.path for item in itertools.islice(Inputs([str(options.folder)]), options.images)]
+    with Detector.load(options.engine, options.device, options.threads) as detector:
+        engine = detector.wait()
+        prepared = [item for item in map(detector.prepare, paths) if item.image is not None]
+        pixels = np.stack([item.image.pixels for item in prepared if item.image is not None])
+        batches = [pixels[i : i + options.batch_size] for i in range(0, len(pixels), options.batch_size)]
+
+        def alone() -> None:
+            for batch in batches:
+                engine.infer(batch)
+
+        def decoding() -> None:
+            for path in paths:
+                detector.prepare(path)
+
+        def folder() -> None:
+            with tempfile.TemporaryDirectory() as scratch:
+                writer = file_writer(Path(scratch) / "records.jsonl", "jsonl")
+                for record in detector.detect_many(paths, options.batch_size):
+                    writer.write(record)
+                writer.finish()
+
+        folder()
+        rounds = [(rate(alone, len(pixels)), rate(decoding, len(paths)), rate(folder, len(paths)))
+                  for _ in range(options.rounds)]  # fmt: skip
+    ratios = sorted(whole / single for single, _, whole in rounds)
+    print(f"{detector.manifest.name}, {len(paths)} files, batch {options.batch_size}, {engine.provider}, ", end="")
+    print(f"{default_workers()} decoding threads, {options.rounds} rounds\n")
+    print("| | images/s, median | lowest | highest |\n|---|---|---|---|")
+    names = ("engine alone", "decoding alone, one thread", "folder")
+    for name, values in zip(names, zip(*rounds, strict=True), strict=True):
+        print(f"| {name} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
+    print(f"\nFolder over engine alone: median {statistics.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}.")
+
+
+if __name__ == "__main__":
+    main()
