@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -53,7 +55,11 @@ def local(photos, tiny_engine):
 def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    ray.init(num_cpus=2, object_store_memory=1 << 27, **quiet)
+    try:
+        ray.init(num_cpus=2, object_store_memory=1 << 27, **quiet)
+    except Exception:  # Ray gives a node 30 seconds to come up, too few on a machine that is busy otherwise
+        ray.shutdown()
+        ray.init(num_cpus=2, object_store_memory=1 << 27, **quiet)
     yield
     ray.shutdown()
 
@@ -193,6 +199,44 @@ def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine)
             assert client.get("/").status_code == 200
     finally:
         serve.shutdown()
+
+
+def test_relative_inputs_and_tars_from_the_drivers_folder(cluster, photos, local, tiny_engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    with tarfile.open(tmp_path / "some.tar", "w") as archive:
+        for record in local[:5]:
+            archive.add(record["path"], os.path.basename(record["path"]))
+    chosen = options(photos.name, "relative-out", tiny_engine, batch_size=4)
+    chosen = replace(chosen, inputs=(*(f"{photos.name}/{i:04d}.jpg" for i in range(20)), str(tmp_path / "some.tar")))
+    assert run(chosen) == 0
+    found = found_records(photos.parent / "relative-out")
+    assert [record["path"] for record in found[:20]] == list(chosen.inputs[:20])
+    assert [record["sha256"] for record in found[:20]] == [record["sha256"] for record in local[:20]]
+    assert [record["sha256"] for record in found[20:]] == [record["sha256"] for record in local[:5]]
+
+
+def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_weights, tmp_path):
+    from cinemae.runtime.manifest import MethodConfig
+    from cinemae.train.cache import FeatureCache
+    from cinemae.train.cache_spec import CacheSpec
+    from cinemae.train.data.samples import read_samples
+    from cinemae.train.extract import preprocess_for
+    from cinemae.train.options import MachineOptions
+    from cinemae.train.ray_extract import extract_on_ray
+    from cinemae.train.weights import load_backbone
+
+    samples = read_samples(image_tree)
+    loaded = load_backbone(str(tiny_weights))
+    spec = CacheSpec.create(loaded.info, preprocess_for(loaded.info.config), MethodConfig())
+    machine = MachineOptions(batch_size=8, workers=1, device="cpu", quiet=True)
+    local_report = machine.extract(samples, lambda: loaded.mae, spec, tmp_path / "local")
+    report = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", machine)
+    assert report.computed + report.copied == local_report.computed + local_report.copied
+    again = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", machine)
+    assert (again.computed, again.reused) == (0, len(samples))
+    ours, theirs = FeatureCache(report.folder), FeatureCache(local_report.folder)
+    assert report.folder.name == local_report.folder.name
+    assert sorted(row.path for row in ours.rows) == sorted(row.path for row in theirs.rows)
 
 
 def test_no_cluster_is_one_line(tmp_path, tiny_engine):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import CinemaeError, ExitCode
+from ..runtime.ray.address import with_address
 from .cli_studies import register
 
 app = typer.Typer(
@@ -109,6 +110,10 @@ def extract(
     shard: Annotated[
         str | None, typer.Option(help="i/n: this process takes the i-th of n parts. torchrun sets it.")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="[ADDRESS]", help="Extract on a Ray cluster that sees DATA and CACHE at the same paths."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -120,7 +125,7 @@ def extract(
     spec_options = options.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed)
     chosen = options.DataOptions(data, layout, split, generator)
     machine = options.MachineOptions(batch_size, workers, device, quiet)
-    report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard)
+    report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)
     typer.echo(commands.describe_extract(report))
 
 
@@ -232,7 +237,7 @@ register(app)
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: user errors go to stderr in one line, without a traceback."""
     try:
-        app(args=list(argv) if argv is not None else None)
+        app(args=with_address(sys.argv[1:] if argv is None else argv))
     except CinemaeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

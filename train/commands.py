@@ -36,9 +36,12 @@ NAMED_SKIPS = 20
 
 
 def run_extract(
-    data: DataOptions, backbone: str, root: Path, options: SpecOptions, machine: MachineOptions, shard: str | None
-) -> ExtractReport:
-    """`cinemae-train extract`."""
+    data: DataOptions, backbone: str, root: Path, options: SpecOptions, machine: MachineOptions, shard: str | None,
+    ray: str | None = None, threads: int = 0,
+) -> ExtractReport:  # fmt: skip
+    """`cinemae-train extract`; `ray` is the address of a cluster."""
+    if ray is not None and shard is not None:
+        raise UsageError("--ray divides the work by itself: leave out --shard")
     masks = ("k", "mask_sets", "mask_strategy", "mask_seed")
     method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in masks})
     samples = data.read()
@@ -47,6 +50,10 @@ def run_extract(
         loaded.info, preprocess_for(loaded.info.config), method,
         augment=options.augment, views=options.views, augment_seed=options.augment_seed,
     )  # fmt: skip
+    if ray is not None:
+        from .ray_extract import extract_on_ray
+
+        return extract_on_ray(ray, samples, backbone, spec, root, machine, threads or 1)
     part = parse_shard(shard) if shard else shard_from_environment()
     return machine.extract(samples, lambda: loaded.mae, spec, root, part)
 

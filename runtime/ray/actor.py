@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,9 +21,14 @@ from .storage import Folder
 
 @dataclass(frozen=True)
 class ActorOptions:
-    """What every actor is told. label: the engine as the driver knows it; a worker that finds another one refuses."""
+    """What every actor is told.
+
+    out: absolute folder or URL. folder: the driver's working folder, which relative inputs belong to. label: the engine
+    as the driver knows it; a worker that finds another one refuses.
+    """
 
     out: str
+    folder: str
     format: str
     label: str
     engine: Path | None
@@ -39,6 +45,8 @@ class ScoreUnits:
     def __init__(self, options: ActorOptions) -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         self._options = options
+        with suppress(OSError):  # a node without it may still score URLs and absolute paths
+            os.chdir(options.folder)
         self._folder = Folder(options.out)
         self._detector = Detector.load(options.engine, options.device, options.threads, options.threshold)
         if self._detector.label != options.label:

@@ -5,29 +5,26 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from ..engine import read_engine_manifest
-from ..errors import CinemaeError, EngineError, ExitCode, UsageError
+from ..errors import CinemaeError, ExitCode, UsageError
 from ..progress import Progress
 from ..records import engine_label
 from ..verdict import Decision
 from .actor import ActorOptions, ScoreUnits
-from .address import DEFAULT
+from .cluster import cluster, explained, room, uses_gpu
 from .options import RayOptions
 from .plan import Unit, digest, make_plan
 from .shards import Counts, count_shard, shard_name
-from .storage import Folder
+from .storage import Folder, is_url
 
 PLAN, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
 LAYOUT = 1
-CONNECT_SECONDS = 10.0
 
 
 def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
@@ -42,8 +39,8 @@ def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
     label, decision = engine_label(manifest), Decision.of(manifest.calibration, options.threshold)
     folder = Folder(options.out)
     start = time.monotonic()
-    with _cluster(options):
-        actors = options.actors or _pool_size(options)
+    with cluster(options.address):
+        actors = options.actors or room(options.device, options.threads or 1)
         settings = {
             "layout": LAYOUT, "engine": label, "decision": asdict(decision), "format": format_name,
             "inputs": list(options.inputs), "column": options.column,
@@ -55,9 +52,10 @@ def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         left = _left_over(folder, units, format_name, total)
         kept = total.total
         actor = ActorOptions(
-            os.fspath(options.out), format_name, label, None if options.engine is None else options.engine.resolve(),
-            options.device, options.threads or 1, options.threshold, options.batch_size,
-            options.workers or max(1, options.threads or 1),
+            out=options.out if is_url(options.out) else os.path.abspath(options.out), folder=os.getcwd(),
+            format=format_name, label=label, engine=None if options.engine is None else options.engine.resolve(),
+            device=options.device, threads=options.threads or 1, threshold=options.threshold,
+            batch_size=options.batch_size, workers=options.workers or options.threads or 1,
         )  # fmt: skip
         with Progress(sys.stderr, options.quiet, done=kept) as progress:
             for counts in _score(left, actor, min(actors, max(1, len(left)))):
@@ -78,53 +76,6 @@ def _say(total: Counts, kept: int, seconds: float) -> None:
     text += f", {total.failed:,} failed" if total.failed else ""
     text += f"; {kept:,} kept from the earlier run" if kept else ""
     print(f"{text}; {(total.total - kept) / max(seconds, 1e-9):,.1f} images/s", file=sys.stderr)
-
-
-@contextmanager
-def _cluster(options: RayOptions) -> Iterator[None]:
-    """Connect to the cluster, or start one on this machine; Ray's usage reports stay off by default."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    found_running = ray.is_initialized()
-    address = None if options.address == DEFAULT else options.address
-    extra: dict[str, Any] = {}
-    if address == "local" or (address is None and not os.environ.get("RAY_ADDRESS")):
-        extra = {"include_dashboard": False}
-    try:
-        if not found_running:
-            _knock(options.address)
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **extra)
-    except (OSError, ValueError, RuntimeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CinemaeError(f"--ray {options.address}: no cluster there ({why})") from None
-    try:
-        yield
-    finally:
-        if not found_running:
-            ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-
-
-def _uses_gpu(device: str) -> bool:
-    import ray
-
-    return device in ("cuda", "tensorrt") or (device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
-
-
-def _pool_size(options: RayOptions) -> int:
-    import ray
-
-    resources = ray.cluster_resources()
-    if _uses_gpu(options.device):
-        return max(1, int(resources.get("GPU", 0)))
-    return max(1, int(resources.get("CPU", 1)) // (options.threads or 1))
 
 
 def _new_plan(
@@ -194,7 +145,7 @@ def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=actor.threads or 1,
-        num_gpus=1 if _uses_gpu(actor.device) else 0,
+        num_gpus=1 if uses_gpu(actor.device) else 0,
     )
     try:
         for row in scored.iter_rows():
@@ -202,16 +153,4 @@ def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[
     except CinemaeError:
         raise
     except (RayError, RuntimeError) as error:
-        raise _explained(error) from None
-
-
-def _explained(error: BaseException) -> CinemaeError:
-    """The actor's own error where there is one, with its type; else one line of Ray's."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CinemaeError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    why = lines[-1].strip() if lines else type(error).__name__
-    return EngineError(f"the Ray run failed: {why}; --resume continues it")
+        raise explained(error, "--resume continues it") from None

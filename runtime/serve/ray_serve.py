@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..engine import read_engine_manifest
 from ..errors import CinemaeError, MissingDependencyError
-from ..ray.address import DEFAULT
+from ..ray.cluster import cluster, one_line
 from ..records import engine_label
 from .settings import ServeSettings
 
@@ -76,28 +74,21 @@ def launch_on_ray(
     Raises:
         CinemaeError: the extra is missing, no cluster, or the replicas do not start.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     application = deployment(replica, settings, replicas)
     label = engine_label(read_engine_manifest(replica.engine))
-    import ray
     from ray import serve
 
-    try:
-        where = None if address == DEFAULT else address
-        ray.init(address=where, log_to_driver=False, logging_level="ERROR")
-        serve.start(http_options={"host": host, "port": port})
-        serve.run(application, name=APP_NAME, route_prefix="/")
-    except (OSError, RuntimeError, ValueError) as error:
-        with suppress(Exception):
-            ray.shutdown()
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise CinemaeError(f"Ray Serve on {address}: {lines[-1] if lines else type(error).__name__}") from None
-    # After ray.init, which installs handlers of its own.
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    shown = f"[{host}]" if ":" in host else host
-    print(f"{label}: {replicas} replicas at http://{shown}:{port}/", file=sys.stderr, flush=True)
-    stop.wait()
-    serve.shutdown()
-    ray.shutdown()
+    with cluster(address):
+        try:
+            serve.start(http_options={"host": host, "port": port})
+            serve.run(application, name=APP_NAME, route_prefix="/")
+        except (OSError, RuntimeError, ValueError) as error:
+            raise CinemaeError(f"Ray Serve on {address}: {one_line(error)}") from None
+        # After ray.init, which installs handlers of its own.
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        shown = f"[{host}]" if ":" in host else host
+        print(f"{label}: {replicas} replicas at http://{shown}:{port}/", file=sys.stderr, flush=True)
+        stop.wait()
+        serve.shutdown()
