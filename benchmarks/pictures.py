@@ -32,8 +32,8 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--window-size=1280,1000",
 )  # fmt: skip
-COLOURS = 256
-"""Palette of the saved screenshots: the README loads them, so they stay small."""
+LARGEST = 300_000
+"""Bytes of a saved picture; the README loads them. Larger ones are scaled down."""
 
 
 def photographs() -> dict[str, Image.Image]:
@@ -100,14 +100,16 @@ def browser(dark: bool = False) -> Any:
     return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver") or "chromedriver"))
 
 
-def shrink(path: Path, out: Path, width: int | None = None) -> None:
-    """Save a screenshot with a small palette."""
-    image = Image.open(path).convert("RGB")
-    if width is not None:
-        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+def shrink(path: Path, out: Path) -> None:
+    """Save a screenshot, scaled down until it is small enough."""
+    whole = image = Image.open(path).convert("RGB")
     out.parent.mkdir(parents=True, exist_ok=True)
-    image.quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(out, optimize=True)
-    print(f"{out} {out.stat().st_size // 1024} KB")
+    image.save(out, optimize=True)
+    while out.stat().st_size > LARGEST:
+        scale = 0.93 * image.width / whole.width
+        image = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.LANCZOS)
+        image.save(out, optimize=True)
+    print(f"{out} {image.width} x {image.height}, {out.stat().st_size // 1024} KB")
 
 
 def pictures(engine: Path | None, out: Path) -> None:
@@ -126,12 +128,12 @@ def pictures(engine: Path | None, out: Path) -> None:
                 driver.get((work / "report.html").as_uri())
                 time.sleep(0.5)
                 driver.save_screenshot(str(work / "page.png"))
-                shrink(work / "page.png", out / f"report-{'dark' if dark else 'light'}.png", 1000)
+                shrink(work / "page.png", out / f"report-{'dark' if dark else 'light'}.png")
                 if dark:
                     driver.find_element("css selector", ".card").click()
                     time.sleep(0.5)
                     driver.save_screenshot(str(work / "detail.png"))
-                    shrink(work / "detail.png", out / "report-detail.png", 1000)
+                    shrink(work / "detail.png", out / "report-detail.png")
             finally:
                 driver.quit()
         shrink(work / "heatmaps" / "photographs" / "china.jpg.lcas.png", out / "heatmap.png")
@@ -165,7 +167,7 @@ def stress(engine: Path | None, out: Path, count: int) -> None:
                 "cards_in_page": driver.execute_script("return document.querySelectorAll('.card').length"),
             }  # fmt: skip
             driver.save_screenshot(str(work / "page.png"))
-            shrink(work / "page.png", out / f"report-{count}.png", 1000)
+            shrink(work / "page.png", out / f"report-{count}.png")
         finally:
             driver.quit()
     (out / "report.json").write_text(json.dumps(found, indent=2) + "\n")

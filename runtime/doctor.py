@@ -28,11 +28,11 @@ BATCH_TOLERANCE = 1e-3
 TENSORRT_CODE = "import tensorrt; print(tensorrt.__version__)"
 CUDA_CODE = """
 try:
-    from cuda.bindings import runtime
+    import cuda.bindings.runtime
+    print(cuda.bindings.__version__)
 except ModuleNotFoundError:
-    from cuda import cudart as runtime
-from importlib.metadata import version
-print(version("cuda-python"))
+    import cuda.cudart
+    print(cuda.__version__)
 """
 ONE_WHEEL = (
     "pip uninstall -y {names}; then install exactly one: pip install --force-reinstall onnxruntime (CPU), "

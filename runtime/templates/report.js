@@ -1,6 +1,7 @@
 "use strict";
 const THUMB = "data:image/jpeg;base64,";
 const PRINT_LIMIT = 2000;
+const SIDE = { ai: "above the threshold of ", real: "below the threshold of ", uncertain: "too close to the threshold of " };
 const number = new Intl.NumberFormat("en");
 
 // ---- small builders ------------------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ function openDetail(place) {
   else if (row.e === undefined) body.append(pictureBox(row, false));
   const verdict = make("p", "verdictline");
   verdict.append(make("span", "tag " + row.kind, LABEL[row.kind]));
-  if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI"));
+  if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + SIDE[row.kind] + percent(info.threshold)));
   verdict.classList.add(row.kind);
   const list = make("dl");
   const add = (term, value) => value !== undefined && value !== "" && list.append(make("dt", "", term), make("dd", "", value));

@@ -3,7 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const info = JSON.parse(byId("info").textContent);
 const VERDICTS = ["ai", "uncertain", "real", "error"];
-const LABEL = { ai: "Likely AI", uncertain: "Uncertain", real: "Likely real", error: "Not read" };
+const LABEL = { ai: "AI", uncertain: "Uncertain", real: "Real", error: "Not read" };
 
 // ---- data: rows are parsed now, pictures only when they come into view ---------------------------------------------
 const rows = [];
