@@ -23,26 +23,70 @@ def _version(wanted: bool) -> None:
 
 @app.command()
 def export(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(help="Checkpoint folder of cinemae-train fit; without one, the last trained.")
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CHECKPOINT]",
+            help="Checkpoint folder of cinemae-train fit (default: the last trained), or an engine .onnx "
+            "for --tensorrt and --triton.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("models"),
-    name: Annotated[str, typer.Option(help="File name without suffix.")] = "cinemae",
+    name: Annotated[str | None, typer.Option(help="File name without suffix  [default: cinemae]")] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Where the backbone lies, if not where the checkpoint says.")
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision in the graph, for GPUs.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Integer products for CPUs with VNNI.")] = False,
+    calibration: Annotated[Path | None, typer.Option(help="Labelled images that set INT8's ranges.")] = None,
+    qdq: Annotated[bool, typer.Option("--qdq", help="With --int8: also NAME-qdq.onnx, for TensorRT.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Labelled images: measure what the precision costs (NAME.report.md).")
+    ] = None,
+    report_images: Annotated[int, typer.Option(min=0, help="At most so many of them; 0 takes all.")] = 0,
     parts: Annotated[
         bool, typer.Option("--parts", help="Also encoder.onnx, decoder.onnx, head.onnx in NAME-parts/.")
+    ] = False,
+    tensorrt: Annotated[
+        bool | None, typer.Option("--tensorrt/--no-tensorrt", help="NAME.plan  [default: where there is a GPU for it]")
+    ] = None,
+    triton: Annotated[Path | None, typer.Option(help="Also a Triton model repository in this folder.")] = None,
+    min_batch: Annotated[int, typer.Option(help="Smallest batch of the plan.")] = 1,
+    best_batch: Annotated[int, typer.Option(help="Batch the plan is tuned for.")] = 8,
+    max_batch: Annotated[int, typer.Option(help="Largest batch of the plan.")] = 32,
+    workspace: Annotated[int | None, typer.Option(help="MiB the plan may use for scratch memory.")] = None,
+    timing_cache: Annotated[Path | None, typer.Option(help="File that makes later plan builds faster.")] = None,
+    hardware_compatibility: Annotated[
+        str, typer.Option(help="none, same_compute_capability or ampere_plus: GPUs the plan runs on.")
+    ] = "none",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="The plan also runs on later minor TensorRT versions.")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Export a checkpoint as an engine: NAME.onnx, checked against eager PyTorch."""
+    """Export a checkpoint as an engine, NAME.onnx, checked against eager PyTorch; exit 3 where a tolerance fails."""
+    from typing import get_args
+
+    from ..runtime.errors import UsageError
+    from ..runtime.plan import HardwareCompatibility
     from .run import Request, run
 
-    run(Request(checkpoint, out, name, backbone, fp16, parts))
+    if fp16 and int8:
+        raise UsageError("--fp16 and --int8 exclude each other")
+    if hardware_compatibility not in get_args(HardwareCompatibility):
+        raise UsageError(f"--hardware-compatibility must be one of {', '.join(get_args(HardwareCompatibility))}")
+    build: dict[str, object] = {
+        "workspace_mib": workspace, "timing_cache": timing_cache,
+        "hardware_compatibility": hardware_compatibility, "version_compatible": version_compatible,
+    }  # fmt: skip
+    run(
+        Request(
+            source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
+            report_images, qdq, parts, tensorrt, triton, (min_batch, best_batch, max_batch), build,
+        )
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -171,6 +171,9 @@ class PackedDecoder(nn.Module):
     """Tokens of the K runs -> what the prediction layer says of the masked patches, [B, K M, P]."""
 
     mask_tokens: Tensor
+    mask_q: Tensor
+    mask_k: Tensor
+    mask_v: Tensor
 
     def __init__(self, detector: CinemaeDetector, layout: Layout, dtype: torch.dtype) -> None:
         super().__init__()
@@ -212,7 +215,7 @@ class PackedDecoder(nn.Module):
             queries = h if depth == last else m + h
             if depth == 0:
                 constants = (self.mask_q, self.mask_k, self.mask_v)
-                q, key, v = (complete(a, b) for a, b in zip(block.qkv(seen), constants, strict=True))  # type: ignore[arg-type]
+                q, key, v = (complete(a, b) for a, b in zip(block.qkv(seen), constants, strict=True))
                 if depth == last:
                     q = q[:, m:]
             else:

@@ -106,9 +106,12 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
         engine.close()
 
 
-def parity_table(detector: CinemaeDetector, candidates: dict[str, tuple[Path, str]]) -> list[Row]:
-    """Compare every candidate, name -> (path, precision), with the eager model on `parity_images`."""
-    images = parity_images(max(BATCHES), detector.mae.config.image_size)
+def parity_table(
+    detector: CinemaeDetector, candidates: dict[str, tuple[Path, str]], images: np.ndarray | None = None
+) -> list[Row]:
+    """Compare every candidate, name -> (path, precision), with the eager model on `images`, else on `parity_images`."""
+    if images is None:
+        images = parity_images(max(BATCHES), detector.mae.config.image_size)
     expected = eager_output(detector, images)
     rows = []
     for name, (path, precision) in candidates.items():

@@ -1,0 +1,167 @@
+"""Checkpoint to ONNX engine in the precision asked for, with its report and its parity rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..train.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
+from .artifact import refuse_bundled
+from .fused import FUSED, export_fused, write_fused
+from .int8 import quantise_for_cpu, quantise_for_tensorrt
+from .packed import PackedDetector
+from .parity import BATCHES, Row, format_table, parity_images, parity_table, require
+from .parts import export_parts
+from .quality import (
+    CALIBRATION_IMAGES,
+    Quality,
+    as_data,
+    format_quality,
+    labelled,
+    load_batches,
+    measure,
+    spread,
+    write_report,
+)
+from .quantise import LayerPlan, plan, sample
+from .tracing import trace
+
+if TYPE_CHECKING:
+    from .run import Request
+
+HALF_LARGEST = 65504.0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """engine: the fused ONNX file. tensorrt_source: what a plan is built from. rows: the parity comparison."""
+
+    engine: Path
+    tensorrt_source: Path
+    table: str
+    rows: list[Row]
+
+    def require(self) -> None:
+        """Raise ParityError if a comparison is beyond its tolerance."""
+        require(self.rows)
+
+
+def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -> Exported:
+    """Write the engine, the parts and the report; compare with eager PyTorch."""
+    engine = request.out / f"{name}.onnx"
+    refuse_bundled(engine)
+    folder = request.source or last_checkpoint()
+    say(f"reading {folder}")
+    loaded = load_checkpoint(folder, request.backbone)
+    candidates: dict[str, tuple[Path, str]] = {}
+    source = engine
+    images = parity_images(max(BATCHES), loaded.detector.mae.config.image_size)
+    say(f"writing {engine}")
+    plans: Mapping[str, LayerPlan] = {}
+    if request.precision == "int8":
+        batches = calibration_batches(request, loaded)
+        images = np.concatenate(batches)[: max(BATCHES)]
+        plans, qdq = export_int8(loaded, engine, batches, request.qdq)
+        if qdq is not None:
+            candidates["int8 QDQ"] = (qdq, "int8")
+            source = qdq
+    else:
+        export_fused(loaded.detector, loaded.manifest, engine, request.precision)
+    candidates = {f"fused {request.precision}": (engine, request.precision), **candidates}
+    if request.report is not None:
+        report = request.out / f"{name}.report.md"
+        say(f"measuring on {request.report} for {report}")
+        say(export_report(request, loaded, engine, plans, report))
+    if request.parts:
+        parts = request.out / f"{name}-parts"
+        say(f"writing {parts}/")
+        export_parts(loaded.detector, loaded.manifest, parts)
+        candidates["parts fp32"] = (parts, "fp32")
+    say("comparing with eager PyTorch")
+    rows = parity_table(loaded.detector, candidates, images)
+    table = format_table(rows, {name: precision for name, (_, precision) in candidates.items()})
+    return Exported(engine, source, table, rows)
+
+
+def calibration_batches(request: Request, loaded: LoadedCheckpoint) -> list[np.ndarray]:
+    """Images for the activation ranges: uint8 batches, spread over the training split where the data has one."""
+    assert request.calibration is not None
+    samples = labelled(request.calibration, None)
+    training = [item for item in samples if item.split == "train"] or samples
+    return [pixels for _, pixels in load_batches(spread(training, CALIBRATION_IMAGES), loaded.manifest.preprocess)]
+
+
+def export_int8(
+    loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.ndarray], qdq: bool
+) -> tuple[dict[str, LayerPlan], Path | None]:
+    """Write the INT8 engine, and beside it NAME-qdq.onnx for TensorRT if asked for."""
+    size = loaded.detector.mae.config.image_size
+    packed = PackedDetector(loaded.detector)
+    plans = plan(packed, batches)
+    example = (torch.zeros(2, size, size, 3, dtype=torch.uint8),)
+    model = trace(packed, example, FUSED)
+    quantise_for_cpu(model, packed, plans)
+    write_fused(model, loaded.manifest, engine, "int8")
+    if not qdq:
+        return plans, None
+    path = engine.with_name(f"{engine.stem}-qdq.onnx")
+    model = trace(packed, example, FUSED)
+    quantise_for_tensorrt(model, packed, plans)
+    write_fused(model, loaded.manifest, path, "int8")
+    return plans, path
+
+
+def export_report(
+    request: Request, loaded: LoadedCheckpoint, engine: Path, plans: Mapping[str, LayerPlan], path: Path
+) -> str:
+    """Measure the engine against a float32 one on the report's images; write and return the report."""
+    assert request.report is not None
+    samples = labelled(request.report, None)
+    held_out = [item for item in samples if item.split != "train"] or samples
+    chosen = spread(held_out, request.report_images or len(held_out))
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "fp32.onnx"
+        export_fused(loaded.detector, loaded.manifest, reference)
+        quality = measure(engine, reference, chosen)
+    few = [pixels for _, pixels in load_batches(spread(held_out, CALIBRATION_IMAGES), loaded.manifest.preprocess)]
+    peaks = block_peaks(PackedDetector(loaded.detector), few)
+    text = report_text(request, quality, plans, peaks)
+    data = {"quality": as_data(quality), "plan": {k: asdict(v) for k, v in plans.items()}, "peaks": peaks}
+    write_report(path, text, data)
+    return text
+
+
+def block_peaks(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, float]:
+    """Largest |activation| that enters a matrix product of each block, float32, over the images."""
+    peaks: dict[str, float] = {}
+    for name, seen in sample(packed, batches).items():
+        block = name.rpartition(".")[0] if ".blocks." in name else name
+        peak = float(torch.maximum(seen.high.abs(), seen.low.abs()).max())
+        peaks[block] = max(peaks.get(block, 0.0), peak)
+    return peaks
+
+
+def report_text(
+    request: Request, quality: Quality, plans: Mapping[str, LayerPlan], peaks: Mapping[str, float]
+) -> str:
+    """The report as Markdown."""
+    parts = [f"# Cost of {request.precision}\n", format_quality(quality), "\nAll outputs are finite on these images.\n"]
+    if plans:
+        counts = Counter(item.kind for item in plans.values())
+        worst = sorted(plans.items(), key=lambda pair: -pair[1].error)[:5]
+        parts.append("Products: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) + ".")
+        parts.append("Largest relative errors: " + ", ".join(f"{key} {item.error:.4f}" for key, item in worst) + ".\n")
+    margin = HALF_LARGEST / max(peaks.values())
+    parts.append(
+        f"Largest activations into the products of each block, float32, over {CALIBRATION_IMAGES} images "
+        f"(float16 holds {HALF_LARGEST:.0f}, {margin:.0f} times the largest):\n"
+    )
+    parts += ["| block | largest |", "|---|---|", *(f"| {block} | {peak:.1f} |" for block, peak in peaks.items())]
+    return "\n".join(parts) + "\n"

@@ -1,0 +1,175 @@
+"""What a lower precision costs on real images: AUC, verdicts, calibration, against the float32 engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..runtime.atomic import write_text
+from ..runtime.engine import Engine, load_engine
+from ..runtime.errors import EngineError, ImageError, UsageError
+from ..runtime.manifest import Manifest, Preprocess
+from ..runtime.preprocess import load_image
+from ..runtime.verdict import Decision, decide
+from ..train.data.samples import Sample, read_samples
+from ..train.metrics import binary_metrics
+from ..train.progress import Rate
+from .parity import LCAS_FLOOR
+
+BATCH = 8
+CALIBRATION_IMAGES = 64
+"""Images that set the activation ranges. More change the scales by less than the clipping search does."""
+
+
+@dataclass(frozen=True)
+class GeneratorCost:
+    """One generator. auc and ece: of the float32 engine, then of the other one; NaN where a class is missing."""
+
+    generator: str
+    images: int
+    auc: tuple[float, float]
+    ece: tuple[float, float]
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """agreement: share of equal verdicts. *_logit: mean and largest |difference|.
+
+    lcas: mean |difference| as a share of the image's largest |LCAS| (in flat images patches divide by almost nothing).
+    """
+
+    precision: str
+    images: int
+    agreement: float
+    mean_logit: float
+    max_logit: float
+    lcas: float
+    generators: tuple[GeneratorCost, ...]
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` samples, evenly over the (sorted) list."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, count).round().astype(int)]
+
+
+def labelled(root: Path, split: str | None) -> list[Sample]:
+    """The labelled images under `root`.
+
+    Raises:
+        UsageError: none.
+    """
+    samples = read_samples(root, split=split)
+    if not samples:
+        raise UsageError(f"{root}: no labelled images; give data that cinemae-train can read")
+    return samples
+
+
+def load_batches(samples: Sequence[Sample], preprocess: Preprocess) -> Iterator[tuple[list[Sample], np.ndarray]]:
+    """The readable samples in batches: (samples, uint8 [B, S, S, 3])."""
+    batch: list[Sample] = []
+    pixels: list[np.ndarray] = []
+    for sample in samples:
+        try:
+            image = load_image(sample.path, preprocess).pixels
+        except ImageError:
+            continue
+        batch.append(sample)
+        pixels.append(image)
+        if len(batch) == BATCH:
+            yield batch, np.stack(pixels)
+            batch, pixels = [], []
+    if batch:
+        yield batch, np.stack(pixels)
+
+
+def measure(engine: Path, reference: Path, samples: Sequence[Sample]) -> Quality:
+    """Run both engines over `samples` on the CPU.
+
+    Raises:
+        EngineError: `engine` gives a logit, statistic or LCAS that is not finite.
+    """
+    low, full = load_engine(engine, device="cpu"), load_engine(reference, device="cpu")
+    try:
+        return _measure(low, full, samples)
+    finally:
+        low.close()
+        full.close()
+
+
+def _measure(low: Engine, full: Engine, samples: Sequence[Sample]) -> Quality:
+    used: list[Sample] = []
+    logits: list[np.ndarray] = []
+    errors: list[np.ndarray] = []
+    rate = Rate(len(samples), "images")
+    for batch, pixels in load_batches(samples, low.manifest.preprocess):
+        found, expected = low.infer(pixels), full.infer(pixels)
+        same_holes = np.array_equal(np.isnan(found.lcas), np.isnan(expected.lcas))
+        values = np.concatenate([found.logit, found.stats.ravel(), found.lcas[~np.isnan(expected.lcas)]])
+        if not same_holes or not np.isfinite(values).all():
+            raise EngineError(f"{low.path}: an output is not finite on a batch that holds {batch[0].path}; use --fp32")
+        largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
+        errors.append(np.nanmean(np.abs(found.lcas - expected.lcas), axis=1) / np.maximum(largest[:, 0], LCAS_FLOOR))
+        used += batch
+        logits.append(np.stack([expected.logit, found.logit]))
+        rate.advance(len(batch))
+    rate.close()
+    if not used:
+        raise UsageError("none of the images for the report can be read")
+    return _summary(low.manifest, used, np.concatenate(logits, axis=1), float(np.concatenate(errors).mean()))
+
+
+def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, lcas: float) -> Quality:
+    decision = Decision.of(manifest.calibration)
+    verdicts = np.array([[decide(float(logit), decision, unusual=False) for logit in row] for row in logits])
+    equal = verdicts[0] == verdicts[1]
+    labels = np.array([sample.label for sample in samples])
+    names = np.array([sample.generator for sample in samples])
+    costs = []
+    for name in sorted(set(names)):
+        chosen = names == name
+        full, low = (binary_metrics(labels[chosen], row[chosen], manifest.calibration, resamples=0) for row in logits)
+        same = float(equal[chosen].mean())
+        costs.append(GeneratorCost(name, int(chosen.sum()), (full.auc, low.auc), (full.ece, low.ece), same))
+    difference = np.abs(logits[1] - logits[0])
+    return Quality(
+        manifest.precision, len(samples), float(equal.mean()), float(difference.mean()), float(difference.max()), lcas,
+        tuple(costs),
+    )  # fmt: skip
+
+
+def format_quality(quality: Quality) -> str:
+    """A Markdown table and one line of totals."""
+    name = quality.precision
+    lines = [
+        f"| generator | images | AUC fp32 | AUC {name} | ECE fp32 | ECE {name} | same verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {c.generator} | {c.images} | {c.auc[0]:.4f} | {c.auc[1]:.4f} | {c.ece[0]:.4f} | {c.ece[1]:.4f} "
+        f"| {c.agreement:.2%} |"
+        for c in quality.generators
+    ]
+    lines.append(
+        f"\n{quality.images} images: {quality.agreement:.2%} of the verdicts are those of fp32; the logit differs by "
+        f"{quality.mean_logit:.4f} on average and {quality.max_logit:.4f} at most, LCAS by {quality.lcas:.2%} of an "
+        "image's largest on average."
+    )
+    return "\n".join(lines)
+
+
+def write_report(path: Path, text: str, data: dict[str, object]) -> None:
+    """`path` as Markdown and the same as JSON beside it."""
+    write_text(path, text)
+    write_text(path.with_suffix(".json"), json.dumps(data, indent=1))
+
+
+def as_data(quality: Quality) -> dict[str, object]:
+    """For JSON."""
+    return asdict(quality)

@@ -1,0 +1,208 @@
+"""ONNX engine to TensorRT plan, on TensorRT 8.6, 10 and 11, with the sidecar the runtime checks.
+
+Where TensorRT knows strongly typed networks (10 and 11; 11 knows nothing else) the precision is what the graph says.
+8.6 does not: there every layer gets the type of its ONNX outputs and the builder must obey. TF32 is off: it would
+round the float32 parts (LCAS, statistics, head) to 10 bits.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..runtime.atomic import write_bytes, write_text
+from ..runtime.backends.cuda import Cuda
+from ..runtime.backends.tensorrt import import_tensorrt
+from ..runtime.errors import EngineError, MissingDependencyError, UsageError
+from ..runtime.integrity import check_content, check_external_data, file_sha256
+from ..runtime.manifest import Manifest
+from ..runtime.onnx_file import read_manifest
+from ..runtime.plan import HardwareCompatibility, PlanSidecar, sidecar_path
+
+FREE_LAYERS = frozenset(("CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER"))
+"""Layers of 8.6 that move values without computing: their type follows from what they move, setting it is refused."""
+
+FEEDBACK_SECONDS = 10.0
+"""How often the elapsed time is reported while TensorRT builds (minutes for ViT-L)."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """batch: smallest, best and largest of the profile. workspace_mib: None leaves it to TensorRT."""
+
+    batch: tuple[int, int, int] = (1, 8, 32)
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    hardware_compatibility: HardwareCompatibility = "none"
+    version_compatible: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError unless 1 <= smallest <= best <= largest."""
+        smallest, best, largest = self.batch
+        if not 1 <= smallest <= best <= largest:
+            raise UsageError(f"batch profile {self.batch}: must be 1 <= smallest <= best <= largest")
+
+
+def build_plan(
+    engine: Path, plan: Path, options: BuildOptions, trt: Any = None, cuda: Cuda | None = None
+) -> PlanSidecar:
+    """Build `plan` from the fused ONNX engine at `engine`; the plan is written first, its sidecar last.
+
+    Args:
+        trt, cuda: TensorRT's module and the CUDA runtime; None imports them.
+
+    Raises:
+        EngineError: the engine is damaged, or TensorRT cannot parse or build it; the message holds its words.
+        MissingDependencyError: no TensorRT, no GPU, or a GPU that this TensorRT does not serve.
+        UsageError: an option this TensorRT does not have.
+    """
+    manifest = read_manifest(engine)
+    source = check_content(engine)
+    check_external_data(engine, manifest)
+    trt = trt or import_tensorrt()
+    cuda = cuda or Cuda.load()
+    gpu = cuda.device()
+    logger = collecting_logger(trt)
+    serialized = build(trt, logger, engine, options, manifest)
+    write_bytes(plan, serialized)
+    sidecar = PlanSidecar(
+        manifest=manifest, tensorrt=trt.__version__, gpu=gpu.name, compute_capability=gpu.capability,
+        version_compatible=options.version_compatible, hardware_compatibility=options.hardware_compatibility,
+        batch=options.batch, plan_sha256=file_sha256(plan), source=engine.name, source_sha256=source,
+        source_external=manifest.external_data,
+    )  # fmt: skip
+    write_text(sidecar_path(plan), sidecar.model_dump_json(indent=1))
+    return sidecar
+
+
+def collecting_logger(trt: Any) -> Any:
+    """A TensorRT logger that keeps errors and warnings in `.lines` instead of printing them."""
+
+    class Collecting(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self.lines.append(message.strip())
+
+    return Collecting()
+
+
+def build(trt: Any, logger: Any, engine: Path, options: BuildOptions, manifest: Manifest) -> bytes:
+    """Parse and build; returns the serialized plan."""
+    try:
+        builder = trt.Builder(logger)
+    except Exception as error:
+        words = reason(logger, error)
+        raise MissingDependencyError(f"TensorRT {trt.__version__} finds no usable GPU: {words}") from None
+    strongly_typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    flag = "STRONGLY_TYPED" if strongly_typed else "EXPLICIT_BATCH"
+    network = builder.create_network(1 << int(getattr(trt.NetworkDefinitionCreationFlag, flag)))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(engine)):
+        problems = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        raise EngineError(f"{engine}: TensorRT {trt.__version__} cannot parse it: {problems}")
+    config = configure(trt, builder, options, manifest.preprocess.crop)
+    if not strongly_typed:
+        obey_types(trt, network, config, int8=manifest.precision == "int8")
+    cache = load_timing_cache(config, options.timing_cache)
+    with elapsed_time(f"TensorRT {trt.__version__} builds {engine.name}"):
+        serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise build_error(engine, trt, logger, options)
+    if options.timing_cache is not None and cache is not None:
+        write_bytes(options.timing_cache, bytes(config.get_timing_cache().serialize()))
+    return bytes(serialized)
+
+
+def configure(trt: Any, builder: Any, options: BuildOptions, size: int) -> Any:
+    """Builder configuration: profile, memory, compatibility, no TF32."""
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatibility != "none":
+        level = options.hardware_compatibility.upper()
+        if not hasattr(trt.HardwareCompatibilityLevel, level):
+            raise UsageError(f"TensorRT {trt.__version__} has no hardware compatibility level {level}")
+        config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
+    profile = builder.create_optimization_profile()
+    profile.set_shape("images", *((batch, size, size, 3) for batch in options.batch))
+    config.add_optimization_profile(profile)
+    return config
+
+
+def obey_types(trt: Any, network: Any, config: Any, int8: bool) -> None:
+    """TensorRT 8.6: give every computing layer the float type of its outputs in the graph, and require it."""
+    config.set_flag(trt.BuilderFlag.FP16)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    if int8:
+        config.set_flag(trt.BuilderFlag.INT8)
+    free = {getattr(trt.LayerType, name) for name in FREE_LAYERS if hasattr(trt.LayerType, name)}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type in free:
+            continue
+        types = [layer.get_output(i).dtype for i in range(layer.num_outputs)]
+        if types and all(found in (trt.float32, trt.float16) for found in types):
+            layer.precision = types[0]
+            for i, found in enumerate(types):
+                layer.set_output_type(i, found)
+
+
+def load_timing_cache(config: Any, path: Path | None) -> Any:
+    """Set the timing cache from `path` (empty if missing, or of another GPU or version); None without one."""
+    if path is None:
+        return None
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    if cache is None or not config.set_timing_cache(cache, False):
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
+
+
+def reason(logger: Any, error: Exception | None = None) -> str:
+    """TensorRT's last error lines, or the exception's."""
+    lines = logger.lines[-3:] or ([str(error).splitlines()[0]] if error and str(error) else ["no reason given"])
+    return "; ".join(lines)[:600]
+
+
+def build_error(engine: Path, trt: Any, logger: Any, options: BuildOptions) -> EngineError:
+    """What went wrong, with the fix where TensorRT's words show one."""
+    words = reason(logger)
+    fix = "run with the GPU free of other work"
+    if "memory" in words.lower():
+        fix = f"lower --max-batch (now {options.batch[2]}) or --workspace, or free GPU memory"
+    elif not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        fix = "a later TensorRT may build it"
+    return EngineError(f"{engine}: TensorRT {trt.__version__} could not build it: {words}; {fix}")
+
+
+@contextmanager
+def elapsed_time(what: str) -> Iterator[None]:
+    """Say on stderr every few seconds how long `what` has been taking (the builder releases the interpreter's lock)."""
+    stop = threading.Event()
+    start = time.monotonic()
+
+    def report() -> None:
+        while not stop.wait(FEEDBACK_SECONDS):
+            print(f"{what}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    print(f"{what}: done in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)

@@ -1,0 +1,60 @@
+"""A Triton Inference Server model repository around an engine: versions, config.pbtxt, dynamic batching."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..runtime.atomic import write_text
+from ..runtime.manifest import Manifest
+
+QUEUE_MICROSECONDS = 2000
+"""How long Triton waits for a batch to fill: about the time of one image on a data-centre GPU."""
+
+CONFIG = """\
+name: "{name}"
+{backend}
+max_batch_size: {largest}
+input [
+  {{ name: "images" data_type: TYPE_UINT8 format: FORMAT_NONE dims: [ {size}, {size}, 3 ] }}
+]
+output [
+  {{ name: "logit" data_type: TYPE_FP32 dims: [ 1 ] reshape: {{ shape: [ ] }} }},
+  {{ name: "stats" data_type: TYPE_FP32 dims: [ 3 ] }},
+  {{ name: "lcas" data_type: TYPE_FP32 dims: [ {patches} ] }}
+]
+dynamic_batching {{ preferred_batch_size: [ {preferred} ] max_queue_delay_microseconds: {delay} }}
+instance_group [ {{ count: 1 kind: {kind} }} ]
+parameters: {{ key: "cinemae.content_sha256" value: {{ string_value: "{digest}" }} }}
+"""
+
+BACKENDS = {
+    ".onnx": ('backend: "onnxruntime"\ndefault_model_filename: "model.onnx"', "model.onnx", "KIND_AUTO"),
+    ".plan": ('platform: "tensorrt_plan"\ndefault_model_filename: "model.plan"', "model.plan", "KIND_GPU"),
+}
+
+
+def write_repository(
+    engine: Path, manifest: Manifest, digest: str, folder: Path, name: str, batch: tuple[int, int, int] = (1, 8, 32)
+) -> Path:
+    """Put `engine` (.onnx or .plan) into the repository `folder` as model `name`, version 1; returns its folder.
+
+    Args:
+        digest: content hash of the ONNX engine or SHA-256 of the plan, recorded as a parameter.
+        batch: smallest, preferred and largest batch; a plan's own profile.
+    """
+    backend, file, kind = BACKENDS[engine.suffix]
+    model = folder / name
+    version = model / "1"
+    version.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(engine, version / file)
+    for data in manifest.external_data if engine.suffix == ".onnx" else ():
+        shutil.copyfile(engine.with_name(data), version / data)
+    sizes = sorted({batch[1], batch[2]})
+    config = CONFIG.format(
+        name=name, backend=backend, largest=batch[2], size=manifest.preprocess.crop,
+        patches=manifest.backbone.config.n_patches, preferred=", ".join(map(str, sizes)), delay=QUEUE_MICROSECONDS,
+        kind=kind, digest=digest,
+    )  # fmt: skip
+    write_text(model / "config.pbtxt", config)
+    return model
