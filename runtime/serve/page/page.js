@@ -115,6 +115,7 @@ function show(card) {
     const percent = 100 * record.probability, [low, high] = engine.uncertain.map((value) => 100 * value);
     part(".score").hidden = false;
     part(".percent").textContent = `${percent.toFixed(percent > 99 || percent < 1 ? 1 : 0)} %`;
+    part(".from").textContent = `AI from ${Math.max(high, 100 * engine.threshold).toFixed(0)} %`;
     part(".track").setAttribute("aria-valuenow", percent.toFixed(1));
     part(".track").setAttribute("aria-valuetext", `${percent.toFixed(0)} percent`);
     part(".fill").setAttribute("width", percent);
