@@ -38,6 +38,8 @@ def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
     manifest = read_engine_manifest(options.engine)
     label, decision = engine_label(manifest), Decision.of(manifest.calibration, options.threshold)
     folder = Folder(options.out)
+    if manifest.demonstration and not options.quiet:
+        print(f"note: {label}: its verdicts are no evidence; name a real engine with --engine FILE", file=sys.stderr)
     start = time.monotonic()
     with cluster(options.address):
         actors = options.actors or room(options.device, options.threads or 1)
@@ -48,6 +50,8 @@ def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         units = _resumed_plan(folder, settings) if options.resume else None
         if units is None:
             units = _new_plan(folder, settings, options, actors, stdin)
+        if not units and not options.quiet:
+            print("warning: the inputs hold no images", file=sys.stderr)
         total = Counts()
         left = _left_over(folder, units, format_name, total)
         kept = total.total

@@ -61,14 +61,15 @@ class Batcher:
         """Begin to serve; called in the event loop."""
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
-    async def stop(self) -> None:
-        """Answer everything that was accepted, then stop the thread."""
-        while self.pending:
+    async def stop(self, patience: float) -> None:
+        """Answer everything that was accepted, then stop the thread; one that hangs is left after `patience` seconds."""
+        until = time.monotonic() + patience
+        while self.pending and time.monotonic() < until:
             await asyncio.sleep(0.005)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._thread.shutdown()
+        self._thread.shutdown(wait=not self.pending)
 
     def reserve(self, count: int) -> None:
         """Take `count` slots.

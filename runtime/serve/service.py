@@ -65,6 +65,7 @@ class Service:
         self.draining = False
         self._started = False
         self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
+        # asyncio itself holds tasks weakly; those of an abandoned request must live until their slots are free.
         self._tasks: set[asyncio.Task[Scored]] = set()
 
     async def start(self) -> None:
@@ -77,11 +78,10 @@ class Service:
     async def stop(self) -> None:
         """Answer what was accepted, then free the engine."""
         self.draining = True
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await self.batcher.stop()
-        self._decoders.shutdown()
-        self.detector.close()
+        await self.batcher.stop(self.settings.limits.request_timeout)
+        self._decoders.shutdown(wait=not self.batcher.pending)
+        if not self.batcher.pending:
+            self.detector.close()
 
     def is_ready(self) -> bool:
         """Whether a load balancer should send requests here."""
@@ -129,10 +129,10 @@ class Service:
             raise Problem(504, f"not scored within {limit:g} s; send fewer or smaller images", retry_after=None)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
-            if isinstance(result, Problem):
-                raise result
+            if isinstance(result, asyncio.CancelledError):
+                raise Problem(400, "the client went away before its answer")
             if isinstance(result, BaseException):
-                raise Problem(503, "the request was given up", retry_after=1)
+                raise result
         scored = [result for result in results if isinstance(result, Scored)]
         for item in scored:
             self.metrics.image(item.record)
