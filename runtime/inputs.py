@@ -211,7 +211,7 @@ def _glob_inputs(pattern: str, excluded: Collection[tuple[int, int]]) -> Iterato
     root, parts = _split(pattern)
     recursive = "**" in parts
     matched = False
-    for path in _match(root, parts):
+    for path in _match(root, parts, excluded):
         if os.path.isdir(path):
             if not recursive:
                 matched = True
@@ -229,28 +229,30 @@ def _split(pattern: str) -> tuple[str, list[str]]:
     return drive + (os.sep if rest.startswith(os.sep) else ""), parts
 
 
-def _match(folder: str, parts: list[str]) -> Iterator[str]:
+def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]]) -> Iterator[str]:
+    if excluded and _identity(folder or os.curdir) in excluded:
+        return
     if not parts:
         if folder:
             yield folder
         return
     head, *tail = parts
     if head == "**":
-        yield from _match(folder, tail)
+        yield from _match(folder, tail, excluded)
         for name, is_folder in _listing(folder):
             if is_folder and not name.startswith(".") and not os.path.islink(os.path.join(folder, name)):
-                yield from _match(os.path.join(folder, name), parts)
+                yield from _match(os.path.join(folder, name), parts, excluded)
             elif not tail and not is_folder and not name.startswith("."):
                 yield os.path.join(folder, name)
     elif not _GLOB.search(head):
         path = os.path.join(folder, head)
         if os.path.lexists(path):
-            yield from _match(path, tail)
+            yield from _match(path, tail, excluded)
     else:
         for name, is_folder in _listing(folder):
             hidden = name.startswith(".") and not head.startswith(".")
             if not hidden and fnmatch.fnmatchcase(name, head) and (is_folder or not tail):
-                yield from _match(os.path.join(folder, name), tail)
+                yield from _match(os.path.join(folder, name), tail, excluded)
 
 
 def _listing(folder: str) -> list[tuple[str, bool]]:

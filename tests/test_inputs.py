@@ -100,6 +100,8 @@ def test_unreadable_folder_is_an_input_with_an_error(tree, monkeypatch):
 
 def test_excluded_folder_is_not_entered(tree):
     assert paths("b", exclude=[str(tree / "b/c")]) == ["b/.hidden.jpg", "b/10.jpg", "b/2.PNG"]
+    assert paths("b/**", exclude=[str(tree / "b/c")]) == ["b/10.jpg", "b/2.PNG", "b/notes.txt"]
+    assert paths("b/*/*", "b/c/*", exclude=[str(tree / "b/c")]) == ["b/*/*", "b/c/*"]
 
 
 def test_names_of_any_bytes_survive(tree):
