@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -22,6 +24,10 @@ MAX_PIXELS = 178_000_000
 
 Just below the size at which Pillow itself refuses, so that its limit never speaks first with a worse message.
 """
+
+LARGE_PIXELS = 25_000_000
+"""Larger images are decoded one at a time: conversions need up to 16 bytes a pixel, and every thread could meet one."""
+_one_large_at_a_time = threading.Lock()
 
 MAX_ASPECT = 16
 """Beyond this aspect ratio only what the crop keeps is resampled: a 1 x 5000 image would become 256 x 1,280,000.
@@ -107,15 +113,22 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
+@lru_cache(maxsize=1)
+def _eight_of_sixteen() -> np.ndarray:
+    """uint8 [65536]: [0, 65535] -> [0, 255], rounded. Arithmetic on the image itself takes eight times its size."""
+    return ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
+
+
 def _scale_16_bit(array: np.ndarray) -> np.ndarray:
-    """[0, 65535] -> uint8 [0, 255], rounded."""
-    return ((array.astype(np.float64) * 255 + 32767.5) // 65535).clip(0, 255).astype(np.uint8)
+    """uint16 -> uint8 of the same shape."""
+    scaled: np.ndarray = _eight_of_sixteen()[array]
+    return scaled
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow image -> mode RGB: 16-bit scaled, alpha and transparent palettes over white, CMYK and L converted."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray(_scale_16_bit(np.asarray(image).astype(np.int64).clip(0, 65535)))
+        image = Image.fromarray(_scale_16_bit(np.asarray(image).clip(0, 65535).astype(np.uint16)))
     elif image.mode == "F":
         values = np.nan_to_num(np.asarray(image), nan=0.0)
         scale = 255.0 if values.max(initial=0) <= 1 else 1.0
@@ -168,8 +181,9 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
             raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
         if width * height > max_pixels:
             raise _too_large(name, f"{width} x {height}", max_pixels)
-        image.load()
-        return to_rgb(_upright(image))
+        with _one_large_at_a_time if width * height > LARGE_PIXELS else nullcontext():
+            image.load()
+            return to_rgb(_upright(image))
     except ImageError as error:
         raise ImageError(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}") from None
     except FileNotFoundError:
