@@ -144,6 +144,17 @@ def test_the_heatmap_has_the_colours_of_the_fixed_scale(page, files, engine):
     assert plain != again
 
 
+def test_images_as_they_are_found(page, data_root):
+    found = sorted(path for path in (data_root / "raw").rglob("*") if path.is_file())
+    cards = choose(page, found[::3])
+    assert "error" not in [card.get_attribute("data-state") for card in cards]
+    for card in cards:
+        page.execute_script("arguments[0].scrollIntoView()", card)
+        WebDriverWait(page, 10).until(lambda b, card=card: b.execute_script(
+            "const v = arguments[0].querySelector('.view'); return v.width > 100 && "
+            "new Set(v.getContext('2d').getImageData(0, v.height / 2, v.width, 1).data).size > 8", card))  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_dropped_and_pasted_images_are_scored(page, files, kind):
     page.execute_script(DROP, base64.b64encode(files[0].read_bytes()).decode(), "clip.png", kind)

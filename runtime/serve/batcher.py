@@ -62,7 +62,7 @@ class Batcher:
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def stop(self, patience: float) -> None:
-        """Answer everything that was accepted, then stop the thread; one that hangs is left after `patience` seconds."""
+        """Answer everything that was accepted, then stop the thread; one that hangs is left after `patience` s."""
         until = time.monotonic() + patience
         while self.pending and time.monotonic() < until:
             await asyncio.sleep(0.005)

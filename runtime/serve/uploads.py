@@ -64,6 +64,7 @@ class _InMemoryParser(MultiPartParser):
     """Starlette's parser with a spool that never reaches the disk: bodies are bounded before they get here."""
 
     spool_max_size = 1 << 62
+    max_file_size = 1 << 62  # its name before Starlette 0.46
 
 
 def media_type(request: Request) -> str:
