@@ -275,6 +275,7 @@ def _consume(
         with closing(scored):
             for item in scored:
                 tally.add(item.record)
+                tally.kept += item.prepared.previous is not None
                 try:
                     writer.write(item.record)
                 except BrokenPipeError:

@@ -24,10 +24,8 @@ def images(tmp_path):
 @pytest.fixture
 def score(tiny_engine):
     def go(folder, out, **changes):
-        changes = {"batch_size": 4, **changes}
-        return run(
-            RunOptions((str(folder),), engine=tiny_engine, device="cpu", threads=1, out=out, quiet=True, **changes)
-        )
+        changes = {"batch_size": 4, "quiet": True, **changes}
+        return run(RunOptions((str(folder),), engine=tiny_engine, device="cpu", threads=1, out=out, **changes))
 
     return go
 
@@ -94,7 +92,7 @@ def test_changed_new_and_removed_inputs(images, score, tmp_path, monkeypatch):
     assert not store_path(out).exists()
 
 
-def test_killed_twice_with_changes_in_between(images, score, tmp_path, monkeypatch):
+def test_killed_twice_with_changes_in_between(images, score, tmp_path, monkeypatch, capsys):
     """The second kill comes while old records still wait in the store: they must not be lost."""
     out, fresh = tmp_path / "out.jsonl", tmp_path / "fresh.jsonl"
     score(images, out)
@@ -121,8 +119,10 @@ def test_killed_twice_with_changes_in_between(images, score, tmp_path, monkeypat
     with out.open("ab") as file:
         file.write(b'{"path": "torn')
     seen = counting(monkeypatch)
-    score(images, out, resume=True)
+    score(images, out, resume=True, quiet=False)
     assert seen == []
+    assert "24 inputs" in (messages := capsys.readouterr().err)
+    assert "24 kept from the earlier run" in messages
     score(images, fresh)
     same(records(out), records(fresh))
 

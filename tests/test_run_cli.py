@@ -326,8 +326,9 @@ def test_table_on_a_terminal(images, tiny_engine):
 def test_help_is_quick_and_light(tmp_path):
     code = (
         "import sys, time\n"
-        "from cinemae.runtime.cli import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "from cinemae.runtime.cli import main\n"
+        "sys.argv = ['cinemae-run', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'onnxruntime', 'numpy', 'PIL', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))\nprint('CPU', time.process_time())\n"
     )
