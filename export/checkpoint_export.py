@@ -105,7 +105,7 @@ def export_int8(
     size = loaded.detector.mae.config.image_size
     packed = PackedDetector(loaded.detector)
     plans = plan(packed, batches)
-    example = (torch.zeros(2, size, size, 3, dtype=torch.uint8),)
+    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8),)
     model = trace(packed, example, FUSED)
     quantise_for_cpu(model, packed, plans)
     write_fused(model, loaded.manifest, engine, "int8")

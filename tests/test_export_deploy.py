@@ -1,8 +1,11 @@
 """Reports, Triton repositories and the options of the command around them."""
 
+import importlib.util
 import json
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +91,14 @@ def test_engine_as_source(tiny_detector, tiny_manifest, tmp_path, monkeypatch, c
     assert (tmp_path / "t" / "mine_onnx" / "config.pbtxt").is_file()
 
 
+def test_deploying_an_engine_needs_no_torch(tiny_detector, tiny_manifest, tmp_path):
+    export_fused(tiny_detector, tiny_manifest, tmp_path / "mine.onnx")
+    code = "import sys\nsys.modules['torch'] = sys.modules['onnx'] = None\nfrom cinemae.export.cli import main\nmain()"
+    arguments = [str(tmp_path / "mine.onnx"), "--triton", str(tmp_path / "t")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_report_compares_the_same_engine_as_equal(tiny_detector, tiny_manifest, data, tmp_path):
     export_fused(tiny_detector, tiny_manifest, tmp_path / "a.onnx")
     folder = data / "stable_diffusion_v_1_5" / "val"
@@ -122,8 +133,20 @@ def test_triton_configuration(suffix, tiny_detector, tiny_manifest, tmp_path):
     assert re.search(r'name: "logit" data_type: TYPE_FP32 dims: \[ 1 \] reshape: \{ shape: \[ \] \}', text)
 
 
+def triton_schema():
+    """Triton's ModelConfig message out of tritonclient, without the gRPC that importing the package asks for."""
+    package = importlib.util.find_spec("tritonclient")
+    if package is None:
+        pytest.skip("needs tritonclient")
+    path = Path(package.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("model_config_pb2", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_triton_configuration_parses_as_its_schema(tiny_detector, tiny_manifest, tmp_path):
-    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs tritonclient[grpc]")
+    schema = triton_schema()
     from google.protobuf import text_format
 
     manifest = export_fused(tiny_detector, tiny_manifest, tmp_path / "engine.onnx")
