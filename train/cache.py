@@ -15,9 +15,10 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import sys
 import time
 from collections.abc import Container, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ ROWS_KEY = "cinemae.rows"
 TENSORS = ("f_global", "sums", "context")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One cached view of one sample. `path` is absolute; `content`: SHA-256 of the file; width, height: native."""
 
@@ -212,7 +213,9 @@ def read_rows(shard: Path) -> list[Row] | None:
     """The samples of a shard, or None, with a warning, where the file is damaged: its images are extracted again."""
     try:
         with safe_open(shard, framework="np") as file:
-            return [Row(*values) for values in json.loads(file.metadata()[ROWS_KEY])]
+            rows = [Row(*values) for values in json.loads(file.metadata()[ROWS_KEY])]
+        # A million rows name a handful of generators: one string each, not one a row.
+        return [replace(row, generator=sys.intern(row.generator), split=sys.intern(row.split)) for row in rows]
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         log.warning("ignored: the cache shard %s is damaged (%s); delete it", shard, error)
         return None
