@@ -1,4 +1,4 @@
-"""The runtime never imports torch nor anything else of the training side: a fresh interpreter scores without them."""
+"""A fresh interpreter scores without torch, without anything else of the training side, and without the network."""
 
 import subprocess
 import sys
@@ -14,7 +14,14 @@ class Refuse:
                                   "sklearn", "matplotlib", "typer", "rich"}:
             raise ImportError(f"the runtime imported {name}")
 
+FORBIDDEN = ("socket.", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")
+
+def audit(event, arguments):
+    if event.startswith(FORBIDDEN):
+        raise RuntimeError(f"the runtime did {event}{arguments}")
+
 sys.meta_path.insert(0, Refuse())
+sys.addaudithook(audit)
 import cinemae.runtime
 assert "numpy" not in sys.modules, "import cinemae.runtime must stay instant"
 from cinemae.runtime import Detector, load_engine
@@ -24,11 +31,15 @@ with Detector.load(sys.argv[1], device="cpu") as detector:
     assert [r.logit for r in detector.detect_many([sys.argv[2]])] == [record.logit]
 load_engine(sys.argv[3]).close()
 assert not [name for name in sys.modules if name.startswith(("torch", "cinemae.train", "cinemae.export"))]
-print(record.logit)
+import socket
+try:
+    socket.socket()
+except RuntimeError:
+    print(record.logit)
 """
 
 
-def test_scoring_an_image_imports_no_torch(tiny_engine, tiny_parts, tmp_path):
+def test_scoring_imports_no_torch_and_opens_no_socket(tiny_engine, tiny_parts, tmp_path):
     image = tmp_path / "a.png"
     image.write_bytes(encoded(picture()))
     command = [sys.executable, "-c", CODE, str(tiny_engine), str(image), str(tiny_parts)]
