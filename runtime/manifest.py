@@ -127,7 +127,8 @@ class Backbone(Model):
 class Calibration(Model):
     """Platt scaling, probability = sigmoid(a * logit + b), and the decision, in raw logits.
 
-    A logit below `uncertain_low` is real, above `uncertain_high` is ai, between them uncertain.
+    A logit below `uncertain_low` is real, above `uncertain_high` is ai, between them uncertain; an unusual input must
+    clear the band by its width as well (`verdict.decide`).
     """
 
     a: float = Field(1.0, gt=0)
