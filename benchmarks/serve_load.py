@@ -189,7 +189,7 @@ def main() -> None:
 
 Engine `{detector.label}` on {os.cpu_count()} CPUs ({platform.machine()}), which server and clients share;
 {len(data)} images of {kib:.0f} KiB on average, one a request, on loopback. "Alone" is the engine without server
-and decoding, on batches of 1 (1 client), 4 and 8, in the same rounds; the share is the median over {options.rounds} rounds.
+and decoding, on batches of 1 (1 client), 4 and 8, in the same rounds; shares are medians of {options.rounds} rounds.
 
 | load | images/s | alone | share | p50 ms | p95 ms | p99 ms | answers | wrong or broken |
 |---|---|---|---|---|---|---|---|---|

@@ -55,8 +55,8 @@ def require_serve() -> None:
     """
     try:
         import fastapi  # noqa: F401
-        import multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"the server needs {error.name}: {INSTALL}") from None

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -64,7 +65,6 @@ class _InMemoryParser(MultiPartParser):
     """Starlette's parser with a spool that never reaches the disk: bodies are bounded before they get here."""
 
     spool_max_size = 1 << 62
-    max_file_size = 1 << 62  # its name before Starlette 0.46
 
 
 def media_type(request: Request) -> str:
@@ -127,11 +127,12 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], limi
         form = await _InMemoryParser(
             request.headers, stream, max_files=limits.max_images, max_fields=limits.max_images, max_part_size=64 * 1024
         ).parse()
-    except MultiPartException as error:
-        too_many = error.message.startswith("Too many files")
+    except (MultiPartException, FormParserError) as error:  # older Starlettes let the second through
+        message = getattr(error, "message", "invalid multipart data")
+        too_many = message.startswith("Too many files")
         if too_many:
             raise Problem(413, f"more than {limits.max_images} images in one request") from None
-        raise Problem(400, f"broken multipart form: {error.message}") from None
+        raise Problem(400, f"broken multipart form: {message}") from None
     uploads: list[Upload] = []
     for _, value in form.multi_items():
         if isinstance(value, UploadFile):
