@@ -89,4 +89,6 @@ class PackedLcas(nn.Module):
         """[B, K, M] -> mean over the runs that masked the patch [B, N]."""
         flat = lcas.reshape(-1, self.method.k * self.m)
         padded = torch.cat([flat, flat[:, :1] * 0], dim=1)
-        return padded[:, self.slots].reshape(-1, self.patches, self.method.k).sum(dim=2) * self.weight
+        places = padded[:, self.slots].reshape(-1, self.patches, self.method.k)
+        # weighted before the sum: OpenVINO 2026.4 loses a per-patch factor that follows a reduction
+        return (places * self.weight[:, None]).sum(dim=2)

@@ -35,7 +35,9 @@ def run(
     engine: Annotated[
         Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled one.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt; only auto may fall back.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino; only auto may fall back.")
+    ] = "auto",
     format: Annotated[
         str | None,
         typer.Option(help="jsonl, json or csv. Default: by the suffix of --out; a table on a terminal; else jsonl."),

@@ -35,7 +35,7 @@ def bench(
     baseline: Annotated[
         list[Path] | None, typer.Option(help="Another engine, interleaved; ratios are to the first one.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.")] = "auto",
     batch_sizes: Annotated[str, typer.Option(help="Comma-separated.")] = "1,8",
     threads: Annotated[
         str | None, typer.Option(help="CPU threads of one inference, comma-separated. Default: the backend's.")

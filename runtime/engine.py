@@ -12,7 +12,7 @@ import numpy as np
 from .errors import EngineError, UsageError
 from .manifest import Manifest
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 DEVICES: tuple[str, ...] = get_args(Device)
 BUNDLED_NAME = "cinemae-demo.onnx"
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
@@ -119,11 +119,17 @@ def load_engine(path: str | Path | None = None, device: str = "auto", threads: i
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
     found = resolve(path)
-    return _opener(found)(found, device, threads)
+    return _opener(found, device)(found, device, threads)
 
 
-def _opener(path: Path) -> Callable[[Path, str, int | None], Engine]:
+def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine]:
     """The backend's `open_engine(path, device, threads)` for a file or folder."""
+    if device == "openvino":
+        if path.suffix.lower() != ".onnx":
+            raise UsageError(f"{path}: device openvino runs fused .onnx engines only")
+        from .backends.openvino import open_engine as open_openvino
+
+        return open_openvino
     if path.is_dir():
         from .backends.parts import open_engine as open_parts
 
