@@ -1,7 +1,9 @@
-"""Keep large temporary tensors on the heap: on Linux processors this doubles the speed of extraction and pretraining.
+"""Keep large temporary tensors on the heap: on Linux processors training steps then cost less.
 
 glibc serves every large allocation with a fresh memory map and gives it back at once, so each activation tensor is
-paged in and zeroed by the kernel again. Raising the two thresholds lets freed blocks be reused.
+paged in and zeroed by the kernel again. Raising the two thresholds lets freed blocks be reused. Measured on one thread
+with the 192-wide model: page faults of a training step fall by 97 %, its processor time by 13 %; extraction loses its
+page faults too and gains next to nothing.
 """
 
 from __future__ import annotations
