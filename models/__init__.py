@@ -1,1 +1,1 @@
-"""The bundled default engine (`cinemae-demo.onnx`) with its model card; the command line's own exports land here too."""
+"""The bundled default engine (`cinemae-demo.onnx`) with its model card; your own exports land beside it."""

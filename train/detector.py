@@ -41,7 +41,9 @@ class CinemaeDetector(nn.Module):
         self.mae.requires_grad_(False).eval()
 
     @classmethod
-    def fresh(cls, mae: MaskedAutoencoder, method: MethodConfig, visible: np.ndarray, head: HeadConfig) -> CinemaeDetector:
+    def fresh(
+        cls, mae: MaskedAutoencoder, method: MethodConfig, visible: np.ndarray, head: HeadConfig
+    ) -> CinemaeDetector:
         """A detector with an untrained head."""
         return cls(mae, Head(mae.config.encoder_dim, head), visible, method)
 
