@@ -39,6 +39,13 @@ def packed(tiny_detector):
     return PackedDetector(tiny_detector)
 
 
+@pytest.fixture(autouse=True)
+def generous(monkeypatch):
+    """A 32-wide model rounds worse than a real one: accept what exercises the integer products."""
+    monkeypatch.setitem(MAX_ERROR, "static", 0.03)
+    monkeypatch.setitem(MAX_ERROR, "row", 0.03)
+
+
 def graph(packed):
     return trace(packed, (torch.zeros(2, 64, 64, 3, dtype=torch.uint8),), FUSED)
 
@@ -137,6 +144,7 @@ def test_outlier_channels_are_not_treated_statically(packed, batches, tiny_manif
 
 def test_per_row_products_run_and_are_batch_invariant(packed, batches, tiny_manifest, tmp_path, monkeypatch):
     monkeypatch.setitem(MAX_ERROR, "static", 0.0)
+    monkeypatch.setitem(MAX_ERROR, "row", 1.0)
     plans = plan(packed, batches)
     assert {item.kind for item in plans.values()} == {"row"}
     expected = packed(torch.from_numpy(batches[0]))
