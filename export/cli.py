@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..runtime.errors import CinemaeError
+from ..runtime.command import print_version, run_command
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"cinemae-export {version('cinemae')}")
-        raise typer.Exit
 
 
 @app.command()
@@ -63,7 +54,7 @@ def export(
         bool, typer.Option("--version-compatible", help="The plan also runs on later minor TensorRT versions.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Export a checkpoint as an engine, NAME.onnx, checked against eager PyTorch; exit 3 where a tolerance fails."""
@@ -91,8 +82,4 @@ def export(
 
 def main() -> None:
     """Entry point: errors that are the user's to fix are one line on stderr and their exit code."""
-    try:
-        app()
-    except CinemaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command(app)

@@ -9,21 +9,12 @@ from typing import Annotated
 
 import typer
 
+from .command import print_version, run_command
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"cinemae {version('cinemae')}")
-        except PackageNotFoundError:
-            print("cinemae (not installed: running from its source tree)")
-        raise typer.Exit
 
 
 @app.command()
@@ -79,7 +70,7 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Tell AI-generated images from photographs: one record an input, in input order.
@@ -126,15 +117,9 @@ def run(
 
 def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
-    from .errors import CinemaeError
     from .ray.address import with_address
-    from .text import printable
 
-    try:
-        app(with_address(sys.argv[1:]))
-    except CinemaeError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command(app, with_address(sys.argv[1:]))
 
 
 if __name__ == "__main__":

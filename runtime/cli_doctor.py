@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_version import print_version
+from .command import print_version, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -52,13 +51,7 @@ def doctor(
 
 def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
-    from .errors import CinemaeError
-
-    try:
-        app()
-    except CinemaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ..runtime.errors import CinemaeError, ExitCode
+from ..runtime.command import print_version, run_command
+from ..runtime.errors import ExitCode
 from ..runtime.ray.address import with_address
 from .cli_studies import register
 
@@ -35,21 +36,10 @@ DEFAULT_CACHE = Path("runs/cache")
 TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
 
 
-def _version(value: bool) -> None:
-    if value:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            typer.echo(version("cinemae"))
-        except PackageNotFoundError:
-            typer.echo("source tree, not installed")
-        raise typer.Exit
-
-
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Train, calibrate and study CINEMAE detectors."""
@@ -235,12 +225,9 @@ register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: user errors go to stderr in one line, without a traceback."""
+    """Entry point: user errors go to stderr without a traceback, a missing package with its pip line."""
     try:
-        app(args=with_address(sys.argv[1:] if argv is None else argv))
-    except CinemaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        run_command(app, with_address(sys.argv[1:] if argv is None else argv), one_line=False)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
             raise

@@ -8,20 +8,12 @@ from typing import Annotated
 
 import typer
 
-from ..errors import CinemaeError
+from ..command import print_version, run_command
 from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 _DEFAULT, _LIMITS = ServeSettings(), Limits()
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"cinemae {version('cinemae')}")
-        raise typer.Exit
 
 
 @app.command(help="Serve the detector over HTTP, with a page at / and an OpenAPI description at /openapi.json.")
@@ -61,7 +53,7 @@ def serve(
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="With --ray: engines behind the one address.")] = 1,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Build the settings and hand over."""
@@ -88,11 +80,7 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    try:
-        app(with_address(sys.argv[1:]))
-    except CinemaeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command(app, with_address(sys.argv[1:]))
 
 
 if __name__ == "__main__":
