@@ -16,7 +16,7 @@ from .cli_studies import register
 
 app = typer.Typer(
     help="Train, calibrate and study CINEMAE detectors.", no_args_is_help=True, add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
 Data = Annotated[
