@@ -10,6 +10,10 @@ import pytest
 
 DATA_VARIABLE = "CINEMAE_DATA"
 
+# Threads that wait for each other by spinning slow tiny models down a hundredfold where another program wants the
+# cores. The OpenMP library reads this when torch is first imported, here and in the processes the tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
