@@ -18,7 +18,7 @@ import numpy as np
 
 from .engine import Engine, EngineOutput, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
-from .integrity import CHUNK_BYTES
+from .integrity import stream_sha256
 from .manifest import Manifest
 from .preprocess import MAX_PIXELS, ImageSource, LoadedImage, describe, load_image
 from .records import Record, Stats, engine_label
@@ -275,12 +275,3 @@ def open_image_file(path: str, name: str) -> BinaryIO:
     os.close(handle)
     kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
     raise ImageError(f"{name}: is {kind}, not an image")
-
-
-def stream_sha256(file: BinaryIO) -> str:
-    """SHA-256 of an open file, hex; leaves it at its start."""
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-    file.seek(0)
-    return digest.hexdigest()

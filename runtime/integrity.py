@@ -7,6 +7,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import EngineError
 from .manifest import Manifest
@@ -29,13 +30,19 @@ class ContentHash:
     offset: int
 
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a whole file, hex, read in chunks."""
+def stream_sha256(file: BinaryIO) -> str:
+    """SHA-256 of an open file from where it stands, hex, read in chunks; leaves it at its start."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    file.seek(0)
     return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a whole file, hex."""
+    with Path(path).open("rb") as file:
+        return stream_sha256(file)
 
 
 def scan(path: str | Path) -> ContentHash:

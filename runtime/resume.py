@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .atomic import atomic_path
-from .detector import AnySource, Detector, NamedSource, Prepared, open_image_file, stream_sha256
+from .detector import AnySource, Detector, NamedSource, Prepared, open_image_file
 from .errors import ImageError, UsageError
 from .inputs import InputPath
+from .integrity import stream_sha256
 from .pipeline import ordered_map
 from .records import Record, from_dict
 from .text import display_name

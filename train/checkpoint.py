@@ -9,7 +9,6 @@ backbone.safetensors  only with --embed-backbone; otherwise the manifest names s
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import shutil
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from ..runtime.atomic import write_text
 from ..runtime.errors import EngineError, UsageError, WeightsError
+from ..runtime.integrity import file_sha256
 from ..runtime.manifest import Manifest
 from .detector import CinemaeDetector
 from .head import Head
@@ -208,15 +208,6 @@ def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = N
             f"expected {named.sha256[:16]}...; name the right file with --backbone"
         )
     return found.mae
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def remember_checkpoint(folder: Path, pointer: Path = LAST_POINTER) -> None:

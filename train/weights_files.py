@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..runtime.errors import WeightsError
+from ..runtime.integrity import file_sha256
 
 BACKBONE_KEY, LICENCE_KEY = "cinemae.backbone", "cinemae.licence"
 """Metadata keys of our own weights files: the backbone's configuration as JSON, and the licence of the weights."""
@@ -158,13 +159,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def sha256(files: tuple[Path, ...]) -> str:
     """Hex SHA-256 of one file's bytes; of shards, that of their sorted hex digests joined without separator."""
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digest = hashlib.sha256()
-            while block := stream.read(1 << 20):
-                digest.update(block)
-            digests.append(digest.hexdigest())
+    digests = [file_sha256(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
