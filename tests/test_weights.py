@@ -1,7 +1,6 @@
 """Backbone weights that load: every published layout, the encoder alone, the hub, licences."""
 
 import hashlib
-import os
 
 import huggingface_hub
 import pytest
@@ -23,6 +22,7 @@ from published_layouts import (
     write_shards,
 )
 from safetensors.torch import save_file
+from weights_checks import assert_same, refused
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +37,6 @@ def config():
 
 def encoder_only(state):
     return {key: value for key, value in state.items() if not key.startswith(("decoder_", "mask_token"))}
-
-
-def assert_same(mae, state):
-    loaded = mae.state_dict()
-    assert loaded.keys() == state.keys()
-    for key, value in state.items():
-        assert torch.equal(loaded[key], value), key
-
-
-def refused(source, *words, **options):
-    with pytest.raises(WeightsError) as caught:
-        load_backbone(source, **options)
-    for word in (*words, os.path.basename(str(source))):
-        assert word in str(caught.value)
 
 
 # every layout -------------------------------------------------------------------------------------------------------

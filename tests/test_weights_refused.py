@@ -20,6 +20,7 @@ from published_layouts import (
     write_shards,
 )
 from safetensors.torch import save_file
+from weights_checks import assert_same, refused
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +31,6 @@ def state():
 @pytest.fixture
 def config():
     return hugging_face_config(TINY)
-
-
-def assert_same(mae, state):
-    loaded = mae.state_dict()
-    assert loaded.keys() == state.keys()
-    for key, value in state.items():
-        assert torch.equal(loaded[key], value), key
-
-
-def refused(source, *words, **options):
-    with pytest.raises(WeightsError) as caught:
-        load_backbone(source, **options)
-    for word in (*words, os.path.basename(str(source))):
-        assert word in str(caught.value)
 
 
 # normalised targets -------------------------------------------------------------------------------------------------
