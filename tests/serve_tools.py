@@ -15,7 +15,7 @@ from PIL import Image
 
 
 class ArithmeticEngine:
-    """Scores from pixel means: exact and instant. `gate`, when given, must be set before it infers."""
+    """Scores from pixel means: exact, instant. A `gate` must be set before it infers; `entered`: it waits there."""
 
     provider = "test"
     path = Path("arithmetic.onnx")
@@ -33,9 +33,11 @@ class ArithmeticEngine:
         self.closed = False
         self.sizes: list[int] = []
         self.gate: threading.Event | None = None
+        self.entered = threading.Event()
 
     def infer(self, images: np.ndarray) -> EngineOutput:
         if self.gate is not None:
+            self.entered.set()
             assert self.gate.wait(30)
         time.sleep(self.seconds * len(images))
         if self.fails:
