@@ -5,8 +5,10 @@
 
 The second form counts the processor time of one thread: on a machine that others load too, wall time measures them.
 
-Weights are seeded random values: time does not depend on them. Graphs are made once in DIR and used again. OpenVINO
-may live in an environment of its own and runs as a worker process, idle while the others run.
+Weights are seeded random values: time does not depend on them (but which INT8 treatment a product gets does). Graphs
+are made once in DIR and used again. OpenVINO may live in an environment of its own and runs as a worker process, idle
+while the others run. Every round runs all candidates in a new random order, and the matrix products that tell the peak;
+a ratio is the median over rounds of the quotient of two times of the same round: a drifting clock cancels out.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +46,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the graphs, about 5 GB")
     parser.add_argument("--backbone", default="vit_large_patch16")
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds at batch 1; a third above")
+    parser.add_argument("--rounds", type=int, default=25, help="interleaved rounds at batch 1; a third above")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--openvino-python", help="a Python that has openvino")
@@ -100,10 +103,14 @@ def flops(config, layout: str) -> float:  # noqa: ANN001
     return embed + encoder + decoder + k * (2 * v * d * e + m * pixels)
 
 
-def naive(backbone: str) -> Run:
-    """transformers' ViTMAE with random weights: one full pass, two masked passes, a head."""
+def naive(backbone: str, attention: str) -> Run:
+    """transformers' ViTMAE with random weights: one full pass, two masked passes, a head.
+
+    attention: "sdpa", which transformers takes by itself, pinned to torch's CPU flash kernel; or "eager".
+    """
     import torch
     from cinemae.train.mae import preset
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
     config = preset(backbone)
@@ -115,16 +122,15 @@ def naive(backbone: str) -> Run:
             decoder_hidden_size=config.decoder_dim, decoder_num_hidden_layers=config.decoder_depth,
             decoder_num_attention_heads=config.decoder_heads, patch_size=config.patch_size,
             decoder_intermediate_size=int(config.decoder_dim * config.mlp_ratio), mask_ratio=0.75,
+            attn_implementation=attention,
         )
     ).eval()  # fmt: skip
-    head = torch.nn.Sequential(
-        torch.nn.Linear(config.encoder_dim, 256), torch.nn.GELU(), torch.nn.Linear(256, 1)
-    )
+    head = torch.nn.Sequential(torch.nn.Linear(config.encoder_dim, 256), torch.nn.GELU(), torch.nn.Linear(256, 1))
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
     def run(images: np.ndarray) -> object:
-        with torch.no_grad():
+        with torch.no_grad(), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
             pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
             model.vit.config.mask_ratio = 0.0
             cls = model.vit(pixels).last_hidden_state[:, 0]
@@ -216,33 +222,32 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     return paths
 
 
-def matmul_peak() -> dict[str, float]:
-    """FLOP/s (operations/s for int8) of large matrix products in onnxruntime, the best of several: fp32 and int8."""
+def products() -> dict[str, tuple[float, Callable[[], object]]]:
+    """Large matrix products in onnxruntime whose best time tells the peak: operations of one, and a run of it."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    rows, width = 512, 4096
+    rows, depth, width = 512, 4096, 1024
     rng = np.random.default_rng(0)
     found = {}
     for kind in ("fp32", "int8"):
         if kind == "fp32":
-            weight = rng.standard_normal((width, width)).astype(np.float32)
-            x = rng.standard_normal((rows, width)).astype(np.float32)
+            weight = rng.standard_normal((depth, width)).astype(np.float32)
+            x = rng.standard_normal((rows, depth)).astype(np.float32)
             node, types = helper.make_node("MatMul", ["x", "w"], ["y"]), (TensorProto.FLOAT, TensorProto.FLOAT)
         else:
-            weight = rng.integers(-127, 127, (width, width), dtype=np.int8)
-            x = rng.integers(0, 255, (rows, width), dtype=np.uint8)
+            weight = rng.integers(-127, 127, (depth, width), dtype=np.int8)
+            x = rng.integers(0, 255, (rows, depth), dtype=np.uint8)
             node, types = helper.make_node("MatMulInteger", ["x", "w"], ["y"]), (TensorProto.UINT8, TensorProto.INT32)
         graph = helper.make_graph(
-            [node], "peak", [helper.make_tensor_value_info("x", types[0], [rows, width])],
+            [node], "peak", [helper.make_tensor_value_info("x", types[0], [rows, depth])],
             [helper.make_tensor_value_info("y", types[1], [rows, width])], [numpy_helper.from_array(weight, "w")],
         )  # fmt: skip
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = THREADS
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        best = min(timed(lambda: session.run(None, {"x": x})) for _ in range(12))  # noqa: B023
-        found[kind] = 2 * rows * width * width / best
+        found[kind] = (2.0 * rows * depth * width, partial(session.run, None, {"x": x}))
     return found
 
 
@@ -265,7 +270,7 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
     paths = graphs(arguments.work, arguments.backbone)
     found, _ = detector(arguments.backbone)
     config = found.mae.config
-    plain, packed = flops(config, "plain"), flops(config, "packed")
+    full, plain, packed = (flops(config, layout) for layout in ("full", "plain", "packed"))
 
     def eager(images: np.ndarray) -> object:
         with torch.no_grad():
@@ -275,7 +280,8 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
         ("plain ONNX fp32", lambda: onnx_session(paths["plain"]), plain, "fp32"),
         ("packed ONNX fp32", lambda: onnx_session(paths["packed"]), packed, "fp32"),
         ("packed ONNX int8", lambda: onnx_session(paths["int8"]), packed, "int8"),
-        ("naive PyTorch fp32", lambda: naive(arguments.backbone), flops(config, "full"), "fp32"),
+        ("naive PyTorch fp32", lambda: naive(arguments.backbone, "sdpa"), full, "fp32"),
+        ("naive PyTorch fp32, eager attention", lambda: naive(arguments.backbone, "eager"), full, "fp32"),
         ("ours eager fp32", lambda: eager, plain, "fp32"),
     ]
     if arguments.openvino_python:
@@ -299,41 +305,50 @@ def main() -> None:
         openvino_worker(*arguments.openvino_worker)
         return
     chosen = candidates(arguments)
-    peaks = matmul_peak()
+    probes = products()
     rng = np.random.default_rng(0)
     lines = [
         f"{arguments.backbone}, K = 2, {THREADS} threads, {processor()}; onnxruntime "
         f"{importlib.metadata.version('onnxruntime')}, torch {importlib.metadata.version('torch')}. "
         f"Clock: {arguments.clock}. Load average at the start {os.getloadavg()[0]:.1f}.",
-        f"Measured matmul peak: fp32 {peaks['fp32'] / 1e9:.0f} GFLOP/s, int8 {peaks['int8'] / 1e9:.0f} GOP/s.",
     ]
     for batch in arguments.batches:
         images = rng.integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
         rounds = arguments.rounds if batch == 1 else max(2, arguments.rounds // 3)
-        times: dict[str, list[float]] = {candidate.name: [] for candidate in chosen}
-        for round_ in range(rounds + 1):
-            for candidate in chosen:
-                seconds = timed(lambda: candidate.run(images))  # noqa: B023
-                if round_:
-                    times[candidate.name].append(seconds)
-            print(f"batch {batch}: round {round_} of {rounds}", file=sys.stderr, flush=True)
-        base = np.median(times["plain ONNX fp32"])
-        lines += [
-            "", f"Batch {batch}, {rounds} interleaved rounds:", "",
-            "| | s per image, median | fastest | of plain ONNX | GFLOP per image | of the matmul peak |",
-            "|---|---|---|---|---|---|",
-        ]  # fmt: skip
+        times = {candidate.name: np.zeros(rounds) for candidate in chosen}
+        peaks = dict.fromkeys(probes, 0.0)
         for candidate in chosen:
-            median, best = np.median(times[candidate.name]), min(times[candidate.name])
-            share = candidate.flops * batch / best / peaks[candidate.peak]
-            lines.append(
-                f"| {candidate.name} | {median / batch:.3f} | {best / batch:.3f} | {median / base:.2f} "
-                f"| {candidate.flops / 1e9:.0f} | {share:.0%} |"
-            )
+            candidate.run(images)
+        for round_ in range(rounds):
+            for at in rng.permutation(len(chosen)):
+                times[chosen[at].name][round_] = timed(lambda: chosen[at].run(images))  # noqa: B023
+                for kind, (operations, work) in probes.items():
+                    peaks[kind] = max(peaks[kind], operations / timed(work))
+            print(f"batch {batch}: round {round_ + 1} of {rounds}", file=sys.stderr, flush=True)
+        best = f"Best matmul: fp32 {peaks['fp32'] / 1e9:.0f} GFLOP/s, int8 {peaks['int8'] / 1e9:.0f} GOP/s."
+        lines += ["", f"Batch {batch}, {rounds} interleaved rounds. {best}", "", *table(chosen, times, batch, peaks)]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
+
+
+def table(chosen: list[Candidate], times: dict[str, np.ndarray], batch: int, peaks: dict[str, float]) -> list[str]:
+    """Rows of Markdown; quotients with every candidate's quartiles over the rounds."""
+    lines = [
+        "| | s an image, median | fastest | of plain ONNX (quartiles) | of naive PyTorch | GFLOP each | of the peak |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for candidate in chosen:
+        taken = times[candidate.name]
+        low, middle, high = np.percentile(taken / times["plain ONNX fp32"], [25, 50, 75])
+        naive = np.median(taken / times["naive PyTorch fp32"])
+        share = candidate.flops * batch / taken.min() / peaks[candidate.peak]
+        lines.append(
+            f"| {candidate.name} | {np.median(taken) / batch:.3f} | {taken.min() / batch:.3f} "
+            f"| {middle:.2f} ({low:.2f} to {high:.2f}) | {naive:.2f} | {candidate.flops / 1e9:.0f} | {share:.0%} |"
+        )
+    return lines
 
 
 def processor() -> str:

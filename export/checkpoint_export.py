@@ -14,6 +14,7 @@ import torch
 
 from ..train.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
 from .artifact import refuse_bundled
+from .calibration import sample
 from .fused import FUSED, export_fused, write_fused
 from .int8 import quantise_for_cpu, quantise_for_tensorrt
 from .packed import PackedDetector
@@ -30,7 +31,7 @@ from .quality import (
     spread,
     write_report,
 )
-from .quantise import LayerPlan, plan, sample
+from .quantise import LayerPlan, plan
 from .tracing import trace
 
 if TYPE_CHECKING:

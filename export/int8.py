@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper
 
+from .calibration import TINY, dense_layers
 from .packed import PackedDetector
-from .quantise import SIGNED, TINY, LayerPlan, dense_layers, quantise_weight
+from .quantise import SIGNED, LayerPlan, quantise_weight
 from .tracing import drop_unused, tensor_proto
 
 CONTRIB = "com.microsoft"

@@ -11,7 +11,8 @@ Exact with respect to `CinemaeDetector` up to float32 rounding. What is shared, 
 
 Shapes: B images, N patches, V visible, M masked, K runs, D encoder width, E decoder width, P values a patch.
 Sizes come from the configuration, never from tensors, so that the traced graph holds no shape arithmetic;
-constants join a batch by multiplying them with a `unit` of ones, float [B, 1, 1].
+constants join a batch by multiplying them with a `unit` of ones, float [B, 1, 1]. Between attentions tokens are the
+rows of one matrix [B S, D]: a product with its bias is then one Gemm.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(bias.detach().to(dtype), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., in] in any float type -> [..., out] in `dtype`."""
+        """[rows, in] or [B, S, in] in any float type -> the same with `out`, in `dtype`."""
         return x.to(self.weight.dtype) @ self.weight + self.bias
 
 
@@ -71,7 +72,7 @@ class Norm(nn.Module):
 def attend(qkv: Qkv, heads: int, width: int, queries: int, keys: int) -> Tensor:
     """Softmax attention of `heads` heads of `width`; the scale is already in q's weights. Softmax in float32.
 
-    [B * queries, D] or [B, queries, D], the same with keys for k and v -> [B, queries, D].
+    [B queries, D] or [B, queries, D], the same with keys for k and v -> [B, queries, D].
     """
     q, k, v = qkv
     q = q.reshape(-1, queries, heads, width).transpose(1, 2)
@@ -88,7 +89,8 @@ class PackedBlock(nn.Module):
         """block: timm's `Block`, whose submodules are untyped."""
         super().__init__()
         attention = block.attn
-        dim, self.heads = attention.proj.weight.shape[0], attention.num_heads
+        self.dim, self.heads = attention.proj.weight.shape[0], attention.num_heads
+        dim = self.dim
         weight, bias = attention.qkv.weight.detach(), attention.qkv.bias.detach()
         scale = float(dim // self.heads) ** -0.5
         self.norm1, self.norm2 = Norm(block.norm1), Norm(block.norm2)
@@ -100,13 +102,13 @@ class PackedBlock(nn.Module):
         self.fc2 = Dense(block.mlp.fc2.weight, block.mlp.fc2.bias, dtype)
 
     def qkv(self, x: Tensor) -> Qkv:
-        """[..., D] -> queries, keys and values [..., D] after the first LayerNorm."""
+        """[rows, D] -> queries, keys and values [rows, D] after the first LayerNorm."""
         y = self.norm1(x)
         return self.q(y), self.k(y), self.v(y)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Residual stream and attention output [B, S, D] -> the block's output [B, S, D]."""
-        x = x + self.proj(attended)
+        """Residual stream [rows, D] and attention output [B, S, D] -> the block's output [rows, D]."""
+        x = x + self.proj(attended.reshape(-1, self.dim))
         return x + self.fc2(nn.functional.gelu(self.fc1(self.norm2(x))))
 
 
@@ -137,27 +139,34 @@ class PackedEncoder(nn.Module):
 
     def forward(self, patches: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [B, N, P] -> float32 [B, D], [B, K (V + 1), D], both after the final norm."""
-        n, last = self.layout.full, len(self.blocks) - 1
-        x = torch.cat([self.cls * unit, self.embed(patches)], dim=1)
+        n, d, last = self.layout.full, self.dim, len(self.blocks) - 1
+        packed = n + self.layout.runs * self.layout.masked
+        tokens = torch.cat([self.cls * unit, self.embed(patches)], dim=1)
+        x = tokens.reshape(-1, d)
         for depth, block in enumerate(self.blocks):
             assert isinstance(block, PackedBlock)
             queries = 1 if depth == last else n
             if depth == 0:
-                q, k, v = block.qkv(x)
+                q, k, v = (y.reshape(-1, n, d) for y in block.qkv(x))
                 full = (q[:, :queries], k, v)
                 masked = (q[:, self.rows], k[:, self.rows], v[:, self.rows])
-                x = torch.cat([x[:, :queries], x[:, self.rows]], dim=1)
+                x = torch.cat([tokens[:, :queries], tokens[:, self.rows]], dim=1).reshape(-1, d)
             else:
                 y = block.norm1(x)
-                k, v = block.k(y), block.v(y)
+                k, v = (dense(y).reshape(-1, packed, d) for dense in (block.k, block.v))
                 if depth == last:
-                    x, y = (torch.cat([tokens[:, :1], tokens[:, n:]], dim=1) for tokens in (x, y))
-                q = block.q(y)
+                    x, y = (self.without_patches(rows, packed) for rows in (x, y))
+                q = block.q(y).reshape(-1, packed - n + queries, d)
                 full = (q[:, :queries], k[:, :n], v[:, :n])
                 masked = (q[:, queries:], k[:, n:], v[:, n:])
             x = block.finish(x, self.attention(full, masked, queries))
-        x = self.norm(x)
+        x = self.norm(x).reshape(-1, packed - n + 1, d)
         return x[:, 0], x[:, 1:]
+
+    def without_patches(self, rows: Tensor, packed: int) -> Tensor:
+        """[B packed, D] -> [B (1 + K (V + 1)), D]: of the full pass only CLS."""
+        x = rows.reshape(-1, packed, self.dim)
+        return torch.cat([x[:, :1], x[:, self.layout.full :]], dim=1).reshape(-1, self.dim)
 
     def attention(self, full: Qkv, masked: Qkv, queries: int) -> Tensor:
         """Attention inside the full pass and inside each run -> [B, queries + K (V + 1), D]."""
@@ -168,7 +177,7 @@ class PackedEncoder(nn.Module):
 
 
 class PackedDecoder(nn.Module):
-    """Tokens of the K runs -> what the prediction layer says of the masked patches, [B, K M, P]."""
+    """Tokens of the K runs -> what the prediction layer says of the masked patches, [B K M, P]."""
 
     mask_tokens: Tensor
     mask_q: Tensor
@@ -200,16 +209,20 @@ class PackedDecoder(nn.Module):
         self.pred = Dense(*prediction(detector), dtype)
 
     def forward(self, tokens: Tensor, unit: Tensor) -> Tensor:
-        """float32 [B, K (V + 1), D] -> [B K, M, P] in the method's pixel space, `dtype`."""
+        """float32 [B, K (V + 1), D] -> [B K M, P] in the method's pixel space, `dtype`."""
         m, h, k, e = self.layout.masked, self.hidden, self.layout.runs, self.dim
 
         def complete(seen: Tensor, constant: Tensor) -> Tensor:
-            """[B, K (V + 1), E] and the mask tokens' [1, K, M, E] -> [B K, N + 1, E]."""
+            """Seen tokens [B K (V + 1), E] and the mask tokens' [1, K, M, E] -> [B K, N + 1, E]."""
             joined = torch.cat([seen.reshape(-1, k, m, e), constant * unit[:, None]], dim=2)
             return joined.reshape(-1, m + h, e)
 
-        seen, last = self.embed(tokens), len(self.blocks) - 1
-        x = complete(seen, self.mask_tokens)
+        def hidden(rows: Tensor) -> Tensor:
+            """[B K (N + 1), E] -> those of the mask tokens [B K M, E]."""
+            return rows.reshape(-1, m + h, e)[:, m:].reshape(-1, e)
+
+        seen, last = self.embed(tokens).reshape(-1, e), len(self.blocks) - 1
+        x = complete(seen, self.mask_tokens).reshape(-1, e)
         for depth, block in enumerate(self.blocks):
             assert isinstance(block, PackedBlock)
             queries = h if depth == last else m + h
@@ -220,9 +233,9 @@ class PackedDecoder(nn.Module):
                     q = q[:, m:]
             else:
                 y = block.norm1(x)
-                q, key, v = block.q(y[:, m:] if depth == last else y), block.k(y), block.v(y)
+                q, key, v = block.q(hidden(y) if depth == last else y), block.k(y), block.v(y)
             if depth == last:
-                x = x[:, m:]
+                x = hidden(x)
             x = block.finish(x, attend((q, key, v), self.heads, self.width, queries, m + h))
         return self.pred(self.norm(x))
 

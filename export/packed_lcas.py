@@ -60,7 +60,7 @@ class PackedLcas(nn.Module):
         return (pixels - self.mean) / self.std
 
     def forward(self, pixels: Tensor, normalised: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """Original patches [B, N, P] in both spaces, predicted [B K, M, P] in the method's -> stats, lcas [B, N]."""
+        """Original patches [B, N, P] in both spaces, predicted [B K M, P] in the method's -> stats, lcas [B, N]."""
         k, method = self.method.k, self.method
         original = pixels if method.pixel_space == "unit" else normalised
         seen = original[:, self.visible].reshape(-1, k, self.v, self.values)

@@ -1,67 +1,57 @@
-"""INT8 plan: calibrate every matrix product of the packed module, balance its scales, choose its treatment.
+"""INT8 plan: choose for every matrix product of the packed module how it is computed.
 
 Batches must give what singles give, so no activation scale may depend on what else is in the batch. Each product
-y = x W + b, x [rows, in], W [in, out], is treated in one of three ways, the cheapest whose error is small enough:
+y = x W + b, x [rows, in], W [in, out], is treated in one of three ways:
 
 - "static": x as uint8 with one scale and zero point fixed by calibration;
 - "row": x as uint8 around 128 with one scale per token, computed from that token alone;
 - "fp32": left as it is.
 
-Weights are int8, symmetric, one scale per output channel. Before that, scales are moved from activations to weights
-where this is exact and free [SmoothQuant]: from a LayerNorm's gain into the layers it feeds, from values into the
-projection (attention is linear in the values).
+Weights are int8, symmetric, one scale per output channel; the bias takes out the mean error of the calibration rows.
+The plan starts with the cheapest treatment everywhere and spends time where it lowers the logit's error most (`drift`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .packed import Dense, Norm, PackedBlock, PackedDetector
+from .calibration import TINY, Sampled, balance, dense_layers, sample
+from .drift import ErrorOf, logit_drift
+from .packed import Dense, PackedDetector
 
 Kind = Literal["static", "row", "fp32"]
 
-MAX_ERROR = {"static": 0.014, "row": 0.014}
-"""Largest error ||y' - y|| / ||y - mean(y)|| a product may add on calibration rows; weights alone add about 0.01. What
-is the same for every token (an outlier channel that is always on) carries nothing, so it must not excuse an error."""
+MAX_DRIFT = 0.01
+"""Root mean square change of the logit that a plan may cause on the calibration images, by the first-order estimate:
+a quarter of a percent of probability at most."""
 
-MIGRATION = 0.5
-"""Exponent that splits the range between activation and weight; one half equalises them."""
+MAX_ERROR = 0.05
+"""Largest error ||y' - y|| / ||y - mean(y)|| of one product on calibration rows, whatever it does to the logit: the
+LCAS map is read too. Rounding the weights alone costs about 0.01. What is the same for every token (an outlier channel
+that is always on) carries nothing, so it must not excuse an error."""
+
+COST = {"static": 1.0, "row": 1.3, "fp32": 3.3}
+"""Time of a product relative to a static one, ViT-L on a CPU with AVX-512 VNNI."""
 
 CLIPS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Fractions of the calibrated range tried as the static range; the one with the smallest output error is taken."""
 
-ROWS_PER_IMAGE = 24
-"""Token rows sampled from each calibration image for the error estimates; ranges are taken over all rows."""
-
 SIGNED, UNSIGNED = 127, 255
-TINY = 1e-8
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """What calibration saw of one product's input: rows float32 [n, in]; low, high: [in], over all tokens."""
-
-    rows: Tensor
-    low: Tensor
-    high: Tensor
-
-    def scaled(self, by: Tensor) -> Sampled:
-        """The same with every channel divided by `by` [in] (positive)."""
-        return Sampled(self.rows / by, self.low / by, self.high / by)
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """Treatment of one product. error: relative error it adds on calibration rows (0 for fp32).
+    """Treatment of one product.
 
-    static: x is about (q - zero_point) * scale. peak: largest |input| seen.
+    error: what it adds to the output on calibration rows, relative (0 for fp32). drift: root mean square of what it
+    alone changes in the logit, first order; of the group where products share their input. peak: largest |input| seen.
+    static: x is about (q - zero_point) * scale.
     """
 
     kind: Kind
@@ -69,96 +59,13 @@ class LayerPlan:
     peak: float
     scale: float = 1.0
     zero_point: int = 128
+    drift: float = 0.0
 
-
-def dense_layers(packed: PackedDetector) -> dict[str, Dense]:
-    """Every product of encoder and decoder by its name; the patch embedding stays float32 (it sees raw pixels)."""
-    layers = {name: module for name, module in packed.named_modules() if isinstance(module, Dense)}
-    layers.pop("encoder.embed")
-    return layers
-
-
-def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, Sampled]:
-    """Run calibration images, uint8 [B, S, S, 3] each, and keep what enters every product."""
-    generator = torch.Generator().manual_seed(0)
-    rows: dict[str, list[Tensor]] = {}
-    ranges: dict[str, tuple[Tensor, Tensor]] = {}
-    count = 1
-
-    def keep(name: str, x: Tensor) -> None:
-        flat = x.reshape(-1, x.shape[-1])
-        low, high = flat.amin(0), flat.amax(0)
-        if name in ranges:
-            low, high = torch.minimum(low, ranges[name][0]), torch.maximum(high, ranges[name][1])
-        ranges[name] = (low, high)
-        picked = torch.randint(len(flat), (min(len(flat), ROWS_PER_IMAGE * count),), generator=generator)
-        rows.setdefault(name, []).append(flat[picked].clone())
-
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: keep(name, inputs[0]))
-        for name, layer in dense_layers(packed).items()
-    ]
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                count = len(batch)
-                packed(torch.from_numpy(batch))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: Sampled(torch.cat(parts), *ranges[name]) for name, parts in rows.items()}
-
-
-def balance(packed: PackedDetector, seen: dict[str, Sampled]) -> dict[str, Sampled]:
-    """Move ranges from activations into weights, in place; returns `seen` as it is then. Exact but for rounding."""
-    balanced = dict(seen)
-    for prefix, block in blocks(packed):
-        for norm, fed in ((block.norm1, ("q", "k", "v")), (block.norm2, ("fc1",))):
-            names = [f"{prefix}.{name}" for name in fed]
-            layers = [getattr(block, name) for name in fed]
-            factor = factors([seen[name] for name in names], torch.cat([layer.weight for layer in layers], dim=1))
-            divide_norm(norm, factor)
-            for name, layer in zip(names, layers, strict=True):
-                multiply_rows(layer, factor)
-                balanced[name] = seen[name].scaled(factor)
-        factor = factors([seen[f"{prefix}.proj"]], block.proj.weight)
-        multiply_rows(block.proj, factor)
-        divide_columns(block.v, factor)
-        if prefix == "decoder.blocks.0":
-            packed.decoder.mask_v = packed.decoder.mask_v / factor
-        balanced[f"{prefix}.proj"] = seen[f"{prefix}.proj"].scaled(factor)
-    return balanced
-
-
-def blocks(packed: PackedDetector) -> Iterator[tuple[str, PackedBlock]]:
-    """Every transformer block with its name."""
-    for name, module in packed.named_modules():
-        if isinstance(module, PackedBlock):
-            yield name, module
-
-
-def factors(seen: list[Sampled], weight: Tensor) -> Tensor:
-    """Per input channel [in]: what to divide activations by and multiply weights with."""
-    activation = torch.stack([torch.maximum(s.high.abs(), s.low.abs()) for s in seen]).amax(0).clamp_min(TINY)
-    factor = activation**MIGRATION / weight.detach().abs().amax(1).clamp_min(TINY) ** (1 - MIGRATION)
-    return factor / factor.log().mean().exp()
-
-
-def divide_norm(norm: Norm, factor: Tensor) -> None:
-    """Divide a LayerNorm's output channels."""
-    norm.norm.weight = nn.Parameter(norm.norm.weight.detach() / factor, requires_grad=False)
-    norm.norm.bias = nn.Parameter(norm.norm.bias.detach() / factor, requires_grad=False)
-
-
-def multiply_rows(layer: Dense, factor: Tensor) -> None:
-    """Multiply a layer's input channels."""
-    layer.weight = nn.Parameter(layer.weight.detach() * factor[:, None], requires_grad=False)
-
-
-def divide_columns(layer: Dense, factor: Tensor) -> None:
-    """Divide a layer's output channels."""
-    layer.weight = nn.Parameter(layer.weight.detach() / factor, requires_grad=False)
-    layer.bias = nn.Parameter(layer.bias.detach() / factor, requires_grad=False)
+    def rounded(self, x: Tensor) -> Tensor:
+        """x [..., in] as the treatment represents it."""
+        if self.kind == "static":
+            return static_round(x, self.scale, self.zero_point)
+        return row_round(x) if self.kind == "row" else x
 
 
 def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,57 +87,118 @@ def static_round(x: Tensor, scale: float, zero_point: int) -> Tensor:
 
 
 def row_round(x: Tensor) -> Tensor:
-    """x [n, in] as uint8 with one scale per row represents it."""
-    scale = x.abs().amax(1, keepdim=True).clamp_min(TINY) / SIGNED
+    """x [..., in] as uint8 with one scale per row represents it."""
+    scale = x.abs().amax(-1, keepdim=True).clamp_min(TINY) / SIGNED
     return (x / scale).round() * scale
 
 
-def plan_group(layers: Sequence[Dense], seen: Sequence[Sampled]) -> LayerPlan:
-    """The cheapest treatment whose error on the sampled rows is within `MAX_ERROR`; the products share their input."""
-    quantised = [quantise_weight(layer.weight) for layer in layers]
-    approximate = [values.float() * scale for values, scale in quantised]
-    exact = [s.rows @ layer.weight.detach() for s, layer in zip(seen, layers, strict=True)]
-    low, high = min(float(s.low.min()) for s in seen), max(float(s.high.max()) for s in seen)
-    peak = max(-low, high)
+class Rounded:
+    """One product with rounded weights beside the exact one."""
 
-    def error(rounding: Callable[[Tensor], Tensor]) -> float:
-        """The largest over the products."""
-        return max(
-            float((rounding(s.rows) @ weight - y).norm() / (y - y.mean(0)).norm().clamp_min(TINY))
-            for s, weight, y in zip(seen, approximate, exact, strict=True)
-        )
+    def __init__(self, layer: Dense, seen: Sampled) -> None:
+        self.layer, self.seen = layer, seen
+        self.values, self.scale = quantise_weight(layer.weight)
 
-    candidates = [static_scale(low * clip, high * clip) for clip in CLIPS]
-    tried = [(error(partial(static_round, scale=scale, zero_point=zero)), scale, zero) for scale, zero in candidates]
-    smallest, best, zero_point = min(tried)
-    if smallest <= MAX_ERROR["static"]:
-        return LayerPlan("static", smallest, peak, best, zero_point)
-    per_row = error(row_round)
-    if per_row <= MAX_ERROR["row"]:
-        return LayerPlan("row", per_row, peak)
-    return LayerPlan("fp32", 0.0, peak)
+    def error(self, x: Tensor, plan: LayerPlan) -> Tensor:
+        """x [..., in] -> rounded minus exact output [..., out], the bias left alone."""
+        return plan.rounded(x) @ (self.values.float() * self.scale) - x @ self.layer.weight.detach()
 
+    def offset(self, plan: LayerPlan) -> Tensor:
+        """Mean error on the calibration rows [out]."""
+        return self.error(self.seen.rows, plan).mean(0)
 
-def correct_bias(layer: Dense, seen: Sampled, decided: LayerPlan) -> None:
-    """Take the mean error of a static product out of its bias, in place: rounding shifts outputs systematically."""
-    values, scale = quantise_weight(layer.weight)
-    rounded = static_round(seen.rows, decided.scale, decided.zero_point)
-    error = seen.rows @ layer.weight.detach() - rounded @ (values.float() * scale)
-    layer.bias = nn.Parameter(layer.bias.detach() + error.mean(0), requires_grad=False)
+    def relative_error(self, plan: LayerPlan) -> float:
+        """See `MAX_ERROR`."""
+        exact = self.seen.rows @ self.layer.weight.detach()
+        return float(self.error(self.seen.rows, plan).norm() / (exact - exact.mean(0)).norm().clamp_min(TINY))
+
+    def correct_bias(self, plan: LayerPlan) -> None:
+        """Take the mean error out of the layer's bias, in place: rounding shifts outputs systematically."""
+        self.layer.bias = nn.Parameter(self.layer.bias.detach() - self.offset(plan), requires_grad=False)
 
 
-def plan(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, LayerPlan]:
-    """Calibrate on uint8 batches, decide for every product, and balance and bias-correct `packed` in place."""
-    seen = balance(packed, sample(packed, batches))
-    layers = dense_layers(packed)
+def shared_inputs(names: Iterable[str]) -> dict[str, list[str]]:
+    """Products by what they read: queries, keys and values of a block together, every other one alone."""
     groups: dict[str, list[str]] = {}
-    for name in layers:
+    for name in names:
         prefix, _, leaf = name.rpartition(".")
         groups.setdefault(f"{prefix}.qkv" if leaf in ("q", "k", "v") else name, []).append(name)
+    return groups
+
+
+def treatments(products: Sequence[Rounded]) -> dict[Kind, LayerPlan]:
+    """What may be done with products that share their input; float32 always may."""
+    low = min(float(product.seen.low.min()) for product in products)
+    high = max(float(product.seen.high.max()) for product in products)
+    peak = max(-low, high)
+
+    def judged(kind: Kind, scale: float = 1.0, zero_point: int = 128) -> LayerPlan:
+        found = LayerPlan(kind, 0.0, peak, scale, zero_point)
+        return replace(found, error=max(product.relative_error(found) for product in products))
+
+    static = min((judged("static", *static_scale(low * clip, high * clip)) for clip in CLIPS), key=lambda p: p.error)
+    offered = [item for item in (static, judged("row")) if item.error <= MAX_ERROR]
+    return {item.kind: item for item in (*offered, LayerPlan("fp32", 0.0, peak))}
+
+
+def with_drift(
+    packed: PackedDetector, batches: Sequence[np.ndarray], products: Mapping[str, Rounded],
+    groups: Mapping[str, Sequence[str]], offered: Mapping[str, Mapping[Kind, LayerPlan]],
+) -> dict[str, dict[Kind, LayerPlan]]:  # fmt: skip
+    """The offered treatments with their drift; the products of a group change the logit together."""
+
+    def corrected(product: Rounded, item: LayerPlan) -> ErrorOf:
+        offset = product.offset(item)
+        return lambda x: product.error(x, item) - offset
+
+    errors = {
+        name: {kind: corrected(products[name], item) for kind, item in offered[group].items() if kind != "fp32"}
+        for group, names in groups.items()
+        for name in names
+    }
+    changes = logit_drift(packed, batches, errors)
+
+    def measured(group: str, item: LayerPlan) -> LayerPlan:
+        if item.kind == "fp32":
+            return item
+        together = torch.stack([changes[name][item.kind] for name in groups[group]]).sum(0)
+        return replace(item, drift=float(together.square().mean().sqrt()))
+
+    return {group: {kind: measured(group, item) for kind, item in items.items()} for group, items in offered.items()}
+
+
+def cheapest(
+    offered: Mapping[str, Mapping[Kind, LayerPlan]], sizes: Mapping[str, int], max_drift: float
+) -> dict[str, LayerPlan]:
+    """One treatment a group: the drifts, taken as independent, stay within `max_drift` for little time.
+
+    Greedy: the step that lowers the squared drift most for the time it costs comes first. sizes: weights of a group.
+    """
+    chosen = {group: min(items.values(), key=lambda item: COST[item.kind]) for group, items in offered.items()}
+    while sum(item.drift**2 for item in chosen.values()) > max_drift**2:
+        steps = [
+            ((chosen[group].drift ** 2 - item.drift**2) / (sizes[group] * extra), group, item.kind)
+            for group, items in offered.items()
+            for item in items.values()
+            if (extra := COST[item.kind] - COST[chosen[group].kind]) > 0
+        ]
+        _, group, kind = max(steps)
+        chosen[group] = offered[group][kind]
+    return chosen
+
+
+def plan(packed: PackedDetector, batches: Sequence[np.ndarray], max_drift: float = MAX_DRIFT) -> dict[str, LayerPlan]:
+    """Calibrate on uint8 [B, S, S, 3] batches, decide for every product; rescales `packed` in place."""
+    seen = balance(packed, sample(packed, batches))
+    products = {name: Rounded(layer, seen[name]) for name, layer in dense_layers(packed).items()}
+    groups = shared_inputs(products)
+    offered = {group: treatments([products[name] for name in names]) for group, names in groups.items()}
+    offered = with_drift(packed, batches, products, groups, offered)
+    sizes = {group: sum(products[name].layer.weight.numel() for name in names) for group, names in groups.items()}
     found = {}
-    for names in groups.values():
-        decided = plan_group([layers[name] for name in names], [seen[name] for name in names])
-        found.update(dict.fromkeys(names, decided))
-        for name in names if decided.kind == "static" else ():
-            correct_bias(layers[name], seen[name], decided)
+    for group, item in cheapest(offered, sizes, max_drift).items():
+        for name in groups[group]:
+            found[name] = item
+            if item.kind != "fp32":
+                products[name].correct_bias(item)
     return found
