@@ -1,7 +1,8 @@
-"""INT8 calibration: what enters every matrix product on real images, and scales moved from activations into weights.
+"""INT8 calibration: what enters every matrix product on real images, and ranges moved from activations into weights.
 
-Ranges are balanced where this is exact and free [SmoothQuant]: from a LayerNorm's gain into the layers it feeds, from
-values into the projection (attention is linear in the values).
+Where it is exact and free, every channel is centred [Outlier Suppression+] and its range balanced against the weights'
+[SmoothQuant]: between a LayerNorm and the layers it feeds, and between values and projection (attention is linear in
+the values, and its weights sum to one).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .packed import Dense, Norm, PackedBlock, PackedDetector
+from .packed import Dense, PackedBlock, PackedDetector
 
 MIGRATION = 0.5
 """Exponent that splits the range between activation and weight; one half equalises them."""
@@ -32,9 +33,9 @@ class Sampled:
     low: Tensor
     high: Tensor
 
-    def scaled(self, by: Tensor) -> Sampled:
-        """The same with every channel divided by `by` [in] (positive)."""
-        return Sampled(self.rows / by, self.low / by, self.high / by)
+    def moved(self, centre: Tensor, factor: Tensor) -> Sampled:
+        """(x - centre) / factor, [in] both, the factor positive."""
+        return Sampled(*((x - centre) / factor for x in (self.rows, self.low, self.high)))
 
 
 def dense_layers(packed: PackedDetector) -> dict[str, Dense]:
@@ -79,20 +80,23 @@ def balance(packed: PackedDetector, seen: dict[str, Sampled]) -> dict[str, Sampl
     """Move ranges from activations into weights, in place; returns `seen` as it is then. Exact but for rounding."""
     balanced = dict(seen)
     for prefix, block in blocks(packed):
-        for norm, fed in ((block.norm1, ("q", "k", "v")), (block.norm2, ("fc1",))):
+        for norm, fed in ((block.norm1.norm, ("q", "k", "v")), (block.norm2.norm, ("fc1",))):
             names = [f"{prefix}.{name}" for name in fed]
             layers = [getattr(block, name) for name in fed]
-            factor = factors([seen[name] for name in names], torch.cat([layer.weight for layer in layers], dim=1))
-            divide_norm(norm, factor)
+            centre, factor = middle_and_factor([seen[name] for name in names], layers)
+            norm.bias = constant((norm.bias.detach() - centre) / factor)
+            norm.weight = constant(norm.weight.detach() / factor)
             for name, layer in zip(names, layers, strict=True):
-                multiply_rows(layer, factor)
-                balanced[name] = seen[name].scaled(factor)
-        factor = factors([seen[f"{prefix}.proj"]], block.proj.weight)
-        multiply_rows(block.proj, factor)
-        divide_columns(block.v, factor)
+                take_over(layer, centre, factor)
+                balanced[name] = seen[name].moved(centre, factor)
+        name = f"{prefix}.proj"
+        centre, factor = middle_and_factor([seen[name]], [block.proj])
+        take_over(block.proj, centre, factor)
+        block.v.weight = constant(block.v.weight.detach() / factor)
+        block.v.bias = constant((block.v.bias.detach() - centre) / factor)
         if prefix == "decoder.blocks.0":
-            packed.decoder.mask_v = packed.decoder.mask_v / factor
-        balanced[f"{prefix}.proj"] = seen[f"{prefix}.proj"].scaled(factor)
+            packed.decoder.mask_v = (packed.decoder.mask_v - centre) / factor
+        balanced[name] = seen[name].moved(centre, factor)
     return balanced
 
 
@@ -103,25 +107,25 @@ def blocks(packed: PackedDetector) -> Iterator[tuple[str, PackedBlock]]:
             yield name, module
 
 
-def factors(seen: list[Sampled], weight: Tensor) -> Tensor:
-    """Per input channel [in]: what to divide activations by and multiply weights with."""
-    activation = torch.stack([torch.maximum(s.high.abs(), s.low.abs()) for s in seen]).amax(0).clamp_min(TINY)
-    factor = activation**MIGRATION / weight.detach().abs().amax(1).clamp_min(TINY) ** (1 - MIGRATION)
-    return factor / factor.log().mean().exp()
+def middle_and_factor(seen: Sequence[Sampled], layers: Sequence[Dense]) -> tuple[Tensor, Tensor]:
+    """Per input channel [in]: what to subtract from activations, and then to divide them by and multiply weights with.
+
+    The layers share their input.
+    """
+    low = torch.stack([sampled.low for sampled in seen]).amin(0)
+    high = torch.stack([sampled.high for sampled in seen]).amax(0)
+    weight = torch.stack([layer.weight.detach().abs().amax(1) for layer in layers]).amax(0)
+    reach = ((high - low) / 2).clamp_min(TINY)
+    factor = reach**MIGRATION / weight.clamp_min(TINY) ** (1 - MIGRATION)
+    return (high + low) / 2, factor / factor.log().mean().exp()
 
 
-def divide_norm(norm: Norm, factor: Tensor) -> None:
-    """Divide a LayerNorm's output channels."""
-    norm.norm.weight = nn.Parameter(norm.norm.weight.detach() / factor, requires_grad=False)
-    norm.norm.bias = nn.Parameter(norm.norm.bias.detach() / factor, requires_grad=False)
+def take_over(layer: Dense, centre: Tensor, factor: Tensor) -> None:
+    """Let `layer` expect (x - centre) / factor in the place of x."""
+    layer.bias = constant(layer.bias.detach() + centre @ layer.weight.detach())
+    layer.weight = constant(layer.weight.detach() * factor[:, None])
 
 
-def multiply_rows(layer: Dense, factor: Tensor) -> None:
-    """Multiply a layer's input channels."""
-    layer.weight = nn.Parameter(layer.weight.detach() * factor[:, None], requires_grad=False)
-
-
-def divide_columns(layer: Dense, factor: Tensor) -> None:
-    """Divide a layer's output channels."""
-    layer.weight = nn.Parameter(layer.weight.detach() / factor, requires_grad=False)
-    layer.bias = nn.Parameter(layer.bias.detach() / factor, requires_grad=False)
+def constant(value: Tensor) -> nn.Parameter:
+    """A parameter that no training changes."""
+    return nn.Parameter(value, requires_grad=False)

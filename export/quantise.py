@@ -19,9 +19,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .calibration import TINY, Sampled, balance, dense_layers, sample
+from .calibration import TINY, Sampled, balance, constant, dense_layers, sample
 from .drift import ErrorOf, logit_drift
 from .packed import Dense, PackedDetector
 
@@ -114,7 +114,7 @@ class Rounded:
 
     def correct_bias(self, plan: LayerPlan) -> None:
         """Take the mean error out of the layer's bias, in place: rounding shifts outputs systematically."""
-        self.layer.bias = nn.Parameter(self.layer.bias.detach() - self.offset(plan), requires_grad=False)
+        self.layer.bias = constant(self.layer.bias.detach() - self.offset(plan))
 
 
 def shared_inputs(names: Iterable[str]) -> dict[str, list[str]]:

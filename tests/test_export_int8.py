@@ -77,6 +77,20 @@ def test_balancing_evens_out_uneven_channels(packed, batches):
     assert unevenness(after[name]) < unevenness(seen[name]) / 10
 
 
+@pytest.mark.parametrize("place", ["norm1", "norm2", "v"])
+def test_balancing_takes_out_channels_that_are_always_on(place, packed, batches):
+    block = packed.decoder.blocks[1]
+    holder, name = {"norm1": (block.norm1.norm, "k"), "norm2": (block.norm2.norm, "fc1"), "v": (block.v, "proj")}[place]
+    holder.bias = torch.nn.Parameter(holder.bias.detach().index_add(0, torch.tensor([3]), torch.tensor([200.0])), False)
+    seen = sample(packed, batches)
+    after = balance(packed, seen)
+    name = f"decoder.blocks.1.{name}"
+    assert seen[name].high[3] > 100
+    assert after[name].high.max() < 20
+    now = sample(packed, batches)[name]
+    torch.testing.assert_close(now.high, after[name].high, rtol=1e-3, atol=1e-3)
+
+
 def test_weights_are_symmetric_per_channel():
     weight = torch.randn(16, 5) * torch.logspace(-3, 3, 5)
     quantised, scale = quantise_weight(weight)

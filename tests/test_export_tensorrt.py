@@ -5,8 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cinemae.export.fused import export_fused
+import torch
+from cinemae.export.fused import FUSED, export_fused, write_fused
+from cinemae.export.int8 import quantise_for_tensorrt
+from cinemae.export.packed import PackedDetector
+from cinemae.export.parity import parity_images
+from cinemae.export.parts import export_parts
+from cinemae.export.quantise import plan as make_int8_plan
 from cinemae.export.tensorrt import BuildOptions, build_plan
+from cinemae.export.tracing import trace
 from cinemae.runtime.backends.cuda import Cuda
 from cinemae.runtime.backends.tensorrt import MAX_GRAPHS, open_engine, read_plan_manifest
 from cinemae.runtime.errors import EngineError, MissingDependencyError, UsageError
@@ -60,15 +67,38 @@ def test_every_name_exists_in_the_real_bindings():
     assert [name for name in GONE_IN_11 if b"\0" + name.encode() + b"\0" in binary] == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_real_parser_and_builder_accept_the_graph(precision, tiny_detector, tiny_manifest, tmp_path):
-    rtx = real_rtx()
-    if rtx is None:
+@pytest.fixture
+def rtx():
+    found = real_rtx()
+    if found is None:
         pytest.skip("needs tensorrt-rtx-cu13-bindings and onnxruntime-ep-nv-tensorrt-rtx-cu13")
-    export_fused(tiny_detector, tiny_manifest, tmp_path / "engine.onnx", precision)
-    sidecar = build_plan(tmp_path / "engine.onnx", tmp_path / "engine.plan", BuildOptions(), rtx, Cuda(FakeCudaApi()))
+    return found
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector, tiny_manifest, tmp_path):
+    path = tmp_path / "engine.onnx"
+    if precision == "int8":
+        packed, images = PackedDetector(tiny_detector), parity_images(4, 64)
+        plans = make_int8_plan(packed, [images])
+        model = trace(packed, (torch.from_numpy(images),), FUSED)
+        quantise_for_tensorrt(model, packed, plans)
+        assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+        write_fused(model, tiny_manifest, path, precision)
+    else:
+        export_fused(tiny_detector, tiny_manifest, path, precision)
+    sidecar = build_plan(path, tmp_path / "engine.plan", BuildOptions(), rtx, Cuda(FakeCudaApi()))
     assert (tmp_path / "engine.plan").stat().st_size > 100_000
     assert sidecar.manifest.precision == precision
+
+
+def test_real_parser_accepts_the_parts(rtx, tiny_detector, tiny_manifest, tmp_path):
+    for path in sorted(export_parts(tiny_detector, tiny_manifest, tmp_path).iterdir()):
+        builder = rtx.Builder(rtx.Logger(rtx.Logger.ERROR))
+        network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = rtx.OnnxParser(network, rtx.Logger(rtx.Logger.ERROR))
+        accepted = parser.parse_from_file(str(path))
+        assert accepted, (path.name, [parser.get_error(i).desc() for i in range(parser.num_errors)])
 
 
 def test_builds_strongly_typed_with_the_profile_and_without_tf32(plan, trt):

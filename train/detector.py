@@ -49,7 +49,7 @@ class CinemaeDetector(nn.Module):
 
     def pixels(self, images: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [0, 1]."""
-        return images.permute(0, 3, 1, 2).float() / 255
+        return images.float().permute(0, 3, 1, 2) / 255  # float first: TensorRT moves no uint8
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """[0, 1] pixels [B, 3, S, S] -> ImageNet-normalised."""
