@@ -37,7 +37,7 @@ TOLERANCES = {
     "int8": Tolerance(logit=0.1, lcas=1e-1, batch=5e-2),
 }
 """fp32: the same sums in another order; measured about 1e-5, and verdict bands are 100 times wider.
-fp16: 11 bits of mantissa through some 30 layers. int8: ten times the drift a plan may have (`quantise.MAX_DRIFT`),
+fp16: 11 bits of mantissa through some 30 layers. int8: over ten times the drift a plan may have (`quantise.MAX_DRIFT`),
 since images may be unlike the calibration's; the report on real images decides. Of both, LCAS is relative to the
 image's largest: in flat images, which divide by almost nothing, patches differ a hundredfold. `batch` is not 0 because
 a last-bit difference between kernels can flip a rounding."""

@@ -27,9 +27,9 @@ from .packed import Dense, PackedDetector
 
 Kind = Literal["static", "row", "fp32"]
 
-MAX_DRIFT = 0.01
+MAX_DRIFT = 0.007
 """Root mean square change of the logit that a plan may cause on the calibration images, by the first-order estimate:
-a quarter of a percent of probability at most."""
+less than a fifth of a percent of probability."""
 
 MAX_ERROR = 0.05
 """Largest error ||y' - y|| / ||y - mean(y)|| of one product on calibration rows, whatever it does to the logit: the
