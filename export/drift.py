@@ -11,31 +11,28 @@ from torch import Tensor
 from .calibration import dense_layers
 from .packed import PackedDetector
 
-ErrorOf = Callable[[Tensor], Tensor]
-"""Input [..., in] of a product -> what its treatment adds to the output [..., out]."""
+Rounding = Callable[[Tensor], Tensor]
+"""Input [..., in] of a product -> its output [..., out] under some treatment."""
 
 
 def logit_drift(
-    packed: PackedDetector, batches: Sequence[np.ndarray], errors: Mapping[str, Mapping[str, ErrorOf]]
+    packed: PackedDetector, images: Sequence[np.ndarray], roundings: Mapping[str, Mapping[str, Rounding]]
 ) -> dict[str, dict[str, Tensor]]:
-    """Change of the logit on every image, float32 [images], for every product of `errors` and each of its treatments.
+    """Change of the logit on every image, float32 [images], for every product of `roundings` and each treatment of it.
 
-    The change is the inner product of the added error with the logit's gradient at the product's output. Images of the
-    uint8 [B, S, S, 3] batches pass one by one: the backward pass keeps every activation.
+    The change is the inner product of the output's error with the logit's gradient there. The images, uint8 [S, S, 3],
+    pass one by one: the backward pass keeps every activation.
     """
-    changes: dict[str, dict[str, list[Tensor]]] = {
-        name: {kind: [] for kind in treatments} for name, treatments in errors.items()
-    }
-    for image in (image for batch in batches for image in batch):
+    # filled in place: small tensors made between large ones would keep the heap from being used again
+    changes = {name: {kind: torch.zeros(len(images)) for kind in kinds} for name, kinds in roundings.items()}
+    for at, image in enumerate(images):
         inputs, outputs, logit = run(packed, image[None])
         gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
         for name, gradient in zip(outputs, gradients, strict=True):
-            for kind, error in errors[name].items():
-                change = torch.zeros(()) if gradient is None else (gradient * error(inputs[name])).sum()
-                changes[name][kind].append(change)
-    return {
-        name: {kind: torch.stack(values) for kind, values in found.items()} for name, found in changes.items()
-    }  # fmt: skip
+            for kind, rounding in roundings[name].items():
+                if gradient is not None:
+                    changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
+    return changes
 
 
 def run(packed: PackedDetector, images: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:

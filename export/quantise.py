@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .calibration import TINY, Sampled, balance, constant, dense_layers, sample
-from .drift import ErrorOf, logit_drift
+from .drift import Rounding, logit_drift
 from .packed import Dense, PackedDetector
 
 Kind = Literal["static", "row", "fp32"]
@@ -41,6 +41,9 @@ COST = {"static": 1.0, "row": 1.3, "fp32": 3.3}
 
 CLIPS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Fractions of the calibrated range tried as the static range; the one with the smallest output error is taken."""
+
+DRIFT_IMAGES = 32
+"""Calibration images whose logits tell the drift, evenly picked: each costs some five inferences."""
 
 SIGNED, UNSIGNED = 127, 255
 
@@ -99,18 +102,19 @@ class Rounded:
         self.layer, self.seen = layer, seen
         self.values, self.scale = quantise_weight(layer.weight)
 
-    def error(self, x: Tensor, plan: LayerPlan) -> Tensor:
-        """x [..., in] -> rounded minus exact output [..., out], the bias left alone."""
-        return plan.rounded(x) @ (self.values.float() * self.scale) - x @ self.layer.weight.detach()
+    def product(self, x: Tensor, plan: LayerPlan) -> Tensor:
+        """x [..., in] -> x W with both rounded, [..., out]."""
+        return plan.rounded(x) @ (self.values.float() * self.scale)
 
     def offset(self, plan: LayerPlan) -> Tensor:
         """Mean error on the calibration rows [out]."""
-        return self.error(self.seen.rows, plan).mean(0)
+        return (self.product(self.seen.rows, plan) - self.seen.rows @ self.layer.weight.detach()).mean(0)
 
     def relative_error(self, plan: LayerPlan) -> float:
         """See `MAX_ERROR`."""
         exact = self.seen.rows @ self.layer.weight.detach()
-        return float(self.error(self.seen.rows, plan).norm() / (exact - exact.mean(0)).norm().clamp_min(TINY))
+        error = self.product(self.seen.rows, plan) - exact
+        return float(error.norm() / (exact - exact.mean(0)).norm().clamp_min(TINY))
 
     def correct_bias(self, plan: LayerPlan) -> None:
         """Take the mean error out of the layer's bias, in place: rounding shifts outputs systematically."""
@@ -147,16 +151,18 @@ def with_drift(
 ) -> dict[str, dict[Kind, LayerPlan]]:  # fmt: skip
     """The offered treatments with their drift; the products of a group change the logit together."""
 
-    def corrected(product: Rounded, item: LayerPlan) -> ErrorOf:
-        offset = product.offset(item)
-        return lambda x: product.error(x, item) - offset
+    def corrected(rounded: Rounded, item: LayerPlan) -> Rounding:
+        bias = rounded.layer.bias.detach() - rounded.offset(item)
+        return lambda x: rounded.product(x, item) + bias
 
-    errors = {
+    roundings = {
         name: {kind: corrected(products[name], item) for kind, item in offered[group].items() if kind != "fp32"}
         for group, names in groups.items()
         for name in names
     }
-    changes = logit_drift(packed, batches, errors)
+    images = [image for batch in batches for image in batch]
+    picked = np.linspace(0, len(images) - 1, min(DRIFT_IMAGES, len(images))).round().astype(int)
+    changes = logit_drift(packed, [images[i] for i in picked], roundings)
 
     def measured(group: str, item: LayerPlan) -> LayerPlan:
         if item.kind == "fp32":

@@ -67,7 +67,7 @@ def test_balancing_evens_out_uneven_channels(packed, batches):
     norm = packed.encoder.blocks[1].norm1.norm
     norm.weight = torch.nn.Parameter(norm.weight.detach() * torch.logspace(-2, 2, 32), requires_grad=False)
     seen = sample(packed, batches)
-    after = balance(packed, seen)
+    after = balance(packed, dict(seen))
 
     def unevenness(found):
         ranges = torch.maximum(found.high.abs(), found.low.abs())
@@ -83,7 +83,7 @@ def test_balancing_takes_out_channels_that_are_always_on(place, packed, batches)
     holder, name = {"norm1": (block.norm1.norm, "k"), "norm2": (block.norm2.norm, "fc1"), "v": (block.v, "proj")}[place]
     holder.bias = torch.nn.Parameter(holder.bias.detach().index_add(0, torch.tensor([3]), torch.tensor([200.0])), False)
     seen = sample(packed, batches)
-    after = balance(packed, seen)
+    after = balance(packed, dict(seen))
     name = f"decoder.blocks.1.{name}"
     assert seen[name].high[3] > 100
     assert after[name].high.max() < 20
@@ -171,8 +171,8 @@ def test_drift_is_what_a_small_error_does_to_the_logit(packed, batches):
     for name in ("encoder.blocks.0.k", "encoder.blocks.1.fc2", "decoder.embed", "decoder.blocks.0.v"):
         layer = layers[name]
         error = torch.randn(layer.weight.shape[1], generator=torch.Generator().manual_seed(1)) * 1e-3
-        errors = {key: {} for key in layers} | {name: {"row": lambda _, error=error: error}}
-        predicted = logit_drift(packed, batches[:1], errors)
+        added = {"row": lambda x, layer=layer, error=error: layer(x) + error}
+        predicted = logit_drift(packed, list(batches[0]), {key: {} for key in layers} | {name: added})
         before = packed(torch.from_numpy(batches[0])).logit
         layer.bias = torch.nn.Parameter(layer.bias + error, requires_grad=False)
         change = packed(torch.from_numpy(batches[0])).logit - before

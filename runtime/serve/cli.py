@@ -21,7 +21,7 @@ def serve(
     engine: Annotated[Path | None, typer.Option(help="Engine file; default: the bundled demonstration engine.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Probability that replaces the engine's threshold and uncertain band.")
