@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,13 +12,15 @@ from torch import Tensor
 from .calibration import dense_layers
 from .packed import PackedDetector
 
+Kind = TypeVar("Kind", bound=str)
+
 Rounding = Callable[[Tensor], Tensor]
 """Input [..., in] of a product -> its output [..., out] under some treatment."""
 
 
 def logit_drift(
-    packed: PackedDetector, images: Sequence[np.ndarray], roundings: Mapping[str, Mapping[str, Rounding]]
-) -> dict[str, dict[str, Tensor]]:
+    packed: PackedDetector, images: Sequence[np.ndarray], roundings: Mapping[str, Mapping[Kind, Rounding]]
+) -> dict[str, dict[Kind, Tensor]]:
     """Change of the logit on every image, float32 [images], for every product of `roundings` and each treatment of it.
 
     The change is the inner product of the output's error with the logit's gradient there. The images, uint8 [S, S, 3],
