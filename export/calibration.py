@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..train.progress import Rate
 from .packed import Dense, PackedBlock, PackedDetector
 
 MIGRATION = 0.5
@@ -67,9 +68,12 @@ def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, S
     ]
     try:
         with torch.no_grad():
+            rate = Rate(sum(map(len, batches)), "images")
             for batch in batches:
                 count = len(batch)
                 packed(torch.from_numpy(batch))
+                rate.advance(count, "ranges")
+            rate.close("ranges")
     finally:
         for handle in handles:
             handle.remove()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..train.progress import Rate
 from .calibration import dense_layers
 from .packed import PackedDetector
 
@@ -28,6 +29,7 @@ def logit_drift(
     """
     # filled in place: small tensors made between large ones would keep the heap from being used again
     changes = {name: {kind: torch.zeros(len(images)) for kind in kinds} for name, kinds in roundings.items()}
+    rate = Rate(len(images), "images")
     for at, image in enumerate(images):
         inputs, outputs, logit = run(packed, image[None])
         gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
@@ -35,6 +37,8 @@ def logit_drift(
             for kind, rounding in roundings[name].items():
                 if gradient is not None:
                     changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
+        rate.advance(1, "sensitivity of the logit")
+    rate.close("sensitivity of the logit")
     return changes
 
 
