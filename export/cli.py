@@ -81,5 +81,5 @@ def export(
 
 
 def main() -> None:
-    """Entry point: errors that are the user's to fix are one line on stderr and their exit code."""
-    run_command(app)
+    """Entry point: errors that are the user's to fix go to stderr without a traceback, with their exit code."""
+    run_command(app, one_line=False)

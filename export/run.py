@@ -76,11 +76,16 @@ def run(request: Request) -> None:
         return
     require_packages()
     from .checkpoint_export import export_checkpoint
+    from .quality import labelled
 
+    for data in (request.calibration, request.report):
+        if data is not None:
+            labelled(data, None)  # what cannot be read is said before anything is written
     name = request.name or "cinemae"
     exported = export_checkpoint(request, name, say)
     print(exported.table, flush=True)
     exported.require()
+    say(f"wrote {exported.engine}; next: cinemae-run PHOTOS --engine {exported.engine}")
     deploy(request, exported.engine, exported.tensorrt_source, name)
 
 
@@ -89,6 +94,8 @@ def check(request: Request) -> None:
     name = request.name
     if name is not None and (not name or Path(name).name != name):
         raise UsageError(f"--name {name!r} must be a file name without a folder; the folder is --out")
+    if request.out.suffix in (".onnx", ".plan"):
+        raise UsageError(f"--out {request.out} is the folder to write to; name the file with --name {request.out.stem}")
     if request.precision == "int8" and request.calibration is None:
         raise UsageError("--int8 needs --calibration DATA: labelled images that set the activation ranges")
     if request.qdq and request.precision != "int8":

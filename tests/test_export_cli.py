@@ -77,3 +77,19 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_report_data_that_cannot_be_read_stops_before_anything_is_written(command, checkpoint, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = command(checkpoint, "--out", tmp_path / "out", "--fp16", "--report", empty)
+    assert done.code == 2
+    assert str(empty) in done.err
+    assert "\\n" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_folder_that_looks_like_an_engine_is_refused(command, checkpoint, tmp_path):
+    done = command(checkpoint, "--out", tmp_path / "best.onnx")
+    assert done.code == 2
+    assert "--name best" in done.err

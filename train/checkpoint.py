@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..runtime.atomic import write_text
+from ..runtime.atomic import atomic_path, write_text
 from ..runtime.errors import EngineError, UsageError, WeightsError
 from ..runtime.integrity import file_sha256
 from ..runtime.manifest import Manifest
@@ -106,7 +106,8 @@ def save_checkpoint(
 
 def _save_state(path: Path, state: dict[str, Tensor], masks: Tensor, metadata: dict[str, str]) -> None:
     tensors = {f"head.{name}": value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file({**tensors, MASKS_KEY: masks}, path, metadata=metadata)
+    with atomic_path(path) as temporary:
+        save_file({**tensors, MASKS_KEY: masks}, temporary, metadata=metadata)
 
 
 def _swap(fresh: Path, folder: Path) -> None:

@@ -122,7 +122,7 @@ def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncert
     found = calibrate(scored.labels, scored.logits, where, target_fpr, uncertain_share)
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": found}), {})
     return (
-        f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit + {found.b:+.4f}); "
+        f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit {found.b:+.4f}); "
         f"threshold {found.threshold:.4f} (target FPR {target_fpr:g}), "
         f"uncertain from {found.uncertain_low:.4f} to {found.uncertain_high:.4f}; {where}"
     )
