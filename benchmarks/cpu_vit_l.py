@@ -75,8 +75,8 @@ def detector(backbone: str):  # noqa: ANN201
     return found, manifest
 
 
-def flops(config, layout: str) -> float:  # noqa: ANN001
-    """Multiply-adds x 2 of the matrix products of one image at K = 2. layout: full, plain or packed."""
+def flops(config, packed: bool) -> float:  # noqa: ANN001
+    """Multiply-adds x 2 of the matrix products of one image at K = 2, pass by pass or packed."""
     n, v, d, e, k = config.n_patches + 1, config.n_visible + 1, config.encoder_dim, config.decoder_dim, 2
     m, ratio, p = n - v, config.mlp_ratio, config.patch_values
 
@@ -88,13 +88,9 @@ def flops(config, layout: str) -> float:  # noqa: ANN001
     full, masked = [(n, n)], [(v, v)] * k
     embed = 2 * (n - 1) * p * d
     pixels = 2 * p * e
-    if layout == "full":  # what transformers' ViTMAE computes: every pass embeds all patches and predicts all of them
-        encoder = config.encoder_depth * block(d, n + k * v, n + k * v, full + masked)
-        decoder = config.decoder_depth * block(e, k * n, k * n, [(n, n)] * k)
-        return embed * (k + 1) + encoder + decoder + k * (2 * v * d * e + n * pixels)
     encoder = config.encoder_depth * block(d, n + k * v, n + k * v, full + masked)
     decoder = config.decoder_depth * block(e, k * n, k * n, [(n, n)] * k)
-    if layout == "plain":
+    if not packed:  # every pass embeds all patches and predicts all of them, as transformers' ViTMAE does too
         return embed * (k + 1) + encoder + decoder + k * (2 * v * d * e + n * pixels)
     encoder += block(d, n + k * v, 1 + k * v, [(1, n), *masked]) - block(d, n + k * v, n + k * v, full + masked)
     encoder -= 3 * k * v * 2 * d**2
@@ -193,12 +189,11 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     """Make the graphs that are missing."""
     import onnx
     from baselines import plain_graph
-    from cinemae.export.fused import FUSED, fused_graph
+    from cinemae.export.fused import fused_graph, packed_graph
     from cinemae.export.int8 import quantise_for_cpu
     from cinemae.export.packed import PackedDetector
     from cinemae.export.parity import parity_images
     from cinemae.export.quantise import plan
-    from cinemae.export.tracing import trace
 
     work.mkdir(parents=True, exist_ok=True)
     paths = {kind: work / f"{backbone}.{kind}.onnx" for kind in ("plain", "packed", "int8")}
@@ -210,13 +205,10 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     if not paths["packed"].exists():
         onnx.save(fused_graph(found), paths["packed"])
     if not paths["int8"].exists():
-        import torch
-
-        size = found.mae.config.image_size
         packed = PackedDetector(found)
-        images = parity_images(8, size)
+        images = parity_images(8, found.mae.config.image_size)
         plans = plan(packed, [images[i : i + 2] for i in range(0, 8, 2)])
-        model = trace(packed, (torch.zeros(2, size, size, 3, dtype=torch.uint8),), FUSED)
+        model = packed_graph(packed)
         quantise_for_cpu(model, packed, plans)
         onnx.save(model, paths["int8"])
     return paths
@@ -270,7 +262,7 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
     paths = graphs(arguments.work, arguments.backbone)
     found, _ = detector(arguments.backbone)
     config = found.mae.config
-    full, plain, packed = (flops(config, layout) for layout in ("full", "plain", "packed"))
+    plain, packed = flops(config, packed=False), flops(config, packed=True)
 
     def eager(images: np.ndarray) -> object:
         with torch.no_grad():
@@ -280,8 +272,8 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
         ("plain ONNX fp32", lambda: onnx_session(paths["plain"]), plain, "fp32"),
         ("packed ONNX fp32", lambda: onnx_session(paths["packed"]), packed, "fp32"),
         ("packed ONNX int8", lambda: onnx_session(paths["int8"]), packed, "int8"),
-        ("naive PyTorch fp32", lambda: naive(arguments.backbone, "sdpa"), full, "fp32"),
-        ("naive PyTorch fp32, eager attention", lambda: naive(arguments.backbone, "eager"), full, "fp32"),
+        ("naive PyTorch fp32", lambda: naive(arguments.backbone, "sdpa"), plain, "fp32"),
+        ("naive PyTorch fp32, eager attention", lambda: naive(arguments.backbone, "eager"), plain, "fp32"),
         ("ours eager fp32", lambda: eager, plain, "fp32"),
     ]
     if arguments.openvino_python:

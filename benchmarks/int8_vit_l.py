@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cinemae.export.fused import FUSED, write_fused
+from cinemae.export.fused import packed_graph, write_fused
 from cinemae.export.int8 import quantise_for_cpu
 from cinemae.export.packed import PackedDetector
 from cinemae.export.parity import eager_output, relative
 from cinemae.export.quality import labelled, load_batches, spread
 from cinemae.export.quantise import plan
-from cinemae.export.tracing import trace
 from cinemae.runtime.engine import load_engine
 from cpu_vit_l import detector
 
@@ -53,7 +52,7 @@ def row(name: str, outliers: bool, calibration: list[np.ndarray], images: np.nda
     expected = eager_output(model, images)
     packed = PackedDetector(model)
     plans = plan(packed, calibration)
-    graph = trace(packed, (torch.from_numpy(images[:1]),), FUSED)
+    graph = packed_graph(packed)
     quantise_for_cpu(graph, packed, plans)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"

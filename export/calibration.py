@@ -7,7 +7,8 @@ the values, and its weights sum to one).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,20 @@ def dense_layers(packed: PackedDetector) -> dict[str, Dense]:
     return layers
 
 
+@contextmanager
+def watching(packed: PackedDetector, see: Callable[[str, Tensor, Tensor], Tensor | None]) -> Iterator[None]:
+    """Call see(name, input, output) at every product; a tensor it returns takes the output's place."""
+    handles = [
+        layer.register_forward_hook(lambda _, inputs, output, name=name: see(name, inputs[0], output))
+        for name, layer in dense_layers(packed).items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, Sampled]:
     """Run calibration images, uint8 [B, S, S, 3] each, and keep what enters every product."""
     generator = torch.Generator().manual_seed(0)
@@ -53,7 +68,7 @@ def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, S
     ranges: dict[str, tuple[Tensor, Tensor]] = {}
     count = 1
 
-    def keep(name: str, x: Tensor) -> None:
+    def keep(name: str, x: Tensor, _: Tensor) -> None:
         flat = x.reshape(-1, x.shape[-1])
         low, high = flat.amin(0), flat.amax(0)
         if name in ranges:
@@ -62,21 +77,13 @@ def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, S
         picked = torch.randint(len(flat), (min(len(flat), ROWS_PER_IMAGE * count),), generator=generator)
         rows.setdefault(name, []).append(flat[picked].clone())
 
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: keep(name, inputs[0]))
-        for name, layer in dense_layers(packed).items()
-    ]
-    try:
-        with torch.no_grad():
-            rate = Rate(sum(map(len, batches)), "images")
-            for batch in batches:
-                count = len(batch)
-                packed(torch.from_numpy(batch))
-                rate.advance(count, "ranges")
-            rate.close("ranges")
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(packed, keep), torch.no_grad():
+        rate = Rate(sum(map(len, batches)), "images")
+        for batch in batches:
+            count = len(batch)
+            packed(torch.from_numpy(batch))
+            rate.advance(count, "ranges")
+        rate.close("ranges")
     return {name: Sampled(torch.cat(parts), *ranges[name]) for name, parts in rows.items()}
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from ..train.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
+from ..train.data.samples import Sample
 from .artifact import refuse_bundled
 from .calibration import sample
-from .fused import FUSED, export_fused, write_fused
+from .fused import export_fused, packed_graph, write_fused
 from .int8 import quantise_for_cpu, quantise_for_tensorrt
 from .packed import PackedDetector
 from .parity import BATCHES, Row, format_table, parity_images, parity_table, require
@@ -32,7 +33,6 @@ from .quality import (
     write_report,
 )
 from .quantise import LayerPlan, plan
-from .tracing import trace
 
 if TYPE_CHECKING:
     from .run import Request
@@ -58,6 +58,8 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     """Write the engine, the parts and the report; compare with eager PyTorch."""
     engine = request.out / f"{name}.onnx"
     refuse_bundled(engine)
+    # read first: what cannot be read is said before anything is written
+    data = {folder: labelled(folder, None) for folder in (request.calibration, request.report) if folder is not None}
     folder = request.source or last_checkpoint()
     say(f"reading {folder}")
     loaded = load_checkpoint(folder, request.backbone)
@@ -67,7 +69,8 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     say(f"writing {engine}")
     plans: Mapping[str, LayerPlan] = {}
     if request.precision == "int8":
-        batches = calibration_batches(request, loaded)
+        assert request.calibration is not None
+        batches = calibration_batches(data[request.calibration], loaded)
         images = np.concatenate(batches)[: max(BATCHES)]
         plans, qdq = export_int8(loaded, engine, batches, request.qdq)
         if qdq is not None:
@@ -79,7 +82,7 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     if request.report is not None:
         report = request.out / f"{name}.report.md"
         say(f"measuring on {request.report} for {report}")
-        say(export_report(request, loaded, engine, plans, report))
+        say(export_report(request, data[request.report], loaded, engine, plans, report))
     if request.parts:
         parts = request.out / f"{name}-parts"
         say(f"writing {parts}/")
@@ -91,10 +94,8 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     return Exported(engine, source, table, rows)
 
 
-def calibration_batches(request: Request, loaded: LoadedCheckpoint) -> list[np.ndarray]:
+def calibration_batches(samples: Sequence[Sample], loaded: LoadedCheckpoint) -> list[np.ndarray]:
     """Images for the activation ranges: uint8 batches, spread over the training split where the data has one."""
-    assert request.calibration is not None
-    samples = labelled(request.calibration, None)
     training = [item for item in samples if item.split == "train"] or samples
     return [pixels for _, pixels in load_batches(spread(training, CALIBRATION_IMAGES), loaded.manifest.preprocess)]
 
@@ -103,28 +104,25 @@ def export_int8(
     loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.ndarray], qdq: bool
 ) -> tuple[dict[str, LayerPlan], Path | None]:
     """Write the INT8 engine, and beside it NAME-qdq.onnx for TensorRT if asked for."""
-    size = loaded.detector.mae.config.image_size
     packed = PackedDetector(loaded.detector)
     plans = plan(packed, batches)
-    example = (torch.zeros(1, size, size, 3, dtype=torch.uint8),)
-    model = trace(packed, example, FUSED)
+    model = packed_graph(packed)
     quantise_for_cpu(model, packed, plans)
     write_fused(model, loaded.manifest, engine, "int8")
     if not qdq:
         return plans, None
     path = engine.with_name(f"{engine.stem}-qdq.onnx")
-    model = trace(packed, example, FUSED)
+    model = packed_graph(packed)
     quantise_for_tensorrt(model, packed, plans)
     write_fused(model, loaded.manifest, path, "int8")
     return plans, path
 
 
 def export_report(
-    request: Request, loaded: LoadedCheckpoint, engine: Path, plans: Mapping[str, LayerPlan], path: Path
-) -> str:
-    """Measure the engine against a float32 one on the report's images; write and return the report."""
-    assert request.report is not None
-    samples = labelled(request.report, None)
+    request: Request, samples: Sequence[Sample], loaded: LoadedCheckpoint, engine: Path,
+    plans: Mapping[str, LayerPlan], path: Path,
+) -> str:  # fmt: skip
+    """Measure the engine against a float32 one on the held-out `samples`; write and return the report."""
     held_out = [item for item in samples if item.split != "train"] or samples
     chosen = spread(held_out, request.report_images or len(held_out))
     with tempfile.TemporaryDirectory() as folder:

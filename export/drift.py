@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..train.progress import Rate
-from .calibration import dense_layers
+from .calibration import watching
 from .packed import PackedDetector
 
 Kind = TypeVar("Kind", bound=str)
@@ -52,14 +52,6 @@ def run(packed: PackedDetector, images: np.ndarray) -> tuple[dict[str, Tensor], 
         outputs[name] = y if y.requires_grad else y.detach().requires_grad_()
         return outputs[name]
 
-    handles = [
-        layer.register_forward_hook(lambda _, x, y, name=name: keep(name, x[0], y))
-        for name, layer in dense_layers(packed).items()
-    ]
-    try:
-        with torch.enable_grad():
-            logit = packed(torch.from_numpy(images)).logit.sum()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(packed, keep), torch.enable_grad():
+        logit = packed(torch.from_numpy(images)).logit.sum()
     return inputs, outputs, logit

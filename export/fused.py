@@ -26,9 +26,13 @@ tolerance); fp16 and int8 round at every layer, and one that flips on another ke
 
 def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.ModelProto:
     """The packed graph of `detector` with its weights in "fp32" or "fp16"."""
-    size = detector.mae.config.image_size
-    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    return trace(PackedDetector(detector, TORCH_TYPE[precision]), (example,), FUSED)
+    return packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
+
+
+def packed_graph(packed: PackedDetector) -> onnx.ModelProto:
+    """The graph of `packed` as it is."""
+    size = packed.config.image_size
+    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED)
 
 
 def tool_versions() -> dict[str, str]:

@@ -110,11 +110,11 @@ class Rounded:
         """Mean error on the calibration rows [out]."""
         return (self.product(self.seen.rows, plan) - self.seen.rows @ self.layer.weight.detach()).mean(0)
 
-    def relative_error(self, plan: LayerPlan) -> float:
-        """See `MAX_ERROR`."""
+    def relative_errors(self, plans: Sequence[LayerPlan]) -> list[float]:
+        """See `MAX_ERROR`; one for each plan."""
         exact = self.seen.rows @ self.layer.weight.detach()
-        error = self.product(self.seen.rows, plan) - exact
-        return float(error.norm() / (exact - exact.mean(0)).norm().clamp_min(TINY))
+        signal = (exact - exact.mean(0)).norm().clamp_min(TINY)
+        return [float((self.product(self.seen.rows, plan) - exact).norm() / signal) for plan in plans]
 
     def correct_bias(self, plan: LayerPlan) -> None:
         """Take the mean error out of the layer's bias, in place: rounding shifts outputs systematically."""
@@ -136,12 +136,11 @@ def treatments(products: Sequence[Rounded]) -> dict[Kind, LayerPlan]:
     high = max(float(product.seen.high.max()) for product in products)
     peak = max(-low, high)
 
-    def judged(kind: Kind, scale: float = 1.0, zero_point: int = 128) -> LayerPlan:
-        found = LayerPlan(kind, 0.0, peak, scale, zero_point)
-        return replace(found, error=max(product.relative_error(found) for product in products))
-
-    static = min((judged("static", *static_scale(low * clip, high * clip)) for clip in CLIPS), key=lambda p: p.error)
-    offered = [item for item in (static, judged("row")) if item.error <= MAX_ERROR]
+    tried = [LayerPlan("static", 0.0, peak, *static_scale(low * clip, high * clip)) for clip in CLIPS]
+    tried.append(LayerPlan("row", 0.0, peak))
+    errors = zip(*(product.relative_errors(tried) for product in products), strict=True)
+    *static, row = (replace(item, error=max(found)) for item, found in zip(tried, errors, strict=True))
+    offered = [item for item in (min(static, key=lambda item: item.error), row) if item.error <= MAX_ERROR]
     return {item.kind: item for item in (*offered, LayerPlan("fp32", 0.0, peak))}
 
 

@@ -76,11 +76,7 @@ def run(request: Request) -> None:
         return
     require_packages()
     from .checkpoint_export import export_checkpoint
-    from .quality import labelled
 
-    for data in (request.calibration, request.report):
-        if data is not None:
-            labelled(data, None)  # what cannot be read is said before anything is written
     name = request.name or "cinemae"
     exported = export_checkpoint(request, name, say)
     print(exported.table, flush=True)

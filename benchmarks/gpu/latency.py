@@ -92,7 +92,7 @@ def main() -> None:
         "onnxruntime TensorRT fp16": lambda: engine_run(engine, "tensorrt"),
         "TensorRT plan fp16": tensorrt,
     }
-    peak, work = matmul_peak(), flops(model.mae.config, "packed")
+    peak, work = matmul_peak(), flops(model.mae.config, packed=True)
     lines = [
         f"{torch.cuda.get_device_name()}, {arguments.backbone}, fp16, K = 2; measured fp16 matmul peak "
         f"{peak / 1e12:.0f} TFLOP/s; {work / 1e9:.0f} GFLOP per image.",
