@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from cinemae.export.packed_lcas import PackedLcas
-from cinemae.export.tracing import FUSED, trace
-from cinemae.train.detector import CinemaeDetector, Detection
+from cinemae.export.graph.packed_lcas import PackedLcas
+from cinemae.export.graph.tracing import FUSED, trace
+from cinemae.train.model.detector import CinemaeDetector, Detection
 from torch import Tensor, nn
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from cinemae.runtime import Detector
 from cinemae.runtime.manifest import Calibration
 from cinemae.train.data.samples import Sample, read_samples
-from cinemae.train.metrics import Metrics, binary_metrics
+from cinemae.train.evaluation.metrics import Metrics, binary_metrics
 from cinemae.train.progress import Rate
 from cinemae.train.tables import Table
 

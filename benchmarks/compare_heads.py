@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from cinemae.train.cache import open_cache
-from cinemae.train.checkpoint import load_head
-from cinemae.train.evaluate import score
+from cinemae.train.evaluation.evaluate import score
+from cinemae.train.features.cache import open_cache
+from cinemae.train.fitting.checkpoint import load_head
 from sklearn.metrics import roc_auc_score
 
 RESAMPLES = 1000

@@ -60,8 +60,8 @@ def detector(backbone: str):  # noqa: ANN201
     import torch
     from cinemae.runtime.manifest import Backbone, HeadConfig, Manifest, Masks, MethodConfig
     from cinemae.runtime.masks import draw_visible
-    from cinemae.train.detector import CinemaeDetector
-    from cinemae.train.mae import MaskedAutoencoder, preset
+    from cinemae.train.model.detector import CinemaeDetector
+    from cinemae.train.model.mae import MaskedAutoencoder, preset
 
     torch.manual_seed(0)
     config, method = preset(backbone), MethodConfig()
@@ -105,7 +105,7 @@ def naive(backbone: str, attention: str) -> Run:
     attention: "sdpa", which transformers takes by itself, pinned to torch's CPU flash kernel; or "eager".
     """
     import torch
-    from cinemae.train.mae import preset
+    from cinemae.train.model.mae import preset
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
@@ -190,10 +190,10 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     import onnx
     from baselines import plain_graph
     from cinemae.export.fused import fused_graph, packed_graph
-    from cinemae.export.int8 import quantise_for_cpu
-    from cinemae.export.packed import PackedDetector
+    from cinemae.export.graph.packed import PackedDetector
+    from cinemae.export.int8.recipe import plan
+    from cinemae.export.int8.rewrite import quantise_for_cpu
     from cinemae.export.parity import parity_images
-    from cinemae.export.quantise import plan
 
     work.mkdir(parents=True, exist_ok=True)
     paths = {kind: work / f"{backbone}.{kind}.onnx" for kind in ("plain", "packed", "int8")}

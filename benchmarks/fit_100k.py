@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from cinemae.runtime.atomic import write_text
 from cinemae.runtime.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
-from cinemae.train.cache import CacheWriter, FeatureCache, Row
-from cinemae.train.cache_spec import CacheSpec
-from cinemae.train.checkpoint import read_manifest
-from cinemae.train.fit import FitConfig, fit
-from cinemae.train.mae import PRESETS
+from cinemae.train.features.cache import CacheWriter, FeatureCache, Row
+from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.fitting.checkpoint import read_manifest
+from cinemae.train.fitting.fit import FitConfig, fit
+from cinemae.train.model.mae import PRESETS
 
 SHARD_ROWS = 1000
 SIGNAL_DIMS, SIGNAL = 32, 0.2

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.inputs import Inputs
-from cinemae.runtime.output import file_writer
 from cinemae.runtime.pipeline import default_workers
+from cinemae.runtime.scan.inputs import Inputs
+from cinemae.runtime.scan.writers import file_writer
 
 
 def measure(work: Callable[[], None], images: int) -> tuple[float, float]:

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from cinemae.export.fused import packed_graph, write_fused
-from cinemae.export.int8 import quantise_for_cpu
-from cinemae.export.packed import PackedDetector
+from cinemae.export.graph.packed import PackedDetector
+from cinemae.export.int8.recipe import plan
+from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import eager_output, relative
 from cinemae.export.quality import labelled, load_batches, spread
-from cinemae.export.quantise import plan
-from cinemae.runtime.engine import load_engine
+from cinemae.runtime.engines.load import load_engine
 from cpu_vit_l import detector
 
 CHANNELS = 4

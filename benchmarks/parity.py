@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from cinemae.export.checkpoint_export import export_int8
 from cinemae.export.fused import export_fused
+from cinemae.export.graph.parts import export_parts
 from cinemae.export.parity import BATCHES, format_table, parity_table
-from cinemae.export.parts import export_parts
 from cinemae.export.quality import CALIBRATION_IMAGES, labelled, load_batches, spread
-from cinemae.train.checkpoint import load_checkpoint
+from cinemae.train.fitting.checkpoint import load_checkpoint
 
 
 def main() -> None:

@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 from cinemae.runtime.detector import DEFAULT_BATCH, Detector
-from cinemae.runtime.pipeline import run
-from cinemae.runtime.report import ReportWriter
-from cinemae.runtime.run import RunOptions
-from cinemae.runtime.run import run as score
+from cinemae.runtime.report.html import ReportWriter
+from cinemae.runtime.scan.scan import RunOptions
+from cinemae.runtime.scan.scan import run as score
 from PIL import Image, ImageDraw, ImageFilter
 
 HERE = Path(__file__).parent / "pictures"
@@ -146,7 +145,7 @@ def stress(engine: Path | None, out: Path, count: int) -> None:
         make_folder(work / "desk")
         files = sorted(str(path) for path in (work / "desk").rglob("*.*"))
         with Detector.load(engine, "cpu") as detector:
-            scored = list(run(detector, files, DEFAULT_BATCH))
+            scored = list(detector.scan(files, DEFAULT_BATCH))
             page = work / "report.html"
             start = time.perf_counter()
             with ReportWriter(page, detector.manifest, title=f"{count:,} images") as report:

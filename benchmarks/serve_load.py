@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 from cinemae.runtime.detector import Detector
-from cinemae.runtime.inputs import Inputs
+from cinemae.runtime.scan.inputs import Inputs
 
 LOGIT_TOLERANCE = 1e-3
 """Other batch sizes, other summation order; the parity bound of the exports."""

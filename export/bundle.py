@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 from ..runtime.errors import CinemaeError, UsageError
-from ..train.checkpoint import load_checkpoint
-from .compact import compact
+from ..train.fitting.checkpoint import load_checkpoint
 from .fused import fused_graph, write_fused
+from .graph.compact import compact
 from .parity import format_table, parity_table, require
 
 LARGEST = 24 * 2**20

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..train.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
 from ..train.data.samples import Sample
-from .artifact import refuse_bundled
-from .calibration import sample
+from ..train.fitting.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
+from .engine_file import refuse_bundled
 from .fused import export_fused, packed_graph, write_fused
-from .int8 import quantise_for_cpu, quantise_for_tensorrt
-from .packed import PackedDetector
+from .graph.packed import PackedDetector
+from .graph.parts import export_parts
+from .int8.ranges import sample
+from .int8.recipe import LayerPlan, plan
+from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
 from .parity import BATCHES, Row, format_table, parity_images, parity_table, require
-from .parts import export_parts
 from .quality import (
     CALIBRATION_IMAGES,
     Quality,
@@ -32,10 +33,9 @@ from .quality import (
     spread,
     write_report,
 )
-from .quantise import LayerPlan, plan
 
 if TYPE_CHECKING:
-    from .run import Request
+    from .request import Request
 
 HALF_LARGEST = 65504.0
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..runtime.command import print_version, run_command
+from ..runtime.cli.common import print_version, run_command
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -60,9 +60,10 @@ def export(
     """Export a checkpoint as an engine, NAME.onnx, checked against eager PyTorch; exit 3 where a tolerance fails."""
     from typing import get_args
 
+    from ..runtime.engines.plan_sidecar import HardwareCompatibility
     from ..runtime.errors import UsageError
-    from ..runtime.plan import HardwareCompatibility
-    from .run import Request, run
+    from .export import run
+    from .request import Request
 
     if fp16 and int8:
         raise UsageError("--fp16 and --int8 exclude each other")

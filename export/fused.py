@@ -9,13 +9,13 @@ from pathlib import Path
 import onnx
 import torch
 
-from ..runtime.engine import load_engine
+from ..runtime.engines.load import load_engine
 from ..runtime.golden import golden_image
 from ..runtime.manifest import Golden, Manifest
-from ..train.detector import CinemaeDetector
-from .artifact import write_engine
-from .packed import PackedDetector
-from .tracing import FUSED, OPSET, trace
+from ..train.model.detector import CinemaeDetector
+from .engine_file import write_engine
+from .graph.packed import PackedDetector
+from .graph.tracing import FUSED, OPSET, trace
 
 TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..runtime.engine import EngineOutput, load_engine
+from ..runtime.engines.base import EngineOutput
+from ..runtime.engines.load import load_engine
 from ..runtime.errors import ParityError
 from ..runtime.golden import golden_image
-from ..train.detector import CinemaeDetector
+from ..train.model.detector import CinemaeDetector
 
 BATCHES = (1, 2, 7)
 """One, an even and an odd number: kernels block rows by 2, 4 or 8 and treat the rest apart."""

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.atomic import write_text
-from ..runtime.engine import Engine, load_engine
+from ..runtime.engines.base import Engine
+from ..runtime.engines.load import load_engine
 from ..runtime.errors import EngineError, ImageError, UsageError
 from ..runtime.manifest import Manifest, Preprocess
 from ..runtime.preprocess import load_image
 from ..runtime.verdict import Decision, decide
 from ..train.data.samples import Sample, read_samples
-from ..train.metrics import binary_metrics
+from ..train.evaluation.metrics import binary_metrics
 from ..train.progress import Rate
 from .parity import LCAS_FLOOR
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.atomic import write_bytes, write_text
-from ..runtime.backends.cuda import Cuda
-from ..runtime.backends.tensorrt import import_tensorrt
+from ..runtime.engines.cuda import Cuda
+from ..runtime.engines.integrity import check_content, check_external_data, file_sha256
+from ..runtime.engines.onnx_file import read_manifest
+from ..runtime.engines.plan_sidecar import HardwareCompatibility, PlanSidecar, sidecar_path
+from ..runtime.engines.tensorrt import import_tensorrt
 from ..runtime.errors import EngineError, MissingDependencyError, UsageError
-from ..runtime.integrity import check_content, check_external_data, file_sha256
 from ..runtime.manifest import Manifest
-from ..runtime.onnx_file import read_manifest
-from ..runtime.plan import HardwareCompatibility, PlanSidecar, sidecar_path
 
 FREE_LAYERS = frozenset(("CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER"))
 """Layers of 8.6 that move values without computing: their type follows from what they move, setting it is refused."""

@@ -12,22 +12,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .detector import Detector, NamedSource
-    from .engine import Engine, EngineOutput, load_engine
+    from .detector import Detector
+    from .engines.base import Engine, EngineOutput
+    from .engines.load import load_engine
     from .errors import CinemaeError
     from .manifest import Manifest
     from .records import Record, Stats
+    from .sources import NamedSource
 
 _HOME = {
     "CinemaeError": "errors",
     "Detector": "detector",
-    "Engine": "engine",
-    "EngineOutput": "engine",
+    "Engine": "engines.base",
+    "EngineOutput": "engines.base",
     "Manifest": "manifest",
-    "NamedSource": "detector",
+    "NamedSource": "sources",
     "Record": "records",
     "Stats": "records",
-    "load_engine": "engine",
+    "load_engine": "engines.load",
 }
 
 __all__ = [

@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from .engine import Engine, EngineOutput, load_engine, read_engine_manifest
+from .display_text import display_name
+from .engines.base import Engine, EngineOutput
+from .engines.integrity import stream_sha256
+from .engines.load import load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
-from .integrity import stream_sha256
 from .manifest import Manifest
-from .preprocess import MAX_PIXELS, ImageSource, LoadedImage, describe, load_image
+from .pipeline import Prepare, Scored, run
+from .preprocess import MAX_PIXELS, LoadedImage, describe, load_image
+from .reasons import image_reasons, stat_reasons
 from .records import Record, Stats, engine_label
-from .text import display_name
-from .verdict import Decision, band_reason, decide, image_reasons, is_finite, stat_reasons
+from .sources import AnySource, NamedSource, Prepared, open_image_file
+from .verdict import Decision, band_reason, decide, is_finite
 
 DEFAULT_BATCH = 8
-
-
-@dataclass(frozen=True)
-class NamedSource:
-    """An image and the name its record carries; `error` is set for an input already known to be unusable."""
-
-    name: str
-    source: ImageSource
-    error: str | None = None
-
-
-AnySource: TypeAlias = ImageSource | NamedSource
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One input after decoding; exactly one of `image`, `error` and `previous` is set.
-
-    `reasons` come from the image alone. `previous` is a record that a resumed run takes over without scoring again.
-    """
-
-    name: str
-    image: LoadedImage | None = None
-    error: str | None = None
-    sha256: str | None = None
-    reasons: tuple[str, ...] = ()
-    previous: Record | None = None
 
 
 class Detector:
@@ -166,10 +139,29 @@ class Detector:
         Raises:
             EngineError: the engine fails or is closed.
         """
-        from .pipeline import run
-
-        for scored in run(self, sources, batch_size=batch_size, workers=workers):
+        for scored in self.scan(sources, batch_size, workers):
             yield scored.record
+
+    def scan(
+        self,
+        sources: Iterable[AnySource],
+        batch_size: int = DEFAULT_BATCH,
+        workers: int | None = None,
+        prepare: Prepare | None = None,
+    ) -> Generator[Scored, None, None]:
+        """As `detect_many`, with what each record was made of.
+
+        Args:
+            sources: as `detect`; read lazily.
+            batch_size: images in one inference.
+            workers: decoding threads, None for one a CPU.
+            prepare: replaces `self.prepare`, for inputs that need more than decoding.
+
+        Raises:
+            UsageError: batch size or workers below 1.
+            EngineError, MissingDependencyError: the engine fails; records already yielded stand.
+        """
+        return run(sources, prepare or self.prepare, self.score, batch_size, workers)
 
     def prepare(self, source: AnySource) -> Prepared:
         """Decode one input; never raises for a bad one. Safe to call from many threads."""
@@ -255,23 +247,3 @@ class Detector:
         )  # fmt: skip
 
 
-def open_image_file(path: str, name: str) -> BinaryIO:
-    """Open a regular file for reading; `name` is what messages call it.
-
-    Raises:
-        ImageError: missing, a folder, a device or pipe (which could block for ever), unreadable, a symlink loop.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    except PermissionError:
-        raise ImageError(f"{name}: permission denied") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    mode = os.fstat(handle).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-    raise ImageError(f"{name}: is {kind}, not an image")

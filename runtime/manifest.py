@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from .display_text import shown
 from .errors import ManifestError
 from .masks import MASK_RATIO, MaskStrategy, visible_count
-from .text import shown
 
 SCHEMA_VERSION: Final = 1
 METADATA_KEY = "cinemae.manifest"

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 from .errors import UsageError
+from .read_ahead import read_ahead
 from .records import Record
+from .sources import AnySource, Prepared
 
-if TYPE_CHECKING:
-    from .detector import AnySource, Detector, Prepared
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Prepare = Callable[[AnySource], Prepared]
+"""Decodes one input; never raises for a bad one."""
+Score = Callable[[Sequence[Prepared]], list[Record]]
+"""Scores one batch: a record for each input, in order."""
 
 BATCHES_AHEAD = 2
 """Decoded batches waiting for the engine: one is formed while one runs; more only costs memory."""
@@ -44,18 +44,16 @@ def default_workers() -> int:
 
 
 def run(
-    detector: Detector,
-    sources: Iterable[AnySource],
-    batch_size: int,
-    workers: int | None = None,
-    prepare: Callable[[AnySource], Prepared] | None = None,
+    sources: Iterable[AnySource], prepare: Prepare, score: Score, batch_size: int, workers: int | None = None
 ) -> Generator[Scored, None, None]:
     """Score `sources`, reading them lazily and at most a few batches ahead; one `Scored` each, in order.
 
     Args:
+        sources: the images.
+        prepare: decodes one of them, in the decoding threads; usually `Detector.prepare`.
+        score: scores one batch, in a thread of its own; usually `Detector.score`.
         batch_size: decodable images in one inference.
         workers: decoding threads, None for one a CPU.
-        prepare: replaces `detector.prepare`.
 
     Raises:
         UsageError: batch size or workers below 1.
@@ -64,23 +62,20 @@ def run(
     workers = default_workers() if workers is None else workers
     if batch_size < 1 or workers < 1:
         raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
-    return _run(detector, sources, batch_size, workers, prepare or detector.prepare)
+    return _run(sources, prepare, score, batch_size, workers)
 
 
 def _run(
-    detector: Detector,
-    sources: Iterable[AnySource],
-    batch_size: int,
-    workers: int,
-    prepare: Callable[[AnySource], Prepared],
+    sources: Iterable[AnySource], prepare: Prepare, score: Score, batch_size: int, workers: int
 ) -> Generator[Scored, None, None]:
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
     engine = ThreadPoolExecutor(1, thread_name_prefix="cinemae-infer")
     running: deque[tuple[list[AnySource], list[Prepared], Future[list[Record]]]] = deque()
     try:
-        decoded = ordered_map(decoders, prepare, sources, batch_size * BATCHES_AHEAD + workers)
+        ahead = read_ahead(decoders, prepare, sources, batch_size * BATCHES_AHEAD + workers)
+        decoded = ((source, future.result()) for source, future in ahead)
         for batch_sources, batch in _batches(decoded, batch_size):
-            running.append((batch_sources, batch, engine.submit(detector.score, batch)))
+            running.append((batch_sources, batch, engine.submit(score, batch)))
             # finished batches are handed on at once; at most BATCHES_AHEAD wait for the engine
             while running and (len(running) > BATCHES_AHEAD or running[0][2].done()):
                 yield from _results(*running.popleft())
@@ -91,25 +86,10 @@ def _run(
         engine.shutdown(wait=True, cancel_futures=True)
 
 
-def ordered_map(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
-) -> Iterator[tuple[Item, Result]]:
-    """(item, function(item)) in order, computed in `pool`; `items` is read at most `window` ahead."""
-    pending: deque[tuple[Item, Future[Result]]] = deque()
-    for item in items:
-        pending.append((item, pool.submit(function, item)))
-        if len(pending) >= window:
-            first, future = pending.popleft()
-            yield first, future.result()
-    while pending:
-        first, future = pending.popleft()
-        yield first, future.result()
-
-
 def _batches(
     decoded: Iterable[tuple[AnySource, Prepared]], batch_size: int
 ) -> Iterator[tuple[list[AnySource], list[Prepared]]]:
-    """Group by `batch_size` decodable images; bad inputs ride along, and a long row of them is not held back."""
+    """Group by `batch_size` decodable images. Inputs without one join the batch; a long run of them is not delayed."""
     sources: list[AnySource] = []
     batch: list[Prepared] = []
     images = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_parameters import randomise
 
 DATA_VARIABLE = "CINEMAE_DATA"
 
@@ -35,26 +36,13 @@ def tiny_config():
     )  # fmt: skip
 
 
-def randomise(module, seed: int = 0) -> None:
-    """Give every parameter a random value: default initialisation (zero biases, unit gains) hides errors."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            spread = 0.5 if parameter.ndim < 2 else 1.0 / max(1, parameter[0].numel()) ** 0.5
-            noise = torch.randn(parameter.shape, generator=generator) * spread
-            is_gain = name.endswith("weight") and parameter.ndim == 1
-            parameter.copy_(1 + noise * 0.3 if is_gain else noise)
-
-
 @pytest.fixture(scope="session")
 def tiny_detector(tiny_config):
     """A whole detector with random parameters everywhere and two balanced masks, in eval mode. Do not modify."""
     from cinemae.runtime.manifest import HeadConfig, MethodConfig
     from cinemae.runtime.masks import draw_visible
-    from cinemae.train.detector import CinemaeDetector
-    from cinemae.train.mae import MaskedAutoencoder
+    from cinemae.train.model.detector import CinemaeDetector
+    from cinemae.train.model.mae import MaskedAutoencoder
 
     method = MethodConfig()
     visible = draw_visible(tiny_config.n_patches, method.k, method.mask_strategy, method.mask_seed)
@@ -90,7 +78,7 @@ def tiny_engine(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
 @pytest.fixture(scope="session")
 def tiny_parts(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
     """The same detector as a folder of parts."""
-    from cinemae.export.parts import export_parts
+    from cinemae.export.graph.parts import export_parts
 
     folder = tmp_path_factory.mktemp("parts")
     export_parts(tiny_detector, tiny_manifest, folder)

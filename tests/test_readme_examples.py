@@ -14,7 +14,7 @@ DETECTOR = [example for example in EXAMPLES if "Detector" in example]
 @pytest.mark.parametrize("example", DETECTOR)
 def test_example_runs(example, tiny_engine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cinemae.runtime.engine.bundled_path", lambda: tiny_engine)
+    monkeypatch.setattr("cinemae.runtime.engines.load.bundled_path", lambda: tiny_engine)
     picture(320, 280).save("photo.jpg")
     (tmp_path / "photos").mkdir()
     for i in range(3):

@@ -43,7 +43,7 @@ def wheel_names(tmp_path_factory) -> dict[str, int]:
 
 def test_every_module_ships(wheel_names):
     expected = {
-        f"cinemae/{path.relative_to(ROOT)}"
+        f"cinemae/{path.relative_to(ROOT)}".replace("cinemae/runtime/cinemae/", "cinemae/")
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and (path.suffix == ".py" or path.suffix in DATA_SUFFIXES)

@@ -20,9 +20,9 @@ from ..runtime.atomic import atomic_path, write_text
 from ..runtime.errors import ImageError, UsageError
 from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.preprocess import IMAGE_SUFFIXES, decode
-from .mae import MaskedAutoencoder, patchify
+from .model.mae import MaskedAutoencoder, patchify
 from .progress import Rate
-from .weights_files import BACKBONE_KEY, LICENCE_KEY
+from .weights.files import BACKBONE_KEY, LICENCE_KEY
 
 log = logging.getLogger("cinemae.train")
 

@@ -50,7 +50,7 @@ def torch_run(module: torch.nn.Module) -> Run:
 
 
 def engine_run(path: Path, device: str) -> Run:
-    from cinemae.runtime.engine import load_engine
+    from cinemae.runtime.engines.load import load_engine
 
     engine = load_engine(path, device=device)
     return lambda images: engine.infer(images).logit
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     from cinemae.export.fused import export_fused
-    from cinemae.export.packed import PackedDetector
+    from cinemae.export.graph.packed import PackedDetector
     from cinemae.export.tensorrt import BuildOptions, build_plan
     from cinemae.runtime.errors import CinemaeError
 

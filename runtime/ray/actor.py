@@ -12,11 +12,10 @@ import numpy as np
 
 from ..detector import Detector
 from ..errors import EngineError
-from ..pipeline import run
-from .plan import Unit
-from .rows import preparer, sources
 from .shards import write_shard
 from .storage import Folder
+from .unit_images import preparer, sources
+from .work_units import Unit
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class ScoreUnits:
 
     def _score(self, unit: Unit) -> dict[str, int]:
         options = self._options
-        scored = run(self._detector, sources(unit), options.batch_size, options.workers, preparer(self._detector))
+        scored = self._detector.scan(sources(unit), options.batch_size, options.workers, preparer(self._detector))
         with closing(scored):
             records = (item.record for item in scored)
             counts = write_shard(self._folder, unit.index, options.format, records)

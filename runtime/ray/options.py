@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import UsageError
-from .address import DEFAULT, require_ray
+from .address import DEFAULT
 
 FORMATS = ("jsonl", "parquet")
 
@@ -49,15 +48,3 @@ class RayOptions:
         counts = (self.batch_size, self.workers, self.actors, self.threads)
         if any(count is not None and count < 1 for count in counts):
             raise UsageError("--batch-size, --workers, --threads and --ray-actors must be at least 1")
-
-
-def run_options(options: RayOptions, stdin: BinaryIO | None = None) -> int:
-    """Run, and return the exit code; see `run.run`.
-
-    Raises:
-        MissingDependencyError: the extra is missing. CinemaeError: as `run.run`.
-    """
-    require_ray()
-    from .run import run
-
-    return run(options, stdin)

@@ -15,11 +15,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from ..colours import colour_table
 from ..detector import Detector
-from ..heatmap import CAPTION, CAVEAT, OPACITY
 from ..manifest import Manifest
 from ..records import lcas_values, to_dict
+from ..report.colour_map import colour_table
+from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 from .body import Body
 from .guard import Guard
 from .problems import Problem

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..command import print_version, run_command
+from ..cli.common import print_version, run_command
 from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine import read_engine_manifest
+from ..engines.load import read_engine_manifest
 from ..errors import CinemaeError, MissingDependencyError
 from ..ray.cluster import cluster, one_line
 from ..records import engine_label

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ..detector import Detector, NamedSource, Prepared
+from ..detector import Detector
 from ..golden import golden_image
 from ..records import Record
+from ..sources import NamedSource, Prepared
 from .batcher import Batcher
 from .metrics import Metrics
 from .problems import Problem

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif"]):
     import cinemae.runtime.integrity as integrity

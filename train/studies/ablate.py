@@ -10,13 +10,13 @@ import numpy as np
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import Fusion, HeadConfig, MethodConfig
-from ..data.probe import transfer
-from ..fit import Examples
+from ..audit.probe import transfer
+from ..fitting.fit import Examples
 from ..tables import Table
 from . import plots
-from .heads import MEANS, comparison, fit_scores, load_data
+from .comparison import MEANS, comparison, fit_scores, load_data
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
 
 LAMBDAS = (0.0, 0.1, 0.3, 0.5, 1.0)
 SUBSETS = ((), ("s1",), ("s2",), ("s3",), ("s2", "s3"), ("s1", "s3"), ("s1", "s2"), ("s1", "s2", "s3"))

@@ -11,10 +11,10 @@ import numpy as np
 from ...runtime.manifest import HeadConfig
 from ..tables import Cell, Table
 from .ablate import plot_comparison
-from .heads import comparison, fit_scores, load_data
+from .comparison import comparison, fit_scores, load_data
 from .nll import image_nll
 from .result import StudyResult
-from .source import Source
+from .study_data import Source
 
 
 def backbones(source: Source, out: Path, names: Sequence[str]) -> StudyResult:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from .ablate import plot_comparison
-from .heads import comparison, fit_scores, load_data
+from .comparison import comparison, fit_scores, load_data
 from .result import StudyResult
-from .source import Source
+from .study_data import Source
 
 KS = (1, 2, 4, 8)
 STRATEGIES = ("balanced", "independent")

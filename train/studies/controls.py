@@ -13,13 +13,13 @@ from PIL import Image
 from ...runtime.errors import ImageError
 from ...runtime.manifest import HeadConfig
 from ...runtime.preprocess import decode, resize_crop
-from ..data.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
-from ..data.probe import transfer
+from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
+from ..audit.probe import transfer
 from ..progress import Rate
 from . import plots
-from .heads import comparison, fit_scores, load_data, per_generator
+from .comparison import comparison, fit_scores, load_data, per_generator
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
 
 log = logging.getLogger("cinemae.train")
 

@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 
 from ..tables import Cell, Table
 from . import plots
+from .comparison import read_features
 from .controls import CLASSICAL, low_level
-from .heads import read_features
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
 
 NAMES = ("s1", "s2", "s3")
 

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..mae import MaskedAutoencoder, patchify
+from ..model.mae import MaskedAutoencoder, patchify
 from ..pretrain import masked_loss, random_visible
 from ..progress import Rate
 from ..tables import Cell, Table
 from . import plots
-from .freezing import unfreeze
-from .images import image_batches, normalised
+from .ablate_freezing import unfreeze
+from .experiment import Setup
+from .image_batches import image_batches, normalised
 from .result import Plot, StudyResult
-from .setup import Setup
-from .source import Source
+from .study_data import Source
 
 RATE = 3e-4
 POINTS = 8

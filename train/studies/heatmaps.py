@@ -10,12 +10,12 @@ import torch
 from ...runtime.errors import ImageError
 from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import load_image
-from ..lcas import patch_map
+from ..model.lcas import patch_map
 from ..tables import Table
 from . import plots
-from .heads import fit_scores, load_data
+from .comparison import fit_scores, load_data
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
 
 KINDS = {
     "AI, found": (1, True),

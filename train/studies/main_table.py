@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from ...runtime.manifest import HeadConfig
-from ..checkpoint import load_head
-from ..data.probe import transfer
-from ..evaluate import evaluate, score
-from ..evaluate_report import NOTE, table, write_report
-from ..fit import fit
+from ..audit.probe import transfer
+from ..evaluation.evaluate import evaluate, score
+from ..evaluation.report import NOTE, table, write_report
+from ..fitting.checkpoint import load_head
+from ..fitting.fit import fit
 from ..tables import Table
-from .heads import comparison, fit_scores, load_data
+from .comparison import comparison, fit_scores, load_data
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
-from .source import Source
+from .study_data import Source
 
 CHECKPOINT = "checkpoint"
 

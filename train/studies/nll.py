@@ -9,11 +9,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from ...runtime.manifest import IMAGENET_STD
-from ..cache import FeatureCache, Features
+from ..features.cache import FeatureCache, Features
 from ..tables import Cell, Table
 from . import plots
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
 
 
 def nll_of(features: Features) -> np.ndarray:

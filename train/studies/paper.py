@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..data.audit import audit
+from ..audit.audit import audit
 from .ablate import CACHED_PARTS
 from .ablate_backbones import backbones
+from .ablate_freezing import freezing
 from .ablate_masks import masks
 from .controls import controls
 from .correlate import correlate
 from .decoder_curve import decoder_curve
-from .freezing import freezing
+from .experiment import Setup
 from .heatmaps import heatmaps
 from .main_table import balanced, main_table
 from .nll import nll_study
 from .report import write_html, write_markdown
 from .result import StudyResult, once
 from .robustness import robustness
-from .setup import Setup
-from .source import Source
+from .study_data import Source
 
 log = logging.getLogger("cinemae.train")
 

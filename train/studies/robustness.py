@@ -11,17 +11,17 @@ import torch
 from PIL import Image
 
 from ...runtime.manifest import HeadConfig
-from ..augment import Transform
-from ..cache import FeatureCache
 from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
-from ..fit import logits_of, train_head
-from ..head import Head
+from ..features.augment import Transform
+from ..features.cache import FeatureCache
+from ..fitting.fit import logits_of, train_head
+from ..model.head import Head
 from ..tables import Cell, Table
 from . import plots
-from .heads import Figures, figures, load_data, read_features
+from .comparison import Figures, figures, load_data, read_features
+from .experiment import Setup
 from .result import Plot, StudyResult
-from .setup import Setup
-from .source import Source
+from .study_data import Source
 
 CLEAN = "clean"
 FIGURES = ("accuracy", "real", "fake", "auc")

@@ -1,0 +1,109 @@
+"""Write an ONNX model as an engine: manifest inside, weights beside it only above protobuf's limit, sealed, atomic."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+from ..runtime.atomic import atomic_path
+from ..runtime.engines.integrity import seal
+from ..runtime.engines.load import BUNDLED_NAME
+from ..runtime.errors import UsageError
+from ..runtime.manifest import METADATA_KEY, Golden, Manifest
+
+EXTERNAL_ABOVE = 1_900_000_000
+"""Bytes of weights from which they go into a file of their own: protobuf refuses messages of 2 GiB, graph included."""
+
+EXTERNAL_MINIMUM = 1024
+"""Smaller tensors stay in the graph, as shape arguments must."""
+
+ALIGNMENT = 4096
+"""Offsets in the weight file are page-aligned, so that runtimes can map tensors."""
+
+
+def refuse_bundled(path: str | Path) -> None:
+    """Raise UsageError if `path` is named like the bundled engine: an export never overwrites it."""
+    if Path(path).name == BUNDLED_NAME:
+        raise UsageError(f"{path}: that name belongs to the bundled engine; export under another name")
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of all initializers."""
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+
+
+def write_engine(
+    model: onnx.ModelProto,
+    manifest: Manifest,
+    path: str | Path,
+    golden: Callable[[Path], Golden] | None = None,
+    external_above: int = EXTERNAL_ABOVE,
+) -> Manifest:
+    """Write `model` with `manifest` inside to `path` and return the manifest as stored (hashes filled in).
+
+    Everything is made in a hidden folder beside `path` and moved into place at the end. Above `external_above` bytes
+    the weights go to `path` + ".data" (moved first), and `model` loses them.
+
+    Args:
+        golden: measures the finished engine at a temporary path; what it returns goes into the manifest.
+
+    Raises:
+        UsageError: the name of the bundled engine.
+    """
+    path = Path(path)
+    refuse_bundled(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.with_name(f"{path.name}.data")
+    with tempfile.TemporaryDirectory(prefix=".cinemae-export-", dir=path.parent) as folder:
+        scratch = Path(folder) / path.name
+        external = {}
+        if weight_bytes(model) > external_above:
+            external[data.name] = move_weights(model, scratch.with_name(data.name))
+        stored = write_graph(model, manifest.model_copy(update={"external_data": external}), scratch)
+        if golden is not None:
+            stored = write_graph(model, stored.model_copy(update={"golden": golden(scratch)}), scratch)
+        if external:
+            scratch.with_name(data.name).replace(data)
+        scratch.replace(path)
+    if not external:
+        data.unlink(missing_ok=True)
+    return stored
+
+
+def write_graph(model: onnx.ModelProto, manifest: Manifest, path: Path) -> Manifest:
+    """Write the ONNX file alone, with `manifest` inside, sealed; returns the manifest with its hash."""
+    stored = manifest.model_copy(update={"content_sha256": "0" * 64})
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=METADATA_KEY, value=stored.to_json())
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        digest = seal(temporary)
+    return stored.model_copy(update={"content_sha256": digest})
+
+
+def move_weights(model: onnx.ModelProto, data: Path) -> str:
+    """Move the large initializers of `model` into `data`, one after the other, and return the file's SHA-256."""
+    digest = hashlib.sha256()
+    with atomic_path(data) as temporary, temporary.open("wb") as file:
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) < EXTERNAL_MINIMUM:
+                continue
+            padding = b"\0" * (-file.tell() % ALIGNMENT)
+            file.write(padding)
+            place = {"location": data.name, "offset": str(file.tell()), "length": str(len(tensor.raw_data))}
+            file.write(tensor.raw_data)
+            digest.update(padding)
+            digest.update(tensor.raw_data)
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=value)
+        file.flush()
+    return digest.hexdigest()

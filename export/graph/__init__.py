@@ -1,0 +1,1 @@
+"""The detector as an ONNX graph: packed for speed, and as three readable parts."""

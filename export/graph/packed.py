@@ -1,0 +1,285 @@
+"""The packed graph: the whole detector as one token sequence through the token-wise layers, nothing computed unread.
+
+Exact with respect to `CinemaeDetector` up to float32 rounding. What is shared, skipped or constant:
+
+- the full pass and the K masked passes are one sequence of T = (N + 1) + K (V + 1) tokens: weights are read once;
+- first encoder block: LayerNorm and QKV of a token are the same in every pass, so they are computed once and gathered;
+- last encoder block: the full pass needs only its CLS output, so queries, projection and MLP skip its patches;
+- decoder: tokens stand as [CLS, visible, masked] (attention does not care about order), so nothing is scattered;
+- first decoder block: LayerNorm and QKV of the mask tokens depend on their position alone and are constants;
+- last decoder block: queries, projection, MLP and prediction for the masked tokens only.
+
+Shapes: B images, N patches, V visible, M masked, K runs, D encoder width, E decoder width, P values a patch.
+Sizes come from the configuration, never from tensors, so that the traced graph holds no shape arithmetic;
+constants join a batch by multiplying them with a `unit` of ones, float [B, 1, 1]. Between attentions tokens are the
+rows of one matrix [B S, D]: a product with its bias is then one Gemm.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...train.model.detector import CinemaeDetector, Detection
+from .packed_lcas import PackedLcas
+
+Qkv = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Token counts of the packed sequence.
+
+    full: N + 1. masked: V + 1 of one masked run. runs: K.
+    """
+
+    full: int
+    masked: int
+    runs: int
+
+
+class Dense(nn.Module):
+    """x @ weight + bias with the weight stored [in, out], as MatMul wants it; matrix work in `dtype`."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
+        """weight: [out, in], as nn.Linear stores it (kept as a view where the type allows). bias: [out]."""
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().t().to(dtype), requires_grad=False)
+        self.bias = nn.Parameter(bias.detach().to(dtype), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, in] or [B, S, in] in any float type -> the same with `out`, in `dtype`."""
+        return x.to(self.weight.dtype) @ self.weight + self.bias
+
+
+class Norm(nn.Module):
+    """LayerNorm, always in float32 whatever comes in; the result is float32."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = copy.deepcopy(norm).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., dim] -> float32 [..., dim]."""
+        return self.norm(x.float())
+
+
+def attend(qkv: Qkv, heads: int, width: int, queries: int, keys: int) -> Tensor:
+    """Softmax attention of `heads` heads of `width`; the scale is already in q's weights. Softmax in float32.
+
+    [B queries, D] or [B, queries, D], the same with keys for k and v -> [B, queries, D].
+    """
+    q, k, v = qkv
+    q = q.reshape(-1, queries, heads, width).transpose(1, 2)
+    k = k.reshape(-1, keys, heads, width).permute(0, 2, 3, 1)
+    v = v.reshape(-1, keys, heads, width).transpose(1, 2)
+    weights = (q @ k).float().softmax(dim=-1).to(v.dtype)
+    return (weights @ v).transpose(1, 2).reshape(-1, queries, heads * width)
+
+
+class PackedBlock(nn.Module):
+    """One pre-norm transformer block in pieces, so that each token goes only through those that something reads."""
+
+    def __init__(self, block: Any, dtype: torch.dtype) -> None:
+        """block: timm's `Block`, whose submodules are untyped."""
+        super().__init__()
+        attention = block.attn
+        self.dim, self.heads = attention.proj.weight.shape[0], attention.num_heads
+        dim = self.dim
+        weight, bias = attention.qkv.weight.detach(), attention.qkv.bias.detach()
+        scale = float(dim // self.heads) ** -0.5
+        self.norm1, self.norm2 = Norm(block.norm1), Norm(block.norm2)
+        self.q = Dense(weight[:dim] * scale, bias[:dim] * scale, dtype)
+        self.k = Dense(weight[dim : 2 * dim], bias[dim : 2 * dim], dtype)
+        self.v = Dense(weight[2 * dim :], bias[2 * dim :], dtype)
+        self.proj = Dense(attention.proj.weight, attention.proj.bias, dtype)
+        self.fc1 = Dense(block.mlp.fc1.weight, block.mlp.fc1.bias, dtype)
+        self.fc2 = Dense(block.mlp.fc2.weight, block.mlp.fc2.bias, dtype)
+
+    def qkv(self, x: Tensor) -> Qkv:
+        """[rows, D] -> queries, keys and values [rows, D] after the first LayerNorm."""
+        y = self.norm1(x)
+        return self.q(y), self.k(y), self.v(y)
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Residual stream [rows, D] and attention output [B, S, D] -> the block's output [rows, D]."""
+        x = x + self.proj(attended.reshape(-1, self.dim))
+        return x + self.fc2(nn.functional.gelu(self.fc1(self.norm2(x))))
+
+
+class PackedEncoder(nn.Module):
+    """Full and masked passes in one go: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D])."""
+
+    rows: Tensor
+
+    def __init__(self, detector: CinemaeDetector, layout: Layout, dtype: torch.dtype) -> None:
+        super().__init__()
+        mae = detector.mae
+        self.layout, self.dtype = layout, dtype
+        self.dim, self.heads = mae.config.encoder_dim, mae.config.encoder_heads
+        self.width = self.dim // self.heads
+        kernel = mae.patch_embed.proj.weight.detach().permute(0, 2, 3, 1).flatten(1)
+        position = mae.pos_embed.detach()[0]
+        self.embed = Dense(kernel, torch.zeros(self.dim), dtype)
+        convolution = mae.patch_embed.proj
+        assert convolution.bias is not None
+        bias = position[1:] + convolution.bias.detach()
+        self.embed.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        self.cls = nn.Parameter((mae.cls_token.detach()[0] + position[:1])[None].to(dtype), requires_grad=False)
+        self.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in mae.blocks)
+        self.norm = Norm(mae.norm)
+        visible = detector.visible.cpu().numpy()
+        rows = np.concatenate([np.zeros((layout.runs, 1), np.int64), visible + 1], axis=1)
+        self.register_buffer("rows", torch.from_numpy(rows.reshape(-1)))
+
+    def forward(self, patches: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [B, N, P] -> float32 [B, D], [B, K (V + 1), D], both after the final norm."""
+        n, d, last = self.layout.full, self.dim, len(self.blocks) - 1
+        packed = n + self.layout.runs * self.layout.masked
+        tokens = torch.cat([self.cls * unit, self.embed(patches)], dim=1)
+        x = tokens.reshape(-1, d)
+        for depth, block in enumerate(self.blocks):
+            assert isinstance(block, PackedBlock)
+            queries = 1 if depth == last else n
+            if depth == 0:
+                q, k, v = (y.reshape(-1, n, d) for y in block.qkv(x))
+                full = (q[:, :queries], k, v)
+                masked = (q[:, self.rows], k[:, self.rows], v[:, self.rows])
+                x = torch.cat([tokens[:, :queries], tokens[:, self.rows]], dim=1).reshape(-1, d)
+            else:
+                y = block.norm1(x)
+                k, v = (dense(y).reshape(-1, packed, d) for dense in (block.k, block.v))
+                if depth == last:
+                    x, y = (self.without_patches(rows, packed) for rows in (x, y))
+                q = block.q(y).reshape(-1, packed - n + queries, d)
+                full = (q[:, :queries], k[:, :n], v[:, :n])
+                masked = (q[:, queries:], k[:, n:], v[:, n:])
+            x = block.finish(x, self.attention(full, masked, queries))
+        x = self.norm(x).reshape(-1, packed - n + 1, d)
+        return x[:, 0], x[:, 1:]
+
+    def without_patches(self, rows: Tensor, packed: int) -> Tensor:
+        """[B packed, D] -> [B (1 + K (V + 1)), D]: of the full pass only CLS."""
+        x = rows.reshape(-1, packed, self.dim)
+        return torch.cat([x[:, :1], x[:, self.layout.full :]], dim=1).reshape(-1, self.dim)
+
+    def attention(self, full: Qkv, masked: Qkv, queries: int) -> Tensor:
+        """Attention inside the full pass and inside each run -> [B, queries + K (V + 1), D]."""
+        n, m, k = self.layout.full, self.layout.masked, self.layout.runs
+        first = attend(full, self.heads, self.width, queries, n)
+        second = attend(masked, self.heads, self.width, m, m)
+        return torch.cat([first, second.reshape(-1, k * m, self.dim)], dim=1)
+
+
+class PackedDecoder(nn.Module):
+    """Tokens of the K runs -> what the prediction layer says of the masked patches, [B K M, P]."""
+
+    mask_tokens: Tensor
+    mask_q: Tensor
+    mask_k: Tensor
+    mask_v: Tensor
+
+    def __init__(self, detector: CinemaeDetector, layout: Layout, dtype: torch.dtype) -> None:
+        super().__init__()
+        mae = detector.mae
+        self.layout, self.dim, self.heads = layout, mae.config.decoder_dim, mae.config.decoder_heads
+        self.width = self.dim // self.heads
+        self.hidden = layout.full - layout.masked
+        visible, masked = detector.visible.cpu(), detector.masked.cpu()
+        position = mae.decoder_pos_embed.detach().cpu()[0]
+        seen = torch.cat([position[:1].expand(layout.runs, 1, -1), position[1:][visible]], dim=1)
+        self.embed = Dense(mae.decoder_embed.weight, torch.zeros(self.dim), dtype)
+        bias = seen.reshape(-1, self.dim) + mae.decoder_embed.bias.detach()
+        self.embed.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        self.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in mae.decoder_blocks)
+        self.norm = Norm(mae.decoder_norm)
+        tokens = mae.mask_token.detach()[0] + position[1:][masked]
+        self.register_buffer("mask_tokens", tokens[None].to(dtype))
+        first = self.blocks[0]
+        assert isinstance(first, PackedBlock)
+        with torch.no_grad():
+            constants = first.qkv(tokens[None])
+        for name, value in zip("qkv", constants, strict=True):
+            self.register_buffer(f"mask_{name}", value.to(dtype))
+        self.pred = Dense(*prediction(detector), dtype)
+
+    def forward(self, tokens: Tensor, unit: Tensor) -> Tensor:
+        """float32 [B, K (V + 1), D] -> [B K M, P] in the method's pixel space, `dtype`."""
+        m, h, k, e = self.layout.masked, self.hidden, self.layout.runs, self.dim
+
+        def complete(seen: Tensor, constant: Tensor) -> Tensor:
+            """Seen tokens [B K (V + 1), E] and the mask tokens' [1, K, M, E] -> [B K, N + 1, E]."""
+            joined = torch.cat([seen.reshape(-1, k, m, e), constant * unit[:, None]], dim=2)
+            return joined.reshape(-1, m + h, e)
+
+        def hidden(rows: Tensor) -> Tensor:
+            """[B K (N + 1), E] -> those of the mask tokens [B K M, E]."""
+            return rows.reshape(-1, m + h, e)[:, m:].reshape(-1, e)
+
+        seen, last = self.embed(tokens).reshape(-1, e), len(self.blocks) - 1
+        x = complete(seen, self.mask_tokens).reshape(-1, e)
+        for depth, block in enumerate(self.blocks):
+            assert isinstance(block, PackedBlock)
+            queries = h if depth == last else m + h
+            if depth == 0:
+                constants = (self.mask_q, self.mask_k, self.mask_v)
+                q, key, v = (complete(a, b) for a, b in zip(block.qkv(seen), constants, strict=True))
+                if depth == last:
+                    q = q[:, m:]
+            else:
+                y = block.norm1(x)
+                q, key, v = block.q(hidden(y) if depth == last else y), block.k(y), block.v(y)
+            if depth == last:
+                x = hidden(x)
+            x = block.finish(x, attend((q, key, v), self.heads, self.width, queries, m + h))
+        return self.pred(self.norm(x))
+
+
+def prediction(detector: CinemaeDetector) -> tuple[Tensor, Tensor]:
+    """The prediction layer's weight [P, E] and bias [P]; de-normalisation is folded in where pixels are [0, 1]."""
+    layer = detector.mae.decoder_pred
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    if detector.method.pixel_space == "unit":
+        mean, std = PackedLcas.channels(detector)
+        weight, bias = weight * std[:, None], bias * std + mean
+    return weight, bias
+
+
+class PackedDetector(nn.Module):
+    """uint8 [B, S, S, 3] -> `Detection`, the same numbers as `CinemaeDetector` with less work. Export only.
+
+    `dtype` is the type of the matrix work and the residual stream; LayerNorm, softmax, LCAS, statistics and head are
+    float32 in every case.
+    """
+
+    def __init__(self, detector: CinemaeDetector, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        config = detector.mae.config
+        layout = Layout(config.n_patches + 1, config.n_visible + 1, detector.method.k)
+        self.config, self.dtype = config, dtype
+        self.encoder = PackedEncoder(detector, layout, dtype)
+        self.decoder = PackedDecoder(detector, layout, dtype)
+        self.lcas = PackedLcas(detector)
+        self.head = copy.deepcopy(detector.head).float()
+        self.eval().requires_grad_(False)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """uint8 [B, S, S, 3] -> float32 [B, N, P] in [0, 1], values in row, column, channel order."""
+        g, p = self.config.grid, self.config.patch_size
+        cut = images.float().reshape(-1, g, p, g, p, 3).permute(0, 1, 3, 2, 4, 5)
+        return cut.reshape(-1, g * g, p * p * 3) / 255
+
+    def forward(self, images: Tensor) -> Detection:
+        """uint8 [B, S, S, 3] -> logit [B], stats [B, 3], lcas [B, N], float32."""
+        pixels = self.patches(images)
+        unit = (pixels[:, :1, :1] * 0 + 1).to(self.dtype)
+        normalised = self.lcas.normalise(pixels)
+        f_global, tokens = self.encoder(normalised, unit)
+        predicted = self.decoder(tokens, unit)
+        stats, lcas = self.lcas(pixels, normalised, predicted)
+        return Detection(self.head(f_global, stats), stats, lcas)

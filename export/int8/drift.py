@@ -1,0 +1,57 @@
+"""What rounding each matrix product does to the logit, to first order: one backward pass answers it for all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...train.progress import Rate
+from ..graph.packed import PackedDetector
+from .ranges import watching
+
+Kind = TypeVar("Kind", bound=str)
+
+Rounding = Callable[[Tensor], Tensor]
+"""Input [..., in] of a product -> its output [..., out] under some treatment."""
+
+
+def logit_drift(
+    packed: PackedDetector, images: Sequence[np.ndarray], roundings: Mapping[str, Mapping[Kind, Rounding]]
+) -> dict[str, dict[Kind, Tensor]]:
+    """Change of the logit on every image, float32 [images], for every product of `roundings` and each treatment of it.
+
+    The change is the inner product of the output's error with the logit's gradient there. The images, uint8 [S, S, 3],
+    pass one by one: the backward pass keeps every activation.
+    """
+    # filled in place: small tensors made between large ones would keep the heap from being used again
+    changes = {name: {kind: torch.zeros(len(images)) for kind in kinds} for name, kinds in roundings.items()}
+    rate = Rate(len(images), "images")
+    for at, image in enumerate(images):
+        inputs, outputs, logit = run(packed, image[None])
+        gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
+        for name, gradient in zip(outputs, gradients, strict=True):
+            for kind, rounding in roundings[name].items():
+                if gradient is not None:
+                    changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
+        rate.advance(1, "sensitivity of the logit")
+    rate.close("sensitivity of the logit")
+    return changes
+
+
+def run(packed: PackedDetector, images: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Inputs and outputs of every product by name, and the summed logit with its graph."""
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, x: Tensor, y: Tensor) -> Tensor:
+        inputs[name] = x.detach()
+        outputs[name] = y if y.requires_grad else y.detach().requires_grad_()
+        return outputs[name]
+
+    with watching(packed, keep), torch.enable_grad():
+        logit = packed(torch.from_numpy(images)).logit.sum()
+    return inputs, outputs, logit

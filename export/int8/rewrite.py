@@ -1,0 +1,164 @@
+"""Put an INT8 plan into a traced graph: for onnxruntime's CPU kernels, or as QDQ for TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import NodeProto, helper
+
+from ..graph.packed import PackedDetector
+from ..graph.tracing import drop_unused, tensor_proto
+from .ranges import TINY, dense_layers
+from .recipe import SIGNED, LayerPlan, quantise_weight
+
+CONTRIB = "com.microsoft"
+"""Domain of onnxruntime's MatMulIntegerToFloat: integer product, scales and bias in one kernel."""
+
+CENTRE = 128
+"""Zero point of per-token scales: int8 shifted into uint8, the type the fast x86 kernels take on the left."""
+
+
+class Rewriter:
+    """Collects replacement nodes and shared constants for one graph."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.constants: set[str] = set()
+        self.quantised: dict[tuple[str, ...], tuple[list[NodeProto], tuple[str, ...]]] = {}
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """`name`, after making sure the graph holds it."""
+        if name not in self.constants:
+            self.constants.add(name)
+            self.graph.initializer.append(tensor_proto(name, value))
+        return name
+
+    def scalar(self, value: float | int, dtype: type) -> str:
+        """A shared scalar constant."""
+        return self.constant(f"int8.{np.dtype(dtype).name}.{value!r}", np.asarray(value, dtype))
+
+    def static_input(self, x: str, plan: LayerPlan) -> tuple[list[NodeProto], tuple[str, ...]]:
+        """Nodes that quantise `x` once for all its users -> (nodes, (quantised, scale, zero point))."""
+        scale, zero = self.scalar(plan.scale, np.float32), self.scalar(plan.zero_point, np.uint8)
+        key = (x, scale, zero)
+        if key in self.quantised:
+            return [], self.quantised[key][1]
+        name = f"{x}.u8.{len(self.quantised)}"
+        nodes = [helper.make_node("QuantizeLinear", [x, scale, zero], [name], name=name)]
+        self.quantised[key] = (nodes, (name, scale, zero))
+        return nodes, (name, scale, zero)
+
+    def row_input(self, x: str) -> tuple[list[NodeProto], tuple[str, ...]]:
+        """The same with one scale per token -> (nodes, (quantised, 1, zero point, scale [.., 1]))."""
+        key = (x, "row")
+        one, zero = self.scalar(1.0, np.float32), self.scalar(CENTRE, np.uint8)
+        if key in self.quantised:
+            return [], self.quantised[key][1]
+        base = f"{x}.row.{len(self.quantised)}"
+        steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+            ("Abs", [x], "abs", {}),
+            ("ReduceMax", [f"{base}.abs"], "max", {"axes": [-1], "keepdims": 1}),
+            ("Mul", [f"{base}.max", self.scalar(1 / SIGNED, np.float32)], "step", {}),
+            ("Max", [f"{base}.step", self.scalar(TINY, np.float32)], "scale", {}),
+            ("Div", [x, f"{base}.scale"], "scaled", {}),
+            ("QuantizeLinear", [f"{base}.scaled", one, zero], "u8", {}),
+        ]
+        nodes = [helper.make_node(op, i, [f"{base}.{o}"], name=f"{base}.{o}", **a) for op, i, o, a in steps]
+        self.quantised[key] = (nodes, (f"{base}.u8", one, zero, f"{base}.scale"))
+        return nodes, self.quantised[key][1]
+
+    def weight(self, name: str, packed_weight: np.ndarray, scale: np.ndarray) -> tuple[str, str]:
+        """int8 weight and its scales as constants."""
+        return self.constant(f"{name}.weight.s8", packed_weight), self.constant(f"{name}.weight.scale", scale)
+
+
+def quantise_for_cpu(model: onnx.ModelProto, packed: PackedDetector, plans: Mapping[str, LayerPlan]) -> None:
+    """Replace every planned product of `model`, traced from `packed`, in place. float32 weights that go are dropped."""
+    rewriter = Rewriter(model)
+    layers = dense_layers(packed)
+    by_weight = {f"{name}.weight": name for name, plan in plans.items() if plan.kind != "fp32"}
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        name = by_weight.get(node.input[1]) if node.op_type == "MatMul" else None
+        if name is None:
+            nodes.append(node)
+            continue
+        values, scale = quantise_weight(layers[name].weight)
+        weight, weight_scale = rewriter.weight(name, values.numpy(), scale.numpy())
+        x, plan = node.input[0], plans[name]
+        if plan.kind == "static":
+            added, (quantised, one, zero) = rewriter.static_input(x, plan)
+            nodes += added
+            nodes.append(integer_product([quantised, weight, one, weight_scale, zero], node.output[0], name))
+        else:
+            added, (quantised, one, zero, row_scale) = rewriter.row_input(x)
+            nodes += added
+            raw = f"{node.output[0]}.raw"
+            nodes.append(integer_product([quantised, weight, one, weight_scale, zero], raw, name))
+            nodes.append(helper.make_node("Mul", [raw, row_scale], [node.output[0]], name=f"{name}.rescale"))
+    del model.graph.node[:]
+    model.graph.node.extend(fuse_bias(nodes, {t.name: tuple(t.dims) for t in model.graph.initializer}))
+    model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+    drop_unused(model)
+
+
+def integer_product(inputs: list[str], output: str, name: str) -> NodeProto:
+    """One MatMulIntegerToFloat: float32 = (x - zero) W scale_x scale_w."""
+    return helper.make_node("MatMulIntegerToFloat", inputs, [output], name=f"{name}.int8", domain=CONTRIB)
+
+
+def fuse_bias(nodes: list[NodeProto], shapes: dict[str, tuple[int, ...]]) -> list[NodeProto]:
+    """Let integer products add their bias themselves where an Add with a vector follows."""
+    produced = {node.output[0]: node for node in nodes if node.op_type == "MatMulIntegerToFloat"}
+    kept = []
+    for node in nodes:
+        if node.op_type == "Add":
+            for x, bias in (tuple(node.input), tuple(node.input)[::-1]):
+                if x in produced and len(shapes.get(bias, ())) == 1:
+                    product = produced.pop(x)
+                    product.input.extend(["", bias])
+                    product.output[0] = node.output[0]
+                    break
+            else:
+                kept.append(node)
+        else:
+            kept.append(node)
+    return kept
+
+
+def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, plans: Mapping[str, LayerPlan]) -> None:
+    """Wrap every static product in QuantizeLinear / DequantizeLinear with symmetric int8, in place; standard ONNX only.
+
+    TensorRT knows no zero points and no per-token scales: "row" products stay float32.
+    """
+    rewriter = Rewriter(model)
+    layers = dense_layers(packed)
+    zero = rewriter.scalar(0, np.int8)
+    wrapped: dict[tuple[str, str], str] = {}
+    nodes: list[NodeProto] = []
+    by_weight = {f"{name}.weight": name for name, plan in plans.items() if plan.kind == "static"}
+    for node in model.graph.node:
+        name = by_weight.get(node.input[1]) if node.op_type == "MatMul" else None
+        if name is not None:
+            plan = plans[name]
+            reach = plan.scale * max(plan.zero_point, 255 - plan.zero_point)
+            scale = rewriter.scalar(float(np.float32(reach / SIGNED)), np.float32)
+            if (node.input[0], scale) not in wrapped:
+                base = f"{node.input[0]}.qdq.{len(wrapped)}"
+                nodes += [
+                    helper.make_node("QuantizeLinear", [node.input[0], scale, zero], [f"{base}.s8"], name=f"{base}.q"),
+                    helper.make_node("DequantizeLinear", [f"{base}.s8", scale, zero], [base], name=f"{base}.dq"),
+                ]
+                wrapped[node.input[0], scale] = base
+            values, weight_scale = quantise_weight(layers[name].weight)
+            weight = list(rewriter.weight(name, values.numpy(), weight_scale.numpy()))
+            zeros = rewriter.constant(f"{name}.weight.zero", np.zeros(values.shape[1], np.int8))
+            nodes.append(helper.make_node("DequantizeLinear", [*weight, zeros], [f"{name}.weight.dq"], axis=1))
+            node.input[0], node.input[1] = wrapped[node.input[0], scale], f"{name}.weight.dq"
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    drop_unused(model)

@@ -1,1 +1,0 @@
-"""One module for each way of running an engine."""

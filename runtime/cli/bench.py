@@ -1,0 +1,86 @@
+"""`cinemae-bench`: latency and throughput, split into decode, preprocess and inference."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import print_version, run_command
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    """Positive integers from "1,8"."""
+    from ..errors import UsageError
+
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise UsageError(f"{option} takes positive numbers with commas between them, such as 1,8; got {text!r}")
+    return found
+
+
+@app.command()
+def bench(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Images, folders, globs or @list.txt. Default: rendered JPEGs.")
+    ] = None,
+    engine: Annotated[Path | None, typer.Option(help="The engine to measure. Default: the bundled one.")] = None,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="Another engine, interleaved; ratios are to the first one.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.")] = "auto",
+    batch_sizes: Annotated[str, typer.Option(help="Comma-separated.")] = "1,8",
+    threads: Annotated[
+        str | None, typer.Option(help="CPU threads of one inference, comma-separated. Default: the backend's.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads of the pipeline. Default: one a CPU.")] = None,
+    seconds: Annotated[float, typer.Option(help="Measuring time for each figure.")] = 3.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Measure an engine: p50 and p95 of each step, images a second, and the ratio to a baseline.
+
+    Exit codes: 0 measured, 2 usage, 3 engine or environment.
+    """
+    import itertools
+    from json import dumps
+
+    from ..atomic import write_text
+    from ..diagnose.bench import MAX_DECODED, BenchOptions
+    from ..diagnose.bench import bench as measure
+    from ..diagnose.bench_result import table
+    from ..errors import UsageError
+    from ..scan.inputs import Inputs
+
+    options = BenchOptions(
+        engines=(engine, *(baseline or ())), device=device, batch_sizes=_numbers(batch_sizes, "--batch-sizes"),
+        threads=_numbers(threads, "--threads") if threads else (None,), workers=workers, seconds=seconds,
+    )  # fmt: skip
+    listed = Inputs(tuple(inputs), sys.stdin.buffer) if inputs else ()
+    paths = [item.path for item in itertools.islice(listed, MAX_DECODED) if item.error is None]
+    if inputs and not paths:
+        raise UsageError("the inputs name no images")
+    result = measure(options, paths, lambda text: print(text, file=sys.stderr, flush=True))
+    text = dumps(result.as_dict(), indent=2)
+    if out is not None:
+        write_text(out, text + "\n")
+    print(text if json else table(result))
+
+
+def main() -> None:
+    """Entry point: user errors become one line on stderr and an exit code."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""`cinemae-doctor`: examine the installation and say how to fix what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import print_version, run_command
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def doctor(
+    engine: Annotated[
+        Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled one.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Show what is installed, what really works, and the fix for what does not.
+
+    Exit codes: 0 scoring works, 2 usage, 3 a problem was found.
+    """
+    from ..diagnose.doctor import examine, exit_code, report
+
+    if json:
+        from json import dumps
+
+        findings = list(examine(engine, device))
+        print(dumps(report(findings), indent=2))
+    else:
+        findings = []
+        for finding in examine(engine, device):
+            findings.append(finding)
+            mark = "PROBLEM" if finding.level == "problem" else finding.level
+            print(f"{mark:8} {finding.topic:12} {finding.text}", flush=True)
+            if finding.fix:
+                print(f"{'':21} fix: {finding.fix}")
+        problems = sum(finding.level == "problem" for finding in findings)
+        warnings = sum(finding.level == "warning" for finding in findings)
+        verdict = "; scoring will not work as it should" if problems else ""
+        print(f"problems: {problems}, warnings: {warnings}{verdict}")
+    raise typer.Exit(exit_code(findings))
+
+
+def main() -> None:
+    """Entry point: user errors become one line on stderr and an exit code."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

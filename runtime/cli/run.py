@@ -1,0 +1,130 @@
+"""`cinemae-run`: score images and print one record each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import print_version, run_command
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
+"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
+
+
+@app.command()
+def run(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
+    ],
+    engine: Annotated[
+        Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled one.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino; only auto may fall back.")
+    ] = "auto",
+    format: Annotated[
+        str | None,
+        typer.Option(help="jsonl, json or csv. Default: by the suffix of --out; a table on a terminal; else jsonl."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Write records here instead of stdout; with --ray a folder or URL for shards.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability in (0, 1): ai from here on; replaces the engine's uncertain band.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 8,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one a CPU.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of one inference. Default: the backend's.")] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of every image into this folder.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the records of --out whose input is unchanged and score the rest.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Score new files in the given folders as they are complete, until Ctrl-C.")
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Score on a Ray cluster: HOST:PORT, ray://HOST:PORT, auto, local. Inputs may be URLs, .tar, .parquet.",
+        ),
+    ] = None,
+    ray_actors: Annotated[
+        int | None, typer.Option(help="With --ray: engines in the cluster. Default: as many as it has room for.")
+    ] = None,
+    ray_column: Annotated[
+        str | None, typer.Option(help="With --ray: the Parquet column that holds the images. Default: found by itself.")
+    ] = None,
+    settle: Annotated[float, typer.Option(help="With --watch: seconds a file must stand still.")] = 2,
+    fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit 4 when an image is judged ai.")] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tell AI-generated images from photographs: one record an input, in input order.
+
+    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
+    """
+    import warnings
+
+    if ray is not None:
+        from ..ray.address import require_ray
+        from ..ray.options import RayOptions
+
+        chosen = RayOptions(
+            inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
+            format=format, threshold=threshold, batch_size=batch_size, workers=workers, actors=ray_actors,
+            column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+            refused=tuple(
+                name for name, given in (("--heatmaps", heatmaps), ("--report", report), ("--watch", watch)) if given
+            ),
+        )  # fmt: skip
+        require_ray()
+        from ..ray.scan import run as run_on_ray
+
+        raise typer.Exit(run_on_ray(chosen, sys.stdin.buffer))
+
+    from ..scan.scan import RunOptions
+    from ..scan.scan import run as run_all
+
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what it says about damaged files is in their records
+    options = RunOptions(
+        inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
+        out=None if out is None else Path(out),
+        threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
+        watch=watch, settle=settle,
+        fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+    )  # fmt: skip
+    try:
+        code = run_all(options, sys.stdin.buffer)
+    except BrokenPipeError:
+        # the reader of stdout has left (head, for instance); nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ON_CLOSED_PIPE
+    except KeyboardInterrupt:
+        print("interrupted; with --out FILE.jsonl, --resume continues", file=sys.stderr)
+        code = ON_INTERRUPT
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point: user errors become one line on stderr and an exit code."""
+    from ..ray.address import with_address
+
+    run_command(app, with_address(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Latency and throughput of an engine and of everything around it: decode, preprocess, inference, the whole pipeline.
+
+Engines that are compared run interleaved, round by round in one process, so that a machine that slows down slows all of
+them, and their ratio is the median over rounds of the two times of the same round.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..detector import Detector
+from ..engines.base import Engine
+from ..engines.load import load_engine
+from ..errors import CinemaeError, UsageError
+from ..manifest import Preprocess
+from ..pipeline import default_workers
+from ..preprocess import decode, prepare
+from ..records import engine_label
+from ..sources import AnySource
+from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
+
+MIN_ROUNDS = 5
+WARM_UP = 2
+MAX_DECODED = 200
+"""Inputs that are timed one by one and kept as pixels."""
+SYNTHETIC_SIZE = (1600, 1200)
+"""Width and height of the rendered JPEG that stands in where no input is named."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """engines: the one to measure first, then baselines. threads: None is the backend's own choice."""
+
+    engines: tuple[Path | None, ...] = (None,)
+    device: str = "auto"
+    batch_sizes: tuple[int, ...] = (1, 8)
+    threads: tuple[int | None, ...] = (None,)
+    workers: int | None = None
+    seconds: float = 3.0
+
+
+def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = MIN_ROUNDS) -> np.ndarray:
+    """Time `calls` in turn, round after round, until `seconds` a call have passed and `min_rounds` are done.
+
+    Returns:
+        float64 [rounds, calls], seconds. Every second round runs in reverse order.
+    """
+    for call in calls:
+        for _ in range(WARM_UP):
+            call()
+    rounds: list[list[float]] = []
+    end = time.perf_counter() + seconds * len(calls)
+    while len(rounds) < min_rounds or time.perf_counter() < end:
+        row = [0.0] * len(calls)
+        order = range(len(calls)) if len(rounds) % 2 == 0 else range(len(calls) - 1, -1, -1)
+        for index in order:
+            start = time.perf_counter()
+            calls[index]()
+            row[index] = time.perf_counter() - start
+        rounds.append(row)
+    return np.asarray(rounds)
+
+
+def synthetic_jpeg(seed: int = 0) -> bytes:
+    """A photograph-like JPEG: smooth shapes with fine noise, so that decoding costs what it costs for a photograph."""
+    width, height = SYNTHETIC_SIZE
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    noisy = (smooth + rng.integers(-9, 10, (height, width, 1), dtype=np.int16)).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noisy).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> tuple[Timing, Timing, np.ndarray]:
+    """Decode and preprocess inputs one by one in this thread.
+
+    Returns:
+        timings of decoding and of preprocessing, and the pixels, uint8 [n, S, S, 3].
+
+    Raises:
+        UsageError: no input can be read.
+    """
+    decoding, preparing, pixels, problem = [], [], [], ""
+    for source in sources:
+        start = time.perf_counter()
+        try:
+            image = decode(source)
+        except CinemaeError as error:
+            problem = str(error)
+            continue
+        middle = time.perf_counter()
+        pixels.append(prepare(image, preprocess).pixels)
+        preparing.append(time.perf_counter() - middle)
+        decoding.append(middle - start)
+    if not pixels:
+        raise UsageError(f"none of the inputs can be read ({problem or 'there are none'})")
+    return timing(decoding), timing(preparing), np.stack(pixels)
+
+
+def bench(
+    options: BenchOptions, inputs: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
+) -> BenchResult:
+    """Measure. `inputs`: image files; none stands for rendered ones.
+
+    Raises:
+        UsageError: sizes below 1, engines of different input size, no readable input.
+        EngineError, MissingDependencyError: an engine cannot be used.
+    """
+    if min(options.batch_sizes, default=0) < 1 or options.seconds <= 0:
+        raise UsageError("batch sizes must be at least 1 and --seconds more than 0")
+    sources: list[str | bytes] = list(inputs[:MAX_DECODED]) or [synthetic_jpeg(seed) for seed in range(8)]
+    rendered = f"rendered JPEGs of {SYNTHETIC_SIZE[0]} x {SYNTHETIC_SIZE[1]}"
+    what = f"{len(sources)} {'files' if inputs else rendered}"
+    result: BenchResult | None = None
+    for threads in options.threads:
+        engines, loading = _load(options, threads, say)
+        try:
+            if result is None:
+                say(f"decoding {what}")
+                decoding, preparing, pixels = measure_decoding(sources, engines[0].manifest.preprocess)
+                result = BenchResult(describe_machine(), what, decoding, preparing)
+            rows = _inference(options, engines, loading, threads, pixels, say)
+            result.inference += rows
+            say("the whole pipeline")
+            result.pipeline.append(_pipeline(options, engines[0], rows, sources, what))
+            result.pipeline.append(_pipeline(options, engines[0], rows, list(pixels), "decoded images"))
+        finally:
+            for engine in engines:
+                engine.close()
+    assert result is not None
+    return result
+
+
+def _load(options: BenchOptions, threads: int | None, say: Callable[[str], None]) -> tuple[list[Engine], list[float]]:
+    engines: list[Engine] = []
+    loading: list[float] = []
+    try:
+        for path in options.engines:
+            say(f"loading {path or 'the bundled engine'}")
+            start = time.perf_counter()
+            engines.append(load_engine(path, options.device, threads))
+            loading.append(time.perf_counter() - start)
+        if len({engine.manifest.preprocess.crop for engine in engines}) > 1:
+            raise UsageError("the engines take images of different sizes: compare engines of one size")
+    except BaseException:
+        for engine in engines:
+            engine.close()
+        raise
+    return engines, loading
+
+
+def _inference(
+    options: BenchOptions,
+    engines: list[Engine],
+    loading: list[float],
+    threads: int | None,
+    pixels: np.ndarray,
+    say: Callable[[str], None],
+) -> list[InferenceRow]:
+    first = []
+    for engine in engines:
+        start = time.perf_counter()
+        engine.infer(pixels[:1])
+        first.append((time.perf_counter() - start) * 1000)
+    rows = []
+    for size in options.batch_sizes:
+        say(f"inference, batch {size}" + (f", {threads} threads" if threads else ""))
+        batch = np.ascontiguousarray(pixels[np.arange(size) % len(pixels)])
+        times = interleave([partial(engine.infer, batch) for engine in engines], options.seconds)
+        for index, engine in enumerate(engines):
+            found = timing(times[:, index])
+            has_ratio = len(engines) > 1 and index != 1
+            ratio = float(np.median(times[:, index] / times[:, 1])) if has_ratio else None
+            rows.append(InferenceRow(
+                engine_label(engine.manifest), str(engine.path), engine.provider, threads, size, found,
+                size / found.p50_ms * 1000, ratio, loading[index], first[index],
+            ))  # fmt: skip
+    return rows
+
+
+def _pipeline(
+    options: BenchOptions, engine: Engine, rows: list[InferenceRow], sources: Sequence[AnySource], what: str
+) -> PipelineRow:
+    """Sources to records for about `seconds`, at the largest batch size."""
+    batch = max(options.batch_sizes)
+    workers = default_workers() if options.workers is None else options.workers
+    alone = next(row for row in rows if row.batch == batch).images_per_s
+    start = time.perf_counter()
+
+    def timed() -> Iterator[AnySource]:
+        for i in itertools.count():
+            if i >= 4 * batch and time.perf_counter() - start > options.seconds:
+                return
+            yield sources[i % len(sources)]
+
+    done = sum(1 for _ in Detector(engine, engine.manifest).scan(timed(), batch, workers))
+    speed = done / (time.perf_counter() - start)
+    return PipelineRow(engine_label(engine.manifest), what, batch, workers, done, speed, speed / alone)

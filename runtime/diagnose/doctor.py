@@ -1,0 +1,240 @@
+"""Examine an installation: what is there, what really works, and the fix for what does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import CinemaeError, ExitCode
+from . import hardware as machine
+from .provider_probe import probe
+
+Level = Literal["ok", "note", "warning", "problem"]
+MIN_PYTHON = (3, 10)
+MIN_FREE_GIB = 1.0
+MIN_MEMORY_GIB = 1.0
+NOT_DEVICES = frozenset({"AzureExecutionProvider"})
+"""Providers that send images away or are no device; CINEMAE never uses them."""
+BATCH_TOLERANCE = 1e-3
+"""Logit difference between an image alone and in a batch that kernels of different shapes may cause."""
+TENSORRT_CODE = "import tensorrt; print(tensorrt.__version__)"
+CUDA_CODE = """
+try:
+    import cuda.bindings.runtime
+    print(cuda.bindings.__version__)
+except ModuleNotFoundError:
+    import cuda.cudart
+    print(cuda.__version__)
+"""
+ONE_WHEEL = (
+    "pip uninstall -y {names}; then install exactly one: pip install --force-reinstall onnxruntime (CPU), "
+    "or pip install --force-reinstall onnxruntime-gpu (NVIDIA)"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing examined. `level` "problem" means that scoring does not work; `fix` says what to type or change."""
+
+    topic: str
+    level: Level
+    text: str
+    fix: str = ""
+
+
+def examine(engine: str | Path | None = None, device: str = "auto") -> Iterator[Finding]:
+    """All findings, as they are made; the self-test of `engine` (None: the bundled one) comes last."""
+    yield from system_findings()
+    yield from package_findings()
+    yield from onnxruntime_findings()
+    yield from gpu_findings()
+    yield from engine_findings(engine, device)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """0, or 3 where a problem was found."""
+    return ExitCode.ENGINE_OR_ENVIRONMENT if any(f.level == "problem" for f in findings) else ExitCode.OK
+
+
+def report(findings: list[Finding]) -> dict[str, Any]:
+    """The findings as plain JSON types."""
+    return {"ok": exit_code(findings) == ExitCode.OK, "findings": [asdict(finding) for finding in findings]}
+
+
+def system_findings() -> Iterator[Finding]:
+    """Python, CPU, memory, disk."""
+    python = f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
+    if sys.version_info >= MIN_PYTHON:
+        yield Finding("python", "ok", python)
+    else:
+        yield Finding("python", "problem", python, f"use Python {'.'.join(map(str, MIN_PYTHON))} or newer")
+    features = machine.cpu_features()
+    yield Finding("cpu", "ok", f"{machine.cpu_name()}, {machine.usable_cores()} usable cores"
+                  + (f", {' '.join(features)}" if features else ""))  # fmt: skip
+    memory = machine.memory_gib()
+    if memory is not None:
+        low = memory[0] < MIN_MEMORY_GIB
+        yield Finding("memory", "warning" if low else "ok", f"{memory[0]:.1f} of {memory[1]:.1f} GiB available",
+                      "close other programs, or use a smaller --batch-size" if low else "")  # fmt: skip
+    for name, folder in (("working folder", os.getcwd()), ("temporary folder", tempfile.gettempdir())):
+        free = machine.disk_free_gib(folder)
+        low = free < MIN_FREE_GIB
+        yield Finding("disk", "warning" if low else "ok", f"{name} {folder}: {free:.1f} GiB free",
+                      "free some space, or write results elsewhere" if low else "")  # fmt: skip
+
+
+def package_findings() -> Iterator[Finding]:
+    """CINEMAE, what it needs, and the image formats that this Pillow reads."""
+    ours = machine.installed("cinemae")
+    yield Finding("cinemae", "ok" if ours else "warning", ours or "runs from a source tree",
+                  "" if ours else "pip install . in the source tree, so that its version is known")  # fmt: skip
+    names = ("numpy", "pillow", "pydantic", "typer")
+    yield Finding("packages", "ok", ", ".join(f"{name} {machine.installed(name) or 'missing'}" for name in names))
+    from PIL import Image, features
+
+    Image.init()
+    readable = [name for name, ok in (
+        ("JPEG", features.check("jpg")), ("PNG", features.check("zlib")), ("WebP", features.check("webp")),
+        ("TIFF", features.check("libtiff")), ("AVIF", "AVIF" in Image.OPEN),
+        ("HEIC", bool(machine.installed("pillow-heif"))),
+    ) if ok]  # fmt: skip
+    missing = [name for name in ("JPEG", "PNG", "WebP") if name not in readable]
+    if missing:
+        yield Finding("formats", "problem", f"this Pillow cannot read {', '.join(missing)}",
+                      "pip install --force-reinstall pillow (a wheel, not a build without libraries)")  # fmt: skip
+    else:
+        rest = [name for name in ("AVIF", "HEIC") if name not in readable]
+        text = f"{', '.join(readable)} readable" + (f"; not {', '.join(rest)}" if rest else "")
+        yield Finding("formats", "note" if rest else "ok", text, "pip install 'cinemae[formats]'" if rest else "")
+
+
+def onnxruntime_findings() -> Iterator[Finding]:
+    """How many onnxruntime wheels are installed, and which providers really compute."""
+    wheels = machine.onnxruntime_wheels()
+    listed = ", ".join(f"{name} {version}" for name, version in wheels.items())
+    if len(wheels) > 1:
+        yield Finding("onnxruntime", "problem", f"{len(wheels)} wheels that overwrite each other's files: {listed}",
+                      ONE_WHEEL.format(names=" ".join(wheels)))  # fmt: skip
+    try:
+        import onnxruntime
+
+        available, ort_version = onnxruntime.get_available_providers(), onnxruntime.__version__
+    except Exception as error:  # a half-removed wheel raises AttributeError, a missing library ImportError or OSError
+        text = f"cannot be imported ({type(error).__name__}: {error})" if wheels else "is not installed"
+        yield Finding("onnxruntime", "problem", text, "pip install 'cinemae[cpu]', or 'cinemae[gpu]' for NVIDIA")
+        return
+    if len(wheels) <= 1:
+        yield Finding("onnxruntime", "ok", listed or f"onnxruntime {ort_version} (not from a wheel)")
+    for provider in available:
+        if provider in NOT_DEVICES:
+            continue
+        result = probe(provider)
+        if result.usable:
+            yield Finding("provider", "ok", f"{provider} computes")
+        else:
+            level: Level = "problem" if provider.startswith("CPU") else "warning"
+            text = f"{provider} is listed but does not work: {result.detail}"
+            yield Finding("provider", level, text, _provider_fix(provider))
+
+
+def _provider_fix(provider: str) -> str:
+    if provider.startswith("CUDA"):
+        return (
+            "install the CUDA and cuDNN versions this onnxruntime-gpu was built for (pip install "
+            "'onnxruntime-gpu[cuda,cudnn]') and a driver that supports them, or use --device cpu"
+        )
+    if provider.startswith("Tensorrt"):
+        return "install TensorRT's libraries (pip install tensorrt) or use --device cuda; auto never picks TensorRT"
+    return "pip install --force-reinstall onnxruntime"
+
+
+def gpu_findings() -> Iterator[Finding]:
+    """NVIDIA GPUs and what is needed to use them. A machine without one is fine."""
+    found = machine.gpus()
+    has_gpu = not isinstance(found, str)
+    if isinstance(found, str):
+        yield Finding("gpu", "note", f"{found}; the CPU is used")
+    else:
+        for gpu in found:
+            text = f"{gpu.name}, compute {gpu.capability}, {gpu.memory_mib} MiB, driver {gpu.driver}"
+            yield Finding("gpu", "ok", text)
+        if "onnxruntime-gpu" not in machine.onnxruntime_wheels():
+            yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
+                          "pip uninstall -y onnxruntime; pip install 'cinemae[gpu]'")  # fmt: skip
+    for topic, code in (("tensorrt", TENSORRT_CODE), ("cuda-python", CUDA_CODE)):
+        try:
+            yield Finding(topic, "ok", imported(code))
+        except ModuleNotFoundError:
+            yield Finding(topic, "note", "not installed; needed for .plan engines only",
+                          "pip install 'cinemae[tensorrt]'" if has_gpu else "")  # fmt: skip
+        except ImportError as error:
+            yield Finding(topic, "warning", f"cannot be imported: {error}", f"pip install --force-reinstall {topic}")
+
+
+def imported(code: str) -> str:
+    """What `code`, which imports a package and prints its version, prints in a process of its own.
+
+    Raises:
+        ModuleNotFoundError: the package is not there. ImportError: it is, and does not load.
+    """
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        raise ImportError("no answer within two minutes") from None
+    if done.returncode == 0:
+        return done.stdout.strip()
+    last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:200]
+    raise (ModuleNotFoundError if last.startswith("ModuleNotFoundError") else ImportError)(last)
+
+
+def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
+    """Load an engine (hash, manifest, signature) and compare its score of the golden image with the manifest's."""
+    import numpy as np
+
+    from ..engines.load import load_engine
+    from ..golden import golden_image
+    from ..records import engine_label
+
+    try:
+        engine = load_engine(path, device)
+    except CinemaeError as error:
+        yield Finding("engine", "problem", str(error))  # these messages end with their fix
+        return
+    manifest = engine.manifest
+    yield Finding("engine", "ok", f"{engine_label(manifest)} on {engine.provider}: {engine.path}")
+    for note in engine.notes:
+        yield Finding("engine", "warning", note, "see the provider's finding above")
+    try:
+        image = golden_image(manifest.preprocess.crop)
+        start = time.perf_counter()
+        alone = float(engine.infer(image[None]).logit[0])
+        seconds = time.perf_counter() - start
+        pair = engine.infer(np.stack([image[::-1], image])).logit
+    except CinemaeError as error:
+        yield Finding("self-test", "problem", str(error), "try --device cpu; if it works, the GPU is set up wrongly")
+        return
+    finally:
+        engine.close()
+    if abs(float(pair[1]) - alone) > max(BATCH_TOLERANCE, manifest.golden.tolerance if manifest.golden else 0):
+        text = f"the golden image alone scores {alone:.6f}, in a batch {float(pair[1]):.6f}"
+        yield Finding("self-test", "problem", text, "export the engine again; use this one with --batch-size 1")
+    golden = manifest.golden
+    if golden is None:
+        yield Finding("self-test", "warning", f"scores {alone:.6f}, but the manifest holds no expected score",
+                      "export the engine again with this release")  # fmt: skip
+        return
+    off = abs(alone - golden.logit)
+    text = f"golden image: {alone:.6f}, expected {golden.logit:.6f}, off by {off:.1e} (allowed {golden.tolerance:.1e})"
+    if off <= golden.tolerance:  # NaN is not
+        yield Finding("self-test", "ok", f"{text}; first inference {seconds * 1000:.0f} ms")
+    else:
+        yield Finding("self-test", "problem", text, "reinstall onnxruntime or try another --device")

@@ -1,0 +1,112 @@
+"""What every engine is, and `load_engine`, which finds the backend for a file. Backends are imported only when used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import EngineError, UsageError
+from ..manifest import Manifest
+from .base import DEVICES, PARTS, Engine
+
+BUNDLED_NAME = "cinemae-demo.onnx"
+
+
+def bundled_path() -> Path:
+    """Where the bundled demonstration engine lies.
+
+    Raises:
+        EngineError: this installation holds none.
+    """
+    from importlib.resources import files
+
+    path = Path(str(files("cinemae.models") / BUNDLED_NAME))
+    if not path.is_file():
+        raise EngineError(f"{path}: the bundled engine is missing; reinstall cinemae or name an engine with --engine")
+    return path
+
+
+def resolve(path: str | Path | None) -> Path:
+    """The engine to load: `path`, or the bundled one for None.
+
+    Raises:
+        EngineError: nothing is there.
+    """
+    if path is None:
+        return bundled_path()
+    found = Path(path)
+    if not found.exists():
+        raise EngineError(f"{found}: no such engine file")
+    return found
+
+
+def read_engine_manifest(path: str | Path | None = None) -> Manifest:
+    """The validated manifest of an engine, in milliseconds and without its backend; content hashes are not checked.
+
+    Raises:
+        EngineError: missing, truncated, foreign, or of an unknown kind.
+    """
+    found = resolve(path)
+    if found.is_dir():
+        from .onnx_file import read_manifest
+
+        return read_manifest(found / PARTS[0])
+    if found.suffix.lower() == ".plan":
+        from .tensorrt import read_plan_manifest
+
+        return read_plan_manifest(found)
+    _check_suffix(found)
+    from .onnx_file import read_manifest
+
+    return read_manifest(found)
+
+
+def load_engine(path: str | Path | None = None, device: str = "auto", threads: int | None = None) -> Engine:
+    """Check an engine (hash, manifest, signature) and load it.
+
+    Args:
+        path: an `.onnx` or `.plan` file, a folder with the three parts, or None for the bundled engine.
+        device: "auto" takes the best that works and says in `notes` when it had to fall back; any other name is
+            used or refused, never replaced.
+        threads: CPU threads of one inference; None leaves the choice to the backend.
+
+    Raises:
+        EngineError: missing, damaged, foreign, or not fit for this machine.
+        MissingDependencyError: the backend or the device is not usable here.
+        UsageError: an unknown device or a thread count below 1.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+    found = resolve(path)
+    return _opener(found, device)(found, device, threads)
+
+
+def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine]:
+    """The backend's `open_engine(path, device, threads)` for a file or folder."""
+    if device == "openvino":
+        if path.suffix.lower() != ".onnx":
+            raise UsageError(f"{path}: device openvino runs fused .onnx engines only")
+        from .openvino import open_engine as open_openvino
+
+        return open_openvino
+    if path.is_dir():
+        from .parts import open_engine as open_parts
+
+        return open_parts
+    if path.suffix.lower() == ".plan":
+        from .tensorrt import open_engine as open_plan
+
+        return open_plan
+    _check_suffix(path)
+    from .onnx import open_engine as open_onnx
+
+    return open_onnx
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() != ".onnx":
+        raise EngineError(f"{path}: not an engine; use an .onnx or .plan file, or a folder with {', '.join(PARTS)}")
+
+

@@ -1,0 +1,115 @@
+"""The readable reference: encoder, decoder and head as three graphs, and the K-mask LCAS in numpy between them.
+
+Slower than the fused engine, but masks and K are data here: `infer` takes any visible sets, not only the deployed ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EngineError, UsageError
+from ..lcas import score_runs
+from ..manifest import Manifest
+from .base import PARTS, EngineOutput, checked_images
+from .onnx import Port, check_ports, checked_manifest, create_session, run_session
+
+SHARED_FIELDS = ("name", "method", "head", "preprocess", "backbone", "masks", "calibration")
+"""Manifest fields that must agree between the three files, or they come from different exports."""
+
+
+class PartsEngine:
+    """Encoder, decoder and head in onnxruntime. `infer` may be called from several threads at once."""
+
+    def __init__(self, path: Path, manifest: Manifest, sessions: tuple[Any, Any, Any], notes: tuple[str, ...]) -> None:
+        self.path, self.manifest, self.notes = path, manifest, notes
+        self._sessions: tuple[Any, Any, Any] | None = sessions
+        self.provider: str = sessions[0].get_providers()[0]
+
+    def infer(self, images: np.ndarray, visible: np.ndarray | None = None) -> EngineOutput:
+        """Score a batch.
+
+        Args:
+            images: uint8 [B, S, S, 3].
+            visible: int64 [K, V], the patches each run sees, for any K >= 1; None for the deployed masks.
+
+        Raises:
+            EngineError: closed, or onnxruntime fails.
+            UsageError: a wrong dtype or shape, or masks out of range.
+        """
+        if self._sessions is None:
+            raise EngineError(f"{self.path}: the engine is closed")
+        encoder, decoder, head = self._sessions
+        images = checked_images(images, self.manifest)
+        config = self.manifest.backbone.config
+        visible = self.manifest.masks.array() if visible is None else _checked_masks(visible, config.n_patches)
+        everything = np.arange(config.n_patches, dtype=np.int64)
+        full = self._encode(encoder, images, everything)
+        reconstructions = []
+        for keep in visible:
+            tokens = self._encode(encoder, images, keep)
+            feeds = {"tokens": tokens, "keep": keep}
+            reconstructions.append(run_session(self.path / PARTS[1], decoder, ["reconstruction"], feeds)[0])
+        scores = score_runs(
+            images, reconstructions, visible, config.patch_size, self.manifest.method, self.manifest.preprocess
+        )
+        stats = scores.stats.astype(np.float32)
+        feeds = {"cls": np.ascontiguousarray(full[:, 0]), "stats": stats}
+        logit = run_session(self.path / PARTS[2], head, ["logit"], feeds)[0]
+        return EngineOutput(logit, stats, scores.lcas.astype(np.float32))
+
+    def _encode(self, encoder: Any, images: np.ndarray, keep: np.ndarray) -> np.ndarray:
+        return run_session(self.path / PARTS[0], encoder, ["tokens"], {"images": images, "keep": keep})[0]
+
+    def close(self) -> None:
+        """Drop the sessions."""
+        self._sessions = None
+
+
+def _checked_masks(visible: np.ndarray, n_patches: int) -> np.ndarray:
+    visible = np.asarray(visible)
+    if visible.ndim != 2 or not np.issubdtype(visible.dtype, np.integer) or 0 in visible.shape:
+        raise UsageError(f"visible patches must be integers [K, V], got {visible.dtype} {list(visible.shape)}")
+    if visible.min() < 0 or visible.max() >= n_patches or visible.shape[1] >= n_patches:
+        raise UsageError(f"visible patches must lie in [0, {n_patches}) and leave at least one patch masked")
+    visible = np.sort(visible.astype(np.int64), axis=1)
+    if (np.diff(visible, axis=1) == 0).any():
+        raise UsageError("a run lists the same visible patch twice")
+    return visible
+
+
+def open_engine(path: Path, device: str, threads: int | None) -> PartsEngine:
+    """Check and load a folder with `encoder.onnx`, `decoder.onnx` and `head.onnx`; see `load_engine`.
+
+    Raises:
+        EngineError: a part is missing, damaged, or from another export.
+    """
+    files = [path / name for name in PARTS]
+    for file in files:
+        if not file.is_file():
+            raise EngineError(f"{path}: {file.name} is missing; an engine in parts has {', '.join(PARTS)}")
+    manifests = [checked_manifest(file, file.stem) for file in files]
+    for file, manifest in zip(files[1:], manifests[1:], strict=True):
+        differing = [name for name in SHARED_FIELDS if getattr(manifest, name) != getattr(manifests[0], name)]
+        if differing:
+            raise EngineError(f"{file}: comes from another export than {PARTS[0]} ({', '.join(differing)} differ)")
+    opened = [create_session(file, device, threads) for file in files]
+    sessions = (opened[0][0], opened[1][0], opened[2][0])
+    _check_signatures(files, sessions, manifests[0])
+    notes = tuple(dict.fromkeys(note for _, found in opened for note in found))
+    return PartsEngine(path, manifests[0], sessions, notes)
+
+
+def _check_signatures(files: list[Path], sessions: tuple[Any, Any, Any], manifest: Manifest) -> None:
+    config, size = manifest.backbone.config, manifest.preprocess.crop
+    width = config.encoder_dim
+    keep = Port("keep", "tensor(int64)", (None,))
+    tokens = Port("tokens", "tensor(float)", (None, None, width))
+    images = Port("images", "tensor(uint8)", (None, size, size, 3))
+    pixels = Port("reconstruction", "tensor(float)", (None, config.n_patches, config.patch_values))
+    cls, stats = Port("cls", "tensor(float)", (None, width)), Port("stats", "tensor(float)", (None, 3))
+    check_ports(files[0], sessions[0], [images, keep], [tokens])
+    check_ports(files[1], sessions[1], [tokens, keep], [pixels])
+    check_ports(files[2], sessions[2], [cls, stats], [Port("logit", "tensor(float)", (None,))])

@@ -1,0 +1,102 @@
+"""From a unit to its images, lazily: files, members of a tar, rows of Parquet; and their decoding by the detector."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..detector import Detector
+from ..scan.inputs import IMAGE_SUFFIXES
+from ..sources import AnySource, NamedSource, Prepared
+from .storage import is_url, open_binary
+from .work_units import Unit
+
+MAX_BYTES = 1 << 30
+"""A remote file or tar member beyond this is refused: it would have to be held in memory."""
+READ_ROWS = 32
+
+
+def sources(unit: Unit) -> Iterator[NamedSource]:
+    """The unit's images, in order; each gets a record. Names inside containers are `FILE::MEMBER` and `FILE::ROW`."""
+    if unit.kind == "tar":
+        yield from _members(unit.items[0][0])
+    elif unit.kind == "parquet":
+        yield from _rows(unit)
+    else:
+        for name, error in unit.items:
+            yield NamedSource(name, name, error)
+
+
+def preparer(detector: Detector) -> Callable[[AnySource], Prepared]:
+    """`detector.prepare`, which also reads URLs; called in the decoding threads."""
+
+    def prepare(source: AnySource) -> Prepared:
+        if isinstance(source, NamedSource) and isinstance(source.source, str) and source.error is None:
+            name = source.source
+            if is_url(name):
+                try:
+                    with open_binary(name) as file:
+                        data = file.read(MAX_BYTES + 1)
+                except Exception as error:  # each store has its own exceptions
+                    return detector.prepare(NamedSource(name, b"", _why(error)))
+                return detector.prepare(_bounded(name, data))
+        return detector.prepare(source)
+
+    return prepare
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return f"cannot be read ({type(error).__name__}: {error})"
+
+
+def _bounded(name: str, data: bytes) -> NamedSource:
+    too_large = f"more than {MAX_BYTES:,} bytes" if len(data) > MAX_BYTES else None
+    return NamedSource(name, data, too_large)
+
+
+def _members(name: str) -> Iterator[NamedSource]:
+    """Images of a tar, streamed; a damaged archive ends in one record with an error."""
+    try:
+        with open_binary(name) as file, tarfile.open(fileobj=file, mode="r|*") as archive:
+            for member in archive:
+                if not member.isfile() or os.path.splitext(member.name)[1].lower() not in IMAGE_SUFFIXES:
+                    continue
+                inner = f"{name}::{member.name}"
+                if member.size > MAX_BYTES:
+                    yield NamedSource(inner, b"", f"more than {MAX_BYTES:,} bytes")
+                    continue
+                content = archive.extractfile(member)
+                yield NamedSource(inner, b"" if content is None else content.read())
+            # tarfile takes an end of file for the end of the archive; only the mark tells a whole one from one cut off.
+            if archive.fileobj is not None and archive.fileobj.tell() < archive.offset + tarfile.BLOCKSIZE:
+                yield NamedSource(name, b"", "the archive is damaged (it ends without its end mark)")
+    except Exception as error:  # stores, decompressors and tarfile each have their own
+        what = _why(error) if isinstance(error, OSError) and error.errno else f"the archive is damaged ({error})"
+        yield NamedSource(name, b"", what)
+
+
+def _rows(unit: Unit) -> Iterator[NamedSource]:
+    """Rows of one row group; after an unreadable page, one record with an error."""
+    import pyarrow.parquet as pq
+
+    name = unit.items[0][0]
+    row = unit.first
+    try:
+        with open_binary(name) as file:
+            batches = pq.ParquetFile(file).iter_batches(READ_ROWS, row_groups=[unit.group], columns=[unit.column])
+            for batch in batches:
+                for value in batch.column(0).to_pylist():
+                    yield _cell(f"{name}::{row}", value)
+                    row += 1
+    except Exception as error:  # stores and Arrow raise many kinds
+        what = f"the rows from here on cannot be read ({type(error).__name__}: {error})"
+        yield NamedSource(f"{name}::{row}", b"", what)
+
+
+def _cell(name: str, value: Any) -> NamedSource:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return NamedSource(name, data or b"", None if data else "the cell holds no bytes")

@@ -1,0 +1,167 @@
+"""The plan of a run: its inputs cut into units, each of which becomes one shard. Written once, for resumed runs too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import BinaryIO, Literal
+
+from ..display_text import display_name
+from ..errors import UsageError
+from ..scan.inputs import Inputs
+from .storage import is_url, list_url, open_binary
+
+Kind = Literal["files", "tar", "parquet"]
+SMALLEST, LARGEST = 16, 512
+"""Files in a unit: enough to fill batches, few enough that a lost worker costs little."""
+UNITS_PER_ACTOR = 4
+_IMAGE_COLUMNS = ("image", "images", "img", "bytes", "image_bytes", "jpg", "jpeg", "png", "webp", "content", "data")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work, and the shard that it becomes.
+
+    items: (name, error) of files; (archive, None) of a tar; (file, None) of Parquet, then with `group`, the row group
+    to read, `first`, the number of its first row in the file, and `column`, the one that holds the images.
+    """
+
+    index: int
+    kind: Kind
+    items: tuple[tuple[str, str | None], ...]
+    group: int = 0
+    first: int = 0
+    column: str = ""
+
+    def to_json(self) -> str:
+        """ASCII, so that names that are not valid Unicode survive."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Unit:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        values["items"] = tuple((name, error) for name, error in values["items"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class _Input:
+    kind: Kind
+    name: str
+    error: str | None = None
+
+
+def make_plan(
+    arguments: Sequence[str], actors: int, column: str | None = None, stdin: BinaryIO | None = None, null: bool = False
+) -> list[Unit]:
+    """List the inputs, in the order of a local run, and cut them into units.
+
+    Args:
+        arguments: as for a local run, and fsspec URLs of files, patterns and prefixes. `.tar` and `.parquet` files
+            stand for the images inside.
+        column: the Parquet column; None finds it.
+
+    Raises:
+        UsageError: no input, a store that cannot be listed, no such column.
+    """
+    found = list(_inputs(arguments, stdin, null))
+    size = min(LARGEST, max(SMALLEST, math.ceil(len(found) / (UNITS_PER_ACTOR * actors))))
+    units: list[Unit] = []
+    files: list[tuple[str, str | None]] = []
+
+    def flush() -> None:
+        if files:
+            units.append(Unit(len(units), "files", tuple(files)))
+            files.clear()
+
+    for item in found:
+        if item.kind == "files":
+            files.append((item.name, item.error))
+            if len(files) == size:
+                flush()
+            continue
+        flush()
+        if item.kind == "tar":
+            units.append(Unit(len(units), "tar", ((item.name, None),)))
+        else:
+            units.extend(_row_groups(item.name, column, len(units)))
+    flush()
+    return units
+
+
+def _inputs(arguments: Sequence[str], stdin: BinaryIO | None, null: bool) -> Iterator[_Input]:
+    if not arguments:
+        raise UsageError("no input: name files, folders, patterns, URLs, @list.txt, or - for names on stdin")
+    for argument in arguments:
+        if is_url(argument):
+            for name in list_url(argument):
+                yield _Input(_kind(name), name)
+        else:
+            for item in Inputs((argument,), stdin, null):
+                if item.error is None and is_url(item.path):
+                    yield from (_Input(_kind(name), name) for name in list_url(item.path))
+                else:
+                    yield _Input(_kind(item.path) if item.error is None else "files", item.path, item.error)
+
+
+def _kind(name: str) -> Kind:
+    lower = name.lower()
+    if lower.endswith((".tar", ".tar.gz", ".tgz")):
+        return "tar"
+    return "parquet" if lower.endswith((".parquet", ".pq")) else "files"
+
+
+def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:
+    """One unit a row group; a file that cannot be read is one unit with an error."""
+    import pyarrow.parquet as pq
+
+    try:
+        with open_binary(name) as file:
+            parquet = pq.ParquetFile(file)
+            schema = parquet.schema_arrow
+            counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
+    except Exception as error:  # stores and Arrow raise many kinds; a bad file is one bad input
+        return [Unit(index, "files", ((name, f"not a readable Parquet file ({type(error).__name__}: {error})"),))]
+    chosen = find_column(schema, column, name)
+    starts = [sum(counts[:i]) for i in range(len(counts))]
+    return [Unit(index + i, "parquet", ((name, None),), i, start, chosen) for i, start in enumerate(starts)]
+
+
+def find_column(schema: object, column: str | None, name: str) -> str:
+    """The column of image bytes in an Arrow schema: `column`, a binary one with a usual name, or the only binary one.
+
+    A struct with a binary field `bytes`, as Hugging Face writes images, counts as binary.
+
+    Raises:
+        UsageError: none, or several; lists them.
+    """
+    import pyarrow as pa
+
+    def is_bytes(kind: pa.DataType) -> bool:
+        if pa.types.is_struct(kind):
+            return kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+    assert isinstance(schema, pa.Schema)
+    binary = [field.name for field in schema if is_bytes(field.type)]
+    listed = ", ".join(binary) or "none"
+    if column is not None:
+        if column not in binary:
+            raise UsageError(f"{display_name(name)}: no column {column!r} of bytes; there are: {listed}")
+        return column
+    usual = [found for found in _IMAGE_COLUMNS if found in binary]
+    if len(binary) != 1 and not usual:
+        raise UsageError(f"{display_name(name)}: which column holds the images? Name one with --ray-column: {listed}")
+    return usual[0] if usual else binary[0]
+
+
+def digest(units: Sequence[Unit]) -> str:
+    """SHA-256 of a plan, hex."""
+    found = hashlib.sha256()
+    for unit in units:
+        found.update(unit.to_json().encode() + b"\n")
+    return found.hexdigest()

@@ -1,0 +1,73 @@
+"""Reasons in words that qualify a score: what in the image or its statistics is unlike the training images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .lcas import patchify
+from .manifest import Manifest
+from .preprocess import LoadedImage
+from .records import Stats
+
+LOW_CONTRAST = 0.02
+"""Of [0, 1]: five grey levels inside a visible patch, barely more than sensor noise (1 % of our bench's images)."""
+TINY_SHORT_SIDE = 64
+"""Below 64 px a 256 px resize invents more than nine tenths of the pixels that the network sees."""
+MIN_SEEN = 0.25
+"""Share of the image inside the centre crop below which the score speaks about a fragment."""
+TINY = "tiny image: nearly every pixel the network sees is interpolated"
+UPSCALED = "small image: it is enlarged before scoring, so the network sees interpolated pixels"
+CROPPED = "extreme aspect ratio: most of the image lies outside the scored centre crop"
+GRAYSCALE = "grayscale image: the detector was fitted on colour"
+LOW_CONTEXT = "low context: the visible patches hardly vary, so reconstruction is easy whatever the source"
+LOW_S2 = "low context: reconstruction is easier than in the training images"
+HIGH_S2 = "overall anomaly is above the range of the training images"
+HIGH_S3 = "the masks disagree: the score depends on which patches are hidden"
+OUTSIDE_S1 = "variability is outside the range of the training images"
+BAND = "the score lies inside the engine's uncertain band"
+NEAR_BAND = "the score lies near the engine's uncertain band and the input is unusual"
+def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -> float:
+    """How much the patches visible in any run vary: mean over them and over the channels of the standard deviation.
+
+    Args:
+        pixels: uint8 [S, S, 3]. visible: int64 [K, V].
+
+    Returns:
+        a float in [0, 0.5], in units of the [0, 1] pixel range; a flat colour gives 0.
+    """
+    patches = patchify(pixels[None], patch_size)[0][np.unique(visible)]
+    values = patches.reshape(len(patches), patch_size**2, 3)
+    return float(values.std(axis=1, dtype=np.float32).mean()) / 255
+
+
+def image_reasons(image: LoadedImage, manifest: Manifest, visible: np.ndarray) -> list[str]:
+    """Reasons that follow from the input alone."""
+    preprocess = manifest.preprocess
+    short, long = sorted((image.width, image.height))
+    reasons = []
+    if short < TINY_SHORT_SIDE:
+        reasons.append(TINY)
+    elif short < preprocess.resize_short:
+        reasons.append(UPSCALED)
+    if (preprocess.crop / preprocess.resize_short) ** 2 * short / long < MIN_SEEN:
+        reasons.append(CROPPED)
+    if image.grayscale:
+        reasons.append(GRAYSCALE)
+    if visible_contrast(image.pixels, visible, manifest.backbone.config.patch_size) < LOW_CONTRAST:
+        reasons.append(LOW_CONTEXT)
+    return reasons
+
+
+def stat_reasons(stats: Stats, manifest: Manifest) -> list[str]:
+    """Reasons that follow from statistics outside the 1st to 99th percentile of the training set."""
+    ranges = manifest.stat_ranges
+    reasons = []
+    if "s2" in ranges and stats.s2 < ranges["s2"].low:
+        reasons.append(LOW_S2)
+    if "s2" in ranges and stats.s2 > ranges["s2"].high:
+        reasons.append(HIGH_S2)
+    if "s3" in ranges and stats.s3 > ranges["s3"].high:
+        reasons.append(HIGH_S3)
+    if "s1" in ranges and not ranges["s1"].low <= stats.s1 <= ranges["s1"].high:
+        reasons.append(OUTSIDE_S1)
+    return reasons

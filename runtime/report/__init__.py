@@ -1,0 +1,1 @@
+"""Pictures for people: the HTML report and the LCAS heatmaps."""

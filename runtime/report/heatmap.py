@@ -1,0 +1,170 @@
+"""LCAS heatmaps: how much each patch departs from its context, laid over what the network saw.
+
+High LCAS does not mean fake: real photographs often score higher. So a heatmap is labelled "contextual anomaly", and
+images are compared on one fixed scale, the manifest's `heatmap_range`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from ..atomic import atomic_path
+from ..errors import UsageError
+from ..manifest import StatRange
+from .colour_map import colour_table, scale
+
+CAPTION = "contextual anomaly (LCAS)"
+CAVEAT = "High does not mean AI: busy real photographs score high too."
+OPACITY = 0.62
+"""Share of the colour in the blend; the rest is the photograph in grey."""
+MARK_KEY = "Software"
+MARK = "cinemae heatmap"
+"""PNG text chunk by which our own pictures are told from somebody's input."""
+
+_PAPER, _INK, _MUTED, _MID_GREY = (255, 255, 255), (24, 26, 31), (92, 97, 108), (128, 128, 128)
+_HATCH_LIGHT, _HATCH_DARK, _HATCH_STEP = (214, 216, 220), (120, 124, 132), 5
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """The LCAS values at the two ends of the colour bar. `fixed`: shared by all images, so that colours compare."""
+
+    low: float
+    high: float
+    fixed: bool = True
+
+
+def fixed_scale(heatmap_range: StatRange | None) -> ColourScale | None:
+    """The engine's own scale; None where the manifest stores none (then only `image_scale` is left)."""
+    return ColourScale(heatmap_range.low, heatmap_range.high) if heatmap_range else None
+
+
+def image_scale(lcas: np.ndarray) -> ColourScale:
+    """A scale from one image's own minimum to its maximum: for figures; colours of two images do not compare."""
+    known = np.asarray(lcas)[np.isfinite(lcas)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    return ColourScale(low, high, fixed=False)
+
+
+def _as_grid(lcas: np.ndarray) -> np.ndarray:
+    side = round(np.asarray(lcas).size ** 0.5)
+    if side < 1 or side * side != np.asarray(lcas).size:
+        raise UsageError(f"lcas must hold N = grid x grid values, got {np.asarray(lcas).size}")
+    return np.asarray(lcas, np.float64).reshape(side, side)
+
+
+def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Image.Image:
+    """LCAS as colour over the image in grey; patches that no run masked (NaN) are hatched.
+
+    Args:
+        pixels: uint8 [S, S, 3], what the network saw; S is a multiple of the patch grid's side.
+        lcas: float [N], patches in row-major order.
+        low, high: LCAS at the ends of the colour table; values outside are clipped to the end's colour.
+
+    Returns:
+        RGB image of S x S.
+
+    Raises:
+        UsageError: N is no square, or S no multiple of its side.
+    """
+    grid = _as_grid(lcas)
+    size, side = pixels.shape[0], grid.shape[0]
+    if pixels.shape != (size, size, 3) or size % side:
+        raise UsageError(f"pixels {list(pixels.shape)} do not fit a grid of {side} x {side} patches")
+    unknown = np.isnan(grid)
+    level = (scale(np.where(unknown, low, grid), low, high) * 255).round().astype(np.int64)
+    colours = Image.fromarray(colour_table()[level]).resize((size, size), Image.Resampling.NEAREST)
+    if unknown.any():
+        where = Image.fromarray(unknown.astype(np.uint8) * 255).resize((size, size), Image.Resampling.NEAREST)
+        colours.paste(_hatching(size), (0, 0), where)
+    return Image.blend(Image.fromarray(pixels).convert("L").convert("RGB"), colours, OPACITY)
+
+
+def _hatching(size: int) -> Image.Image:
+    y, x = np.mgrid[0:size, 0:size]
+    stripe = ((x + y) % (2 * _HATCH_STEP) < _HATCH_STEP)[:, :, None]
+    light, dark = np.array(_HATCH_LIGHT, np.uint8), np.array(_HATCH_DARK, np.uint8)
+    return Image.fromarray(np.where(stripe, light, dark))
+
+
+def format_value(value: float) -> str:
+    """A colour bar's number: three significant digits, no exponent in the usual range."""
+    return f"{value:.3g}"
+
+
+def figure(pixels: np.ndarray, lcas: np.ndarray, colours: ColourScale, size: int = 448) -> Image.Image:
+    """The image and its heatmap side by side, with caption, colour bar and numbers. Arguments as `overlay`.
+
+    Returns:
+        RGB image; each of the two pictures is `size` x `size`.
+    """
+    shown = pixels.shape[0] * max(1, size // pixels.shape[0])
+    photo = Image.fromarray(pixels).resize((shown, shown), Image.Resampling.BICUBIC)
+    heat = overlay(np.asarray(photo), lcas, colours.low, colours.high)
+    margin, gap, foot = 16, 12, 78
+    width = 2 * margin + gap + 2 * photo.width
+    page = Image.new("RGB", (width, 2 * margin + photo.height + foot), _PAPER)
+    page.paste(photo, (margin, margin))
+    page.paste(heat, (margin + photo.width + gap, margin))
+    _legend(page, lcas, colours, margin, margin + photo.height + 12)
+    return page
+
+
+def _legend(page: Image.Image, lcas: np.ndarray, colours: ColourScale, left: int, top: int) -> None:
+    """Caption and caveat on the left, the colour bar with its numbers on the right."""
+    draw = ImageDraw.Draw(page)
+    strong, small = _font(17), _font(13)
+    draw.text((left, top), CAPTION, fill=_INK, font=strong)
+    draw.text((left, top + 26), CAVEAT, fill=_MUTED, font=small)
+    note = "one fixed scale for all images" if colours.fixed else "scaled to this image alone: colours do not compare"
+    holes = int(np.isnan(lcas).sum())
+    note += f"; hatched: {holes} patches never masked" if holes else ""
+    draw.text((left, top + 45), note, fill=_MUTED, font=small)
+    bar_width, bar_height = min(300, page.width // 3), 14
+    x, y = page.width - left - bar_width, top + 4
+    bar = Image.fromarray(colour_table(bar_width)[None].repeat(bar_height, axis=0))
+    # Blended as in the picture, over mid-grey: the colours of the bar are the ones seen there.
+    page.paste(Image.blend(Image.new("RGB", bar.size, _MID_GREY), bar, OPACITY), (x, y))
+    draw.rectangle((x - 1, y - 1, x + bar_width, y + bar_height), outline=_MUTED)
+    middle = (colours.low + colours.high) / 2
+    for share, value in ((0.0, colours.low), (0.5, middle), (1.0, colours.high)):
+        text, at = format_value(value), x + share * (bar_width - 1)
+        draw.line((at, y + bar_height, at, y + bar_height + 4), fill=_MUTED)
+        draw.text((at - share * draw.textlength(text, font=small), y + bar_height + 5), text, fill=_INK, font=small)
+
+
+def _font(points: int) -> Any:
+    return ImageFont.load_default(size=points)
+
+
+def is_heatmap(path: str | Path) -> bool:
+    """Whether `path` is a picture that `save_heatmap` wrote (by its PNG text chunk)."""
+    try:
+        with Image.open(path) as image:
+            return image.format == "PNG" and str(image.info.get(MARK_KEY, "")) == MARK
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, colours: ColourScale | None) -> None:
+    """Write `figure` as PNG, atomically. An earlier heatmap at `path` is replaced, anything else there is left alone.
+
+    Args:
+        colours: the fixed scale; None scales to this image alone, and the picture says so.
+
+    Raises:
+        UsageError: `path` exists and is not a heatmap of ours (it may be somebody's input).
+    """
+    path = Path(path)
+    if path.exists() and not is_heatmap(path):
+        raise UsageError(f"{path}: exists and is not a heatmap of ours; choose another folder for --heatmaps")
+    mark = PngInfo()
+    mark.add_text(MARK_KEY, MARK)
+    with atomic_path(path) as temporary:
+        figure(pixels, lcas, colours or image_scale(lcas)).save(temporary, "PNG", pnginfo=mark, compress_level=1)

@@ -1,0 +1,221 @@
+"""The HTML report: one self-contained page of any number of records, written as a stream so that memory stays flat."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import functools
+import hashlib
+import html
+import io
+import json
+import os
+import re
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
+
+from ..atomic import atomic_path
+from ..manifest import Manifest
+from ..records import Record, engine_label
+from ..verdict import Decision
+from .colour_map import colour_table
+
+THUMBNAIL_SIZE = 192
+THUMBNAIL_QUALITY = 68
+CHUNK_RECORDS = 100
+MAX_PICTURES = 20_000
+"""Records after these come without thumbnail and heatmap: a browser holds about 200 MB of page well, not a gigabyte."""
+UNKNOWN_BYTE = 255
+"""Code of a patch that no run masked; 0 to 254 run from the image's lowest to its highest LCAS."""
+
+
+class ReportWriter:
+    """Writes records one by one; the page appears, complete, when the `with` block ends without an error.
+
+        with ReportWriter("report.html", manifest, decision, provider) as report:
+            report.add(record, pixels)
+
+    The page needs no network and its content security policy allows none. File names and reasons are carried as JSON
+    data and shown as text.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        manifest: Manifest,
+        decision: Decision | None = None,
+        provider: str = "",
+        title: str = "Image report",
+    ) -> None:
+        """`decision`: the one the records were made with, None for the manifest's own.
+
+        `provider` may be set as an attribute until the block ends: a session loaded in the background names it late.
+        """
+        self.path = Path(path)
+        self.provider = provider
+        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title)
+        self._count = 0
+        self._rows: list[str] = []
+        self._media: list[str] = []
+        self._stack = ExitStack()
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> ReportWriter:
+        temporary = self._stack.enter_context(atomic_path(self.path))
+        self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+        self._file.write(page_frame(self._info)[0])
+        return self
+
+    def add(self, record: Record, pixels: np.ndarray | None = None) -> None:
+        """Append one record.
+
+        Args:
+            pixels: uint8 [S, S, 3], what the network saw; None shows a placeholder. `record.lcas` makes the heatmap.
+        """
+        self._count += 1
+        if self._count > MAX_PICTURES:
+            record, pixels = replace(record, lcas=None), None
+        row, lcas = record_row(record, self.path.parent)
+        self._rows.append(row)
+        self._media.append(("" if pixels is None else thumbnail(pixels)) + "|" + lcas)
+        if len(self._rows) >= CHUNK_RECORDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._file is not None and self._rows:
+            self._file.write('<script type="application/json" class="rows">[' + ",\n".join(self._rows) + "]</script>\n")
+            self._file.write('<script type="text/plain">' + "\n".join(self._media) + "</script>\n")
+        self._rows.clear()
+        self._media.clear()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None or self._file is None:
+            self._stack.__exit__(kind, value, traceback)
+            return
+        with self._stack:  # a full disk in here discards the page, too
+            self._flush()
+            limit = MAX_PICTURES if self._count > MAX_PICTURES else None
+            self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
+
+
+def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, Any]:
+    """What the page's head shows, as plain JSON types."""
+    probability, limits = manifest.calibration.probability, manifest.heatmap_range
+    try:
+        release = version("cinemae")
+    except PackageNotFoundError:
+        release = ""
+    # SOURCE_DATE_EPOCH (reproducible-builds.org) pins the one thing in the page that is not a function of its inputs.
+    now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return {
+        "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
+        "engine": engine_label(manifest),
+        "version": release,
+        "when": datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "demonstration": manifest.demonstration,
+        "threshold": probability(decision.threshold),
+        "thresholdLogit": decision.threshold,
+        "band": [probability(decision.low), probability(decision.high)],
+        "scale": [limits.low, limits.high] if limits else None,
+        "colours": base64.b64encode(colour_table().tobytes()).decode("ascii"),
+    }
+
+
+def page_frame(info: dict[str, Any]) -> tuple[str, str]:
+    """The page before and after its records."""
+    folder = files(__package__) / "templates"
+    names = ("report.html", "report.css", "report_data.js", "report.js")
+    page, style, data, view = ((folder / name).read_text(encoding="utf-8") for name in names)
+    script = data + view
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    values = {
+        "policy": policy, "title": html.escape(info["title"]), "style": style, "script": script,
+        "info": script_json(info),
+    }  # fmt: skip
+    head, tail = page.split("{{chunks}}")
+    # One pass: what a title or a script holds is never taken for another place to fill.
+    fill = functools.partial(re.sub, r"\{\{(\w+)\}\}", lambda match: values[match[1]])
+    return fill(head), fill(tail)
+
+
+def _csp_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def script_json(value: Any) -> str:
+    """ASCII JSON that is inert inside a `<script>` element: no `<`, `>` or `&` is left to end it or start another."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def record_row(record: Record, folder: Path) -> tuple[str, str]:
+    """A record as JSON with short keys, and its quantised LCAS (base64, "" for none). Keys without a value go."""
+    stats = record.stats
+    quantised = None if record.lcas is None else quantise(record.lcas)
+    values = {
+        "p": record.path,
+        "f": file_link(record.path, folder),
+        "e": None if record.status == "ok" else record.error or "unknown error",
+        "v": record.verdict,
+        "q": _rounded(record.probability, 4),
+        "l": _rounded(record.logit, 4),
+        "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
+        "r": list(record.reasons) or None,
+        "w": record.width,
+        "h": record.height,
+        "m": [_rounded(quantised[1], 5), _rounded(quantised[2], 5)] if quantised else None,
+    }
+    kept = {key: value for key, value in values.items() if value is not None}
+    return script_json(kept), base64.b64encode(quantised[0]).decode("ascii") if quantised else ""
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
+
+
+def quantise(lcas: np.ndarray) -> tuple[bytes, float, float] | None:
+    """float [N] -> N bytes and the LCAS of bytes 0 and 254; NaN becomes `UNKNOWN_BYTE`. None when nothing is finite."""
+    values = np.asarray(lcas, np.float64).ravel()
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    low, high = float(values[known].min()), float(values[known].max())
+    codes = np.full(values.size, UNKNOWN_BYTE, np.uint8)
+    codes[known] = ((values[known] - low) / ((high - low) or 1.0) * (UNKNOWN_BYTE - 1)).round().astype(np.uint8)
+    return codes.tobytes(), low, high
+
+
+def thumbnail(pixels: np.ndarray) -> str:
+    """uint8 [S, S, 3] -> a small JPEG, base64. (WebP would be a third smaller and take three times as long.)"""
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def file_link(path: str, folder: Path) -> str | None:
+    """A link from a page in `folder` to a local file, percent-encoded and always relative; None where there is none."""
+    if not path or "\0" in path or not os.path.isfile(path):
+        return None
+    try:
+        relative = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
+    except ValueError:  # another drive on Windows
+        return None
+    # "./" first: a file named "javascript:..." stays a file name.
+    return "./" + quote(relative.replace(os.sep, "/").encode("utf-8", "surrogateescape"))

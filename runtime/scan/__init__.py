@@ -1,0 +1,1 @@
+"""`cinemae-run`: from arguments to records, in input order."""

@@ -1,0 +1,203 @@
+"""Continue a killed run: records in `--out` are kept where path and content are unchanged, all else is scored.
+
+The usual case is a file that ends early. Its records are compared with the inputs in order and the run appends after
+the last one that holds; memory stays flat. Where inputs changed in the middle, the records behind that point move to
+`OUT.resume` before `OUT` is cut there, and are taken over by path and content. At every moment the two files together
+hold every record once made, so a resumed run may be killed and resumed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic import atomic_path
+from ..detector import Detector
+from ..display_text import display_name
+from ..engines.integrity import stream_sha256
+from ..errors import ImageError, UsageError
+from ..read_ahead import read_ahead
+from ..reasons import BAND, NEAR_BAND
+from ..records import Record, from_dict
+from ..sources import AnySource, NamedSource, Prepared, open_image_file
+from ..verdict import decide
+from .inputs import InputPath
+
+HASHES_AHEAD = 64
+
+
+@dataclass(frozen=True)
+class Line:
+    """A record in a JSON-lines file: where it starts, where it ends (after its newline), and what it says."""
+
+    start: int
+    end: int
+    record: Record
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a resumed run starts from.
+
+    rest: inputs not covered by the kept head of the file.
+    index: key of (path, content) -> start of a record in `store`; about 150 bytes a record, usually empty.
+    """
+
+    rest: Iterator[InputPath]
+    store: Path
+    index: dict[bytes, int]
+
+
+def store_path(out: Path) -> Path:
+    """Where records wait whose place in `out` is not known yet."""
+    return out.with_name(out.name + ".resume")
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Whole records of a JSON-lines file, in order; stops at the first line that is torn or not a record."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    position = 0
+    with file:
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return
+            try:
+                record = from_dict(json.loads(raw))
+            except (ValueError, KeyError, TypeError, RecursionError):
+                return
+            yield Line(position, position + len(raw), record)
+            position += len(raw)
+
+
+def current_sha256(path: str) -> str | None:
+    """SHA-256 of an input as it is now; None where it cannot be read."""
+    try:
+        with open_image_file(path, path) as file:
+            return stream_sha256(file)
+    except (ImageError, OSError):
+        return None
+
+
+def still_holds(record: Record, path: str, sha256: str | None, detector: Detector) -> bool:
+    """Whether scoring `path` again would give this record: same path, content, engine and decision."""
+    if record.path != display_name(path) or record.sha256 != sha256 or record.engine != detector.label:
+        return False
+    if record.status == "error" or record.logit is None:
+        return record.status == "error"
+    unusual = any(reason not in (BAND, NEAR_BAND) for reason in record.reasons)
+    return record.verdict == decide(record.logit, detector.decision, unusual)
+
+
+def _key(path: str, sha256: str | None) -> bytes:
+    text = f"{path}\0{sha256}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def check_engine(out: Path, detector: Detector) -> None:
+    """Refuse to mix two engines in one file.
+
+    Raises:
+        UsageError: the first record of `out` is of another engine, or `out` holds something else than records.
+    """
+    first = next(read_lines(out), None)
+    if first is None:
+        if out.exists() and not out.is_file():
+            raise UsageError(f"{out}: is not a file; --resume continues a JSON-lines file")
+        if out.exists() and _holds_a_line(out):
+            raise UsageError(f"{out}: does not hold records of this schema; choose another --out or leave out --resume")
+    elif first.record.engine != detector.label:
+        raise UsageError(
+            f"{out}: was made by {first.record.engine}, this run uses {detector.label}; "
+            "choose another --out or leave out --resume"
+        )
+
+
+def _holds_a_line(path: Path) -> bool:
+    """Whether anything but one torn line is there."""
+    with path.open("rb") as file:
+        return b"\n" in file.read(1 << 20)
+
+
+def resume(
+    out: Path, inputs: Iterable[InputPath], detector: Detector, workers: int, kept: Callable[[Record], None]
+) -> Resumed:
+    """Prepare `out` for appending; `kept` is called for each record that stays in place, in order.
+
+    Raises:
+        UsageError: as `check_engine`.
+    """
+    check_engine(out, detector)
+    store = store_path(out)
+    items = iter(inputs)
+    back: list[InputPath] = []
+    end = 0
+
+    def pairs() -> Iterator[tuple[Line, InputPath]]:
+        for line in read_lines(out):
+            item = None if back else next(items, None)
+            if item is None:
+                return
+            yield line, item
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="cinemae-hash") as pool:
+        for (line, item), digest in read_ahead(pool, lambda pair: current_sha256(pair[1].path), pairs(), HASHES_AHEAD):
+            sha256 = digest.result()
+            if not back and still_holds(line.record, item.path, sha256, detector):
+                end = line.end
+                kept(line.record)
+            else:
+                back.append(item)  # from the first difference on, all that was read ahead goes back to the inputs
+    if out.exists():
+        _cut(out, store, end)
+    return Resumed(itertools.chain(back, items), store, _index(store))
+
+
+def _cut(out: Path, store: Path, end: int) -> None:
+    """Move whole records behind `end` to `store`, durably, then cut `out` there."""
+    tail = (line for line in read_lines(out) if line.start >= end)
+    first = next(tail, None)
+    if first is not None:
+        with atomic_path(store) as temporary, temporary.open("wb") as target:
+            if store.exists():
+                with store.open("rb") as earlier:
+                    shutil.copyfileobj(earlier, target)
+            with out.open("rb") as source:
+                for line in itertools.chain((first,), tail):
+                    source.seek(line.start)
+                    target.write(source.read(line.end - line.start))
+    with out.open("r+b") as file:
+        file.truncate(end)
+        os.fsync(file.fileno())
+
+
+def _index(store: Path) -> dict[bytes, int]:
+    return {_key(line.record.path, line.record.sha256): line.start for line in read_lines(store)}
+
+
+def preparer(detector: Detector, resumed: Resumed) -> Callable[[AnySource], Prepared]:
+    """`detector.prepare`, preceded by a look into the records that wait in the store."""
+
+    def prepare(source: AnySource) -> Prepared:
+        if resumed.index and isinstance(source, NamedSource) and isinstance(source.source, str):
+            path = source.source
+            sha256 = current_sha256(path)
+            start = resumed.index.get(_key(display_name(path), sha256))
+            if start is not None:
+                with resumed.store.open("rb") as file:
+                    file.seek(start)
+                    record = from_dict(json.loads(file.readline()))
+                if still_holds(record, path, sha256, detector):
+                    return Prepared(record.path, previous=record, sha256=sha256)
+        return detector.prepare(source)
+
+    return prepare

@@ -1,0 +1,168 @@
+"""New image files in watched folders, as they are complete: by polling, which also works on network shares.
+
+A file is complete when its size and modification time have stood still for `settle` seconds. Temporary names and
+dotfiles are ignored, a renamed file is not scored again, a rewritten one is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from ..display_text import display_name
+from ..errors import UsageError
+from .inputs import walk
+
+EMPTY_FACTOR = 5
+"""An empty file has most likely just been created: it waits this many times longer before it counts as complete."""
+TEMPORARY_SUFFIXES = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp", ".temp", ".swp")
+SYSTEM_FOLDERS = frozenset({"@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
+"""Folders that file servers fill with thumbnails and deleted files."""
+REMEMBERED = 100_000
+"""Vanished files whose state is kept: a share that drops out for a moment must not be scored again."""
+
+REST = 4
+"""A look at a large or slow folder is followed by a pause at least this many times as long."""
+
+State = tuple[int, int]
+"""Size and modification time in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A file that is not known to be complete: its state, and since when (monotonic seconds) it has had it."""
+
+    state: State
+    since: float
+
+
+def ignored(path: str, root: str) -> bool:
+    """Whether a file below `root` is hidden, temporary, or a file server's own."""
+    parts = os.path.relpath(path, root).split(os.sep)
+    name = parts[-1].lower()
+    return (
+        any(part.startswith(".") for part in parts if part not in (os.curdir, os.pardir))
+        or any(part.lower() in SYSTEM_FOLDERS for part in parts[:-1])
+        or name.startswith("~$")
+        or any(marker in name for marker in (suffix + "." for suffix in TEMPORARY_SUFFIXES))
+        or name.endswith(TEMPORARY_SUFFIXES)
+    )
+
+
+class Watcher:
+    """Remembers what was seen in `folders`; `poll` names the files that have become complete since the last call."""
+
+    def __init__(self, folders: Sequence[str], settle: float = 2.0, exclude: Collection[tuple[int, int]] = ()) -> None:
+        """`exclude`: (device, inode) of folders that are not entered.
+
+        Raises:
+            UsageError: a folder is not one, or `settle` is negative.
+        """
+        for folder in folders:
+            if not os.path.isdir(folder):
+                raise UsageError(f"{display_name(folder)}: --watch needs a folder that exists")
+        if settle < 0:
+            raise UsageError(f"a file must stand still for at least 0 seconds, got {settle}")
+        self._folders, self._settle, self._exclude = tuple(folders), settle, exclude
+        self._waiting: dict[str, Waiting] = {}
+        self._done: dict[str, tuple[State, tuple[int, int]]] = {}
+        self._gone: OrderedDict[str, tuple[State, tuple[int, int]]] = OrderedDict()
+        self.problems: tuple[str, ...] = ()
+
+    def poll(self, now: float) -> list[str]:
+        """Paths complete since the last call, in folder order. `problems` then names folders that cannot be read.
+
+        Args:
+            now: a monotonic clock, in seconds.
+        """
+        found: dict[str, os.stat_result] = {}
+        problems: list[str] = []
+        for folder in self._folders:
+            for item in walk(folder, self._exclude):
+                if item.error is not None:
+                    problems.append(f"{display_name(item.path)}: {item.error}")
+                elif not ignored(item.path, folder):
+                    try:
+                        status = os.stat(item.path)
+                    except OSError:  # vanished since it was listed, or a link to nothing
+                        continue
+                    if stat.S_ISREG(status.st_mode):
+                        found[item.path] = status
+        self.problems = tuple(problems)
+        if not problems:  # else files may only be out of sight
+            self._forget(found)
+        moved = set(self._gone.values())
+        return [path for path, status in found.items() if self._is_new(path, status, now, moved)]
+
+    def _forget(self, found: Collection[str]) -> None:
+        for path in [path for path in self._waiting if path not in found]:
+            del self._waiting[path]
+        for path in [path for path in self._done if path not in found]:
+            self._gone[path] = self._done.pop(path)
+            self._gone.move_to_end(path)
+        while len(self._gone) > REMEMBERED:
+            self._gone.popitem(last=False)
+
+    def _is_new(
+        self, path: str, status: os.stat_result, now: float, moved: Collection[tuple[State, tuple[int, int]]]
+    ) -> bool:
+        """`moved`: state and identity of vanished files, under whatever name."""
+        state, identity = (status.st_size, status.st_mtime_ns), (status.st_dev, status.st_ino)
+        known = self._done.get(path) or self._gone.get(path)
+        if known is not None and known[0] == state:
+            self._done[path] = (state, identity)
+            return False
+        waiting = self._waiting.get(path)
+        if waiting is None or waiting.state != state:
+            waiting = self._waiting[path] = Waiting(state, now)
+        if now - waiting.since < self._settle * (1 if status.st_size else EMPTY_FACTOR):
+            return False
+        del self._waiting[path]
+        self._done[path] = (state, identity)
+        renamed = identity[1] != 0 and (state, identity) in moved  # inode 0: the file system has none
+        return not renamed
+
+
+def watch(
+    watcher: Watcher, stop: threading.Event, interval: float, say: Callable[[str], None] = lambda text: None
+) -> Iterator[list[str]]:
+    """Complete files of each poll that found some, until `stop` is set; `say` hears of folders that cannot be read."""
+    told: tuple[str, ...] = ()
+    while not stop.is_set():
+        start = time.monotonic()
+        ready = watcher.poll(start)
+        looking = time.monotonic() - start
+        if ready:
+            yield ready
+        if watcher.problems != told:
+            told = watcher.problems
+            for problem in told:
+                say(f"warning: {problem}")
+        stop.wait(max(interval, REST * looking))
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts at once. Only in the main thread."""
+    stop = threading.Event()
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for name in before:
+        signal.signal(name, on_signal)
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

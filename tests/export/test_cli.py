@@ -1,0 +1,95 @@
+"""cinemae-export as a command: what it writes, prints and exits with."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from cinemae.export import cli, parity
+from cinemae.train.fitting.checkpoint import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, tiny_detector, tiny_manifest):
+    folder = tmp_path_factory.mktemp("export") / "checkpoint"
+    masks = tiny_detector.visible.numpy()[None]
+    return save_checkpoint(folder, tiny_detector.head, masks, tiny_manifest, embed=tiny_detector.mae)
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run cinemae-export in this process (torch is slow to import)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cinemae-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Done(ended.value.code, captured.out, captured.err)
+
+    return run
+
+
+def test_writes_engine_and_parts_and_prints_the_table(command, checkpoint, tmp_path):
+    done = command(checkpoint, "--parts", "--out", tmp_path)
+    assert done.code == 0, done.err
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.onnx")) == [
+        "cinemae-parts/decoder.onnx", "cinemae-parts/encoder.onnx", "cinemae-parts/head.onnx", "cinemae.onnx",
+    ]  # fmt: skip
+    assert done.out.count("ok\n") == 6
+    assert "tolerances fp32: logit 0.001" in done.out
+
+
+def test_parity_beyond_tolerance_exits_3(command, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setitem(parity.TOLERANCES, "fp32", parity.Tolerance(logit=0.0, lcas=0.0, batch=1.0))
+    done = command(checkpoint, "--out", tmp_path)
+    assert done.code == 3
+    assert "FAILED" in done.out
+    assert "error: beyond tolerance: fused fp32" in done.err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["nowhere"], "error: nowhere is no checkpoint"),
+    (["--name", "cinemae-demo"], "belongs to the bundled engine"),
+    (["--name", "a/b"], "must be a file name"),
+    ([], "no checkpoint given"),
+])  # fmt: skip
+def test_usage_errors_are_one_line_and_exit_2(command, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command(*arguments)
+    assert done.code == 2
+    assert message in done.err.splitlines()[-1]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom cinemae.export.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'onnxruntime', 'onnx', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_report_data_that_cannot_be_read_stops_before_anything_is_written(command, checkpoint, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = command(checkpoint, "--out", tmp_path / "out", "--fp16", "--report", empty)
+    assert done.code == 2
+    assert str(empty) in done.err
+    assert "\\n" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_folder_that_looks_like_an_engine_is_refused(command, checkpoint, tmp_path):
+    done = command(checkpoint, "--out", tmp_path / "best.onnx")
+    assert done.code == 2
+    assert "--name best" in done.err

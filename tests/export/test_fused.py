@@ -1,0 +1,133 @@
+"""Exported files against eager PyTorch: parity, batches against singles, what the graph holds, atomic writes."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from cinemae.export.engine_file import write_engine
+from cinemae.export.fused import export_fused, fused_graph
+from cinemae.export.graph.parts import export_parts
+from cinemae.export.parity import BATCHES, compare, eager_output, format_table, parity_images, relative, require
+from cinemae.runtime.engines.integrity import check_content, content_hash
+from cinemae.runtime.engines.load import load_engine
+from cinemae.runtime.errors import EngineError, ParityError, UsageError
+from cinemae.runtime.golden import golden_image
+from cinemae.runtime.manifest import METADATA_KEY, Manifest
+
+PORTABLE = {
+    "Abs", "Add", "Cast", "Clip", "Concat", "Div", "Erf", "Gather", "Gemm", "LayerNormalization", "Log", "MatMul",
+    "Mul", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub",
+    "Transpose", "Unsqueeze",
+}  # fmt: skip
+"""What the packed graph may be made of: nothing that TensorRT 8.6 lacks, no shape arithmetic, no control flow."""
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory, tiny_detector, tiny_manifest):
+    folder = tmp_path_factory.mktemp("engines")
+    export_fused(tiny_detector, tiny_manifest, folder / "fp32.onnx")
+    export_fused(tiny_detector, tiny_manifest, folder / "fp16.onnx", "fp16")
+    export_parts(tiny_detector, tiny_manifest, folder / "parts")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "precision"), [("fp32.onnx", "fp32"), ("parts", "fp32"), ("fp16.onnx", "fp16")])
+def test_agrees_with_eager_at_every_batch_size(engines, tiny_detector, name, precision):
+    images = parity_images(max(BATCHES), 64)
+    rows = compare(name, engines / name, images, eager_output(tiny_detector, images), precision)
+    assert [row.batch for row in rows] == [1, 2, 7]
+    assert all(row.passed for row in rows), format_table(rows, {name: precision})
+
+
+def test_parity_notices_a_changed_model(engines, tiny_detector):
+    images = parity_images(max(BATCHES), 64)
+    expected = eager_output(tiny_detector, images)
+    wrong = dataclasses.replace(expected, lcas=expected.lcas * 1.01)
+    rows = compare("fused", engines / "fp32.onnx", images, wrong, "fp32")
+    with pytest.raises(ParityError, match="beyond tolerance: fused at batch 1"):
+        require(rows)
+
+
+def test_relative_error_is_absolute_near_zero_and_strict_about_nan():
+    assert relative(np.array([1e-4]), np.array([0.0])) == pytest.approx(1e-4)
+    assert relative(np.array([101.0]), np.array([100.0])) == pytest.approx(0.01)
+    assert relative(np.array([np.nan, 1.0]), np.array([np.nan, 1.0])) == 0
+    assert relative(np.array([np.nan]), np.array([1.0])) == float("inf")
+
+
+def test_graph_is_portable(engines):
+    model = onnx.load(engines / "fp32.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    assert {node.op_type for node in model.graph.node} <= PORTABLE
+    assert [value.name for value in model.graph.input] == ["images"]
+    assert [value.name for value in model.graph.output] == ["logit", "stats", "lcas"]
+    assert not [node for node in model.graph.node if node.doc_string]
+
+
+def test_fp16_graph_keeps_norm_softmax_and_head_in_float32(engines):
+    model = onnx.shape_inference.infer_shapes(onnx.load(engines / "fp16.onnx"))
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    types |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("LayerNormalization", "Softmax", "Gemm", "Log", "Sqrt", "ReduceMean"):
+            assert {types[name] for name in node.input} == {onnx.TensorProto.FLOAT}, node.name
+    assert onnx.TensorProto.FLOAT16 in {types[n.input[1]] for n in model.graph.node if n.op_type == "MatMul"}
+    matmuls = [n for n in model.graph.node if n.op_type == "MatMul"]
+    assert {types[n.input[0]] for n in matmuls} == {onnx.TensorProto.FLOAT16}
+
+
+def test_export_is_reproducible(engines, tiny_detector, tiny_manifest, tmp_path):
+    export_fused(tiny_detector, tiny_manifest, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (engines / "fp32.onnx").read_bytes()
+
+
+def test_manifest_hash_and_golden_logit(engines, tiny_detector, tiny_manifest):
+    path = engines / "fp32.onnx"
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    manifest = Manifest.from_json(metadata[METADATA_KEY], path)
+    assert manifest.kind == "fused"
+    assert manifest.masks == tiny_manifest.masks
+    assert manifest.content_sha256 == content_hash(path) == check_content(path)
+    golden = eager_output(tiny_detector, golden_image(64)[None]).logit[0]
+    assert manifest.golden.logit == pytest.approx(golden, abs=1e-3)
+    assert manifest.tools["opset"] == "17"
+
+
+def test_weights_above_the_limit_go_beside_the_graph(tmp_path, tiny_detector, tiny_manifest, random_images):
+    path = tmp_path / "big.onnx"
+    fused = tiny_manifest.model_copy(update={"kind": "fused"})
+    manifest = write_engine(fused_graph(tiny_detector), fused, path, external_above=10_000)
+    assert set(manifest.external_data) == {"big.onnx.data"}
+    engine = load_engine(path, device="cpu")
+    np.testing.assert_allclose(
+        engine.infer(random_images).logit, eager_output(tiny_detector, random_images).logit, atol=1e-3
+    )
+    engine.close()
+    data = bytearray((tmp_path / "big.onnx.data").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "big.onnx.data").write_bytes(data)
+    with pytest.raises(EngineError, match=r"big.onnx.data: does not match"):
+        load_engine(path, device="cpu")
+    write_engine(fused_graph(tiny_detector), fused, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["big.onnx"]
+
+
+def test_failed_export_leaves_the_old_file(tmp_path, tiny_detector, tiny_manifest):
+    path = tmp_path / "engine.onnx"
+    path.write_bytes(b"old")
+
+    def fails(_):
+        raise EngineError("no")
+
+    with pytest.raises(EngineError, match="no"):
+        write_engine(fused_graph(tiny_detector), tiny_manifest, path, fails)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["engine.onnx"]
+
+
+def test_bundled_engine_is_never_overwritten(tmp_path, tiny_detector, tiny_manifest):
+    with pytest.raises(UsageError, match="belongs to the bundled engine"):
+        export_fused(tiny_detector, tiny_manifest, tmp_path / "cinemae-demo.onnx")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,245 @@
+"""TensorRT: the real parser and builder (RTX), names of the real bindings, builder and backend on a fake."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cinemae.export.fused import FUSED, export_fused, write_fused
+from cinemae.export.graph.packed import PackedDetector
+from cinemae.export.graph.parts import export_parts
+from cinemae.export.graph.tracing import trace
+from cinemae.export.int8.recipe import plan as make_int8_plan
+from cinemae.export.int8.rewrite import quantise_for_tensorrt
+from cinemae.export.parity import parity_images
+from cinemae.export.tensorrt import BuildOptions, build_plan
+from cinemae.runtime.engines.cuda import Cuda
+from cinemae.runtime.engines.plan_sidecar import Machine, PlanSidecar, check_machine, read_sidecar, sidecar_path
+from cinemae.runtime.engines.tensorrt import MAX_GRAPHS, open_engine, read_plan_manifest
+from cinemae.runtime.errors import EngineError, MissingDependencyError, UsageError
+from tensorrt_fakes import FakeCudaApi, FakeTensorRt, real_rtx
+
+SHARED_API = (
+    "num_io_tensors", "get_tensor_name", "get_tensor_shape", "get_tensor_dtype", "get_tensor_mode", "set_input_shape",
+    "set_tensor_address", "execute_async_v3", "create_execution_context", "deserialize_cuda_engine",
+    "engine_host_code_allowed", "TensorIOMode", "parse_from_file", "num_errors", "get_error", "desc",
+    "create_optimization_profile", "add_optimization_profile", "set_shape", "set_memory_pool_limit", "WORKSPACE",
+    "create_timing_cache", "set_timing_cache", "get_timing_cache", "serialize", "hardware_compatibility_level",
+    "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY", "VERSION_COMPATIBLE", "TF32", "STRONGLY_TYPED", "clear_flag", "set_flag",
+    "build_serialized_network", "create_builder_config", "create_network",
+)  # fmt: skip
+"""Every name of TensorRT that builder and backend use with versions 10 and 11."""
+
+GONE_IN_11 = ("OBEY_PRECISION_CONSTRAINTS", "EXPLICIT_BATCH")
+"""Names for 8.6 alone; the code asks before it uses them."""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory, tiny_detector, tiny_manifest):
+    path = tmp_path_factory.mktemp("trt") / "tiny.onnx"
+    export_fused(tiny_detector, tiny_manifest, path, "fp16")
+    return path
+
+
+@pytest.fixture
+def trt():
+    return FakeTensorRt("10.3.0.26")
+
+
+@pytest.fixture
+def cuda():
+    return Cuda(FakeCudaApi())
+
+
+@pytest.fixture
+def plan(engine, trt, cuda, tmp_path):
+    path = tmp_path / "tiny.plan"
+    build_plan(engine, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    return path
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("tensorrt_bindings"), reason="needs tensorrt-cu13-bindings")
+def test_every_name_exists_in_the_real_bindings():
+    folder = Path(importlib.util.find_spec("tensorrt_bindings").origin).parent
+    binary = (folder / "tensorrt.so").read_bytes()
+    assert [name for name in SHARED_API if name.encode() + b"\0" not in binary] == []
+    assert [name for name in GONE_IN_11 if b"\0" + name.encode() + b"\0" in binary] == []
+
+
+@pytest.fixture
+def rtx():
+    found = real_rtx()
+    if found is None:
+        pytest.skip("needs tensorrt-rtx-cu13-bindings and onnxruntime-ep-nv-tensorrt-rtx-cu13")
+    return found
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector, tiny_manifest, tmp_path):
+    path = tmp_path / "engine.onnx"
+    if precision == "int8":
+        packed, images = PackedDetector(tiny_detector), parity_images(4, 64)
+        plans = make_int8_plan(packed, [images])
+        model = trace(packed, (torch.from_numpy(images),), FUSED)
+        quantise_for_tensorrt(model, packed, plans)
+        assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+        write_fused(model, tiny_manifest, path, precision)
+    else:
+        export_fused(tiny_detector, tiny_manifest, path, precision)
+    sidecar = build_plan(path, tmp_path / "engine.plan", BuildOptions(), rtx, Cuda(FakeCudaApi()))
+    assert (tmp_path / "engine.plan").stat().st_size > 100_000
+    assert sidecar.manifest.precision == precision
+
+
+def test_real_parser_accepts_the_parts(rtx, tiny_detector, tiny_manifest, tmp_path):
+    for path in sorted(export_parts(tiny_detector, tiny_manifest, tmp_path).iterdir()):
+        builder = rtx.Builder(rtx.Logger(rtx.Logger.ERROR))
+        network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = rtx.OnnxParser(network, rtx.Logger(rtx.Logger.ERROR))
+        accepted = parser.parse_from_file(str(path))
+        assert accepted, (path.name, [parser.get_error(i).desc() for i in range(parser.num_errors)])
+
+
+def test_builds_strongly_typed_with_the_profile_and_without_tf32(plan, trt):
+    assert trt.calls("create_network") == [(1 << trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED,)]
+    assert trt.calls("set_shape") == [("images", (1, 64, 64, 3), (2, 64, 64, 3), (4, 64, 64, 3))]
+    assert trt.calls("clear_flag") == [(trt.BuilderFlag.TF32,)]
+    assert trt.calls("set_flag") == []
+
+
+def test_tensorrt_8_takes_precisions_from_the_graph_and_obeys(engine, cuda, tmp_path):
+    trt = FakeTensorRt("8.6.1", strongly_typed=False)
+    build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, cuda)
+    assert trt.calls("create_network") == [(1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH,)]
+    assert trt.calls("set_flag") == [(trt.BuilderFlag.FP16,), (trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS,)]
+    matmul, norm, shuffle, index = trt.layers
+    assert (matmul.precision, matmul.output_types) == (trt.float16, {0: trt.float16})
+    assert (norm.precision, norm.output_types) == (trt.float32, {0: trt.float32})
+    assert shuffle.precision is None
+    assert index.precision is None
+
+
+def test_options_reach_the_builder(engine, trt, cuda, tmp_path):
+    options = BuildOptions((1, 1, 2), 512, tmp_path / "cache", "ampere_plus", version_compatible=True)
+    sidecar = build_plan(engine, tmp_path / "a.plan", options, trt, cuda)
+    assert trt.calls("set_memory_pool_limit") == [(trt.MemoryPoolType.WORKSPACE, 512 << 20)]
+    assert trt.calls("set_flag") == [(trt.BuilderFlag.VERSION_COMPATIBLE,)]
+    assert trt.config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    assert (tmp_path / "cache").read_bytes() == b"timings"
+    assert (sidecar.version_compatible, sidecar.hardware_compatibility) == (True, "ampere_plus")
+    build_plan(engine, tmp_path / "a.plan", options, trt, cuda)
+    assert trt.calls("create_timing_cache")[-1] == (b"timings",)
+
+
+def test_unknown_compatibility_level_is_refused(engine, cuda, tmp_path):
+    trt = FakeTensorRt("8.6.1", strongly_typed=False)
+    options = BuildOptions(hardware_compatibility="same_compute_capability")
+    with pytest.raises(UsageError, match="no hardware compatibility level SAME_COMPUTE_CAPABILITY"):
+        build_plan(engine, tmp_path / "a.plan", options, trt, cuda)
+
+
+def test_out_of_memory_says_what_to_lower(engine, cuda, tmp_path):
+    trt = FakeTensorRt("10.3.0", fails="Requested 30 GB of memory, which is not available")
+    with pytest.raises(EngineError, match=r"not available; lower --max-batch \(now 32\) or --workspace"):
+        build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, cuda)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_gpu_is_one_clear_error(engine, trt, tmp_path):
+    with pytest.raises(MissingDependencyError, match="no usable NVIDIA GPU"):
+        build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, Cuda(FakeCudaApi(no_device=True)))
+
+
+@pytest.mark.parametrize("batch", [(0, 1, 2), (2, 1, 4), (1, 8, 4)])
+def test_impossible_profile_is_refused(batch):
+    with pytest.raises(UsageError, match="smallest <= best <= largest"):
+        BuildOptions(batch=batch)
+
+
+def test_backend_computes_what_the_plan_computes(plan, trt, cuda, random_images):
+    engine = open_engine(plan, "tensorrt", None, trt, cuda)
+    assert read_plan_manifest(plan) == engine.manifest
+    found = engine.infer(random_images)  # 7 images through a plan for at most 4
+    np.testing.assert_array_equal(found.logit, random_images.reshape(7, -1).sum(1).astype(np.float32))
+    assert found.stats.shape == (7, 3)
+    assert found.lcas.shape == (7, 16)
+    assert engine.infer(random_images[:0]).logit.shape == (0,)
+    engine.close()
+    engine.close()
+    assert cuda.api.live == set()
+    with pytest.raises(EngineError, match="closed"):
+        engine.infer(random_images)
+
+
+def test_one_graph_a_batch_size_is_captured_once_and_replayed(plan, trt, cuda, random_images):
+    engine = open_engine(plan, "auto", None, trt, cuda)
+    for _ in range(3):
+        engine.infer(random_images[:2])
+    engine.infer(random_images[:3])
+    assert trt.calls("set_input_shape") == [("images", (2, 64, 64, 3)), ("images", (3, 64, 64, 3))]
+    assert cuda.api.launches == 4
+    assert cuda.api.captures == 2
+    assert len(trt.calls("set_tensor_address")) == 4
+    engine.close()
+
+
+def test_graphs_kept_are_bounded(engine, trt, cuda, tmp_path, random_images):
+    path = tmp_path / "wide.plan"
+    build_plan(engine, path, BuildOptions(batch=(1, 2, MAX_GRAPHS + 4)), trt, cuda)
+    opened = open_engine(path, "auto", None, trt, cuda)
+    many = np.repeat(random_images, 4, axis=0)
+    for batch in range(1, MAX_GRAPHS + 4):
+        opened.infer(many[:batch])
+    assert len(opened._graphs) == MAX_GRAPHS
+    opened.close()
+    assert cuda.api.live == set()
+
+
+def test_damaged_plan_is_refused(plan, trt, cuda):
+    plan.write_bytes(plan.read_bytes() + b"x")
+    with pytest.raises(EngineError, match="does not match the hash"):
+        open_engine(plan, "auto", None, trt, cuda)
+
+
+def test_plan_without_sidecar_is_refused(plan, trt, cuda):
+    sidecar_path(plan).unlink()
+    with pytest.raises(EngineError, match=r"tiny.plan.json is missing"):
+        open_engine(plan, "auto", None, trt, cuda)
+
+
+def test_plan_on_the_cpu_is_a_usage_error(plan, trt, cuda):
+    with pytest.raises(UsageError, match="runs on TensorRT only"):
+        open_engine(plan, "cpu", None, trt, cuda)
+
+
+def test_plan_that_tensorrt_cannot_load_says_how_to_rebuild(plan, trt, cuda):
+    trt.loads = False
+    with pytest.raises(EngineError, match=r"cinemae-export .*tiny.onnx --tensorrt --out .* --name tiny"):
+        open_engine(plan, "auto", None, trt, cuda)
+
+
+def change(plan, **update) -> PlanSidecar:
+    return read_sidecar(plan).model_copy(update=update)
+
+
+@pytest.mark.parametrize(("update", "machine", "verdict"), [
+    ({}, ("10.3.9", "Fake 4090", "8.9"), "runs"),
+    ({}, ("10.4.0", "Fake 4090", "8.9"), "built by TensorRT 10.3.0.26"),
+    ({}, ("11.0.0", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({"version_compatible": True}, ("10.9.0", "Fake 4090", "8.9"), "runs"),
+    ({"version_compatible": True}, ("10.2.0", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({"version_compatible": True}, ("11.0.0", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({}, ("10.3.0", "Fake L4", "8.9"), "warns"),
+    ({}, ("10.3.0", "Fake A100", "8.0"), "built for compute capability 8.9"),
+    ({"hardware_compatibility": "ampere_plus"}, ("10.3.0", "Fake A100", "8.0"), "warns"),
+    ({"hardware_compatibility": "ampere_plus"}, ("10.3.0", "Fake T4", "7.5"), "built for compute capability"),
+    ({"hardware_compatibility": "same_compute_capability"}, ("10.3.0", "Fake A100", "8.0"), "built for compute"),
+])  # fmt: skip
+def test_compatibility_table(plan, update, machine, verdict):
+    sidecar = change(plan, **update)
+    if verdict in ("runs", "warns"):
+        assert len(check_machine(plan, sidecar, Machine(*machine))) == (verdict == "warns")
+    else:
+        with pytest.raises(EngineError, match=f"{verdict}.*cinemae-export"):
+            check_machine(plan, sidecar, Machine(*machine))

@@ -1,0 +1,48 @@
+"""Rendered pictures for the tests of the runtime: no file of anybody's is needed."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def picture(width: int = 96, height: int = 80, seed: int = 0) -> Image.Image:
+    """A smooth coloured ramp with blocks on it, mode RGB; another one for each seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    phase = rng.uniform(0, 6, 3)
+    waves = [np.sin(x * (i + 2) / width * 3 + y / height * 4 + phase[i]) for i in range(3)]
+    pixels = (np.stack(waves, axis=2) * 100 + 128).clip(0, 255).astype(np.uint8)
+    blocks = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), dtype=np.uint8)
+    noise = np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)[:height, :width]
+    return Image.fromarray(((pixels.astype(int) * 3 + noise) // 4).astype(np.uint8))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    """`image` as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def folder_of(root: Path, count: int, bad: int = 0) -> Path:
+    """`count` small JPEG and PNG files in nested folders, the first `bad` of every block of a hundred not readable."""
+    shapes = [encoded(picture(70 + i, 66, i), kind) for i in range(10) for kind in ("JPEG", "PNG")]
+    for i in range(count):
+        folder = root / f"part{i // 1000:02d}"
+        if i % 1000 == 0:
+            folder.mkdir(parents=True)
+        data = shapes[i % len(shapes)]
+        if i % 100 < bad:
+            data = (b"", b"no image at all", data[: len(data) // 2])[i % 3]
+        (folder / f"img{i:06d}{'.jpg' if i % 2 == 0 else '.png'}").write_bytes(data)
+    return root
+
+
+def cinemae_run(*arguments, **options) -> subprocess.CompletedProcess:
+    """`cinemae-run` in a process of its own; output in bytes."""
+    command = [sys.executable, "-m", "cinemae.runtime.cli.run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=300, **options)

@@ -1,0 +1,93 @@
+"""What the server's tests share: an engine made of arithmetic, images, and a server in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.manifest import Calibration, Manifest, StatRange
+from PIL import Image
+
+
+class ArithmeticEngine:
+    """Scores from pixel means: exact, instant. A `gate` must be set before it infers; `entered`: it waits there."""
+
+    provider = "test"
+    path = Path("arithmetic.onnx")
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, manifest: Manifest, seconds: float = 0.0) -> None:
+        self.manifest = manifest.model_copy(
+            update={
+                "name": "arithmetic", "demonstration": True, "heatmap_range": StatRange(low=0.0, high=80.0),
+                "calibration": Calibration(threshold=0.0, uncertain_low=-0.2, uncertain_high=0.2),
+            }
+        )  # fmt: skip
+        self.seconds = seconds
+        self.fails = False
+        self.closed = False
+        self.sizes: list[int] = []
+        self.gate: threading.Event | None = None
+        self.entered = threading.Event()
+
+    def infer(self, images: np.ndarray) -> EngineOutput:
+        if self.gate is not None:
+            self.entered.set()
+            assert self.gate.wait(30)
+        time.sleep(self.seconds * len(images))
+        if self.fails:
+            raise RuntimeError("device lost")
+        self.sizes.append(len(images))
+        grid = self.manifest.backbone.config.grid
+        batch, side = len(images), images.shape[1] // grid
+        cells = images.reshape(batch, grid, side, grid, side, 3).astype(np.float32)
+        lcas = cells.std(axis=(2, 4, 5)).reshape(batch, grid * grid)
+        mean = images.reshape(batch, -1).mean(axis=1, dtype=np.float64)
+        logit = ((mean - 128) / 32).astype(np.float32)
+        stats = np.stack([lcas.max(1) - lcas.min(1), lcas.mean(1), lcas.std(1)], axis=1)
+        return EngineOutput(logit, stats, lcas)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def encode(image: np.ndarray, kind: str = "PNG") -> bytes:
+    """uint8 [H, W, 3] as a file's bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def picture(seed: int, width: int = 96, height: int = 80) -> np.ndarray:
+    """uint8 [height, width, 3]: noise around a level that depends on the seed."""
+    rng = np.random.default_rng(seed)
+    level = rng.integers(40, 216)
+    return (level + rng.integers(-40, 40, (height, width, 3))).clip(0, 255).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def running(app, settings):
+    """Serve `app` on a free port in a thread; yields (base URL, server)."""
+    from cinemae.runtime.serve.server import bind, make_server
+
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = make_server(app, settings, "127.0.0.1", port)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started
+    try:
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+    assert not thread.is_alive()

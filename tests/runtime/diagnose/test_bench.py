@@ -1,0 +1,131 @@
+"""The benchmark measures what it says: order of runs, percentiles, ratios, a JSON that reads back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cinemae.runtime.cli.bench import _numbers
+from cinemae.runtime.diagnose.bench import BenchOptions, bench, interleave, measure_decoding, synthetic_jpeg
+from cinemae.runtime.diagnose.bench_result import table, timing
+from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.manifest import Preprocess
+from PIL import Image
+from report_samples import manifest, picture
+
+BRIEF = 0.01
+
+
+class CountingEngine:
+    """Counts its inferences by batch size."""
+
+    provider, notes = "CPUExecutionProvider", ()
+
+    def __init__(self, path, config, size=64):
+        self.path, self.manifest, self.calls, self.closed = path, manifest(config), [], False
+
+    def infer(self, images):
+        self.calls.append(len(images))
+        n = len(images)
+        return EngineOutput(np.zeros(n, np.float32), np.zeros((n, 3), np.float32), np.zeros((n, 16), np.float32))
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def engines(monkeypatch, tiny_config):
+    made = []
+
+    def load(path, device, threads):
+        made.append(CountingEngine(path, tiny_config))
+        return made[-1]
+
+    monkeypatch.setattr("cinemae.runtime.diagnose.bench.load_engine", load)
+    return made
+
+
+def test_calls_are_interleaved_and_the_order_turns():
+    log = []
+    times = interleave([lambda: log.append("a"), lambda: log.append("b")], seconds=1e-9, min_rounds=4)
+    assert times.shape == (4, 2)
+    assert "".join(log[4:]) == "abbaabba"  # after two warm-up calls each
+
+
+def test_timing():
+    found = timing([0.001] * 95 + [0.1] * 5)
+    assert found.p50_ms == pytest.approx(1)
+    assert 1 <= found.p95_ms <= 100
+    assert found.mean_ms == pytest.approx(5.95)
+    assert found.count == 100
+
+
+def test_decoding_is_timed_and_bad_files_are_left_out(tmp_path):
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"nothing")
+    sources = [str(tmp_path / "a.png"), str(tmp_path / "b.png"), synthetic_jpeg()]
+    decoding, preparing, pixels = measure_decoding(sources, Preprocess(resize_short=72, crop=64))
+    assert decoding.count == preparing.count == 2
+    assert pixels.shape == (2, 64, 64, 3)
+    with pytest.raises(UsageError, match=r"b\.png"):
+        measure_decoding(sources[1:2], Preprocess())
+
+
+def test_rendered_jpeg_costs_what_a_photograph_costs():
+    data = synthetic_jpeg()
+    assert data == synthetic_jpeg()
+    assert 300_000 < len(data) < 3_000_000
+
+
+def test_bench_compares_engines_in_one_run(engines):
+    result = bench(BenchOptions((None, "base.onnx"), batch_sizes=(1, 3), seconds=BRIEF))
+    assert [(row.path, row.batch, row.ratio is None) for row in result.inference] == [
+        ("None", 1, False), ("base.onnx", 1, True), ("None", 3, False), ("base.onnx", 3, True),
+    ]  # fmt: skip
+    for row in result.inference:
+        assert row.images_per_s == pytest.approx(row.batch / row.timing.p50_ms * 1000)
+        assert row.timing.p50_ms <= row.timing.p95_ms
+    assert [pipe.images >= 12 for pipe in result.pipeline] == [True, True]
+    assert set(engines[0].calls) >= {1, 3}
+    assert set(engines[1].calls) == {1, 3}
+    assert all(engine.closed for engine in engines)
+    text = table(result)
+    assert "x baseline" in text
+    assert text.count("sample@") == 4
+    assert json.loads(json.dumps(result.as_dict()))["inference"][0]["batch"] == 1
+
+
+def test_threads_are_measured_one_after_the_other(engines):
+    result = bench(BenchOptions(batch_sizes=(1,), threads=(1, 2), seconds=BRIEF))
+    assert [row.threads for row in result.inference] == [1, 2]
+    assert [row.ratio for row in result.inference] == [None, None]
+
+
+def test_usage_errors(engines, tmp_path):
+    with pytest.raises(UsageError, match="at least 1"):
+        bench(BenchOptions(batch_sizes=(0,)))
+    with pytest.raises(UsageError, match="none of the inputs"):
+        bench(BenchOptions(seconds=BRIEF), [str(tmp_path / "gone.jpg")])
+    assert engines[-1].closed
+    for text in ("0", "a", "1,,2", ""):
+        with pytest.raises(UsageError, match="--batch-sizes"):
+            _numbers(text, "--batch-sizes")
+    assert _numbers("1,8", "--threads") == (1, 8)
+
+
+def test_command(tiny_engine, tmp_path):
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "cinemae.runtime.cli.bench", str(tmp_path), "--engine", str(tiny_engine)]
+    command += ["--device", "cpu", "--seconds", str(BRIEF), "--threads", "1", "--batch-sizes", "1,2"]
+    command += ["--out", str(tmp_path / "bench.json"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "bench.json").read_text())
+    assert json.loads(done.stdout)["inputs"] == "1 files"
+    failed = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
+    assert failed.returncode == 3
+    assert failed.stderr.splitlines()[-1] == "error: no.onnx: no such engine file"

@@ -1,0 +1,245 @@
+"""The doctor: finds what is wrong, names the fix, and its exit code follows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cinemae.runtime.diagnose import doctor, provider_probe
+from cinemae.runtime.diagnose import hardware as machine
+from cinemae.runtime.diagnose.doctor import (
+    Finding,
+    engine_findings,
+    examine,
+    exit_code,
+    gpu_findings,
+    imported,
+    onnxruntime_findings,
+    package_findings,
+    report,
+    system_findings,
+)
+from cinemae.runtime.diagnose.hardware import Gpu
+from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
+from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.errors import EngineError, ExitCode
+from cinemae.runtime.golden import golden_image
+from cinemae.runtime.manifest import Golden
+from report_samples import manifest
+
+
+def by_topic(findings, topic: str) -> list[Finding]:
+    return [finding for finding in findings if finding.topic == topic]
+
+
+def test_this_machine_can_score_with_the_tiny_engine(tiny_engine):
+    findings = list(examine(tiny_engine, "cpu"))
+    assert exit_code(findings) == ExitCode.OK, findings
+    topics = {finding.topic for finding in findings}
+    assert {"python", "cpu", "disk", "cinemae", "formats", "onnxruntime", "provider", "gpu", "engine"} <= topics
+    assert any("CPUExecutionProvider computes" in finding.text for finding in findings)
+    assert json.loads(json.dumps(report(findings)))["ok"] is True
+
+
+def test_every_warning_and_problem_has_a_fix(monkeypatch):
+    monkeypatch.setattr(machine, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"})
+    monkeypatch.setattr(machine, "gpus", lambda: [Gpu("H200", "570.1", "143771", "9.0")])
+    monkeypatch.setattr(machine, "disk_free_gib", lambda path: 0.1)
+    monkeypatch.setattr(machine, "memory_gib", lambda: (0.2, 8.0))
+    monkeypatch.setattr(machine, "installed", lambda name: None)
+    findings = [*system_findings(), *package_findings(), *onnxruntime_findings(), *gpu_findings()]
+    bad = [finding for finding in findings if finding.level in ("warning", "problem")]
+    assert {finding.topic for finding in bad} >= {"memory", "disk", "cinemae", "onnxruntime"}
+    assert all(finding.fix for finding in bad)
+
+
+def test_two_wheels_are_a_problem(monkeypatch):
+    monkeypatch.setattr(machine, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21"})
+    (finding, *_) = by_topic(onnxruntime_findings(), "onnxruntime")
+    assert finding.level == "problem"
+    assert "onnxruntime 1.20, onnxruntime-gpu 1.21" in finding.text
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("onnxruntime", True), ("onnxruntime-gpu", True), ("onnxruntime_openvino", True), ("ort-nightly-gpu", True),
+        ("onnxruntime-extensions", False), ("onnxruntime-genai", False), ("onnx", False),
+    ],
+)  # fmt: skip
+def test_wheels_that_carry_the_module(monkeypatch, name, counts):
+    there = [SimpleNamespace(metadata={"Name": name}, version="1")]
+    monkeypatch.setattr(machine, "distributions", lambda: there)
+    assert bool(machine.onnxruntime_wheels()) is counts
+
+
+def test_missing_onnxruntime(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(machine, "onnxruntime_wheels", dict)
+    (finding,) = onnxruntime_findings()
+    assert (finding.level, finding.text) == ("problem", "is not installed")
+    assert "cinemae[cpu]" in finding.fix
+
+
+def test_a_listed_provider_that_does_not_work(monkeypatch):
+    fake = SimpleNamespace(
+        get_available_providers=lambda: ["CUDAExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"],
+        __version__="1.20",
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    monkeypatch.setattr(doctor, "probe", lambda name: ProbeResult(name, name.startswith("CPU"), "no libcudnn"))
+    cuda, cpu = by_topic(onnxruntime_findings(), "provider")
+    assert cuda.level == "warning"
+    assert "no libcudnn" in cuda.text
+    assert "--device cpu" in cuda.fix
+    assert cpu.level == "ok"
+
+
+def test_probe_runs_in_its_own_process_and_survives_its_death(monkeypatch):
+    assert probe("CPUExecutionProvider") == ProbeResult("CPUExecutionProvider", True, "")
+    assert not probe("CUDAExecutionProvider").usable or shutil.which("nvidia-smi")
+    monkeypatch.setattr(provider_probe, "sys", SimpleNamespace(executable="/bin/false"))
+    died = probe("CPUExecutionProvider")
+    assert not died.usable
+    assert "ended with 1" in died.detail
+    monkeypatch.setattr(provider_probe, "sys", SimpleNamespace(executable=_sleeper()))
+    assert "did not answer" in probe("CPUExecutionProvider", timeout=0.2).detail
+
+
+def _sleeper() -> str:
+    """A program that never answers, whatever its arguments."""
+    import tempfile
+    from pathlib import Path
+
+    path = Path(tempfile.mkdtemp()) / "sleeper"
+    path.write_text("#!/bin/sh\nexec sleep 30\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_gpu_without_its_wheel(monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: [Gpu("H200", "570.1", "143771", "9.0")])
+    monkeypatch.setattr(machine, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20"})
+    here, advice, *_ = by_topic(gpu_findings(), "gpu")
+    assert here.text == "H200, compute 9.0, 143771 MiB, driver 570.1"
+    assert advice.level == "warning"
+    assert "cinemae[gpu]" in advice.fix
+
+
+def test_nvidia_smi_is_read(monkeypatch):
+    line = "NVIDIA H200, 570.86.15, 143771, 9.0\n"
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    works = SimpleNamespace(stdout=line, stderr="", returncode=0)
+    monkeypatch.setattr(machine.subprocess, "run", lambda *a, **k: works)
+    assert machine.gpus() == [Gpu("NVIDIA H200", "570.86.15", "143771", "9.0")]
+    failed = SimpleNamespace(stdout="NVIDIA-SMI has failed: no driver", stderr="", returncode=9)
+    monkeypatch.setattr(machine.subprocess, "run", lambda *a, **k: failed)
+    assert "no driver" in machine.gpus()
+
+
+def test_packages_are_imported_in_a_process_of_their_own():
+    assert imported("print('8.6')") == "8.6"
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        imported("import no_such_module")
+    with pytest.raises(ImportError, match=r"libnvinfer\.so") as caught:
+        imported("raise ImportError('libnvinfer.so.10: cannot open')")
+    assert not isinstance(caught.value, ModuleNotFoundError)
+
+
+def test_tensorrt_that_does_not_load(monkeypatch):
+    def broken(code):
+        raise ImportError("libnvinfer.so.10: cannot open")
+
+    monkeypatch.setattr(doctor, "imported", broken)
+    (finding,) = by_topic(gpu_findings(), "tensorrt")
+    assert finding.level == "warning"
+    assert finding.fix == "pip install --force-reinstall tensorrt"
+
+
+class FakeEngine:
+    """Scores the golden image with `logits`, one for each place in the batch."""
+
+    provider, path, notes = "CPUExecutionProvider", "fake.onnx", ("cuda is installed but does not work here",)
+
+    def __init__(self, tiny_config, golden, alone=0.5, second=0.5, error=None):
+        self.manifest = manifest(tiny_config, golden=golden)
+        self.alone, self.second, self.error, self.closed = alone, second, error, False
+
+    def infer(self, images):
+        if self.error:
+            raise EngineError(self.error)
+        assert (images[-1] == golden_image(64)).all()
+        logits = np.float32([self.alone] if len(images) == 1 else [9.0, self.second])
+        return EngineOutput(logits, np.zeros((len(images), 3), np.float32), np.zeros((len(images), 16), np.float32))
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("golden", "changes", "level", "words"),
+    [
+        (Golden(logit=0.5, tolerance=1e-3), {}, "ok", "expected 0.500000"),
+        (Golden(logit=0.51, tolerance=1e-3), {}, "problem", "off by 1.0e-02"),
+        (Golden(logit=0.5, tolerance=1e-3), {"alone": float("nan"), "second": float("nan")}, "problem", "nan"),
+        (None, {}, "warning", "no expected score"),
+        (Golden(logit=0.5, tolerance=1e-3), {"second": 0.6}, "problem", "in a batch 0.600000"),
+        (Golden(logit=0.5, tolerance=1e-3), {"error": "out of memory"}, "problem", "out of memory"),
+    ],
+)
+def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
+    fake = FakeEngine(tiny_config, golden, **changes)
+    monkeypatch.setattr("cinemae.runtime.engines.load.load_engine", lambda path, device: fake)
+    findings = list(engine_findings(None, "auto"))
+    tests = by_topic(findings, "self-test")
+    assert tests[0].level == level
+    assert any(words in test.text for test in tests)
+    assert fake.closed
+    assert any(finding.level == "warning" and "does not work here" in finding.text for finding in findings)
+
+
+def test_a_damaged_engine_is_a_problem_with_one_line(tiny_engine, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(tiny_engine.read_bytes()[:-100])
+    (finding,) = engine_findings(broken, "cpu")
+    assert finding.level == "problem"
+    assert "\n" not in finding.text
+    assert exit_code([finding]) == ExitCode.ENGINE_OR_ENVIRONMENT
+
+
+def test_command(tiny_engine):
+    command = [sys.executable, "-m", "cinemae.runtime.cli.doctor", "--device", "cpu"]
+    done = subprocess.run([*command, "--engine", str(tiny_engine), "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["ok"] is True
+    done = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
+    assert done.returncode == ExitCode.ENGINE_OR_ENVIRONMENT
+    assert "PROBLEM  engine       no.onnx: no such engine file" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("module", ["doctor", "bench"])
+def test_help_imports_nothing_heavy(module):
+    code = (
+        f"import sys\nfrom cinemae.runtime.cli import {module}\nsys.argv = ['x', '--help']\n"
+        "try:\n    " + f"{module}.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'onnxruntime', 'torch', 'PIL', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_probe_names_the_library_that_is_missing(monkeypatch):
+    log = "[E:onnxruntime] FAIL : Failed to load library x.so with error: libcublasLt.so.13: cannot open\n\x1b[m"
+    answer = '{"usable": false, "detail": "onnxruntime fell back to CPUExecutionProvider"}'
+    done = SimpleNamespace(stdout=f"chatter\n{answer}\n", stderr=log, returncode=0)
+    monkeypatch.setattr(provider_probe.subprocess, "run", lambda *a, **k: done)
+    assert probe("CUDAExecutionProvider").detail.endswith("CPUExecutionProvider: libcublasLt.so.13: cannot open")

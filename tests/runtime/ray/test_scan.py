@@ -1,0 +1,251 @@
+"""A real Ray cluster on this machine: the records of a local run, a killed worker, a killed driver, clear failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="needs the ray extra")
+pytest.importorskip("pyarrow", reason="needs the ray extra")
+
+from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.errors import EngineError, UsageError  # noqa: E402
+from cinemae.runtime.ray.options import RayOptions  # noqa: E402
+from cinemae.runtime.ray.scan import run  # noqa: E402
+from cinemae.runtime.ray.shards import read_shard  # noqa: E402
+from cinemae.runtime.ray.storage import Folder  # noqa: E402
+from cinemae.runtime.records import to_dict  # noqa: E402
+from cinemae.runtime.scan.inputs import Inputs  # noqa: E402
+from serve_tools import encode, picture  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+BATCH_LOGIT_TOLERANCE = 1e-4
+"""Units form other batches than a local run; logits of the tiny engine are of order 1."""
+IMAGES = 300
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """300 images and a damaged one."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(IMAGES):
+        (folder / f"{seed:04d}.jpg").write_bytes(encode(picture(seed, 120, 90), "JPEG"))
+    (folder / "0100b.jpg").write_bytes(b"junk")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(photos, tiny_engine):
+    with Detector.load(tiny_engine, device="cpu", threads=1) as detector:
+        return [to_dict(record) for record in detector.detect_many(item.path for item in Inputs([str(photos)]))]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(num_cpus=2, object_store_memory=1 << 27, **quiet)
+    except Exception:  # Ray gives a node 30 seconds to come up, too few on a machine that is busy otherwise
+        ray.shutdown()
+        ray.init(num_cpus=2, object_store_memory=1 << 27, **quiet)
+    yield
+    ray.shutdown()
+
+
+def options(photos, out, engine, **changes):
+    values = {"device": "cpu", "threads": 1, "quiet": True, "actors": 2, **changes}
+    return RayOptions(inputs=(str(photos),), out=str(out), engine=engine, **values)
+
+
+def found_records(out):
+    folder = Folder(str(out))
+    shards = sorted(name for name in folder.names() if name.startswith("part-"))
+    records = []
+    for name in shards:
+        stem, _, format_name = name.partition(".")
+        records += [to_dict(record) for record in read_shard(folder, int(stem.removeprefix("part-")), format_name)]
+    return records
+
+
+def assert_same(found, local):
+    assert [record["path"] for record in found] == [record["path"] for record in local]
+    for ours, theirs in zip(found, local, strict=True):
+        for name in ("status", "error", "reasons", "width", "height", "sha256", "engine", "schema"):
+            assert ours[name] == theirs[name]
+        if theirs["logit"] is not None:
+            assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE
+            if abs(theirs["logit"]) > BATCH_LOGIT_TOLERANCE:
+                assert ours["verdict"] == theirs["verdict"]
+
+
+def actors_of(process):
+    """Process ids of scoring actors that descend from `process`."""
+    parents, names = {}, {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parents[int(entry)] = int(file.read().rpartition(")")[2].split()[1])
+                with open(f"/proc/{entry}/cmdline") as file:
+                    names[int(entry)] = file.read()
+            except OSError:
+                continue
+    found = []
+    for candidate, name in names.items():
+        above = candidate
+        while above in parents and above != process:
+            above = parents[above]
+        if above == process and "ScoreUnits" in name:
+            found.append(candidate)
+    return found
+
+
+def wait_for(condition, seconds=90.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def shards_in(out):
+    return [name for name in os.listdir(out) if name.startswith("part-")] if out.is_dir() else []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds processes through /proc")
+def test_a_killed_worker_loses_nothing(cluster, photos, local, tiny_engine, tmp_path):
+    out = tmp_path / "out"
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(run(options(photos, out, tiny_engine, batch_size=1))))
+    thread.start()
+    wait_for(lambda: shards_in(out) and actors_of(os.getpid()))
+    victim = actors_of(os.getpid())[0]
+    os.kill(victim, signal.SIGKILL)
+    done_at_kill = len(shards_in(out))
+    thread.join(120)
+    assert codes == [1]
+    summary = json.loads((out / "summary.json").read_text())
+    assert done_at_kill < summary["shards"]
+    assert (summary["records"], summary["failed"]) == (IMAGES + 1, 1)
+    assert_same(found_records(out), local)
+
+
+def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_path):
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", ray.get_runtime_context().gcs_address,
+        "--out", str(out),
+        "--engine", str(tiny_engine), "--device", "cpu", "--threads", "1", "--batch-size", "1", "--ray-actors", "1",
+        "--format", "parquet", "-q", str(photos),
+    ]  # fmt: skip
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: shards_in(out) or driver.poll() is not None)
+    driver.kill()
+    driver.wait()
+    driver.stderr.close()
+    before = {name: (out / name).stat().st_mtime_ns for name in shards_in(out)}
+    assert before
+    assert not (out / "summary.json").exists()
+    with pytest.raises(UsageError, match="--resume"):
+        run(options(photos, out, tiny_engine, format="parquet"))
+    with pytest.raises(UsageError, match="differs in decision"):
+        run(options(photos, out, tiny_engine, format="parquet", threshold=0.9, resume=True))
+    assert run(options(photos, out, tiny_engine, format="parquet", resume=True)) == 1
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+    assert_same(found_records(out), local)
+
+
+def test_an_engine_that_fails_in_a_worker_is_the_runs_error(cluster, photos, tiny_engine, tmp_path, monkeypatch):
+    engine = tmp_path / "engine.onnx"
+    data = bytearray(tiny_engine.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    engine.write_bytes(data)
+    with pytest.raises(EngineError, match=r"engine\.onnx"):
+        run(options(photos, tmp_path / "out", engine, actors=1))
+
+
+def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine):
+    serve = pytest.importorskip("ray.serve", reason="needs ray[serve]")
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    from cinemae.runtime.serve.ray_serve import Replica, deployment
+    from cinemae.runtime.serve.settings import ServeSettings
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    try:
+        application = deployment(Replica(tiny_engine, "cpu", 1), ServeSettings(drain=0.0), replicas=2)
+        serve.run(application, name="cinemae", route_prefix="/")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client, ThreadPoolExecutor(8) as pool:
+
+            def ask(record):
+                with open(record["path"], "rb") as file:
+                    answer = client.post("/v1/detect", params={"name": record["path"]}, content=file.read())
+                return answer.json()["records"][0]
+
+            assert_same(list(pool.map(ask, local[80:120])), local[80:120])
+            assert client.get("/").status_code == 200
+    finally:
+        serve.shutdown()
+
+
+def test_relative_inputs_and_tars_from_the_drivers_folder(cluster, photos, local, tiny_engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    with tarfile.open(tmp_path / "some.tar", "w") as archive:
+        for record in local[:5]:
+            archive.add(record["path"], os.path.basename(record["path"]))
+    chosen = options(photos.name, "relative-out", tiny_engine, batch_size=4)
+    chosen = replace(chosen, inputs=(*(f"{photos.name}/{i:04d}.jpg" for i in range(20)), str(tmp_path / "some.tar")))
+    assert run(chosen) == 0
+    found = found_records(photos.parent / "relative-out")
+    assert [record["path"] for record in found[:20]] == list(chosen.inputs[:20])
+    assert [record["sha256"] for record in found[:20]] == [record["sha256"] for record in local[:20]]
+    assert [record["sha256"] for record in found[20:]] == [record["sha256"] for record in local[:5]]
+
+
+def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_weights, tmp_path):
+    from cinemae.runtime.manifest import MethodConfig
+    from cinemae.train.data.samples import read_samples
+    from cinemae.train.features.cache import FeatureCache
+    from cinemae.train.features.cache_spec import CacheSpec
+    from cinemae.train.features.extract import preprocess_for
+    from cinemae.train.features.ray_extract import extract_on_ray
+    from cinemae.train.option_groups import MachineOptions
+    from cinemae.train.weights.load import load_backbone
+
+    samples = read_samples(image_tree)
+    loaded = load_backbone(str(tiny_weights))
+    spec = CacheSpec.create(loaded.info, preprocess_for(loaded.info.config), MethodConfig())
+    machine = MachineOptions(batch_size=8, workers=1, device="cpu", quiet=True)
+    local_report = machine.extract(samples, lambda: loaded.mae, spec, tmp_path / "local")
+    report = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", machine)
+    assert report.computed + report.copied == local_report.computed + local_report.copied
+    again = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", machine)
+    assert (again.computed, again.reused) == (0, len(samples))
+    ours, theirs = FeatureCache(report.folder), FeatureCache(local_report.folder)
+    assert report.folder.name == local_report.folder.name
+    assert sorted(row.path for row in ours.rows) == sorted(row.path for row in theirs.rows)
+
+
+def test_no_cluster_is_one_line(tmp_path, tiny_engine):
+    result = subprocess.run(
+        [sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", "127.0.0.1:1", "--out", str(tmp_path / "out"),
+         "--engine", str(tiny_engine), "x.png"],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert result.returncode == 3
+    assert "127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,222 @@
+"""The distributed run without a cluster: addresses, plans, units and shards, and the errors for what cannot work."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from cinemae.runtime.detector import Detector
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.ray.address import with_address
+from cinemae.runtime.ray.options import RayOptions
+from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, write_shard
+from cinemae.runtime.ray.storage import Folder
+from cinemae.runtime.ray.unit_images import preparer, sources
+from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, make_plan
+from cinemae.runtime.records import to_dict
+from cinemae.runtime.scan.inputs import Inputs
+from serve_tools import ArithmeticEngine, encode, picture
+
+
+@pytest.fixture
+def detector(tiny_manifest):
+    engine = ArithmeticEngine(tiny_manifest)
+    return Detector(engine, engine.manifest)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with a subfolder: 20 images, one damaged, one that is no image by its suffix."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for seed in range(20):
+        place = folder / "deep" if seed % 3 == 0 else folder
+        (place / f"{seed:02d}.png").write_bytes(encode(picture(seed, 40, 30)))
+    (folder / "broken.jpg").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("not an input")
+    return folder
+
+
+def records(detector, units):
+    prepare = preparer(detector)
+    return [item.record for unit in units for item in detector.scan(sources(unit), 4, 1, prepare)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--ray", "photos"], ["--ray", "default", "photos"]),
+        (["photos", "--ray"], ["photos", "--ray", "default"]),
+        (["--ray", "head:6379", "a"], ["--ray", "head:6379", "a"]),
+        (["--ray", "10.0.0.1:6379"], ["--ray", "10.0.0.1:6379"]),
+        (["--ray", "ray://head:10001", "a"], ["--ray", "ray://head:10001", "a"]),
+        (["--ray", "local", "a"], ["--ray", "local", "a"]),
+        (["--ray", "--out", "d", "a"], ["--ray", "default", "--out", "d", "a"]),
+        (["--ray", "s3://bucket/a"], ["--ray", "default", "s3://bucket/a"]),
+        (["a", "--", "--ray"], ["a", "--", "--ray"]),
+        (["a"], ["a"]),
+    ],
+)
+def test_the_address_is_optional(given, expected):
+    assert with_address(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"out": ""}, "--out"),
+        ({"out": "d", "format": "csv"}, "jsonl or parquet"),
+        ({"out": "d", "actors": 0}, "--ray-actors"),
+        ({"out": "d", "refused": ("--report",)}, "--report"),
+    ],
+)
+def test_options_that_cannot_work(options, says):
+    with pytest.raises(UsageError, match=says):
+        RayOptions(inputs=("a",), **options)
+
+
+def test_a_missing_extra_gives_the_pip_line(tmp_path):
+    (tmp_path / "ray.py").write_text("raise ImportError('hidden', name='ray')")
+    result = subprocess.run(
+        [sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", "--out", str(tmp_path / "out"), "photos"],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert result.returncode == 3
+    assert "pip install 'cinemae[ray]'" in result.stderr
+
+
+def test_a_plan_covers_the_inputs_once_in_local_order(photos):
+    units = make_plan([str(photos)], actors=1)
+    listed = [name for unit in units for name, _ in unit.items]
+    assert listed == [item.path for item in Inputs([str(photos)])]
+    assert [unit.index for unit in units] == list(range(len(units)))
+    assert max(len(unit.items) for unit in units) == SMALLEST
+    assert len(units) == 2
+
+
+def test_units_survive_json_with_names_that_are_not_unicode():
+    unit = Unit(3, "files", (("a\udcff\n.png", None), ("b", "no such file")))
+    text = unit.to_json()
+    assert text.isascii()
+    assert "\n" not in text
+    assert Unit.from_json(text) == unit
+    assert digest([unit]) != digest([])
+
+
+def test_units_give_the_records_of_a_local_run(detector, photos):
+    local = [to_dict(record) for record in detector.detect_many([i.path for i in Inputs([str(photos)])])]
+    assert [to_dict(record) for record in records(detector, make_plan([str(photos)], 1))] == local
+    assert [record["status"] for record in local].count("error") == 1
+
+
+def test_urls_give_the_same_scores(detector, photos):
+    pytest.importorskip("fsspec", reason="needs the ray extra")
+    local = {os.path.basename(r.path): r for r in records(detector, make_plan([str(photos)], 1))}
+    for url in (f"file://{photos}", f"file://{photos}/**/*.png", f"file://{photos}/07.png"):
+        units = make_plan([url], 1)
+        found = records(detector, units)
+        assert len(found) == {"s": 21, "*": 20, "0": 1}[url.rpartition("/")[2][0].replace("p", "s")]
+        for record in found:
+            same = local[os.path.basename(record.path)]
+            assert record.path.startswith("file://")
+            assert (record.status, record.logit, record.sha256) == (same.status, same.logit, same.sha256)
+    (missing,) = records(detector, make_plan([f"file://{photos}/none.png"], 1))
+    assert (missing.status, missing.error) == ("error", "no such file")
+    with pytest.raises(UsageError, match="nosuch"):
+        make_plan(["nosuch://bucket/a"], 1)
+
+
+def make_tar(path, mode="w"):
+    """Ten images with their captions, one damaged image."""
+    with tarfile.open(path, mode) as archive:
+        for seed in range(10):
+            for name, data in ((f"{seed:04d}.png", encode(picture(seed, 40, 30))), (f"{seed:04d}.txt", b"caption")):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        info = tarfile.TarInfo("bad.jpg")
+        info.size = 4
+        archive.addfile(info, io.BytesIO(b"junk"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["photos.tar", "photos.tar.gz"])
+def test_a_webdataset_tar(detector, tmp_path, name):
+    path = make_tar(tmp_path / name, "w:gz" if name.endswith("gz") else "w")
+    (unit,) = make_plan([str(path)], 1)
+    found = records(detector, [unit])
+    assert [record.path for record in found] == [f"{path}::{i:04d}.png" for i in range(10)] + [f"{path}::bad.jpg"]
+    assert [record.status for record in found] == ["ok"] * 10 + ["error"]
+    assert found[3].logit == detector.detect(encode(picture(3, 40, 30))).logit
+
+
+def test_a_damaged_tar_keeps_what_could_be_read(detector, tmp_path):
+    whole = make_tar(tmp_path / "a.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "junk.tar").write_bytes(b"no archive" * 100)
+    units = make_plan([str(tmp_path / name) for name in ("cut.tar", "junk.tar", "none.tar")], 1)
+    by_tar = [records(detector, [unit]) for unit in units]
+    assert len(by_tar[0]) > 2
+    assert by_tar[0][-1].status == "error"
+    for found, says in ((by_tar[0][-1:], "damaged"), (by_tar[1], "damaged"), (by_tar[2], "no such file")):
+        assert len(found) == 1
+        assert says in found[0].error
+
+
+def test_parquet_columns_of_bytes(detector, tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="needs the ray extra")
+    pq = pytest.importorskip("pyarrow.parquet")
+    data = [encode(picture(seed, 40, 30)) for seed in range(25)]
+    data[4], data[9] = None, b"junk"
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": list(range(25)), "image": data}), path, row_group_size=10)
+    units = make_plan([str(path)], 1)
+    assert [(unit.group, unit.first) for unit in units] == [(0, 0), (1, 10), (2, 20)]
+    found = records(detector, units)
+    assert [record.path for record in found] == [f"{path}::{row}" for row in range(25)]
+    assert [row for row, record in enumerate(found) if record.status == "error"] == [4, 9]
+    assert found[20].logit == detector.detect(data[20]).logit
+    structs = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"photo": [{"bytes": value, "path": "x"} for value in data], "label": [1] * 25}), structs)
+    assert [r.logit for r in records(detector, make_plan([str(structs)], 1))] == [r.logit for r in found]
+    several = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"one": data, "two": data}), several)
+    with pytest.raises(UsageError, match="--ray-column: one, two"):
+        make_plan([str(several)], 1)
+    assert make_plan([str(several)], 1, column="two")[0].column == "two"
+    with pytest.raises(UsageError, match="no column 'id'"):
+        make_plan([str(path)], 1, column="id")
+    (tmp_path / "d.parquet").write_bytes(b"junk")
+    (broken,) = records(detector, make_plan([str(tmp_path / "d.parquet")], 1))
+    assert "Parquet" in broken.error
+
+
+@pytest.mark.parametrize("format_name", ["jsonl", "parquet"])
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_shards_hold_whole_records(detector, photos, tmp_path, format_name, prefix):
+    pytest.importorskip("fsspec", reason="needs the ray extra")
+    if format_name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the ray extra")
+    folder = Folder(f"{prefix}{tmp_path}/out")
+    assert folder.names() == set()
+    expected = records(detector, make_plan([str(photos)], 1))
+    counts = write_shard(folder, 7, format_name, iter(expected))
+    assert folder.names() == {shard_name(7, format_name)}
+    assert list(map(to_dict, read_shard(folder, 7, format_name))) == list(map(to_dict, expected))
+    assert count_shard(folder, 7, format_name) == counts
+    assert (counts.total, counts.failed) == (21, 1)
+
+    def dies():
+        yield expected[0]
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        write_shard(folder, 8, format_name, dies())
+    assert folder.names() == {shard_name(7, format_name)}
+    if format_name == "jsonl":
+        assert json.loads((tmp_path / "out" / shard_name(7, "jsonl")).read_text().splitlines()[0])["schema"] == 1

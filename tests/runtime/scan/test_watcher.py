@@ -1,0 +1,198 @@
+"""Watching folders: complete files once each, whatever is copied, renamed, rewritten or half there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.scan.watch_scan import earlier_scores
+from cinemae.runtime.scan.watcher import EMPTY_FACTOR, Watcher, ignored, watch
+from PIL import Image
+from report_samples import picture
+
+SETTLE = 2.0
+
+
+def image(path: Path, seed: int = 0) -> Path:
+    """A small PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(seed)).save(path, "PNG")
+    return path
+
+
+def names(paths: list[str]) -> list[str]:
+    return [os.path.basename(path) for path in paths]
+
+
+def settled(watcher: Watcher, now: float) -> list[str]:
+    """What two looks, a settling time apart, find."""
+    return names(watcher.poll(now) + watcher.poll(now + SETTLE))
+
+
+def test_a_file_counts_when_it_has_stood_still(tmp_path):
+    watcher = Watcher([str(tmp_path)], SETTLE)
+    path = tmp_path / "a.png"
+    path.write_bytes(b"1")
+    assert watcher.poll(0) == []
+    path.write_bytes(b"12")  # still growing
+    assert watcher.poll(SETTLE) == []
+    assert watcher.poll(1.5 * SETTLE) == []
+    assert names(watcher.poll(2 * SETTLE)) == ["a.png"]
+    assert watcher.poll(9 * SETTLE) == []
+
+
+def test_files_there_before_count_too_and_subfolders(tmp_path):
+    image(tmp_path / "b" / "c.png")
+    image(tmp_path / "a.png")
+    assert settled(Watcher([str(tmp_path)], SETTLE), 0) == ["a.png", "c.png"]
+
+
+def test_an_empty_file_waits_longer(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    watcher = Watcher([str(tmp_path)], SETTLE)
+    assert settled(watcher, 0) == []
+    assert names(watcher.poll(EMPTY_FACTOR * SETTLE)) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.png", False), ("b/a.png", False), (".a.png", True), (".sync/a.png", True), ("a.png.part", True),
+        ("a.part.png", True), ("~$a.png", True), ("@eaDir/a.png", True), ("a.crdownload", True), ("apart.png", False),
+    ],
+)  # fmt: skip
+def test_temporary_names_are_ignored(name, expected):
+    assert ignored(os.path.join("/in/.hidden/root", name), "/in/.hidden/root") is expected
+
+
+def test_temporary_file_renamed_when_complete(tmp_path):
+    watcher = Watcher([str(tmp_path)], SETTLE)
+    temporary = image(tmp_path / ".a.png.tmp123")
+    assert settled(watcher, 0) == []
+    temporary.rename(tmp_path / "a.png")
+    assert settled(watcher, 10) == ["a.png"]
+
+
+def test_a_renamed_file_is_not_scored_again_and_a_copy_is(tmp_path):
+    first = image(tmp_path / "a.png")
+    watcher = Watcher([str(tmp_path)], SETTLE)
+    assert settled(watcher, 0) == ["a.png"]
+    first.rename(tmp_path / "b.png")
+    assert settled(watcher, 10) == []
+    (tmp_path / "c.png").write_bytes((tmp_path / "b.png").read_bytes())
+    assert settled(watcher, 20) == ["c.png"]
+
+
+def test_a_rewritten_file_is_scored_again(tmp_path):
+    path = image(tmp_path / "a.png")
+    watcher = Watcher([str(tmp_path)], SETTLE)
+    assert settled(watcher, 0) == ["a.png"]
+    image(path, seed=1)
+    os.utime(path, ns=(1, 1))
+    assert settled(watcher, 10) == ["a.png"]
+
+
+def test_a_share_that_drops_out_is_not_scored_again(tmp_path):
+    root = tmp_path / "share"
+    image(root / "a.png")
+    watcher = Watcher([str(root)], SETTLE)
+    assert settled(watcher, 0) == ["a.png"]
+    root.rename(tmp_path / "away")
+    assert watcher.poll(10) == []
+    assert "share" in watcher.problems[0]
+    (tmp_path / "share").mkdir()  # the empty mount point
+    assert watcher.poll(20) == []
+    assert watcher.problems == ()
+    (tmp_path / "share").rmdir()
+    (tmp_path / "away").rename(root)
+    assert settled(watcher, 30) == []
+
+
+def test_links_to_nothing_and_folders_are_no_files(tmp_path):
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.png").mkdir()
+    assert settled(Watcher([str(tmp_path)], SETTLE), 0) == []
+
+
+def test_what_cannot_be_watched_is_named(tmp_path):
+    with pytest.raises(UsageError, match="folder that exists"):
+        Watcher([str(tmp_path / "no")])
+    with pytest.raises(UsageError, match="at least 0"):
+        Watcher([str(tmp_path)], -1)
+
+
+def test_watch_ends_when_told(tmp_path):
+    image(tmp_path / "a.png")
+    stop = threading.Event()
+    seen = []
+    for ready in watch(Watcher([str(tmp_path)], 0.0), stop, 0.01):
+        seen += ready
+        stop.set()
+    assert names(seen) == ["a.png"]
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+
+def records(out: Path) -> list[dict]:
+    """Whole records; a line that is still being written, or was torn, does not count."""
+    lines = out.read_text().splitlines(keepends=True) if out.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def start(folder: Path, out: Path, engine: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "--watch", str(folder), "--settle", "0.1"]
+    command += ["--engine", str(engine), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_command_appends_restarts_and_stops_cleanly(tmp_path, tiny_engine):
+    folder, out = tmp_path / "in", tmp_path / "out.jsonl"
+    image(folder / "a.png", 1)
+    process = start(folder, out, tiny_engine)
+    wait_for(lambda: len(records(out)) == 1, process)
+    image(folder / "b.png", 2)
+    (folder / "bad.png").write_bytes(b"no image")
+    wait_for(lambda: len(records(out)) == 3, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1, errors  # one input failed
+    assert "Traceback" not in errors
+    assert "3 inputs" in errors
+
+    image(folder / "c.png", 3)
+    with out.open("ab") as file:
+        file.write(b'{"path": "torn')  # as a kill would leave it
+    process = start(folder, out, tiny_engine)
+    wait_for(lambda: len(records(out)) == 4, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    assert [os.path.basename(record["path"]) for record in records(out)] == ["a.png", "b.png", "bad.png", "c.png"]
+
+
+def test_a_foreign_out_file_is_refused(tmp_path, tiny_engine):
+    from cinemae.runtime.detector import Detector
+
+    out = tmp_path / "out.jsonl"
+    with Detector.load(tiny_engine, "cpu") as detector:
+        assert earlier_scores(out, detector) == {}
+        out.write_text("my notes\n")
+        with pytest.raises(UsageError, match="does not hold records"):
+            earlier_scores(out, detector)
+    assert out.read_text() == "my notes\n"

@@ -1,0 +1,87 @@
+"""`cinemae-serve` as a process: quick help, clear errors, a real engine, SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+MODULE = "cinemae.runtime.serve.cli"
+HEAVY = ("numpy", "fastapi", "uvicorn", "onnxruntime", "PIL", "pydantic", "torch")
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def test_help_is_light():
+    code = "import sys, runpy; sys.argv = ['cinemae-serve', '--help']\n"
+    code += f"try: runpy.run_module({MODULE!r}, run_name='__main__')\n"
+    code += f"except SystemExit: print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "--token-file" in result.stdout
+    assert result.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--engine", "nowhere.onnx"], 3, "nowhere.onnx"),
+        (["--max-images", "500"], 2, "--max-queue"),
+        (["--token-file", "nowhere.txt"], 2, "nowhere.txt"),
+        (["--host", "203.0.113.7"], 3, "cannot listen on 203.0.113.7"),
+        (["--device", "abacus"], 2, "abacus"),
+        (["--workers", "0"], 2, "--workers"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, code, says, tmp_path):
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    result = command("--port", "0", *arguments, cwd=tmp_path)
+    assert result.returncode == code
+    assert result.stdout == ""
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_missing_extra_gives_the_pip_line(tmp_path):
+    (tmp_path / "fastapi.py").write_text("raise ImportError('hidden', name='fastapi')")
+    result = command("--port", "0", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 3
+    assert "pip install 'cinemae[serve]'" in result.stderr
+
+
+def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    httpx = pytest.importorskip("httpx")
+    from cinemae.runtime.detector import Detector
+    from cinemae.runtime.records import to_dict
+    from cinemae.runtime.sources import NamedSource
+    from serve_tools import encode, picture
+
+    token = tmp_path / "token"
+    token.write_text("abc\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", MODULE, "--engine", str(tiny_engine), "--port", "0", "--device", "cpu", "--drain", "0",
+         "--threads", "1", "--token-file", str(token)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
+        client = httpx.Client(base_url=address, headers={"Authorization": "Bearer abc"}, timeout=30)
+        data = encode(picture(5))
+        record = client.post("/v1/detect?name=a.png", content=data).json()["records"][0]
+        with Detector.load(tiny_engine, device="cpu", threads=1) as detector:
+            assert record == to_dict(detector.detect(NamedSource("a.png", data)))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM)
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

@@ -1,0 +1,209 @@
+"""The page in headless Chromium: choose, drop, paste, keyboard, heatmap, light and dark, token, no outside help."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the serve extra")
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+
+import numpy as np  # noqa: E402
+from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.report.colour_map import colour_table  # noqa: E402
+from cinemae.runtime.serve.app import create_app  # noqa: E402
+from cinemae.runtime.serve.settings import ServeSettings  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1100,1400",
+)  # fmt: skip
+STRIP = "return document.querySelector('.view').getContext('2d').getImageData(0, 150, 400, 1).data.join()"
+COLOUR_TOLERANCE = 3
+"""Of 255: the canvas rounds when it blends."""
+DROP = """
+const [data, name, kind] = arguments;
+const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], name, {type: "image/png"}));
+const event = kind === "drop" ? new DragEvent("drop", {dataTransfer: transfer, cancelable: true, bubbles: true})
+  : new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true});
+document.body.dispatchEvent(event);
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield made
+    made.quit()
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_manifest):
+    return ArithmeticEngine(tiny_manifest)
+
+
+@pytest.fixture(scope="module")
+def address(engine):
+    settings = ServeSettings(drain=0.0)
+    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+        yield base
+
+
+@pytest.fixture
+def page(browser, address):
+    browser.get(address)
+    WebDriverWait(browser, 10).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
+    yield browser
+    severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [message for message in severe if "415" not in message] == []
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A dark image (real), a bright one (ai), and a file that is no image."""
+    (tmp_path / "dark.png").write_bytes(encode(40 + picture(1, 160, 120) // 8))
+    (tmp_path / "bright.jpg").write_bytes(encode(200 + picture(2, 120, 160) // 8, "JPEG"))
+    (tmp_path / "<b>notes<i>.txt").write_text("no image")
+    return [tmp_path / name for name in ("dark.png", "bright.jpg", "<b>notes<i>.txt")]
+
+
+def choose(page, files):
+    page.find_element(By.ID, "files").send_keys("\n".join(map(str, files)))
+    return finished(page, len(files))
+
+
+def finished(page, count):
+    text = f"{count} of {count} scored"
+    WebDriverWait(page, 20).until(lambda b: b.find_element(By.ID, "count").text.startswith(text))
+    return page.find_elements(By.CSS_SELECTOR, ".card")
+
+
+def test_chosen_images_become_cards(page, files, engine):
+    cards = choose(page, files)
+    assert [card.get_attribute("data-state") for card in cards] == ["real", "ai", "error"]
+    words = [card.find_element(By.CLASS_NAME, "word").text for card in cards]
+    assert words == ["Likely real", "Likely AI-generated", "Not scored"]
+    assert cards[2].find_element(By.CLASS_NAME, "name").text == "<b>notes<i>.txt"
+    assert "not a readable image" in cards[2].find_element(By.CLASS_NAME, "reasons").text
+    record = Detector(engine, engine.manifest).detect(files[1])
+    meter = cards[1].find_element(By.CSS_SELECTOR, "[role=meter]")
+    assert abs(float(meter.get_attribute("aria-valuenow")) - 100 * record.probability) < 0.1
+    assert [li.text for li in cards[1].find_elements(By.CSS_SELECTOR, ".reasons li")] == list(record.reasons)
+    assert page.find_element(By.ID, "banner").is_displayed()
+    assert page.find_element(By.ID, "live").get_attribute("textContent")
+
+
+def test_the_heatmap_has_the_colours_of_the_fixed_scale(page, files, engine):
+    card = choose(page, files[:1])[0]
+    page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+    legend = page.find_element(By.ID, "legend").text
+    assert "contextual anomaly" in legend
+    assert "80" in legend
+    assert "fixed scale" in legend
+    # Every centre of a patch: what the canvas shows is photograph in grey and colour at the stated opacity.
+    seen = page.execute_script(
+        """const view = document.querySelector(".view"), pen = view.getContext("2d"), grid = arguments[0];
+        const zoom = Math.min(view.width / 160, view.height / 120), side = 120 * arguments[1] * zoom;
+        const left = (view.width - side) / 2, top = (view.height - side) / 2, step = side / grid, out = [];
+        for (let i = 0; i < grid * grid; i++) {
+          const x = left + (i % grid + .5) * step, y = top + (Math.floor(i / grid) + .5) * step;
+          out.push([...pen.getImageData(x, y, 1, 1).data.slice(0, 3)]);
+        }
+        return out;""",
+        engine.manifest.backbone.config.grid, engine.manifest.preprocess.crop / engine.manifest.preprocess.resize_short,
+    )  # fmt: skip
+    record = Detector(engine, engine.manifest).detect(files[0])
+    table = colour_table()[np.rint(np.clip(record.lcas / 80, 0, 1) * 255).astype(int)].astype(float)
+    grey = (np.asarray(seen) - 0.62 * table) / 0.38
+    assert np.ptp(grey, axis=1).max() <= COLOUR_TOLERANCE / 0.38
+    flip = card.find_element(By.CLASS_NAME, "flip")
+    flip.click()
+    assert flip.get_attribute("aria-pressed") == "false"
+    plain = page.execute_script(STRIP)
+    flip.click()
+    again = page.execute_script(STRIP)
+    assert plain != again
+
+
+def test_images_as_they_are_found(page, data_root):
+    found = sorted(path for path in (data_root / "raw").rglob("*") if path.is_file())
+    cards = choose(page, found[::3])
+    assert "error" not in [card.get_attribute("data-state") for card in cards]
+    for card in cards:
+        page.execute_script("arguments[0].scrollIntoView()", card)
+        WebDriverWait(page, 10).until(lambda b, card=card: b.execute_script(
+            "const v = arguments[0].querySelector('.view'); return v.width > 100 && "
+            "new Set(v.getContext('2d').getImageData(0, v.height / 2, v.width, 1).data).size > 8", card))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_dropped_and_pasted_images_are_scored(page, files, kind):
+    page.execute_script(DROP, base64.b64encode(files[0].read_bytes()).decode(), "clip.png", kind)
+    (card,) = finished(page, 1)
+    assert card.get_attribute("data-state") == "real"
+
+
+def test_everything_is_reached_with_the_keyboard(page, files):
+    choose(page, files[:1])
+    page.execute_script("document.activeElement.blur()")
+    reached = []
+    for _ in range(12):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        reached.append(page.execute_script("const a = document.activeElement; return a.id || a.className || a.tagName"))
+    for name in ("theme", "files", "heat", "save", "clear", "quiet flip", "SUMMARY"):
+        assert name in reached
+    page.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    assert "SHA-256" in page.find_element(By.TAG_NAME, "details").text
+    page.find_element(By.ID, "clear").send_keys(Keys.SPACE)
+    assert page.find_elements(By.CSS_SELECTOR, ".card") == []
+
+
+def test_light_and_dark(page):
+    colours = {}
+    for scheme in ("light", "dark"):
+        preference = {"name": "prefers-color-scheme", "value": scheme}
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [preference]})
+        colours[scheme] = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert colours["light"] != colours["dark"]
+    page.find_element(By.ID, "theme").click()
+    assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == colours["light"]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_nothing_is_loaded_from_elsewhere(page, files, address):
+    choose(page, files[:2])
+    loaded = page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert len(loaded) >= 5
+    assert [name for name in loaded if not name.startswith((address, "blob:"))] == []
+
+
+def test_a_server_with_a_token_asks_for_it(browser, engine, files):
+    settings = ServeSettings(token="abc", drain=0.0)
+    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+        browser.get(base)
+        dialog = browser.find_element(By.ID, "ask")
+        WebDriverWait(browser, 10).until(lambda b: dialog.get_attribute("open") is not None)
+        browser.find_element(By.ID, "token").send_keys("abc", Keys.ENTER)
+        WebDriverWait(browser, 10).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
+        (card,) = choose(browser, files[:1])
+        assert card.get_attribute("data-state") == "real"
+        browser.get("about:blank")

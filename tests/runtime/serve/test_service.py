@@ -1,0 +1,287 @@
+"""The server: records as a local run makes them, batching, 429, readiness, token, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the serve extra")
+httpx = pytest.importorskip("httpx")
+
+from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.records import to_dict  # noqa: E402
+from cinemae.runtime.serve.app import create_app  # noqa: E402
+from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
+from cinemae.runtime.sources import NamedSource  # noqa: E402
+from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+
+BATCH_LOGIT_TOLERANCE = 1e-5
+"""Batches are formed by arrival, so sums inside the engine may be ordered differently; logits here are of order 1."""
+
+
+@pytest.fixture
+def engine(tiny_manifest):
+    return ArithmeticEngine(tiny_manifest)
+
+
+@pytest.fixture
+def serve(engine):
+    """Start a server with the given settings; yields nothing but a function."""
+    open_servers = []
+
+    def start(**settings):
+        made = ServeSettings(drain=0.0, **settings)
+        context = running(create_app(lambda: Detector(engine, engine.manifest), made), made)
+        base, server = context.__enter__()
+        open_servers.append(context)
+        return httpx.Client(base_url=base, timeout=30), server
+
+    yield start
+    if engine.gate is not None:
+        engine.gate.set()
+    for context in open_servers:
+        context.__exit__(None, None, None)
+
+
+def post(client, data, **params):
+    return client.post("/v1/detect", content=data, params=params, headers={"Content-Type": "application/octet-stream"})
+
+
+def test_one_raw_image(serve, engine):
+    client, _ = serve()
+    data = encode(picture(1))
+    answer = post(client, data, name="holiday.png", lcas="true")
+    expected = Detector(engine, engine.manifest).detect(NamedSource("holiday.png", data))
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["records"] == [to_dict(expected)]
+    assert body["errors"] == []
+    assert np.allclose(body["heatmaps"][0]["lcas"], expected.lcas)
+    assert body["heatmaps"][0]["grid"] ** 2 == len(body["heatmaps"][0]["lcas"])
+
+
+@pytest.mark.parametrize("kind", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_a_raw_body_may_name_its_type_as_clients_do(serve, kind):
+    client, _ = serve()
+    headers = {} if kind is None else {"Content-Type": kind}
+    assert client.post("/v1/detect", content=encode(picture(1)), headers=headers).status_code == 200
+
+
+def test_many_images_come_back_in_order_with_bad_ones_as_records(serve):
+    client, _ = serve()
+    good = [encode(picture(seed), "JPEG") for seed in range(5)]
+    files = [("file", (f"{i}.jpg", data)) for i, data in enumerate(good)]
+    files.insert(2, ("file", ("notes.txt", b"no image")))
+    files.insert(4, ("file", ("cut.png", encode(picture(9))[:200])))
+    answer = client.post("/v1/detect", files=files)
+    body = answer.json()
+    assert answer.status_code == 200
+    assert [r["path"] for r in body["records"]] == ["0.jpg", "1.jpg", "notes.txt", "2.jpg", "cut.png", "3.jpg", "4.jpg"]
+    assert [(e["index"], e["code"]) for e in body["errors"]] == [(2, 415), (4, 422)]
+    assert body["heatmaps"] is None
+
+
+def test_concurrent_requests_share_batches_and_get_their_own_answers(serve, engine):
+    client, _ = serve(max_batch=4)
+    engine.gate = threading.Event()
+    pictures = [encode(picture(seed)) for seed in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = [pool.submit(post, client, data, name=str(i)) for i, data in enumerate(pictures)]
+        wait_for(lambda: pending(client) == 12)
+        engine.gate.set()
+        bodies = [answer.result().json() for answer in answers]
+    alone = Detector(engine, engine.manifest)
+    for i, (data, body) in enumerate(zip(pictures, bodies, strict=True)):
+        assert body["records"][0]["path"] == str(i)
+        assert abs(body["records"][0]["logit"] - alone.detect(data).logit) <= BATCH_LOGIT_TOLERANCE
+    assert 4 in engine.sizes
+    assert max(engine.sizes) <= 4
+
+
+def pending(client) -> int:
+    lines = client.get("/metrics").text.splitlines()
+    return int(float(next(line.split()[1] for line in lines if line.startswith("cinemae_pending_images "))))
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_full_queue_answers_429_and_recovers(serve, engine):
+    client, _ = serve(limits=Limits(max_queue=3, max_images=3), max_batch=1)
+    engine.gate = threading.Event()
+    data = encode(picture(3))
+    with ThreadPoolExecutor(3) as pool:
+        accepted = [pool.submit(post, client, data) for _ in range(3)]
+        wait_for(lambda: pending(client) == 3)
+        refused = post(client, data)
+        too_many = client.post("/v1/detect", files=[("file", ("a.png", data))] * 2)
+        engine.gate.set()
+        assert [answer.result().status_code for answer in accepted] == [200, 200, 200]
+    for answer in (refused, too_many):
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+    wait_for(lambda: pending(client) == 0)
+    assert post(client, data).status_code == 200
+
+
+def test_more_images_than_the_queue_has_room_for_take_no_slot(serve, engine):
+    client, _ = serve(limits=Limits(max_queue=3, max_images=3), max_batch=1)
+    engine.gate = threading.Event()
+    data = encode(picture(3))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/detect", files=[("file", ("a.png", data))] * 2)
+        wait_for(lambda: pending(client) == 2)
+        assert client.post("/v1/detect", files=[("file", ("a.png", data))] * 2).status_code == 429
+        assert pending(client) == 2
+        engine.gate.set()
+        assert first.result().status_code == 200
+
+
+def test_the_memory_of_all_uploads_is_bounded(serve, engine):
+    data = encode(picture(3))
+    limits = Limits(max_body_bytes=len(data) + 10, max_file_bytes=len(data) + 10, max_buffered_bytes=len(data) + 10)
+    client, _ = serve(limits=limits)
+    engine.gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post, client, data)
+        wait_for(lambda: pending(client) == 1)
+        second = post(client, data)
+        engine.gate.set()
+        assert (first.result().status_code, second.status_code) == (200, 429)
+    assert post(client, data).status_code == 200
+
+
+def test_a_slow_engine_ends_in_504_and_the_slots_come_back(serve, engine):
+    client, _ = serve(limits=Limits(request_timeout=0.2))
+    engine.gate = threading.Event()
+    assert post(client, encode(picture(3))).status_code == 504
+    engine.gate.set()
+    wait_for(lambda: pending(client) == 0)
+    assert post(client, encode(picture(3))).status_code == 200
+
+
+def test_images_nobody_waits_for_are_not_inferred(serve, engine):
+    client, _ = serve(max_batch=1)
+    engine.gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post, client, encode(picture(1)))
+        wait_for(engine.entered.is_set)
+        with pytest.raises(httpx.ReadTimeout):
+            post(httpx.Client(base_url=client.base_url, timeout=0.5), encode(picture(2)))
+        for _ in range(5):  # requests that came later: once answered, the event loop has seen the closed connection
+            pending(client)
+        before = len(engine.sizes)
+        engine.gate.set()
+        first.result()
+    wait_for(lambda: pending(client) == 0)
+    assert len(engine.sizes) == before + 1
+
+
+def test_an_engine_that_fails_is_503_and_not_ready_until_it_works_again(serve, engine):
+    client, _ = serve()
+    assert client.get("/readyz").status_code == 200
+    engine.fails = True
+    answer = post(client, encode(picture(1)))
+    assert answer.status_code == 503
+    assert "device lost" not in answer.text
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
+    engine.fails = False
+    assert post(client, encode(picture(1))).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_stopping_answers_what_was_accepted(serve, engine):
+    client, server = serve(max_batch=2)
+    engine.gate = threading.Event()
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(post, client, encode(picture(seed))) for seed in range(6)]
+        wait_for(lambda: pending(client) == 6)
+        server.handle_exit(signal.SIGTERM, None)
+        time.sleep(0.3)
+        assert not engine.closed
+        engine.gate.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 6
+    wait_for(lambda: engine.closed)
+    with pytest.raises(httpx.ConnectError):
+        client.get("/healthz")
+
+
+def test_metrics_count_requests_and_verdicts(serve):
+    client, _ = serve()
+    post(client, encode(picture(1)))
+    post(client, b"junk")
+    text = client.get("/metrics").text
+    assert 'cinemae_requests_total{status="200"} 1.0' in text
+    assert 'cinemae_requests_total{status="415"} 1.0' in text
+    assert 'cinemae_images_total{verdict="error"} 1.0' in text
+    assert "cinemae_batch_size_count 1.0" in text
+    assert "cinemae_ready 1.0" in text
+
+
+def test_the_token_guards_scores_but_neither_health_nor_the_page(serve):
+    client, _ = serve(token="s3cret")
+    data = encode(picture(1))
+    assert post(client, data).status_code == 401
+    assert post(client, data).headers["www-authenticate"].startswith("Bearer")
+    for path in ("/metrics", "/v1/engine", "/openapi.json"):
+        assert client.get(path).status_code == 401
+    for path in ("/", "/page.js", "/healthz", "/readyz"):
+        assert client.get(path).status_code == 200
+    latin = "Bearer \u00e9".encode("latin-1")
+    for wrong in ("Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret", "Bearer", latin):
+        assert client.get("/v1/engine", headers={"Authorization": wrong}).status_code == 401
+    client.headers["Authorization"] = "Bearer s3cret"
+    assert post(client, data).status_code == 200
+    assert client.get("/metrics").status_code == 200
+
+
+def test_other_hosts_and_other_sites_are_refused(serve):
+    client, _ = serve(allowed_hosts=("127.0.0.1", "[::1]"))
+    data = encode(picture(1))
+    assert post(client, data).status_code == 200
+    assert client.get("/", headers={"Host": "evil.example:80"}).status_code == 421
+    assert client.get("/", headers={"Host": "[::1]:8000"}).status_code == 200
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {"Sec-Fetch-Site": site, "Content-Type": "image/png"}
+        assert client.post("/v1/detect", content=data, headers=headers).status_code == status
+
+
+def test_every_answer_carries_the_security_headers(serve):
+    client, _ = serve(token="t")
+    for path in ("/", "/page.js", "/v1/engine", "/nothing-here", "/healthz"):
+        headers = client.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
+
+
+def test_the_page_is_self_contained(serve):
+    client, _ = serve()
+    for path in ("/", "/page.css", "/page.js", "/heatmap.js", "/favicon.svg"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "http://" not in answer.text.replace("http://www.w3.org/", "")
+        assert "https://" not in answer.text
+        assert "<script>" not in answer.text
+        assert "style=" not in answer.text
+
+
+def test_engine_description(serve, engine):
+    client, _ = serve()
+    body = client.get("/v1/engine").json()
+    assert body["demonstration"] is True
+    assert body["heatmap_range"] == [0.0, 80.0]
+    assert body["grid"] ** 2 == engine.manifest.backbone.config.n_patches
+    assert len(body["colours"]) == 256
+    low, high = body["uncertain"]
+    assert low < body["threshold"] < high

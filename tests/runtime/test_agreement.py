@@ -1,0 +1,91 @@
+"""A local run and the server agree on the same files as the architecture promises: paths, status, order, scores."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cinemae.runtime.detector import Detector
+from PIL import Image
+from serve_tools import encode, picture, running
+
+pytest.importorskip("fastapi", reason="needs the serve extra")
+httpx = pytest.importorskip("httpx")
+
+BATCH_LOGIT_TOLERANCE = 1e-4
+"""The server batches by arrival, the local run by position; logits of the tiny engine are of order 1."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Formats, modes and damage as they occur: 24 files."""
+    folder = tmp_path_factory.mktemp("files")
+    for seed in range(12):
+        (folder / f"{seed:02d}.jpg").write_bytes(encode(picture(seed, 150, 100), "JPEG"))
+    base = Image.fromarray(picture(50, 120, 90))
+    for mode in ("L", "RGBA", "P", "CMYK", "1"):
+        base.convert(mode).save(folder / f"mode_{mode}.{'tif' if mode == 'CMYK' else 'png'}")
+    Image.fromarray(np.arange(6000, dtype=np.uint16).reshape(60, 100) * 10).save(folder / "deep.png")
+    base.save(folder / "web.webp", quality=80)
+    base.resize((700, 30)).save(folder / "wide.png")
+    base.resize((9, 9)).save(folder / "tiny.bmp")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    base.save(folder / "turned.jpg", exif=exif)
+    (folder / "cut.jpg").write_bytes(encode(picture(3), "JPEG")[:500])
+    (folder / "text.png").write_text("no image")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def local(files, tiny_engine, tmp_path_factory):
+    """The records of cinemae-run."""
+    from cinemae.runtime.scan.scan import RunOptions, run
+
+    out = tmp_path_factory.mktemp("local") / "records.jsonl"
+    run(RunOptions(tuple(map(str, files)), engine=tiny_engine, device="cpu", threads=1, out=out, quiet=True))
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def client(tiny_engine):
+    from cinemae.runtime.serve.app import create_app
+    from cinemae.runtime.serve.settings import ServeSettings
+
+    settings = ServeSettings(drain=0.0)
+    load = lambda: Detector.load(tiny_engine, device="cpu", threads=1)  # noqa: E731
+    with running(create_app(load, settings), settings) as (base, _), httpx.Client(base_url=base, timeout=60) as made:
+        yield made
+
+
+def assert_agree(found, local):
+    assert len(found) == len(local)
+    for ours, theirs in zip(found, local, strict=True):
+        for name in ("path", "status", "error", "reasons", "width", "height", "sha256", "engine", "schema"):
+            assert ours[name] == theirs[name]
+        if theirs["status"] == "ok":
+            assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE
+            assert ours["verdict"] == theirs["verdict"]
+
+
+def test_one_request_for_all(client, files, local):
+    body = client.post("/v1/detect", files=[("file", (str(path), path.read_bytes())) for path in files]).json()
+    assert_agree(body["records"], local)
+    assert [record["status"] for record in local].count("error") == 2
+
+
+def test_many_requests_at_once(client, files, local):
+    def one(path):
+        answer = client.post("/v1/detect", params={"name": str(path)}, content=path.read_bytes())
+        return answer.json()["records"][0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert_agree(list(pool.map(one, files)), local)
+
+
+def test_the_same_bytes_again_give_the_same_answer(client, files):
+    data = files[0].read_bytes()
+    answers = [client.post("/v1/detect", content=data).content for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]

@@ -1,0 +1,269 @@
+"""`Detector`: every kind of source gives the same score, bad inputs become records, verdicts follow the band."""
+
+import threading
+
+import numpy as np
+import pytest
+from cinemae.runtime import Detector, NamedSource, Record, Stats
+from cinemae.runtime import reasons as r
+from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.errors import EngineError, UsageError
+from cinemae.runtime.manifest import Calibration, StatRange
+from cinemae.runtime.records import RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
+from cinemae.runtime.sources import Prepared
+from cinemae.runtime.verdict import Decision, decide
+from pictures import encoded, picture
+from PIL import Image
+
+BATCH_TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_engine):
+    with Detector.load(tiny_engine, "cpu", threads=1) as found:
+        yield found
+
+
+def test_same_pixels_same_score_however_they_come(detector, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture()))
+    records = [detector.detect(s) for s in (path, str(path), path.read_bytes(), picture(), np.asarray(picture()))]
+    assert len({(r.logit, r.stats, r.verdict, r.width, r.height) for r in records}) == 1
+    assert records[0].status == "ok"
+    assert records[0].path == str(path)
+    assert records[0].sha256 == records[2].sha256 is not None
+    assert records[0].lcas.shape == (16,)
+    assert records[0].engine.startswith("tiny-test@")
+
+
+def test_bad_inputs_become_records(detector, tmp_path):
+    bad = {tmp_path / "gone.jpg": "no such file", tmp_path: "is a folder", b"": "not a readable image"}
+    for source, error in bad.items():
+        record = detector.detect(source)
+        assert (record.status, record.verdict, record.logit, record.width) == ("error", None, None, None)
+        assert error in record.error
+    assert detector.detect(NamedSource("x", "y", "given up")).error == "given up"
+
+
+def test_pipe_does_not_block(detector, tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not a regular file" in detector.detect(tmp_path / "pipe.jpg").error
+
+
+def test_detect_many_is_lazy_and_keeps_order(detector):
+    taken = []
+
+    def sources():
+        for i in range(10_000):
+            taken.append(i)
+            yield b"bad" if i % 7 == 3 else NamedSource(f"p{i}", picture(seed=i % 5))
+
+    stream = detector.detect_many(sources(), batch_size=4, workers=2)
+    records = [next(stream) for _ in range(40)]
+    stream.close()
+    assert len(taken) < 100
+    for i, record in enumerate(records):
+        assert record.status == ("error" if i % 7 == 3 else "ok")
+        if record.status == "ok":
+            assert record.path == f"p{i}"
+
+
+def test_batches_agree_with_singles(detector):
+    images = [picture(seed=i) for i in range(11)]
+    singles = [detector.detect(image).logit for image in images]
+    for size in (1, 3, 8, 64):
+        found = [record.logit for record in detector.detect_many(images, batch_size=size)]
+        np.testing.assert_allclose(found, singles, atol=BATCH_TOLERANCE)
+
+
+def test_no_records_without_inputs(detector):
+    assert list(detector.detect_many([])) == []
+    assert detector.score([]) == []
+
+
+def test_worker_exception_is_that_records_error(detector, monkeypatch):
+    real = r.image_reasons
+
+    def sometimes(image, manifest, visible):
+        if image.width == 31:
+            raise RuntimeError("boom")
+        return real(image, manifest, visible)
+
+    monkeypatch.setattr("cinemae.runtime.detector.image_reasons", sometimes)
+    records = list(detector.detect_many([picture(), picture(31), picture()]))
+    assert [record.status for record in records] == ["ok", "error", "ok"]
+    assert "boom" in records[1].error
+
+
+def test_usage(detector):
+    for options in ({"batch_size": 0}, {"workers": 0}):
+        with pytest.raises(UsageError):
+            list(detector.detect_many([], **options))
+    for threshold in (0, 1, -3, 2.0, float("nan")):
+        with pytest.raises(UsageError, match="probability"):
+            Decision.of(Calibration(), threshold)
+
+
+class FakeEngine:
+    """An engine whose behaviour is given; counts what it was asked."""
+
+    def __init__(self, manifest, logit=0.0, largest=99):
+        self.manifest, self.path, self.provider, self.notes = manifest, "fake", "fake", ()
+        self.logit, self.largest, self.batches = logit, largest, []
+        self.closed = False
+
+    def infer(self, images):
+        self.batches.append(len(images))
+        if len(images) > self.largest:
+            raise EngineError("out of memory")
+        b = len(images)
+        ones = np.ones((b, 16), np.float32)
+        return EngineOutput(np.full(b, self.logit, np.float32), ones[:, :3], ones)
+
+    def close(self):
+        self.closed = True
+
+
+def test_batch_that_does_not_fit_is_scored_one_by_one(tiny_manifest):
+    engine = FakeEngine(tiny_manifest, largest=1)
+    records = list(Detector(engine, tiny_manifest).detect_many([picture()] * 3, batch_size=3))
+    assert [record.status for record in records] == ["ok"] * 3
+    assert engine.batches == [3, 1, 1, 1]
+
+
+def test_engine_that_never_works_ends_the_run(tiny_manifest):
+    detector = Detector(FakeEngine(tiny_manifest, largest=0), tiny_manifest)
+    with pytest.raises(EngineError, match="out of memory"):
+        list(detector.detect_many([picture()] * 3))
+
+
+def test_scores_that_are_not_finite_are_errors(tiny_manifest):
+    record = Detector(FakeEngine(tiny_manifest, logit=np.nan), tiny_manifest).detect(picture())
+    assert record.status == "error"
+    assert "not finite" in record.error
+    assert "NaN" not in to_json(record)
+
+
+def test_closing_and_background_loading(tiny_engine, tmp_path):
+    with Detector.load(tiny_engine, background=True) as detector:
+        assert detector.detect(picture()).status == "ok"
+    detector.close()
+    with pytest.raises(EngineError, match="closed"):
+        detector.detect(picture())
+    broken = tmp_path / "broken.onnx"
+    data = bytearray(tiny_engine.read_bytes())
+    data[len(data) // 3] ^= 1
+    broken.write_bytes(data)
+    with Detector.load(broken, background=True) as detector, pytest.raises(EngineError):
+        detector.detect(b"even for a bad image")
+
+
+def test_shared_between_threads(detector):
+    images = [picture(seed=i) for i in range(6)]
+    expected = [detector.detect(image).logit for image in images]
+    found = {}
+
+    def work(number):
+        found[number] = [detector.detect(image).logit for image in images]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[i] == expected for i in range(4))
+
+
+def test_pipeline_hands_on_sources_and_pixels(detector):
+    (scored,) = detector.scan([NamedSource("n", picture())], batch_size=2)
+    assert scored.source.name == "n"
+    assert scored.prepared.image.pixels.shape == (64, 64, 3)
+
+
+BAND = Decision(threshold=0.5, low=0.0, high=1.0)
+CUT = Decision(threshold=0.5, low=0.5, high=0.5)
+
+
+@pytest.mark.parametrize(
+    ("logit", "decision", "unusual", "expected"),
+    [
+        (-0.1, BAND, False, "real"), (0.0, BAND, False, "uncertain"), (1.0, BAND, False, "uncertain"),
+        (1.1, BAND, False, "ai"), (-0.1, BAND, True, "uncertain"), (1.9, BAND, True, "uncertain"),
+        (2.1, BAND, True, "ai"), (-1.1, BAND, True, "real"),
+        (0.49, CUT, False, "real"), (0.5, CUT, False, "ai"), (0.49, CUT, True, "real"), (0.5, CUT, True, "ai"),
+    ],
+)  # fmt: skip
+def test_verdict_follows_the_band(logit, decision, unusual, expected):
+    assert decide(logit, decision, unusual) == expected
+
+
+def test_threshold_replaces_the_band():
+    calibration = Calibration(a=2.0, b=1.0, threshold=0.3, uncertain_low=0.0, uncertain_high=1.0)
+    assert Decision.of(calibration) == Decision(0.3, 0.0, 1.0)
+    cut = Decision.of(calibration, 0.8)
+    assert cut.low == cut.high == cut.threshold
+    assert calibration.probability(cut.threshold) == pytest.approx(0.8)
+
+
+def test_reasons_of_images(detector):
+    def reasons(image):
+        return detector.prepare(image).reasons
+
+    assert reasons(picture()) == ()
+    assert reasons(picture(70, 70)) == (r.UPSCALED,)
+    assert r.TINY in reasons(picture(20, 70))
+    assert r.CROPPED in reasons(picture(400, 80))
+    assert reasons(picture().convert("L")) == (r.GRAYSCALE,)
+    assert r.LOW_CONTEXT in reasons(Image.new("RGB", (96, 96), (200, 10, 10)))
+
+
+def test_reasons_of_statistics(tiny_manifest):
+    ranges = {"s1": StatRange(low=1, high=2), "s2": StatRange(low=1, high=2), "s3": StatRange(low=0, high=1)}
+    manifest = tiny_manifest.model_copy(update={"stat_ranges": ranges})
+    assert r.stat_reasons(Stats(1.5, 1.5, 0.5), manifest) == []
+    assert r.stat_reasons(Stats(1.5, 0.5, 0.5), manifest) == [r.LOW_S2]
+    assert r.stat_reasons(Stats(1.5, 2.5, 1.5), manifest) == [r.HIGH_S2, r.HIGH_S3]
+    assert r.stat_reasons(Stats(0.5, 1.5, 0.5), manifest) == [r.OUTSIDE_S1]
+    assert r.stat_reasons(Stats(0.5, 9, 9), tiny_manifest) == []
+
+
+def test_unusual_input_near_the_band_is_uncertain_and_says_so(tiny_manifest):
+    calibration = Calibration(threshold=0.5, uncertain_low=0.0, uncertain_high=1.0)
+    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
+    detector = Detector(FakeEngine(manifest, logit=1.5), manifest)
+    assert detector.detect(picture()).verdict == "ai"
+    gray = detector.detect(picture().convert("L"))
+    assert gray.verdict == "uncertain"
+    assert gray.reasons == (r.GRAYSCALE, r.NEAR_BAND)
+    inside = Detector(FakeEngine(manifest, logit=0.7), manifest).detect(picture())
+    assert (inside.verdict, inside.reasons) == ("uncertain", (r.BAND,))
+
+
+def test_record_survives_json(detector):
+    record = detector.detect(picture())
+    values = to_dict(record)
+    assert list(values) == list(RECORD_FIELDS)
+    assert list(values) == [
+        "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "width", "height", "sha256",
+        "engine", "schema",
+    ]  # fmt: skip
+    assert from_dict(values) == record
+    with pytest.raises(ValueError, match="schema"):
+        from_dict({**values, "schema": 2})
+    holes = Record("x", "ok", lcas=np.array([1.5, np.nan], np.float32))
+    assert lcas_values(holes) == [1.5, None]
+    assert lcas_values(Record("x", "error")) is None
+
+
+def test_demonstration_is_named_in_every_record(tiny_manifest):
+    manifest = tiny_manifest.model_copy(update={"demonstration": True})
+    detector = Detector(FakeEngine(manifest), manifest)
+    assert detector.detect(picture()).engine.endswith("(demonstration)")
+    assert detector.detect(b"").engine.endswith("(demonstration)")
+
+
+def test_previous_records_pass_through(detector):
+    previous = Record("old", "ok", logit=1.0)
+    assert detector.score([Prepared("old", previous=previous)]) == [previous]

@@ -1,0 +1,168 @@
+"""LCAS and its statistics, numpy and torch, against an independent float64 computation from the equations."""
+
+import numpy as np
+import pytest
+import torch
+from cinemae.runtime import lcas as numpy_lcas
+from cinemae.runtime.manifest import MethodConfig, Preprocess
+from cinemae.runtime.masks import draw_visible, masked_from_visible
+from cinemae.train.model import lcas as torch_lcas
+from cinemae.train.model.mae import PRESETS, patchify
+from lcas_reference import reference
+
+FLOAT64 = 1e-9
+"""Relative: the same equations in another order of summation, in float64."""
+FLOAT32 = 2e-5
+"""Relative to the largest LCAS of the image: sums of up to 768 float32 values."""
+
+rng = np.random.default_rng(0)
+
+
+def pictures(size):
+    """uint8 [6, size, size, 3]: noise, ramp, flat gray, white, black, and white but for one pixel in the last row."""
+    flat = [np.full((size, size, 3), value, np.uint8) for value in (128, 255, 0)]
+    ramp = np.linspace(0, 255, size * size * 3).reshape(size, size, 3).astype(np.uint8)
+    nearly = flat[1].copy()
+    nearly[-1, -1] = 0
+    return np.stack([rng.integers(0, 256, (size, size, 3), dtype=np.uint8), ramp, *flat, nearly])
+
+
+def reconstructions(images, size, k, error=0.3):
+    """K decoder outputs float32 [B, N, P], normalised: the image itself with an error of its own in every run."""
+    exact = numpy_lcas.patchify(numpy_lcas.normalise(images, Preprocess()), size)
+    return [(exact + error * rng.standard_normal(exact.shape)).astype(np.float32) for _ in range(k)]
+
+
+def by_torch(images, hats, visible, size, method):
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    patches = patchify(pixels, size)
+    masked = masked_from_visible(visible, patches.shape[1])
+    runs = [
+        torch_lcas.run_sums(patches, torch.from_numpy(hat), torch.from_numpy(seen), torch.from_numpy(hidden))
+        for hat, seen, hidden in zip(hats, visible, masked, strict=True)
+    ]
+    lcas = torch.stack([torch_lcas.lcas_from_sums(run, size * size, method) for run in runs], dim=1)
+    return torch_lcas.statistics(lcas).numpy(), torch_lcas.patch_map(
+        lcas, torch.from_numpy(masked), patches.shape[1]
+    ).numpy()
+
+
+def by_numpy(images, hats, visible, size, method, dtype):
+    hats = [hat.astype(dtype) for hat in hats]
+    result = numpy_lcas.score_runs(images, hats, visible, size, method, Preprocess())
+    return result.stats, result.lcas
+
+
+def check(images, hats, visible, size, method):
+    """All implementations against the reference, image by image."""
+    stats64, map64 = by_numpy(images, hats, visible, size, method, np.float64)
+    stats32, map32 = by_numpy(images, hats, visible, size, method, np.float32)
+    stats_torch, map_torch = by_torch(images, hats, visible, size, method)
+    for b, image in enumerate(images):
+        stats, means, lcas = reference(
+            image, [hat[b] for hat in hats], visible, size, lambda_=method.lambda_, space=method.pixel_space,
+            stat=method.stat_reduction, fidelity=method.fidelity_reduction,
+        )  # fmt: skip
+        scale = np.nanmax(np.abs(lcas)) + 1
+        for found, tolerance, found_stats in (
+            (map64[b], FLOAT64 if method.pixel_space == "unit" else FLOAT32, stats64[b]),  # normalise() is float32
+            (map32[b], FLOAT32, stats32[b]),
+            (map_torch[b], FLOAT32, stats_torch[b]),
+        ):
+            np.testing.assert_allclose(found, lcas, rtol=0, atol=tolerance * scale, err_msg=f"image {b}")
+            np.testing.assert_allclose(found_stats, stats, rtol=0, atol=3 * tolerance * scale, err_msg=f"image {b}")
+        if len(visible) == 2:
+            assert stats[2] == pytest.approx(abs(means[0] - means[1]) / 2, abs=1e-9 * scale)
+            assert stats64[b][2] == pytest.approx(abs(means[0] - means[1]) / 2, abs=3 * FLOAT32 * scale)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_at_the_default_method(name):
+    config, method = PRESETS[name], MethodConfig()
+    images = pictures(config.image_size)[[0, 1, 3]]
+    visible = draw_visible(config.n_patches, method.k, method.mask_strategy, method.mask_seed)
+    check(images, reconstructions(images, config.patch_size, method.k), visible, config.patch_size, method)
+
+
+VARIANTS = [
+    MethodConfig(pixel_space=space, stat_reduction=stat, fidelity_reduction=fidelity, lambda_=lambda_)
+    for space in ("unit", "imagenet")
+    for stat in ("mean", "sum")
+    for fidelity in ("sum", "mean")
+    for lambda_ in (0.0, 0.1, 1.0)
+]
+
+
+@pytest.mark.parametrize(
+    "method",
+    VARIANTS,
+    ids=lambda m: "-".join(map(str, (m.pixel_space, m.stat_reduction, m.fidelity_reduction, m.lambda_))),
+)
+def test_every_pixel_space_reduction_and_lambda(method):
+    images = pictures(64)
+    visible = draw_visible(16, method.k, method.mask_strategy, 1)
+    check(images, reconstructions(images, 16, method.k), visible, 16, method)
+
+
+@pytest.mark.parametrize("strategy", ["balanced", "independent"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
+def test_every_number_of_runs_and_mask_strategy(k, strategy):
+    method = MethodConfig(k=k, mask_strategy=strategy)
+    images = pictures(56)[:2]
+    visible = draw_visible(16, k, strategy, 2)
+    check(images, reconstructions(images, 14, k), visible, 14, method)
+
+
+@pytest.mark.parametrize("error", [1e-4, 1e-2])
+@pytest.mark.parametrize("space", ["unit", "imagenet"])
+def test_good_reconstructions_of_flat_images_do_not_cancel(space, error):
+    """sigma is at its floor, which divides by 1e-6: an expanded sum of squares would lose it in rounding."""
+    method = MethodConfig(pixel_space=space)
+    images = pictures(64)[[2, 3, 4, 5]]
+    visible = draw_visible(16, 2, "balanced", 3)
+    check(images, reconstructions(images, 16, 2, error), visible, 16, method)
+
+
+def test_sigma_is_floored_on_flat_images():
+    method = MethodConfig(lambda_=0.0)
+    images = pictures(64)[[2]]
+    visible = draw_visible(16, 2, "balanced", 3)
+    exact = [numpy_lcas.patchify(numpy_lcas.normalise(images, Preprocess()), 16)] * 2
+    stats, lcas = by_torch(images, exact, visible, 16, method)
+    assert np.isfinite(stats).all()
+    np.testing.assert_allclose(lcas[~np.isnan(lcas)], np.log(method.sigma_floor), atol=1e-4)
+
+
+def test_a_single_run_has_no_sensitivity():
+    images = pictures(64)
+    visible = draw_visible(16, 1, "balanced", 0)
+    method = MethodConfig(k=1)
+    hats = reconstructions(images, 16, 1)
+    assert (by_numpy(images, hats, visible, 16, method, np.float32)[0][:, 2] == 0).all()
+    assert (by_torch(images, hats, visible, 16, method)[0][:, 2] == 0).all()
+
+
+def test_patches_never_masked_are_nan_in_both():
+    images = pictures(64)[:1]
+    visible = np.array([[0, 1, 2, 3], [0, 5, 6, 7]])
+    hats = reconstructions(images, 16, 2)
+    for found in (
+        by_numpy(images, hats, visible, 16, MethodConfig(), np.float32),
+        by_torch(images, hats, visible, 16, MethodConfig()),
+    ):
+        assert np.isnan(found[1]).nonzero()[1].tolist() == [0]
+
+
+def test_patch_order_is_row_column_channel():
+    image = np.arange(4 * 4 * 3).reshape(1, 4, 4, 3)
+    assert numpy_lcas.patchify(image, 2)[0, 1].tolist() == [6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 22, 23]
+
+
+def test_a_batch_gives_what_singles_give():
+    images = pictures(64)
+    visible, method = draw_visible(16, 2, "balanced", 4), MethodConfig()
+    hats = reconstructions(images, 16, 2)
+    together = by_torch(images, hats, visible, 16, method)
+    for b in range(len(images)):
+        alone = by_torch(images[b : b + 1], [hat[b : b + 1] for hat in hats], visible, 16, method)
+        np.testing.assert_allclose(alone[0][0], together[0][b], rtol=1e-5)

@@ -1,0 +1,205 @@
+"""Figures against their definitions, tables against the figures, and memory that does not grow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cinemae.runtime.manifest import Calibration
+from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, Scored
+from cinemae.train.evaluation.metrics import (
+    FIGURES,
+    _auc,
+    binary_metrics,
+    expected_calibration_error,
+    probabilities,
+    tpr_at_fpr,
+)
+from cinemae.train.evaluation.report import markdown, plain, table, to_csv, to_json, write_report
+from sklearn.metrics import roc_auc_score
+
+CALIBRATION = Calibration(a=2.0, b=-1.0, threshold=0.8, uncertain_low=0.5, uncertain_high=1.1)
+EXACT = 1e-12
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 300)
+    return labels, rng.normal(labels * 1.2, 1.0)
+
+
+def test_accuracies_count_both_thresholds_and_both_classes(drawn):
+    labels, logits = drawn
+    found = binary_metrics(labels, logits, CALIBRATION, resamples=0)
+    said = logits > 0.8
+    assert found.accuracy == pytest.approx((said == labels).mean(), abs=EXACT)
+    assert found.real_accuracy == pytest.approx((~said[labels == 0]).mean(), abs=EXACT)
+    assert found.fake_accuracy == pytest.approx(said[labels == 1].mean(), abs=EXACT)
+    assert found.accuracy_05 == pytest.approx(((logits > 0) == labels).mean(), abs=EXACT)
+    assert (found.n_ai, found.n_real) == (labels.sum(), (1 - labels).sum())
+    assert found.ci == {}
+
+
+def test_auc_agrees_with_the_rank_formula_of_the_bootstrap(drawn):
+    labels, logits = drawn
+    rounded = logits.round(1)  # ties
+    assert _auc(rounded[labels == 0], rounded[labels == 1]) == pytest.approx(roc_auc_score(labels, rounded), abs=EXACT)
+
+
+@pytest.mark.parametrize("fpr", [0.01, 0.05, 0.5])
+def test_tpr_at_fpr_by_trying_every_threshold(drawn, fpr):
+    labels, logits = drawn
+    real, fake = logits[labels == 0], logits[labels == 1]
+    best = max((fake > t).mean() for t in [*logits, -np.inf] if (real > t).mean() <= fpr)
+    assert tpr_at_fpr(labels, logits, fpr) == pytest.approx(best, abs=EXACT)
+
+
+def test_calibration_error_of_known_cases():
+    labels = np.array([0, 0, 1, 1])
+    assert expected_calibration_error(labels, labels.astype(float)) == 0
+    assert expected_calibration_error(labels, 1.0 - labels) == 1
+    assert expected_calibration_error(labels, np.full(4, 0.5)) == 0
+    assert expected_calibration_error(labels, np.full(4, 0.9)) == pytest.approx(0.4)
+
+
+def test_probabilities_are_the_manifests(drawn):
+    _, logits = drawn
+    expected = [CALIBRATION.probability(float(z)) for z in logits[:20]]
+    np.testing.assert_allclose(probabilities(logits[:20], CALIBRATION), expected, rtol=1e-12)
+
+
+def test_intervals_hold_the_figure_and_shrink_with_data(drawn):
+    labels, logits = drawn
+    one = binary_metrics(labels, logits, CALIBRATION, resamples=300)
+    four = binary_metrics(np.tile(labels, 4), np.tile(logits, 4), CALIBRATION, resamples=300)
+    for name in ("accuracy", "accuracy_05", "auc"):
+        low, high = one.ci[name].low, one.ci[name].high
+        assert low < getattr(one, name) < high
+        assert four.ci[name].high - four.ci[name].low < 0.7 * (high - low), "four times the data, half the width"
+    again = binary_metrics(labels, logits, CALIBRATION, resamples=300)
+    assert again == one, "seeded"
+
+
+def test_one_class_alone_has_no_auc_and_no_intervals():
+    found = binary_metrics(np.ones(5), np.arange(5.0), CALIBRATION)
+    assert math.isnan(found.auc)
+    assert math.isnan(found.real_accuracy)
+    assert found.fake_accuracy == pytest.approx(4 / 5)
+    assert found.ci == {}
+
+
+@pytest.fixture(scope="module")
+def evaluation(drawn):
+    labels, logits = drawn
+    alone = np.ones(4, np.int64), np.arange(4.0)
+    groups = (
+        GroupFigures("gen_a", "val", True, binary_metrics(labels, logits, CALIBRATION, 50)),
+        GroupFigures("gen_b", "val", False, binary_metrics(*alone, CALIBRATION)),
+    )
+    scored = Scored(
+        tuple(map(str, range(304))), np.concatenate([labels, alone[0]]), np.concatenate([logits, alone[1]]),
+        ("gen_a",) * 300 + ("gen_b",) * 4, ("val",) * 304,
+    )  # fmt: skip
+    mean = {name: getattr(groups[0].metrics, name) for name in FIGURES}
+    unseen = {name: getattr(groups[1].metrics, name) for name in FIGURES}
+    return Evaluation("runs/x", CALIBRATION, groups, mean, unseen), scored
+
+
+def test_reports_agree_and_absent_figures_are_absent(evaluation, tmp_path):
+    found, scored = evaluation
+    written = write_report(found, scored, tmp_path)
+    assert [path.name for path in written] == ["eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png"]
+    data = json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail)
+    assert data == to_json(found)
+    assert data["groups"][1]["auc"] is None
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "eval.csv").read_text())))
+    assert float(lines[0]["auc"]) == pytest.approx(data["groups"][0]["auc"], abs=1e-6)
+    assert lines[1]["auc"] == lines[1]["auc_low"] == ""
+    assert len(to_csv(found.groups).splitlines()) == 3
+    rows = table(found)
+    assert [row[0] for row in rows] == ["generator", "gen_a *", "gen_b", "mean", "mean of unseen"]
+    assert rows[2][rows[0].index("AUC")] == "-"
+    assert f"{found.groups[0].metrics.auc:.3f} [" in markdown(found)
+    assert "[" not in plain(found)
+    assert len({len(line) for line in plain(found).splitlines()}) == 1, "columns are aligned"
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from cinemae.runtime.manifest import Backbone, BackboneConfig, HeadConfig, Manifest, MethodConfig, Preprocess
+from cinemae.train.features.cache import CacheWriter, FeatureCache, Row
+from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.fitting.checkpoint import LoadedHead
+from cinemae.train.data.samples import Sample
+from cinemae.train.evaluation.evaluate import score
+from cinemae.train.features.extract import extract
+from cinemae.train.model.head import Head
+from cinemae.train.model.mae import MaskedAutoencoder
+from cinemae.train.fitting.manifest_fields import masks_of
+
+root, rng = Path(sys.argv[1]), np.random.default_rng(0)
+
+
+def spec_of(patch_size, method):
+    config = BackboneConfig(patch_size=patch_size, encoder_dim=8, encoder_depth=1, encoder_heads=1,
+                            decoder_dim=8, decoder_depth=1, decoder_heads=1)
+    info = Backbone(config=config, source="none", sha256="0" * 64, licence="none")
+    return CacheSpec.create(info, Preprocess(), method)
+
+
+def extract_files(count):
+    \"\"\"Large patches: the forward costs nothing, the pixels (150 KB an image) are all there.\"\"\"
+    spec, samples = spec_of(56, MethodConfig(k=1, mask_sets=1)), []
+    for i in range(count):
+        path = root / f"{count}-{i}.ppm"
+        path.write_bytes(b"P6 16 16 255\\n" + rng.bytes(768))
+        samples.append(Sample(path, i % 2, "g", "val"))
+    mae = MaskedAutoencoder(spec.backbone.config)
+    assert extract(samples, lambda: mae, spec, root, batch_size=4, shard_rows=50, quiet=True).computed == count
+
+
+def score_rows(count):
+    \"\"\"Real patches: 42 KB of features an image.\"\"\"
+    method = MethodConfig(k=8, mask_sets=1)
+    spec = spec_of(16, method)
+    writer = CacheWriter(root / str(count), spec, shard_rows=50)
+    tensors = np.ones(8, np.float32), np.ones((1, 8, 147, 3, 3), np.float32), np.ones((1, 8, 2, 2), np.float32)
+    for i in range(count):
+        writer.add(Row(f"/{i}", i % 2, "g", "val", f"{i:064x}", 0, 1, 1, 1, 1), *tensors)
+    writer.flush()
+    cache = FeatureCache(writer.folder)
+    manifest = Manifest(name="x", kind="checkpoint", method=method, head=HeadConfig(), backbone=spec.backbone,
+                        masks=masks_of(spec.mask_sets()[0]))
+    loaded = LoadedHead(root, Head(8, HeadConfig()).eval(), manifest, spec.mask_sets(), None)
+    assert len(score(loaded, cache, cache.select()).logits) == count
+
+
+for files, rows in ((80, 100), (880, 3200)):
+    extract_files(files)
+    score_rows(rows)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+PEAK_GROWTH_MB = 80
+"""Ten and thirty times the images may cost this much more memory at the peak. Kept pixels would cost 120 MB, kept
+features 130 MB; names and logits, which are kept, cost 2 MB; the rest is the allocator's scatter."""
+
+
+@pytest.mark.slow
+def test_memory_of_extract_and_eval_is_flat(tmp_path):
+    command = [sys.executable, "-c", PEAK, str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    few, many = map(int, done.stdout.split())
+    assert many - few < PEAK_GROWTH_MB * 1024

@@ -1,0 +1,315 @@
+"""The feature cache: equal to a fresh forward, keyed by configuration, each image once, whole after kill -9."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import training_tree
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.preprocess import load_image
+from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.features.augment import robust
+from cinemae.train.features.cache import SPEC_FILE, FeatureCache, open_cache, read_rows, read_spec
+from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
+from cinemae.train.features.extract import extract, parse_shard, preprocess_for
+from cinemae.train.model.detector import CinemaeDetector
+from cinemae.train.weights.load import load_backbone
+from PIL import Image
+from training_tree import render
+
+PREPROCESS = Preprocess(resize_short=72, crop=64)
+FRESH_TOLERANCE = 2e-4
+"""Relative: LCAS from sums against LCAS from pixels cancels a few digits of float32 (values up to about 100)."""
+
+
+@pytest.fixture
+def backbone(tiny_config):
+    return Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0")
+
+
+@pytest.fixture
+def spec(backbone):
+    return CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=3))
+
+
+@pytest.fixture
+def samples(image_tree):
+    return read_samples(image_tree, split="val")
+
+
+@pytest.fixture
+def fill(tiny_detector, tmp_path):
+    def fill(samples, spec, **options):
+        options = {"quiet": True, "batch_size": 8, "workers": 1, **options}
+        return extract(samples, lambda: tiny_detector.mae, spec, options.pop("root", tmp_path / "cache"), **options)
+
+    return fill
+
+
+def identities(folder):
+    return [row.identity for row in FeatureCache(folder).rows]
+
+
+METHODS = [
+    MethodConfig(),
+    MethodConfig(lambda_=0.0),
+    MethodConfig(lambda_=1.0, pixel_space="imagenet"),
+    MethodConfig(stat_reduction="sum", fidelity_reduction="mean"),
+    MethodConfig(k=1, pixel_space="imagenet", stat_reduction="sum"),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_every_method_follows_from_the_cache_without_a_forward(method, samples, spec, fill, tiny_detector):
+    cache = FeatureCache(fill(samples[:9], spec).folder)
+    chosen = cache.select()
+    f_global, stats = cache.compact(chosen, method)
+    images = torch.from_numpy(np.stack([load_image(cache.rows[i].path, PREPROCESS).pixels for i in chosen]))
+    for r, visible in enumerate(spec.mask_sets()):
+        fresh = CinemaeDetector(tiny_detector.mae, tiny_detector.head, visible[: method.k], method).eval()
+        with torch.inference_mode():
+            found = fresh(images)
+            cls = fresh.f_global(fresh.normalise(fresh.pixels(images)))
+        np.testing.assert_allclose(stats[:, r], found.stats, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
+        np.testing.assert_allclose(f_global, cls, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
+
+
+def test_rows_carry_the_sample(samples, spec, fill):
+    cache = FeatureCache(fill(samples, spec).folder)
+    assert len(cache) == len(samples) == 32
+    row = cache.rows[0]
+    assert (row.label, row.generator, row.split, row.width, row.height) == (0, "gen_a", "val", 96, 80)
+    assert {(r.path, r.label, r.generator) for r in cache.rows} == {
+        (str(s.path), s.label, s.generator) for s in samples
+    }
+    assert len(cache.select(generators=["gen_b"])) == 16
+    assert cache.labels(cache.select(generators=["gen_b"])).sum() == 8
+
+
+def test_a_second_run_computes_nothing_and_needs_no_model(samples, spec, fill, tmp_path):
+    fill(samples, spec)
+
+    def no_model():
+        raise AssertionError("the backbone was loaded")
+
+    report = extract(samples, no_model, spec, tmp_path / "cache", quiet=True)
+    assert (report.computed, report.reused, report.copied) == (0, 32, 0)
+
+
+def test_another_configuration_never_meets_these_features(backbone, spec, samples, fill):
+    first = fill(samples[:4], spec).folder
+    method = MethodConfig(mask_sets=3)
+    others = [
+        CacheSpec.create(backbone.model_copy(update={"sha256": "1" * 64}), PREPROCESS, method),
+        CacheSpec.create(backbone, Preprocess(resize_short=64, crop=64), method),
+        CacheSpec.create(backbone, PREPROCESS, method.model_copy(update={"mask_seed": 5})),
+        CacheSpec.create(backbone, PREPROCESS, method, augment="robust"),
+        CacheSpec.create(backbone, PREPROCESS, method, augment="robust", augment_seed=1),
+        CacheSpec.create(backbone, PREPROCESS, method, augment="robust", views=2),
+    ]
+    assert len({spec.key, *(other.key for other in others)}) == 7
+    report = fill(samples[:4], others[0])
+    assert report.folder != first
+    assert report.computed == 4
+    moved = CacheSpec.create(backbone.model_copy(update={"source": "elsewhere"}), PREPROCESS, method)
+    assert moved.key == spec.key, "the same bytes from another place are the same weights"
+
+
+def test_same_bytes_are_computed_once(samples, spec, fill, tmp_path):
+    copied = tmp_path / "copy.png"
+    shutil.copy(samples[0].path, copied)
+    fill(samples[:4], spec)
+    report = fill([*samples[:4], replace(samples[0], path=copied, generator="gen_c")], spec)
+    assert (report.computed, report.reused, report.copied) == (0, 4, 1)
+    cache = FeatureCache(report.folder)
+    pair = np.array([i for i, row in enumerate(cache.rows) if row.content == cache.rows[-1].content])
+    assert {cache.rows[i].generator for i in pair} == {"gen_a", "gen_c"}
+    f_global, _ = cache.compact(pair, MethodConfig())
+    assert np.array_equal(*f_global)
+
+
+def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path):
+    folder = fill(samples[:4], spec).folder
+    before = identities(folder)
+    moved = []
+    for sample in samples[:4]:
+        shutil.copy(sample.path, tmp_path / sample.path.name)
+        moved.append(replace(sample, path=tmp_path / sample.path.name))
+    assert fill(moved, spec).computed == 0
+    assert identities(folder) == before
+    assert [row.path for row in FeatureCache(folder, {str(s.path) for s in moved}).rows] == [str(s.path) for s in moved]
+
+
+def test_one_file_may_belong_to_several_generators_and_change_its_label(samples, spec, fill):
+    twice = [samples[0], replace(samples[0], generator="gen_c")]
+    cache = FeatureCache(fill(twice, spec).folder)
+    assert [row.generator for row in cache.rows] == ["gen_a", "gen_c"]
+    assert fill(twice, spec).reused == 2
+    cache = FeatureCache(fill([replace(samples[0], label=1)], spec).folder)
+    assert [(row.generator, row.label) for row in cache.rows] == [("gen_a", 1), ("gen_c", 0)]
+
+
+def test_a_changed_file_replaces_its_row(spec, fill, tmp_path):
+    path = tmp_path / "one.png"
+    render(0, 1).save(path)
+    sample = Sample(path, 0, "g", "val")
+    before = FeatureCache(fill([sample], spec).folder).rows[0]
+    render(1, 2).save(path)
+    os.utime(path, ns=(before.mtime_ns + 10**9, before.mtime_ns + 10**9))
+    report = fill([sample], spec)
+    (after,) = FeatureCache(report.folder).rows
+    assert report.computed == 1
+    assert after.content != before.content
+
+
+def test_bad_files_are_skipped_counted_and_named(samples, spec, fill, tmp_path, caplog):
+    bad = {"truncated.png": samples[0].path.read_bytes()[:200], "text.jpg": b"not an image", "empty.png": b""}
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    extra = [Sample(tmp_path / name, 1, "gen_a", "val") for name in [*bad, "vanished.png"]]
+    with caplog.at_level(logging.WARNING, logger="cinemae.train"):
+        report = fill([*extra, *samples[:3]], spec)
+    assert report.computed == 3
+    assert [os.path.basename(path) for path, _ in report.skipped] == [*bad, "vanished.png"]
+    for path, reason in report.skipped:
+        assert path in reason
+        assert reason in caplog.text
+    assert len(FeatureCache(report.folder)) == 3
+
+
+def test_two_shards_make_the_whole(samples, spec, fill, tmp_path):
+    for i in range(2):
+        report = fill(samples, spec, shard=(i, 2), root=tmp_path / "parts")
+        assert report.computed == 16
+    whole = fill(samples, spec, root=tmp_path / "whole")
+    assert identities(report.folder) == identities(whole.folder)
+
+
+@pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0", ""])
+def test_wrong_shards_are_usage_errors(text):
+    with pytest.raises(UsageError, match="--shard"):
+        parse_shard(text)
+    assert parse_shard("1/2") == (1, 2)
+
+
+def test_robust_views_are_seeded_by_content(backbone, samples, fill, tmp_path):
+    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=1), augment="robust", views=3)
+    one = FeatureCache(fill(samples[:5], spec).folder)
+    other = FeatureCache(fill(samples[:5][::-1], spec, root=tmp_path / "again", batch_size=4).folder)
+    assert [row.identity for row in one.rows] == [row.identity for row in other.rows]
+    assert [row.view for row in one.rows] == [0, 1, 2] * 5
+    features, again = (cache.compact(cache.select(), MethodConfig())[0] for cache in (one, other))
+    np.testing.assert_allclose(features, again, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
+    assert np.abs(features[0] - features[1]).max() > 10 * FRESH_TOLERANCE
+    changed = robust(Image.open(samples[0].path).convert("RGB"), np.random.default_rng(0))
+    assert changed.size != Image.open(samples[0].path).size
+
+
+def test_unknown_augmentation_is_a_usage_error(backbone, samples, fill):
+    with pytest.raises(UsageError, match="robust"):
+        fill(samples, CacheSpec.create(backbone, PREPROCESS, MethodConfig(), augment="blurry"))
+
+
+def test_a_damaged_shard_is_extracted_again(samples, spec, fill, caplog):
+    folder = fill(samples[:8], spec, shard_rows=4).folder
+    victim = min(folder.glob("*.safetensors"))
+    victim.write_bytes(victim.read_bytes()[:100])
+    with caplog.at_level(logging.WARNING, logger="cinemae.train"):
+        report = fill(samples[:8], spec)
+    assert victim.name in caplog.text
+    assert report.computed == 4
+    assert len(FeatureCache(folder)) == 8
+
+
+PYTHONPATH = [str(Path(module).parent) for module in (__file__, training_tree.__file__)]
+CHILD = """
+import sys
+from pathlib import Path
+from test_cache import extract_tree
+extract_tree(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+def extract_tree(weights, tree, root):
+    loaded = load_backbone(weights)
+    spec = CacheSpec.create(loaded.info, PREPROCESS, MethodConfig(mask_sets=1))
+    return extract(read_samples(tree), lambda: loaded.mae, spec, root, batch_size=1, shard_rows=2, quiet=True)
+
+
+def test_kill_9_loses_nothing_and_doubles_nothing(image_tree, tiny_weights, tmp_path):
+    command = [sys.executable, "-c", CHILD, str(tiny_weights), str(image_tree), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(PYTHONPATH)}
+    child = subprocess.Popen(command, env=environment)
+    while len(list(tmp_path.glob("*/*.safetensors"))) < 7 and child.poll() is None:
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    (folder,) = tmp_path.glob("*")
+    kept = len(FeatureCache(folder))
+    everything = read_samples(image_tree)
+    assert 14 <= kept < len(everything), "the kill must come in the middle, after something was kept"
+    report = extract_tree(tiny_weights, image_tree, tmp_path)
+    assert (report.reused, report.computed) == (kept, len(everything) - kept)
+    assert sorted(row.path for row in FeatureCache(folder).rows) == sorted(str(s.path) for s in everything)
+    lines = [row for shard in folder.glob("*.safetensors") for row in read_rows(shard)]
+    assert len(lines) == len(everything), "what the killed run had written was not computed again"
+
+
+def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, backbone, fill, tmp_path):
+    root = tmp_path / "cache"
+    with pytest.raises(UsageError, match="no feature cache"):
+        open_cache(root)
+    fill(samples[:2], spec)
+    assert open_cache(root).spec == spec
+    assert open_cache(root / spec.key).spec == spec
+    other = CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=1), augment="robust")
+    fill(samples[:2], other)
+    with pytest.raises(UsageError, match="several caches") as refused:
+        open_cache(root)
+    assert spec.key in str(refused.value)
+    assert other.key in str(refused.value)
+    assert open_cache(root, augment="robust").spec == other
+    fill([replace(samples[0], split="train")], other)
+    assert open_cache(root, split="train").spec == other
+    assert open_cache(root, key=spec.key[:6]).spec == spec
+    with pytest.raises(UsageError, match="no cache"):
+        open_cache(root, key="zzz")
+    (root / spec.key / SPEC_FILE).write_text("{}")
+    assert open_cache(root).spec == other, "a folder of another release is passed over"
+    with pytest.raises(UsageError, match="damaged"):
+        read_spec(root / spec.key)
+
+
+def test_mask_sets_hold_the_deployed_one_first(tiny_config):
+    method = MethodConfig(k=2, mask_sets=3, mask_seed=7)
+    sets = draw_mask_sets(tiny_config.n_patches, method)
+    assert sets.shape == (3, 2, 4)
+    alone = draw_mask_sets(tiny_config.n_patches, method.model_copy(update={"mask_sets": 1}))
+    assert np.array_equal(sets[:1], alone)
+    assert len({one.tobytes() for one in sets}) == 3
+
+
+def test_fewer_runs_are_the_first_ones(backbone):
+    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(k=6, mask_sets=2))
+    assert spec.method(2).k == 2
+    with pytest.raises(UsageError, match="K = 6"):
+        spec.method(7)
+    small = draw_mask_sets(backbone.config.n_patches, MethodConfig(k=2, mask_sets=2))
+    assert np.array_equal(spec.mask_sets()[:, :2], small), "one cache of K = 6 serves every smaller K"
+
+
+def test_preprocess_keeps_the_papers_proportion(tiny_config):
+    assert preprocess_for(tiny_config) == Preprocess(resize_short=73, crop=64)
+    assert preprocess_for(tiny_config.model_copy(update={"image_size": 224})) == Preprocess()

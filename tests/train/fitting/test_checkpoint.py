@@ -1,0 +1,194 @@
+"""Checkpoints: what is saved comes back, the backbone is verified, damage and mix-ups are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from cinemae.runtime.errors import EngineError, ManifestError, UsageError, WeightsError
+from cinemae.runtime.manifest import MethodConfig
+from cinemae.train.features.cache_spec import draw_mask_sets
+from cinemae.train.fitting.checkpoint import (
+    HEAD_FILE,
+    LAST_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    last_checkpoint,
+    load_checkpoint,
+    load_head,
+    read_metrics,
+    remember_checkpoint,
+    save_checkpoint,
+    update_checkpoint,
+)
+from cinemae.train.pretrain import WEIGHTS_FILE
+from cinemae.train.weights.load import load_backbone
+
+
+@pytest.fixture
+def mask_sets(tiny_config, tiny_manifest):
+    sets = draw_mask_sets(tiny_config.n_patches, MethodConfig(mask_sets=3))
+    assert np.array_equal(sets[0], tiny_manifest.masks.array())
+    return sets
+
+
+@pytest.fixture
+def manifest(tiny_manifest, tiny_weights):
+    return tiny_manifest.model_copy(update={"backbone": load_backbone(tiny_weights).info})
+
+
+@pytest.fixture
+def save(tmp_path, tiny_detector, mask_sets, manifest):
+    def save(name="one", **options):
+        return save_checkpoint(tmp_path / name, tiny_detector.head, mask_sets, manifest, **options)
+
+    return save
+
+
+def test_a_checkpoint_gives_the_detector_back(save, tiny_detector, mask_sets, manifest, random_images):
+    images = torch.from_numpy(random_images)
+    loaded = load_checkpoint(save())
+    assert not loaded.detector.training
+    assert loaded.manifest == manifest
+    assert np.array_equal(loaded.mask_sets, mask_sets)
+    assert loaded.mask_sets.dtype == np.int64
+    with torch.inference_mode():
+        for found, expected in zip(loaded.detector(images), tiny_detector(images), strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_the_last_epoch_is_kept_beside_the_best(save, tiny_detector):
+    state = {name: torch.zeros_like(value) for name, value in tiny_detector.head.state_dict().items()}
+    folder = save(last=state)
+    assert load_head(folder).head.norm_global.weight.abs().sum() > 0
+    assert load_head(folder, "last").head.norm_global.weight.abs().sum() == 0
+
+
+def test_an_embedded_backbone_needs_no_other_file(save, tiny_detector, tiny_weights, tmp_path, random_images):
+    folder = save(embed=tiny_detector.mae)
+    manifest = load_head(folder).manifest
+    gone = manifest.model_copy(update={"backbone": manifest.backbone.model_copy(update={"source": "/nowhere"})})
+    update_checkpoint(folder, gone, {})
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    with torch.inference_mode():
+        found = load_checkpoint(moved).detector(torch.from_numpy(random_images)).logit
+        assert torch.equal(found, tiny_detector(torch.from_numpy(random_images)).logit)
+    path = moved / WEIGHTS_FILE
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="embedded backbone"):
+        load_checkpoint(moved)
+
+
+def test_another_backbone_is_refused_by_its_hash(save, tiny_weights, tmp_path):
+    folder = save()
+    other = tmp_path / "other.safetensors"
+    data = bytearray(tiny_weights.read_bytes())
+    data[-1] ^= 1
+    other.write_bytes(data)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        load_checkpoint(folder, backbone=other)
+    copied = shutil.copy(tiny_weights, tmp_path / "copy.safetensors")
+    assert load_checkpoint(folder, backbone=copied).folder == folder, "the same bytes elsewhere are the same backbone"
+
+
+def test_a_missing_backbone_says_which_option_helps(save):
+    folder = save()
+    manifest = load_head(folder).manifest
+    lost = manifest.model_copy(update={"backbone": manifest.backbone.model_copy(update={"source": "gone.pth"})})
+    update_checkpoint(folder, lost, {})
+    with pytest.raises(WeightsError, match="--backbone"):
+        load_checkpoint(folder)
+
+
+def test_saving_again_replaces_the_whole_folder(save, tiny_detector):
+    folder = save(last=tiny_detector.head.state_dict(), metrics={"fit": 1})
+    assert (folder / LAST_FILE).exists()
+    save(metrics={"fit": 2})
+    assert not (folder / LAST_FILE).exists()
+    assert read_metrics(folder) == {"fit": 2}
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no temporary folder is left"
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(save, monkeypatch):
+    folder = save(metrics={"fit": 1})
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("cinemae.train.fitting.checkpoint.write_text", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(metrics={"fit": 2})
+    assert read_metrics(folder) == {"fit": 1}
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_foreign_folder_is_never_replaced(save, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"precious")
+    with pytest.raises(UsageError, match="no checkpoint"):
+        save("photos")
+    assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"precious"
+
+
+def test_update_merges_metrics(save):
+    folder = save(metrics={"fit": 1})
+    update_checkpoint(folder, load_head(folder).manifest.model_copy(update={"name": "renamed"}), {"eval": 2})
+    assert read_metrics(folder) == {"fit": 1, "eval": 2}
+    assert load_head(folder).manifest.name == "renamed"
+
+
+@pytest.mark.parametrize("damage", ["truncated head", "missing head", "other head", "other masks", "broken manifest"])
+def test_damage_is_one_clear_error(save, damage, mask_sets):
+    folder = save()
+    head, manifest = folder / HEAD_FILE, folder / MANIFEST_FILE
+    expected: type[Exception] = EngineError
+    if damage == "truncated head":
+        head.write_bytes(head.read_bytes()[:100])
+    elif damage == "missing head":
+        head.unlink()
+    elif damage == "other head":
+        text = json.loads(manifest.read_text())
+        text["head"]["cls_hidden"] += 1
+        manifest.write_text(json.dumps(text))
+    elif damage == "other masks":
+        text = json.loads(manifest.read_text())
+        text["masks"]["visible"] = mask_sets[1].tolist()
+        manifest.write_text(json.dumps(text))
+    else:
+        manifest.write_text("{")
+        expected = ManifestError
+    with pytest.raises(expected, match=folder.name):
+        load_head(folder)
+
+
+def test_masks_of_another_manifest_are_refused(tiny_detector, mask_sets, manifest, tmp_path):
+    with pytest.raises(UsageError, match="mask set"):
+        save_checkpoint(tmp_path / "x", tiny_detector.head, mask_sets[1:], manifest)
+
+
+def test_no_checkpoint_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no checkpoint"):
+        load_head(tmp_path)
+
+
+def test_the_last_checkpoint_is_remembered(save, tmp_path, monkeypatch):
+    folder = save()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="none was fitted here"):
+        last_checkpoint()
+    remember_checkpoint(folder)
+    assert last_checkpoint() == folder
+    shutil.rmtree(folder)
+    with pytest.raises(UsageError, match="gone"):
+        last_checkpoint()
+
+
+def test_nothing_in_a_checkpoint_is_a_pickle(save, tiny_detector):
+    folder = save(embed=tiny_detector.mae)
+    assert {p.name for p in folder.iterdir()} == {HEAD_FILE, MANIFEST_FILE, METRICS_FILE, WEIGHTS_FILE}

@@ -1,0 +1,202 @@
+"""Fitting: every head learns, mask sets are drawn, the held-out share is clean, and the manifest says what happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.lcas import score_runs
+from cinemae.runtime.manifest import Backbone, Fusion, HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.preprocess import load_image
+from cinemae.train.data.samples import read_samples
+from cinemae.train.features.cache import FeatureCache
+from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.features.extract import extract
+from cinemae.train.fitting.checkpoint import last_checkpoint, load_head, read_metrics
+from cinemae.train.fitting.fit import (
+    Examples,
+    FitConfig,
+    epoch_batches,
+    fit,
+    is_held_out,
+    logits_of,
+    train_head,
+    training_rows,
+)
+from sklearn.metrics import roc_auc_score
+
+DIM, SETS = 12, 3
+CONFIG = FitConfig(epochs=6, lr=1e-2, batch_size=32)
+SMALL = HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
+
+
+def examples(n: int, seed: int) -> Examples:
+    """Half of the signal is in f_global, half in the statistics, which are large and far from zero."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    f_global = rng.normal(size=(n, DIM))
+    f_global[:, 0] += 2.0 * labels
+    stats = 100 + rng.normal(size=(n, SETS, 3)) * 5 + labels[:, None, None] * 8
+    return Examples(*(torch.from_numpy(a.astype(np.float32)) for a in (f_global, stats, labels)))
+
+
+TRAIN, HELD = examples(400, 0), examples(200, 1)
+VARIANTS = [HeadConfig(fusion=f, agg_hidden=(8, 12), cls_hidden=10) for f in get_args(Fusion)] + [
+    HeadConfig(statistics=chosen, agg_hidden=(8, 12), cls_hidden=10)
+    for n in range(3)
+    for chosen in combinations(("s1", "s2", "s3"), n)
+]
+
+
+@pytest.mark.parametrize("head", VARIANTS, ids=lambda h: f"{h.fusion}-{'+'.join(h.statistics) or 'none'}")
+def test_every_variant_learns(head):
+    result = train_head(TRAIN, HELD, CONFIG, head, quiet=True)
+    logits = logits_of(result.head, HELD.f_global, HELD.stats[:, 0])
+    assert roc_auc_score(HELD.labels, logits) > 0.85
+    assert result.curve[-1]["train_loss"] < result.curve[0]["train_loss"]
+
+
+def test_standardisation_is_that_of_the_training_statistics():
+    head = train_head(TRAIN, HELD, replace(CONFIG, epochs=1), HeadConfig(statistics=("s1", "s3")), quiet=True).head
+    chosen = TRAIN.stats[:, :, [0, 2]].flatten(0, 1).numpy()
+    np.testing.assert_allclose(head.stat_mean, chosen.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(head.stat_std, chosen.std(0), rtol=1e-5)
+    raw = HeadConfig(standardize=False, agg_hidden=(8, 12), cls_hidden=10)
+    literal = train_head(TRAIN, HELD, replace(CONFIG, epochs=1), raw, quiet=True).head
+    assert torch.equal(literal.stat_std, torch.ones(3))
+
+
+def test_the_best_epoch_has_the_lowest_held_out_loss_and_the_last_is_kept():
+    result = train_head(TRAIN, HELD, replace(CONFIG, epochs=30, lr=3e-2), SMALL, quiet=True)
+    losses = [point["held_out_loss"] for point in result.curve]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    logits = logits_of(result.head, HELD.f_global, HELD.stats[:, 0])
+    loss = float(torch.nn.functional.binary_cross_entropy_with_logits(logits, HELD.labels))
+    assert loss == pytest.approx(min(losses), abs=1e-6)
+    assert result.best_epoch < 30, "at this rate it overfits; otherwise the test shows nothing"
+    assert not torch.equal(result.last["mlp_cls.0.weight"], result.head.state_dict()["mlp_cls.0.weight"])
+
+
+def test_the_same_seed_gives_the_same_head():
+    one, other = (train_head(TRAIN, HELD, replace(CONFIG, epochs=2), SMALL, quiet=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.last.values(), other.last.values(), strict=True))
+    third = train_head(TRAIN, HELD, replace(CONFIG, epochs=2, seed=1), SMALL, quiet=True)
+    assert not torch.equal(one.last["mlp_cls.0.weight"], third.last["mlp_cls.0.weight"])
+
+
+def test_an_epoch_shows_every_sample_once_with_one_of_its_mask_sets():
+    n = 100
+    marks = torch.arange(n).float()
+    data = Examples(
+        marks[:, None],
+        (marks[:, None] * 10 + torch.arange(SETS))[:, :, None].expand(n, SETS, 3).contiguous(),
+        marks % 2,
+    )
+    generator = torch.Generator().manual_seed(0)
+    drawn = []
+    for _ in range(2):
+        batches = list(epoch_batches(data, 32, generator))
+        assert [len(labels) for _, _, labels in batches] == [32, 32, 32, 4]
+        f_global = torch.cat([f[:, 0] for f, _, _ in batches])
+        stats = torch.cat([s[:, 0] for _, s, _ in batches])
+        assert torch.equal(f_global.sort().values, marks)
+        assert torch.equal(torch.cat([labels for _, _, labels in batches]), f_global % 2)
+        sets = (stats - f_global * 10)[f_global.argsort()]
+        assert set(sets.tolist()) == set(range(SETS))
+        drawn.append(sets)
+    assert not torch.equal(*drawn), "the next epoch draws anew"
+
+
+@pytest.fixture(scope="module")
+def cache(image_tree, tiny_detector, tiny_config, tmp_path_factory):
+    info = Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0")
+    spec = CacheSpec.create(info, Preprocess(resize_short=72, crop=64), MethodConfig(mask_sets=2))
+    root = tmp_path_factory.mktemp("cache")
+    return FeatureCache(extract(read_samples(image_tree), lambda: tiny_detector.mae, spec, root, quiet=True).folder)
+
+
+RECIPE = FitConfig(epochs=20, lr=1e-2, held_out=0.3)
+
+
+def test_training_and_held_out_rows_are_disjoint_and_of_the_training_generator(cache):
+    train, held = training_rows(cache, RECIPE)
+    assert {(cache.rows[i].generator, cache.rows[i].split) for i in (*train, *held)} == {("gen_a", "train")}
+    assert len(train) + len(held) == 48
+    assert not set(train) & set(held)
+    assert not {cache.rows[i].content for i in train} & {cache.rows[i].content for i in held}
+
+
+def test_the_held_out_share_is_decided_by_content_alone():
+    names = [f"{i:064x}" for i in range(5000)]
+    held = [is_held_out(name, 0.1, 0) for name in names]
+    assert 0.08 < np.mean(held) < 0.12
+    assert held == [is_held_out(name, 0.1, 0) for name in names]
+    more = [is_held_out(name, 0.3, 0) for name in names]
+    assert all(b for a, b in zip(held, more, strict=True) if a), "a larger share holds the smaller"
+    assert held != [is_held_out(name, 0.1, 1) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"split": "test"}, "split 'test'"),
+        ({"generators": ("gen_x",)}, "gen_x"),
+        ({"held_out": 1e-9}, "hold out"),
+        ({"generators": ("gen_b",)}, "train on"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(cache, change, words):
+    with pytest.raises(UsageError, match=words):
+        training_rows(cache, replace(RECIPE, **change))
+
+
+def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    method = MethodConfig(mask_sets=2, lambda_=0.3)
+    folder = fit(cache, tmp_path / "out", method, SMALL, RECIPE, name="mine", quiet=True)
+    loaded = load_head(last_checkpoint())
+    manifest = loaded.manifest
+    train, held = training_rows(cache, RECIPE)
+    _, stats = cache.compact(train, method)
+    for index, name in enumerate(("s1", "s2", "s3")):
+        expected = np.percentile(stats[:, 0, index], [1, 99])
+        assert (manifest.stat_ranges[name].low, manifest.stat_ranges[name].high) == pytest.approx(tuple(expected))
+    assert manifest.heatmap_range is not None
+    assert manifest.heatmap_range.low < manifest.heatmap_range.high
+    assert manifest.method.lambda_ == 0.3
+    assert manifest.training.generators == ("gen_a",)
+    assert manifest.training.n_ai + manifest.training.n_real == len(train)
+    assert manifest.calibration.fitted_on == f"{len(held)} held-out training images of gen_a"
+    assert "batch 32, Adam, lr 0.01" in manifest.training.note
+    assert {"torch", "numpy", "python"} <= set(manifest.tools)
+    assert np.array_equal(loaded.mask_sets, cache.spec.mask_sets())
+    recorded = read_metrics(folder)["fit"]
+    assert len(recorded["curve"]) == 20
+    assert recorded["cache"] == cache.spec.key
+
+
+def test_the_colour_scale_covers_98_percent_of_the_patches(cache, tmp_path, monkeypatch, tiny_detector):
+    monkeypatch.chdir(tmp_path)
+    method = MethodConfig(mask_sets=2)
+    scale = load_head(fit(cache, tmp_path / "out", method, SMALL, RECIPE, quiet=True)).manifest.heatmap_range
+    train, _ = training_rows(cache, RECIPE)
+    preprocess, visible = cache.spec.preprocess, cache.spec.mask_sets()[0]
+    images = np.stack([load_image(cache.rows[i].path, preprocess).pixels for i in train])
+    pixels = tiny_detector.normalise(tiny_detector.pixels(torch.from_numpy(images)))
+    with torch.inference_mode():
+        runs = [tiny_detector.mae.reconstruct(pixels, torch.from_numpy(seen)).double().numpy() for seen in visible]
+    maps = score_runs(images, runs, visible, 16, method, preprocess).lcas
+    values = maps[np.isfinite(maps)]
+    np.testing.assert_allclose([scale.low, scale.high], np.percentile(values, [1, 99]), rtol=1e-3)
+
+
+def test_fewer_runs_come_from_the_same_cache(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = load_head(fit(cache, tmp_path / "one", cache.spec.method(1), SMALL, RECIPE, quiet=True))
+    assert loaded.mask_sets.shape[1] == 1
+    assert np.array_equal(loaded.manifest.masks.array(), cache.spec.mask_sets()[0, :1])

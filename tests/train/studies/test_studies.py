@@ -1,0 +1,271 @@
+"""Every study end to end on a tiny model and tiny pictures; NLL, selection and resuming on their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.manifest import MethodConfig
+from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.fitting.fit import FitConfig
+from cinemae.train.model.lcas import channel_constants
+from cinemae.train.model.mae import MaskedAutoencoder, patchify
+from cinemae.train.pretrain import save_backbone
+from cinemae.train.studies.ablate import choose_parts
+from cinemae.train.studies.ablate_freezing import STRATEGIES, is_decoder, unfreeze
+from cinemae.train.studies.comparison import comparison
+from cinemae.train.studies.experiment import choose_training
+from cinemae.train.studies.heatmaps import choose
+from cinemae.train.studies.nll import image_nll
+from cinemae.train.studies.paper import Budget, Studies, paper
+from cinemae.train.studies.result import StudyResult, once
+from cinemae.train.studies.study_data import Source
+from cinemae.train.tables import Table
+from PIL import Image
+from random_parameters import randomise
+
+NLL_TOLERANCE = 2e-4
+"""The cache keeps sums in [0, 1] pixels in float32; the direct path squares normalised ones."""
+
+STUDIES = (
+    "audit", "main", "controls", "balanced", "robustness", "statistics", "lambda", "pixels", "fusion", "masks",
+    "freezing", "backbones", "nll", "decoder_curve", "spearman", "heatmaps",
+)  # fmt: skip
+PER_CLASS = 24
+TESTED = 6
+
+
+def picture(rng: np.random.Generator, ai: bool) -> Image.Image:
+    """Coarse noise for AI, fine noise for real: a difference a head can learn from a few images."""
+    side = 8 if ai else 32
+    small = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+    return small.resize((72, 72), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> list[Sample]:
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    counts = {("sd", "train"): PER_CLASS, ("sd", "val"): TESTED, ("glide", "val"): TESTED, ("BigGAN", "val"): TESTED}
+    for (generator, split), count in counts.items():
+        for label in ("ai", "nature"):
+            folder = root / generator / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                picture(rng, label == "ai").save(folder / f"{i}.png")
+    return read_samples(root)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, tiny_config) -> Path:
+    mae = MaskedAutoencoder(tiny_config)
+    randomise(mae)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_backbone(mae, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def source(samples, weights, tmp_path_factory) -> Source:
+    torch.set_num_threads(1)
+    fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
+    return Source.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, report_only=["BigGAN"],
+                         seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def setup(source):
+    return source.setup()
+
+
+@pytest.fixture(scope="module")
+def report(source, tmp_path_factory, weights):
+    """The whole protocol, once."""
+    out = tmp_path_factory.mktemp("paper")
+    budget = Budget(freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4)
+    patch = pytest.MonkeyPatch()
+    patch.chdir(out)
+    paper(source, budget, out)
+    patch.undo()
+    return out, budget
+
+
+def table_of(out: Path, study: str, name: str) -> Table:
+    return Table.read(out / study / f"{name}.json")
+
+
+def test_paper_runs_everything_into_one_page(report):
+    out, _ = report
+    page = (out / "report.html").read_text()
+    for study in STUDIES:
+        assert f'<h2 id="{study}">' in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("data:image/png;base64,") >= 18
+    assert "# CINEMAE" in (out / "report.md").read_text()
+    assert "data:image" not in (out / "report.md").read_text()
+    assert (out / "main" / "checkpoint" / "manifest.json").exists()
+    for name in ("main", "controls", "robustness", "spearman"):
+        assert {p.suffix for p in (out / name).glob(f"{name}.*")} >= {".json", ".csv", ".md"}
+
+
+def test_tables_have_the_papers_rows(report):
+    out, _ = report
+    values = [row[0] for row in table_of(out, "lambda", "lambda").rows]
+    assert values == ["λ = 0", "λ = 0.1", "λ = 0.3", "λ = 0.5", "λ = 1"]
+    assert len(table_of(out, "statistics", "statistics").rows) == 8
+    assert len(table_of(out, "fusion", "fusion").rows) == 6
+    assert len(table_of(out, "pixels", "pixels").rows) == 8
+    assert [row[0] for row in table_of(out, "freezing", "freezing").rows] == list(STRATEGIES)
+    assert len(table_of(out, "masks", "masks").rows) == 8
+    conditions = [row[0] for row in table_of(out, "robustness", "robustness").rows]
+    assert conditions[:5] == ["clean", "jpeg_95", "jpeg_90", "jpeg_75", "jpeg_50"]
+    assert len(conditions) == 18
+    assert table_of(out, "curve", "decoder_curve").columns[:3] == ("images", "step 0", "step 1")
+
+
+def test_figures_are_in_range_and_depend_on_the_variant(report):
+    out, _ = report
+    for study, name in (("lambda", "lambda_statistics"), ("controls", "controls"), ("masks", "masks")):
+        table = table_of(out, study, name)
+        values = np.array([[v for v in row if isinstance(v, float)] for row in table.rows])
+        assert ((values >= 0) & (values <= 1)).all()
+        assert len({tuple(row) for row in values.tolist()}) > 1
+    accuracy = {row[0]: row[1] for row in table_of(out, "controls", "controls").rows}
+    assert accuracy["spectrum probe"] > 0.9  # coarse against fine noise is what a spectrum tells best
+
+
+def test_decoder_curve_falls(report):
+    out, _ = report
+    for row in table_of(out, "curve", "decoder_curve").rows:
+        assert row[-1] < row[1]
+
+
+def test_a_second_run_computes_nothing(report, source, monkeypatch):
+    out, budget = report
+    monkeypatch.chdir(out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("study.json")}
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a finished study ran again")
+
+    for name in ("audit", "main_table", "controls", "freezing", "decoder_curve", "robustness"):
+        monkeypatch.setattr(f"cinemae.train.studies.paper.{name}", refuse)
+    paper(source, budget, out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("study.json")} == before
+
+
+def test_other_options_run_again(report, source):
+    out, _ = report
+    old = table_of(out, "curve", "decoder_curve").columns
+    Studies(source, Budget(curve_steps=16), out).run(["curve"])
+    assert table_of(out, "curve", "decoder_curve").columns != old
+
+
+def test_once_repeats_after_an_interrupted_study(tmp_path):
+    made = []
+
+    def make() -> StudyResult:
+        made.append(1)
+        return StudyResult("x", "X", "text", (Table("t", "T", ("a",), ((1,),)),))
+
+    for _ in range(2):
+        once(tmp_path, {"n": 1}, make)
+    assert len(made) == 1
+    (tmp_path / "study.json").unlink()
+    once(tmp_path, {"n": 1}, make)
+    once(tmp_path, {"n": 2}, make)
+    assert len(made) == 3
+
+
+def test_nll_from_the_cache_is_the_definition(source, setup):
+    """Half the mean squared error over masked pixels in normalised space, from an own forward in float64."""
+    from cinemae.runtime.preprocess import load_image
+
+    mae = source.load().double().eval()
+    rows = setup.eval_rows[:4]
+    pixels = np.stack([load_image(setup.cache.rows[i].path, setup.cache.spec.preprocess).pixels for i in rows])
+    unit = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 255
+    mean, std = channel_constants(unit)
+    inputs = (unit - mean[:, None, None]) / std[:, None, None]
+    target = patchify(inputs, mae.config.patch_size)
+    runs = []
+    with torch.inference_mode():
+        for keep in torch.from_numpy(setup.cache.spec.mask_sets()[0]):
+            hidden = [i for i in range(mae.config.n_patches) if i not in keep.tolist()]
+            runs.append((mae.reconstruct(inputs, keep)[:, hidden] - target[:, hidden]).square().mean(dim=(1, 2)) / 2)
+    assert image_nll(setup.cache, rows) == pytest.approx(torch.stack(runs).mean(0).numpy(), rel=NLL_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_unfreezing_trains_exactly_the_named_parts(source, name):
+    encoder, decoder = STRATEGIES[name]
+    mae = source.load()
+    unfreeze(mae, encoder, decoder)
+    for key, parameter in mae.named_parameters():
+        wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
+        assert parameter.requires_grad == wanted, key
+
+
+def test_report_only_generators_stand_last_and_apart(setup):
+    assert setup.generators == ["sd", "glide", "BigGAN"]
+    perfect = np.where(setup.eval_labels == 1, 1.0, -1.0)
+    wrong = np.where(setup.eval_generators == "BigGAN", -perfect, perfect)
+    table = comparison("x", "X", "what", setup, {"a": [perfect], "b": [wrong]})
+    row = dict(zip(table.columns, table.rows[1], strict=True))
+    assert row["AUC report-only"] == 0
+    assert row["AUC unseen"] == 0.5
+    assert row["AUC sd"] == row["AUC glide"] == 1
+    assert table.rows[0][1:4] == (1, 1, 1)
+
+
+def test_training_generator_is_the_papers_or_asked_for():
+    def sample(generator: str, split: str = "train") -> Sample:
+        return Sample(Path("x"), 1, generator, split)
+
+    several = [sample("ADM"), sample("stable_diffusion_v_1_4"), sample("wukong", "val")]
+    assert choose_training(several, None) == ("stable_diffusion_v_1_4",)
+    assert choose_training(several, ["adm"]) == ("ADM",)
+    assert choose_training(several[:1], None) == ("ADM",)
+    with pytest.raises(UsageError, match="no training split of wukong"):
+        choose_training(several, ["wukong"])
+    with pytest.raises(UsageError, match="--train-on"):
+        choose_training([sample("ADM"), sample("glide")], None)
+    with pytest.raises(UsageError, match="has no training split"):
+        choose_training([sample("ADM", "val")], None)
+
+
+def test_clearest_cases_first():
+    labels, scores = np.array([1, 1, 1, 0, 0]), np.array([0.5, 3.0, -2.0, 1.0, -4.0])
+    assert choose(labels, scores, 1, True, 5).tolist() == [1, 0]
+    assert choose(labels, scores, 1, False, 5).tolist() == [2]
+    assert choose(labels, scores, 0, True, 1).tolist() == [3]
+
+
+def test_parts_are_checked():
+    assert choose_parts("lambda, fusion") == ["lambda", "fusion"]
+    assert choose_parts("cached") == ["statistics", "lambda", "pixels", "fusion"]
+    assert set(choose_parts("all")) >= {"freezing", "masks", "backbones"}
+    with pytest.raises(UsageError, match="'colour'"):
+        choose_parts("colour")
+
+
+def test_tables_refuse_columns_that_collide():
+    with pytest.raises(ValueError, match="must differ"):
+        Table("t", "T", ("a", "a"), ((1, 2),))
+    with pytest.raises(ValueError, match="fill them"):
+        Table("t", "T", ("a", "b"), ((1,),))
+
+
+def test_table_round_trip_and_formats(tmp_path):
+    table = Table("t", "T|x", ("a", "b"), (("x|y", 0.12345), ("z", float("nan"))), "note")
+    table.write(tmp_path)
+    back = Table.read(tmp_path / "t.json")
+    assert back.rows == (("x|y", 0.12345), ("z", None))
+    assert "| x\\|y | 0.123 |" in table.markdown()
+    assert (tmp_path / "t.csv").read_text() == "a,b\nx|y,0.12345\nz,\n"
+    assert json.loads((tmp_path / "t.json").read_text())["note"] == "note"

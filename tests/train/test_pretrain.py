@@ -1,0 +1,191 @@
+"""Pretraining: the loss falls, a run resumes, damaged files are passed over, a time bound ends it annealed."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from cinemae.runtime.errors import UsageError
+from cinemae.train import pretrain as module
+from cinemae.train.model.mae import MaskedAutoencoder, patchify
+from cinemae.train.pretrain import (
+    PhotoFolder,
+    PretrainConfig,
+    autocast_dtype,
+    learning_rate,
+    masked_loss,
+    optimiser,
+    pretrain,
+    random_visible,
+    save_backbone,
+)
+from cinemae.train.weights.load import load_backbone
+from PIL import Image
+
+RECIPE = PretrainConfig(epochs=25, batch_size=8, micro_batch=3, lr=5e-3, workers=0, precision="fp32")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """16 smooth pictures in two folders, one of them a `.JPEG`."""
+    folder = tmp_path / "photos"
+    (folder / "b").mkdir(parents=True)
+    x = np.linspace(0, 1, 96)
+    for i in range(16):
+        colour = np.stack(
+            [np.outer(x, x) * 200 + i, np.outer(x, x[::-1]) * 150 + 5 * i, np.full((96, 96), 12.0 * i)], axis=2
+        )
+        Image.fromarray(colour.astype(np.uint8)).save(
+            folder / ("b" if i % 2 else ".") / f"{i}{'.JPEG' if i == 3 else '.png'}"
+        )
+    return folder
+
+
+def curve_of(out):
+    return json.loads((out / "pretrain.json").read_text())["curve"]
+
+
+def test_the_loss_falls_and_the_weights_load(tmp_path, photos, tiny_config):
+    weights = pretrain([photos], tmp_path / "out", tiny_config, PretrainConfig(**(vars(RECIPE) | {"epochs": 60})))
+    curve = curve_of(tmp_path / "out")
+    assert len(curve) == 2  # 120 steps, one entry for every 50
+    assert curve[-1][1] < 0.8 * curve[0][1]
+    loaded = load_backbone(weights)
+    assert loaded.info.config == tiny_config
+    assert load_backbone(tmp_path / "out").info == loaded.info.model_copy(update={"source": str(tmp_path / "out")})
+
+
+def test_a_run_goes_on_where_it_was(tmp_path, photos, tiny_config, caplog):
+    out = tmp_path / "out"
+    first = PretrainConfig(**(vars(RECIPE) | {"epochs": 3}))
+    pretrain([photos], out, tiny_config, first)
+    before = torch.load(out / "state.pt", weights_only=True)
+    with caplog.at_level(logging.INFO, "cinemae.train"):
+        pretrain([photos], out, tiny_config, RECIPE)
+    after = torch.load(out / "state.pt", weights_only=True)
+    assert (before["step"], after["step"]) == (6, 50)
+    assert "resumed at step 6" in caplog.text
+    assert after["seconds"] > before["seconds"]
+    assert after["optimiser"]["state"][0]["step"] == 50
+
+
+def test_a_finished_run_started_again_changes_nothing(tmp_path, photos, tiny_config):
+    recipe = PretrainConfig(**(vars(RECIPE) | {"epochs": 2}))
+    weights = pretrain([photos], tmp_path / "out", tiny_config, recipe)
+    content = weights.read_bytes()
+    pretrain([photos], tmp_path / "out", tiny_config, recipe)
+    assert weights.read_bytes() == content
+
+
+def test_a_state_of_another_backbone_is_refused(tmp_path, photos, tiny_config):
+    recipe = PretrainConfig(**(vars(RECIPE) | {"epochs": 1}))
+    pretrain([photos], tmp_path / "out", tiny_config, recipe)
+    with pytest.raises(UsageError, match="another backbone"):
+        pretrain([photos], tmp_path / "out", tiny_config.model_copy(update={"encoder_depth": 2}), recipe)
+
+
+def test_damaged_files_are_passed_over_and_named(tmp_path, photos, tiny_config, caplog):
+    (photos / "damaged.jpg").write_bytes(b"no image")
+    (photos / "notes.txt").write_text("ignored")
+    assert len(PhotoFolder([photos], 64, 0.2)) == 17
+    pretrain([photos], tmp_path / "out", tiny_config, PretrainConfig(**(vars(RECIPE) | {"epochs": 2})))
+    assert "damaged.jpg" in caplog.text
+    assert "notes.txt" not in caplog.text
+
+
+def test_a_folder_of_damaged_files_alone_is_refused(tmp_path, tiny_config):
+    for i in range(8):
+        (tmp_path / f"{i}.jpg").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="none of the images"):
+        pretrain([tmp_path], tmp_path / "out", tiny_config, RECIPE)
+
+
+def test_fewer_images_than_a_batch_is_refused(tmp_path, photos, tiny_config):
+    with pytest.raises(UsageError, match="batch"):
+        pretrain([photos], tmp_path / "out", tiny_config, PretrainConfig(**(vars(RECIPE) | {"batch_size": 64})))
+
+
+def test_an_empty_folder_is_refused(tmp_path, tiny_config):
+    with pytest.raises(UsageError, match="no images"):
+        pretrain([tmp_path], tmp_path / "out", tiny_config, RECIPE)
+
+
+def test_a_time_bound_ends_the_run_annealed(tmp_path, photos, tiny_config, monkeypatch):
+    """The clock moves 0.5 s a reading; one minute ends the run long before its 10,000 epochs, with a rate near zero."""
+    now = [0.0]
+
+    def monotonic():
+        now[0] += 0.5
+        return now[0]
+
+    monkeypatch.setattr(module.time, "monotonic", monotonic)
+    rates = []
+    original = learning_rate
+
+    def recorded(progress, config):
+        rates.append(original(progress, config))
+        return rates[-1]
+
+    monkeypatch.setattr(module, "learning_rate", recorded)
+    recipe = PretrainConfig(**(vars(RECIPE) | {"epochs": 10_000, "max_minutes": 1.0}))
+    pretrain([photos], tmp_path / "out", tiny_config, recipe)
+    record = json.loads((tmp_path / "out" / "pretrain.json").read_text())
+    assert record["steps"] == len(rates) < 100
+    assert rates[-1] < 0.05 * max(rates)
+
+
+def test_the_schedule_warms_up_and_anneals_to_zero():
+    config = PretrainConfig(lr=1.0, warmup=0.1)
+    assert [round(learning_rate(p, config), 6) for p in (0, 0.05, 0.1, 0.55, 1.0, 1.5)] == [0, 0.5, 1, 0.5, 0, 0]
+
+
+def test_the_loss_is_the_mean_square_on_masked_patches(tiny_config):
+    model = MaskedAutoencoder(tiny_config)
+    images = torch.randn(2, 3, 64, 64)
+    keep = random_visible(2, tiny_config, torch.Generator().manual_seed(0))
+    assert keep.shape == (2, 4)
+    with torch.no_grad():
+        difference = (model.reconstruct(images, keep) - patchify(images, 16)).double().numpy() ** 2
+        loss = float(masked_loss(model, images, keep))
+    hidden = [difference[b, i].mean() for b in range(2) for i in range(16) if i not in keep[b].tolist()]
+    assert loss == pytest.approx(sum(hidden) / len(hidden), rel=1e-5)
+
+
+def test_small_slices_give_the_gradient_of_the_whole_batch(tmp_path, photos, tiny_config):
+    """Two runs that differ in the slice alone end with the same weights, to rounding."""
+    results = []
+    for micro in (8, 3):
+        recipe = PretrainConfig(**(vars(RECIPE) | {"epochs": 1, "micro_batch": micro, "lr": 1e-3}))
+        path = pretrain([photos], tmp_path / str(micro), tiny_config, recipe)
+        results.append(load_backbone(path).mae.state_dict())
+    assert max(float((results[0][key] - results[1][key]).abs().max()) for key in results[0]) < 1e-4
+
+
+def test_weight_decay_spares_biases_norms_and_tokens(tiny_config):
+    model = MaskedAutoencoder(tiny_config)
+    names = {id(p): name for name, p in model.named_parameters()}
+    decayed, plain = ([names[id(p)] for p in group["params"]] for group in optimiser(model, RECIPE).param_groups)
+    assert all(name.endswith("weight") and "norm" not in name for name in decayed)
+    assert {"cls_token", "mask_token", "norm.weight", "blocks.0.attn.qkv.bias"} <= set(plain)
+    assert not {"pos_embed", "decoder_pos_embed"} & {*decayed, *plain}
+
+
+def test_precisions():
+    cpu = torch.device("cpu")
+    assert autocast_dtype("fp32", cpu) is None
+    assert autocast_dtype("bf16", cpu) is torch.bfloat16
+    assert autocast_dtype("auto", cpu) in (None, torch.bfloat16)
+    with pytest.raises(UsageError, match="unknown precision"):
+        autocast_dtype("fp8", cpu)
+
+
+def test_half_weights_are_rounded_and_load(tmp_path, tiny_config):
+    model = MaskedAutoencoder(tiny_config)
+    save_backbone(model, tmp_path / "full.safetensors")
+    save_backbone(model, tmp_path / "half.safetensors", half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "full.safetensors").stat().st_size
+    loaded = load_backbone(tmp_path / "half.safetensors").mae.state_dict()
+    for name, value in model.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        assert torch.equal(loaded[name], value.half().float())

@@ -1,0 +1,230 @@
+"""`audit`: what a data set holds, and how well its classes can be told apart without understanding a single picture."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ...runtime.atomic import write_text
+from ...runtime.errors import UsageError
+from ..data.samples import Sample, SkipLog
+from ..tables import Cell, Table
+from .file_facts import METADATA_FEATURES, metadata_features
+from .probe import CHANCE, ProbeResult, cross_validate, linear, tree
+from .survey import Examined, examine, thin
+
+ALL = "all"
+LABELS = {0: "real", 1: "AI"}
+SHOWN_DUPLICATES = 20
+MARGIN = 0.05
+"""How far above chance a probe must be for a warning, and three standard errors at least."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a control classifier sees of a file, and what it means in plain words when it works."""
+
+    name: str
+    sees: str
+    model: Callable[[], BaseEstimator]
+    features: Callable[[Examined], Sequence[float] | np.ndarray]
+
+
+PROBES = (
+    Probe("metadata", "only container, colour mode, width, height, JPEG quality, EXIF and ICC flags, and no pixel",
+          tree, lambda e: metadata_features(e.facts)),
+    Probe("file size", "only the bytes a pixel of the file",
+          tree, lambda e: [e.facts.file_bytes / (e.facts.width * e.facts.height)]),
+    Probe("JPEG traces", "only steps at the 8 x 8 JPEG grid and how many DCT coefficients are nearly zero",
+          linear, lambda e: e.jpeg),
+    Probe("spectrum", "only the radial power spectrum at the network's input size",
+          linear, lambda e: e.spectrum),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Audit:
+    """warnings: in plain words. probes: (probe, generator or "all") -> cross-validated figures."""
+
+    tables: tuple[Table, ...]
+    warnings: tuple[str, ...]
+    probes: dict[tuple[str, str], ProbeResult]
+    skipped: tuple[tuple[str, str], ...]
+
+    def markdown(self) -> str:
+        """The whole report."""
+        warnings = [f"- **Warning.** {text}" for text in self.warnings] or ["- Nothing to warn of."]
+        return "\n".join(["## Audit", "", *warnings, "", *(table.markdown() for table in self.tables)])
+
+    def write(self, folder: Path) -> None:
+        """audit.md, audit.json, and every table on its own."""
+        record = {"warnings": self.warnings, "tables": [t.record() for t in self.tables], "skipped": self.skipped}
+        write_text(folder / "audit.json", json.dumps(record, indent=1) + "\n")
+        write_text(folder / "audit.md", self.markdown())
+        for table in self.tables:
+            table.write(folder)
+
+
+def audit(
+    samples: Sequence[Sample], *, limit: int = 500, balanced: bool = False, workers: int = 2, quiet: bool = False
+) -> Audit:
+    """Read the files and judge them.
+
+    Args:
+        limit: files read of each generator, split and class, evenly spaced; 0 reads all. Counts are of all files.
+        balanced: look at what the format-balanced protocol makes of the files.
+
+    Raises:
+        UsageError: not one readable image.
+    """
+    skips = SkipLog()
+    chosen = thin(samples, limit)
+    found = examine(chosen, skips, balanced=balanced, workers=workers, quiet=quiet)
+    if not found:
+        raise UsageError("not one of the files is a readable image; the log names each")
+    probes = _run_probes(found)
+    duplicates, leaks = _duplicates(found)
+    tables = [_counts(samples, found), _containers(found), _sizes(found), duplicates, _probe_table(probes)]
+    warnings = leaks + _probe_warnings(probes)
+    if skips.skipped:
+        warnings.append(f"{len(skips.skipped):,} of {len(chosen):,} files are not readable images; they are left out.")
+    if len(chosen) < len(samples):
+        read = f"Read for the other tables: {len(chosen):,} of {len(samples):,} files, evenly spaced."
+        tables[0] = replace(tables[0], note=read)
+    skipped = tuple((str(path), reason) for path, reason in skips.skipped)
+    return Audit(tuple(tables), tuple(warnings), probes, skipped)
+
+
+def _cells(found: Sequence[Examined]) -> dict[tuple[str, str, int], list[Examined]]:
+    cells: dict[tuple[str, str, int], list[Examined]] = defaultdict(list)
+    for one in found:
+        cells[one.sample.generator, one.sample.split, one.sample.label].append(one)
+    return dict(sorted(cells.items()))
+
+
+def _shares(values: Sequence[str], most: int = 4) -> str:
+    """The commonest values with their shares: "JPEG 98 %, PNG 2 %"."""
+    counts = Counter(values).most_common()
+    shown = [f"{value} {count / len(values):.0%}".replace("%", " %") for value, count in counts[:most]]
+    return ", ".join(shown + ([f"{len(counts) - most} more"] if len(counts) > most else []))
+
+
+def _counts(samples: Sequence[Sample], found: Sequence[Examined]) -> Table:
+    counted = Counter((s.generator, s.split, s.label) for s in samples)
+    read = Counter((e.sample.generator, e.sample.split, e.sample.label) for e in found)
+    rows = [(g, s, counted[g, s, 1], counted[g, s, 0], read[g, s, 1] + read[g, s, 0])
+            for g, s in sorted({(g, s) for g, s, _ in counted})]  # fmt: skip
+    return Table("counts", "Images", ("generator", "split", "AI", "real", "read"), tuple(rows))
+
+
+def _containers(found: Sequence[Examined]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for (generator, split, label), cell in _cells(found).items():
+        qualities = [e.facts.quality for e in cell if e.facts.quality is not None]
+        rows.append((
+            generator, split, LABELS[label], _shares([e.facts.container for e in cell]),
+            _shares([e.facts.mode for e in cell]),
+            f"{np.median(qualities):.0f} ({min(qualities)} to {max(qualities)})" if qualities else "–",
+            _shares([e.facts.subsampling for e in cell if e.facts.subsampling]),
+            sum(e.facts.exif for e in cell) / len(cell),
+            float(np.median([e.facts.file_bytes / (e.facts.width * e.facts.height) for e in cell])),
+        ))  # fmt: skip
+    columns = ("generator", "split", "class", "container", "mode", "JPEG quality, median (range)", "chroma",
+               "with EXIF", "bytes a pixel")  # fmt: skip
+    return Table("containers", "Containers and JPEG quality", columns, tuple(rows), digits=2)
+
+
+def _sizes(found: Sequence[Examined]) -> Table:
+    edges = (0, 128, 256, 257, 512, 1024, 2048)
+    names = ("< 128", "128–255", "256", "257–511", "512–1023", "1024–2047", "≥ 2048")
+    rows: list[tuple[Cell, ...]] = []
+    for (generator, split, label), cell in _cells(found).items():
+        short = np.array([min(e.facts.width, e.facts.height) for e in cell])
+        counts = np.bincount(np.searchsorted(edges, short, side="right") - 1, minlength=len(names))
+        top = _shares([f"{e.facts.width}x{e.facts.height}" for e in cell], most=2)
+        rows.append((generator, split, LABELS[label], *(int(count) for count in counts), top))
+    columns = ("generator", "split", "class", *names, "commonest sizes")
+    return Table("sizes", "Sizes: images by their short side in pixels", columns, tuple(rows))
+
+
+def _duplicates(found: Sequence[Examined]) -> tuple[Table, list[str]]:
+    """Files with equal bytes or equal pixels, and warnings for those that cross classes or splits."""
+    groups: dict[str, list[Examined]] = defaultdict(list)
+    for one in found:
+        groups[one.facts.pixels].append(one)
+    repeated = [group for group in groups.values() if len(group) > 1]
+
+    def crossing(group: list[Examined]) -> str:
+        if len({e.sample.label for e in group}) > 1:
+            return "classes"
+        if "train" in (splits := {e.sample.split for e in group}) and len(splits) > 1:
+            return "train and test"
+        return "generators" if len({e.sample.generator for e in group}) > 1 else "none"
+
+    repeated.sort(key=lambda group: (crossing(group) == "none", crossing(group), str(group[0].sample.path)))
+    kinds = Counter(crossing(group) for group in repeated)
+    rows: list[tuple[Cell, ...]] = []
+    for group in repeated[:SHOWN_DUPLICATES]:
+        same = "bytes" if len({e.facts.content for e in group}) == 1 else "pixels"
+        rows.append((crossing(group), len(group), same, str(group[0].sample.path), str(group[1].sample.path)))
+    warnings = []
+    if kinds["classes"]:
+        warnings.append(f"{kinds['classes']} pictures are in both classes: their labels contradict. Remove them.")
+    if kinds["train and test"]:
+        warnings.append(f"{kinds['train and test']} pictures are in the training split and in another one: "
+                        "figures on the other one are not of unseen images. Remove them from one.")  # fmt: skip
+    total = ", ".join(f"{count} crossing {kind}" for kind, count in sorted(kinds.items()) if kind != "none")
+    note = f"{len(repeated):,} pictures occur more than once{f' ({total})' if total else ''}."
+    if len(repeated) > SHOWN_DUPLICATES:
+        note += f" The first {SHOWN_DUPLICATES} are shown."
+    columns = ("crosses", "files", "equal", "first", "second")
+    title = "Duplicates, by hash of the bytes and of the pixels"
+    return Table("duplicates", title, columns, tuple(rows), note), warnings
+
+
+def _run_probes(found: Sequence[Examined]) -> dict[tuple[str, str], ProbeResult]:
+    labels = np.array([e.sample.label for e in found])
+    generators = np.array([e.sample.generator for e in found])
+    _, groups = np.unique([e.facts.pixels for e in found], return_inverse=True)
+    names = sorted(set(generators))
+    results = {}
+    for probe in PROBES:
+        features = np.array([probe.features(e) for e in found], dtype=np.float64)
+        results[probe.name, ALL] = cross_validate(probe.model(), features, labels, groups)
+        for name in names if len(names) > 1 else []:
+            own = generators == name
+            results[probe.name, name] = cross_validate(probe.model(), features[own], labels[own], groups[own])
+    return results
+
+
+def _probe_table(probes: dict[tuple[str, str], ProbeResult]) -> Table:
+    rows: list[tuple[Cell, ...]] = [(probe, where, r.n, r.accuracy, r.auc) for (probe, where), r in probes.items()]
+    note = (
+        "Five-fold cross-validated; accuracy is the mean of both classes', so chance is 0.5. The metadata are: "
+        + ", ".join(METADATA_FEATURES) + "."
+    )  # fmt: skip
+    columns = ("probe", "generator", "images", "accuracy", "AUC")
+    return Table("probes", "Telling the classes apart without looking at the picture", columns, tuple(rows), note)
+
+
+def _probe_warnings(probes: dict[tuple[str, str], ProbeResult]) -> list[str]:
+    warnings = []
+    for probe in PROBES:
+        result = probes[probe.name, ALL]
+        if result.accuracy > CHANCE + max(MARGIN, 3 * result.error):
+            warnings.append(
+                f"A classifier that sees {probe.sees} is right in {result.accuracy:.1%} of cases (chance: 50 %). "
+                "A detector trained on this data can cheat the same way."
+            )
+    if warnings:
+        warnings.append(
+            "An accuracy on this data proves nothing about pictures beyond what these probes reach. Report it beside "
+            "them, and under the format-balanced protocol (audit --balanced shows what is left then)."
+        )
+    return warnings

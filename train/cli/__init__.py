@@ -1,0 +1,1 @@
+"""`cinemae-train`: parse and call."""

@@ -1,0 +1,194 @@
+"""The study commands of `cinemae-train`: audit, controls, robustness, ablate, analyze, paper. Parses and calls only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .study_steps import Common
+
+Data = Annotated[list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, CSV/JSONL lists.")]
+DataOption = Annotated[list[Path], typer.Option("--data", help="Labelled data; repeat to test on several sets.")]
+Backbone = Annotated[str, typer.Option(help="Weights with encoder and decoder: file, folder or Hugging Face id.")]
+Cache = Annotated[Path, typer.Option("--cache", help="Root of the feature cache.")]
+Layout = Annotated[str, typer.Option(help="Layout of DATA; auto finds out by itself.")]
+TrainOn = Annotated[
+    list[str] | None, typer.Option("--train-on", help="Generator to train on; repeatable. Default: the paper's.")
+]
+ReportOnly = Annotated[
+    list[str] | None,
+    typer.Option("--report-only", help="Generator on which nothing is chosen; its mean stands apart. Repeatable."),
+]
+Epochs = Annotated[int, typer.Option(min=1, help="Epochs of every head.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Batch of every head; 32 is the paper's.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Heads fitted for each figure; tables give mean and spread.")]
+Limit = Annotated[
+    int,
+    typer.Option(min=0, help="Test images of a class and generator in studies with forwards of their own; 0: all."),
+]
+TrainLimit = Annotated[int, typer.Option(min=0, help="Training images of a class and generator there; 0: all.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+CurveSteps = Annotated[int, typer.Option(min=1, help="Steps of decoder training [Fig. 2].")]
+FreshDecoder = Annotated[
+    bool, typer.Option("--fresh-decoder/--pretrained-decoder", help="Where the curve of Fig. 2 starts.")
+]
+FreezingEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of the unfrozen trainings; default: --epochs.")]
+OtherBackbones = Annotated[
+    list[str] | None, typer.Option("--other-backbone", help="Another backbone for Table 5b; repeatable.")
+]
+
+CACHE = Path("runs/cache")
+STUDIES = Path("runs/studies")
+LARGE = "facebook/vit-mae-large"
+
+
+def _common(
+    data: list[Path], backbone: str, cache: Path, layout: str, roles: tuple[list[str] | None, list[str] | None],
+    heads: tuple[int, int, int], limits: tuple[int, int], machine: tuple[int, str, int, bool],
+) -> Common:  # fmt: skip
+    """roles: train on, report only. heads: epochs, batch, seeds. limits: test, train. machine: workers ... quiet."""
+    from ..device import prepare_process
+    from .study_steps import Common
+
+    workers, device, threads, quiet = machine
+    prepare_process(threads)
+    return Common(data, backbone, cache, layout, roles, heads, limits, workers, device, quiet)
+
+
+def audit(
+    data: Data,
+    layout: Layout = "auto",
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    generator: Annotated[list[str] | None, typer.Option("--generator", "-g", help="Only this one; repeatable.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Files read of each class, generator and split; 0: all.")] = 500,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Judge the format-balanced protocol's files.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for audit.md, audit.json and the tables.")] = None,
+    workers: Workers = 2,
+    quiet: Quiet = False,
+) -> None:
+    """What a data set holds, and how well its classes can be told apart without looking at a picture."""
+    from ..device import prepare_process
+    from .study_steps import run_audit
+
+    prepare_process()
+    found = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
+    typer.echo(found.markdown())
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def controls(
+    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
+    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
+    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
+    device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Also the format-balanced protocol.")] = False,
+) -> None:  # fmt: skip
+    """What f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe reach beside the detector."""
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    from ..studies.paper import Budget
+    from .study_steps import run_studies
+
+    typer.echo(run_studies(common, ["controls", "balanced"] if balanced else ["controls"], Budget(), out))
+
+
+def robustness(
+    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
+    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
+    batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
+    device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    from ..studies.paper import Budget
+    from .study_steps import run_studies
+
+    typer.echo(run_studies(common, ["robustness"], Budget(), out))
+
+
+def ablate(
+    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
+    parts: Annotated[
+        str,
+        typer.Option(help="statistics, lambda, pixels, fusion, masks, freezing, backbones; a list, all or cached."),
+    ] = "cached",
+    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
+    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0,
+    freezing_epochs: FreezingEpochs = None,
+    other_backbone: OtherBackbones = None, workers: Workers = 2, device: Device = "auto", threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """The paper's ablations [Tables 5-7]; `cached` are those that need no forward pass beyond the cache."""
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    from ..studies.paper import Budget
+    from .study_steps import run_ablate
+
+    budget = Budget(freezing_epochs=freezing_epochs, other_backbones=tuple(other_backbone or ()))
+    typer.echo(run_ablate(common, parts, budget, out))
+
+
+def analyze(
+    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
+    parts: Annotated[str, typer.Option(help="nll, curve, spearman, heatmaps; comma list or all.")] = "all",
+    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
+    batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, curve_steps: CurveSteps = 1000,
+    fresh_decoder: FreshDecoder = True,
+    workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Reconstruction error alone, its curve in decoder training, correlations, heatmaps [Fig. 2-4, 7-9]."""
+    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    from ..studies.paper import Budget
+    from .study_steps import run_analyze
+
+    typer.echo(run_analyze(common, parts, Budget(curve_steps=curve_steps, fresh_decoder=fresh_decoder), out))
+
+
+def paper(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of all results; report.html and report.md at the end.")],
+    backbone: Backbone = LARGE,
+    cache: Annotated[Path | None, typer.Option("--cache", help="Root of the cache; default: OUT/cache.")] = None,
+    layout: Layout = "auto",
+    train_on: TrainOn = None,
+    report_only: ReportOnly = None,
+    epochs: Epochs = 25,
+    batch_size: BatchSize = 32,
+    seeds: Seeds = 3,
+    limit: Limit = 1000,
+    train_limit: TrainLimit = 5000,
+    audit_limit: Annotated[int, typer.Option(min=0, help="Files of a class, generator, split that audit reads.")] = 500,
+    freezing_epochs: FreezingEpochs = None,
+    curve_steps: CurveSteps = 1000,
+    fresh_decoder: FreshDecoder = True,
+    other_backbone: OtherBackbones = None,
+    workers: Workers = 2,
+    device: Device = "auto",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """The paper's whole protocol into one report. Killed at any point, the same command goes on."""
+    root = cache or out / "cache"
+    common = _common(data, backbone, root, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    from ..studies.paper import Budget
+    from .study_steps import run_paper
+
+    budget = Budget(freezing_epochs, curve_steps, fresh_decoder, tuple(other_backbone or ()), audit_limit)
+    typer.echo(run_paper(common, budget, out))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `cinemae-train`."""
+    for command in (audit, controls, robustness, ablate, analyze, paper):
+        app.command()(command)

@@ -1,0 +1,99 @@
+"""What the study commands do once their options are parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...runtime.errors import UsageError
+from ..audit.audit import Audit, audit
+from ..device import choose_device
+from ..fitting.fit import FitConfig
+from ..option_groups import read_all
+from ..studies.ablate import choose_parts
+from ..studies.paper import ANALYSES, Budget, Studies, paper
+from ..studies.report import write_html
+from ..studies.study_data import Source
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options all studies share.
+
+    roles: generators to train on and those only reported. heads: epochs, batch, seeds. limits: test, train images.
+    """
+
+    data: Sequence[Path]
+    backbone: str
+    cache: Path
+    layout: str
+    roles: tuple[Sequence[str] | None, Sequence[str] | None]
+    heads: tuple[int, int, int]
+    limits: tuple[int, int]
+    workers: int
+    device: str
+    quiet: bool
+
+    def source(self) -> Source:
+        """Read the data's folders; nothing is decoded or computed yet.
+
+        Raises:
+            UsageError: no data, no training split, or an unknown generator.
+        """
+        samples = read_all(self.data, self.layout, None, None)
+        train_on, report_only = self.roles
+        (epochs, batch_size, seeds), (limit, train_limit) = self.heads, self.limits
+        names = {sample.generator for sample in samples}
+        if unknown := [name for name in report_only or () if name not in names]:
+            there = ", ".join(sorted(names))
+            raise UsageError(f"--report-only {', '.join(unknown)}: no such generator; there are: {there}")
+        return Source.create(
+            samples, self.backbone, self.cache, FitConfig(epochs=epochs, batch_size=batch_size), train_on=train_on,
+            report_only=report_only or (), seeds=seeds, limit=limit, train_limit=train_limit, workers=self.workers,
+            device=choose_device(self.device), quiet=self.quiet,
+        )  # fmt: skip
+
+
+def run_audit(
+    data: Sequence[Path], layout: str, split: str | None, generators: Sequence[str] | None, limit: int, balanced: bool,
+    out: Path | None, workers: int, quiet: bool,
+) -> Audit:  # fmt: skip
+    """`cinemae-train audit`."""
+    samples = read_all(data, layout, split, generators)
+    found = audit(samples, limit=limit, balanced=balanced, workers=workers, quiet=quiet)
+    if out:
+        found.write(out)
+    return found
+
+
+def run_studies(common: Common, names: Sequence[str], budget: Budget, out: Path) -> str:
+    """Some studies into `out`, with an HTML page of these alone; returns their tables as Markdown."""
+    studies = Studies(common.source(), budget, out)
+    results = studies.run(names)
+    page = out / f"{'-'.join(names) if len(names) < 3 else 'studies'}.html"
+    write_html(page, "CINEMAE: " + ", ".join(result.title for result, _ in results), studies.facts(), results)
+    return "\n".join([*(result.markdown() for result, _ in results), f"written: {page} and the folders beside it"])
+
+
+def run_ablate(common: Common, parts: str, budget: Budget, out: Path) -> str:
+    """`cinemae-train ablate`."""
+    return run_studies(common, choose_parts(parts), budget, out)
+
+
+def run_analyze(common: Common, parts: str, budget: Budget, out: Path) -> str:
+    """`cinemae-train analyze`.
+
+    Raises:
+        UsageError: unknown part; lists those that exist.
+    """
+    names = list(ANALYSES) if parts == "all" else [part.strip() for part in parts.split(",") if part.strip()]
+    unknown = [name for name in names if name not in ANALYSES]
+    if unknown or not names:
+        raise UsageError(f"unknown analysis {', '.join(unknown)!r}; there are: {', '.join(ANALYSES)}, all")
+    return run_studies(common, names, budget, out)
+
+
+def run_paper(common: Common, budget: Budget, out: Path) -> str:
+    """`cinemae-train paper`."""
+    return "\n".join(str(path) for path in paper(common.source(), budget, out))

@@ -1,0 +1,165 @@
+"""What the commands of `cinemae-train` do once their options are parsed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...runtime.errors import UsageError
+from ...runtime.manifest import HeadConfig, MethodConfig
+from ..evaluation.evaluate import Evaluation, evaluate, held_out_rows, score, spec_of
+from ..evaluation.report import plain, to_json, write_report
+from ..features.cache import FeatureCache, open_cache
+from ..features.cache_spec import CacheSpec
+from ..features.extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
+from ..fitting.checkpoint import (
+    last_checkpoint,
+    load_checkpoint_backbone,
+    load_head,
+    read_manifest,
+    read_metrics,
+    update_checkpoint,
+)
+from ..fitting.fit import FitConfig, fit, held_out_text
+from ..fitting.platt import calibrate
+from ..option_groups import (
+    DataOptions,
+    MachineOptions,
+    MethodOptions,
+    SpecOptions,
+    checked,
+)
+from ..weights.load import load_backbone
+
+LAST = Path("last")
+NAMED_SKIPS = 20
+
+
+def run_extract(
+    data: DataOptions, backbone: str, root: Path, options: SpecOptions, machine: MachineOptions, shard: str | None,
+    ray: str | None = None, threads: int = 0,
+) -> ExtractReport:  # fmt: skip
+    """`cinemae-train extract`; `ray` is the address of a cluster."""
+    if ray is not None and shard is not None:
+        raise UsageError("--ray divides the work by itself: leave out --shard")
+    masks = ("k", "mask_sets", "mask_strategy", "mask_seed")
+    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in masks})
+    samples = data.read()
+    loaded = load_backbone(backbone)
+    spec = CacheSpec.create(
+        loaded.info, preprocess_for(loaded.info.config), method,
+        augment=options.augment, views=options.views, augment_seed=options.augment_seed,
+    )  # fmt: skip
+    if ray is not None:
+        from ..features.ray_extract import extract_on_ray
+
+        return extract_on_ray(ray, samples, backbone, spec, root, machine, threads or 1)
+    part = parse_shard(shard) if shard else shard_from_environment()
+    return machine.extract(samples, lambda: loaded.mae, spec, root, part)
+
+
+def describe_extract(report: ExtractReport) -> str:
+    """Counts, and the names of skipped files."""
+    lines = [
+        f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
+        f"{report.copied:,} copies of cached ones, {len(report.skipped):,} skipped"
+    ]
+    lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
+    if len(report.skipped) > NAMED_SKIPS:
+        lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
+    return "\n".join(lines)
+
+
+def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
+    """Options of the head; "none" means f_global alone."""
+    chosen = () if statistics in ("", "none") else tuple(part.strip() for part in statistics.split(","))
+    config: HeadConfig = checked(HeadConfig, statistics=chosen, fusion=fusion, standardize=standardize)
+    return config
+
+
+def run_fit(
+    root: Path, key: str | None, augment: str | None, out: Path, options: MethodOptions, head: HeadConfig,
+    config: FitConfig, name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
+) -> Path:  # fmt: skip
+    """`cinemae-train fit`."""
+    cache = open_cache(root, augment, key, config.split)
+    fields = {"lambda_": options.lambda_, "pixel_space": options.pixel_space,
+              "stat_reduction": options.stat_reduction, "fidelity_reduction": options.fidelity_reduction}  # fmt: skip
+    method: MethodConfig = checked(MethodConfig, **{**cache.spec.method(options.k).model_dump(), **fields})
+    embedded = None
+    if embed:
+        found = load_backbone(backbone or cache.spec.backbone.source)
+        if found.info.sha256 != cache.spec.backbone.sha256:
+            raise UsageError(
+                f"{found.info.source} is not the backbone of this cache; name the right file with --backbone"
+            )
+        embedded = found.mae
+    return fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
+
+
+def describe_fit(folder: Path) -> str:
+    """What was fitted, and the next commands."""
+    manifest = read_manifest(folder)
+    t, held = manifest.training, manifest.metrics["held_out"]
+    return (
+        f"{folder}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: "
+        f"epoch {t.epochs}, held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
+        f"next: cinemae-train eval {folder} DATA    or    cinemae-export {folder}"
+    )
+
+
+def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncertain_share: float) -> str:
+    """`cinemae-train calibrate`; returns what it found."""
+    loaded = load_head(checkpoint or last_checkpoint())
+    recipe = read_metrics(loaded.folder).get("fit", {})
+    if not recipe:
+        raise UsageError(f"{loaded.folder} does not say which images were held out (metrics.json); fit again")
+    config = recipe["config"]
+    cache = open_cache(root, key=recipe["cache"])
+    rows = held_out_rows(loaded, cache, config["held_out"], config["seed"], config["split"])
+    scored = score(loaded, cache, rows)
+    where = held_out_text(loaded.manifest.training.generators, len(rows))
+    found = calibrate(scored.labels, scored.logits, where, target_fpr, uncertain_share)
+    update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": found}), {})
+    return (
+        f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit {found.b:+.4f}); "
+        f"threshold {found.threshold:.4f} (target FPR {target_fpr:g}), "
+        f"uncertain from {found.uncertain_low:.4f} to {found.uncertain_high:.4f}; {where}"
+    )
+
+
+def run_eval(
+    checkpoint: Path, data: DataOptions, root: Path, machine: MachineOptions, augment: str,
+    out: Path | None, resamples: int, seed: int, backbone: str | None,
+) -> str:  # fmt: skip
+    """`cinemae-train eval`; returns the table for the terminal."""
+    loaded = load_head(last_checkpoint() if checkpoint == LAST and not checkpoint.exists() else checkpoint)
+    samples = [sample for sample in data.read() if data.split or sample.split != "train"]
+    if not samples:
+        raise UsageError("there is no split but train in this data; name it to score it all the same: --split train")
+    paths = {os.path.abspath(sample.path) for sample in samples}
+    spec = spec_of(loaded, root, paths, augment)
+    report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
+    cache = FeatureCache(report.folder, paths)
+    scored = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
+    found = evaluate(loaded, scored, resamples, seed)
+    folder = out or loaded.folder / ("eval" if augment == "none" else f"eval-{augment}")
+    written = write_report(found, scored, folder)
+    if augment == "none":
+        figures = {**loaded.manifest.metrics, **manifest_figures(found)}
+        manifest = loaded.manifest.model_copy(update={"metrics": figures})
+        update_checkpoint(loaded.folder, manifest, {"eval": to_json(found)})
+    lines = [plain(found), f"* trained on this generator; written: {', '.join(str(path) for path in written)}"]
+    if report.skipped:
+        lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
+    return "\n".join(lines)
+
+
+def manifest_figures(found: Evaluation) -> dict[str, dict[str, float]]:
+    """The few figures an engine carries, by generator/split; those that exist."""
+    names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
+    figures = {}
+    for group in found.groups:
+        values = {name: float(getattr(group.metrics, name)) for name in names}
+        figures[f"{group.generator}/{group.split}"] = {n: v for n, v in values.items() if v == v}
+    return figures

@@ -1,0 +1,35 @@
+"""The device that training computes on, and how the process is prepared for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import torch
+
+from ..runtime.errors import MissingDependencyError, UsageError
+from .memory import keep_freed_memory
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu, cuda, or cuda:N; under torchrun, cuda is the process's own card.
+
+    Raises:
+        UsageError: unknown. MissingDependencyError: cuda asked for and not there.
+    """
+    if name not in ("auto", "cpu", "cuda") and not name.startswith("cuda:"):
+        raise UsageError(f"unknown device {name!r}: use auto, cpu or cuda")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise MissingDependencyError("PyTorch finds no CUDA device; use --device cpu, or install a CUDA build of torch")
+    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
+
+
+def prepare_process(threads: int = 0) -> None:
+    """Logging to stderr, allocator, and the number of threads (0: torch's own choice)."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)

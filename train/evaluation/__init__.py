@@ -1,0 +1,1 @@
+"""Figures of a fitted head on labelled images, as tables and plots."""

@@ -1,0 +1,133 @@
+"""Figures of a binary detector from labels and raw logits; scikit-learn and scipy do the statistics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+from scipy.stats import bootstrap, rankdata
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from ...runtime.manifest import Calibration
+
+ECE_BINS = 15
+CONFIDENCE = 0.95
+BOOTSTRAP_BYTES = 2**26
+"""Resamples are drawn in batches of about this size, so that memory does not grow with the data."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bounds of a bootstrap percentile confidence interval; NaN where it is not defined."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures of one generator. NaN where a class is absent. `ci` holds intervals by the name of the figure.
+
+    accuracy, real_accuracy, fake_accuracy are at the stored threshold, the *_05 ones where sigmoid(logit) is 0.5 (the
+    paper's); AUC and AP count AI as positive; ece is of the calibrated probability.
+    """
+
+    n_ai: int
+    n_real: int
+    accuracy: float
+    real_accuracy: float
+    fake_accuracy: float
+    accuracy_05: float
+    real_accuracy_05: float
+    fake_accuracy_05: float
+    auc: float
+    ap: float
+    tpr_at_fpr_1: float
+    tpr_at_fpr_5: float
+    ece: float
+    ci: dict[str, Interval]
+
+
+FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_accuracy_05", "fake_accuracy_05",
+           "auc", "ap", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")  # fmt: skip
+
+
+def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Calibrated P(AI): float [n]."""
+    return expit(calibration.a * logits.astype(np.float64) + calibration.b)
+
+
+def expected_calibration_error(labels: np.ndarray, probability: np.ndarray, bins: int = ECE_BINS) -> float:
+    """Mean |observed share of AI - mean probability| over bins of equal width, weighted by their counts, in [0, 1]."""
+    which = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    observed = np.bincount(which, labels, bins)
+    predicted = np.bincount(which, probability, bins)
+    return float(np.abs(observed - predicted).sum() / len(labels))
+
+
+def tpr_at_fpr(labels: np.ndarray, logits: np.ndarray, fpr: float) -> float:
+    """Largest share of AI images caught while at most `fpr` of the real ones are flagged."""
+    false_positive, true_positive, _ = roc_curve(labels, logits, drop_intermediate=False)
+    return float(true_positive[false_positive <= fpr].max())
+
+
+def _auc(real: np.ndarray, fake: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mann-Whitney AUC along `axis`, for many resamples at once."""
+    ranks = rankdata(np.concatenate([real, fake], axis=axis), axis=axis)
+    n_real, n_fake = real.shape[axis], fake.shape[axis]
+    of_fake = np.take(ranks, np.arange(n_real, n_real + n_fake), axis=axis).sum(axis=axis)
+    return (of_fake - n_fake * (n_fake + 1) / 2) / (n_real * n_fake)
+
+
+def _intervals(real: np.ndarray, fake: np.ndarray, threshold: float, resamples: int, seed: int) -> dict[str, Interval]:
+    """Percentile intervals by resampling each class on its own, so that their proportion stays."""
+    n = len(real) + len(fake)
+    options = {"n_resamples": resamples, "method": "percentile", "confidence_level": CONFIDENCE, "vectorized": True,
+               "batch": max(1, BOOTSTRAP_BYTES // (8 * n))}  # fmt: skip
+
+    def accuracy_at(bound: float) -> object:
+        return lambda r, f, axis=-1: ((r <= bound).sum(axis=axis) + (f > bound).sum(axis=axis)) / n
+
+    statistics = {"auc": _auc, "accuracy": accuracy_at(threshold), "accuracy_05": accuracy_at(0.0)}
+    found = {}
+    for name, statistic in statistics.items():
+        rng = np.random.default_rng(seed)
+        interval = bootstrap((real, fake), statistic, random_state=rng, **options).confidence_interval
+        found[name] = Interval(float(interval.low), float(interval.high))
+    return found
+
+
+def mean_over(values: list[float]) -> float:
+    """Mean of the finite ones; NaN without any."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def binary_metrics(
+    labels: np.ndarray, logits: np.ndarray, calibration: Calibration, resamples: int = 1000, seed: int = 0
+) -> Metrics:
+    """Figures of one set: int [n] labels (1 AI), float [n] raw logits. Intervals: both classes, `resamples` > 0."""
+    labels, logits = np.asarray(labels).astype(np.int64), np.asarray(logits, dtype=np.float64)
+    real, fake = logits[labels == 0], logits[labels == 1]
+    both = len(real) > 0 and len(fake) > 0
+
+    def accuracies(bound: float) -> tuple[float, float, float]:
+        right_real, right_fake = real <= bound, fake > bound
+        total = float((right_real.sum() + right_fake.sum()) / len(labels)) if len(labels) else math.nan
+        return (
+            total,
+            float(right_real.mean()) if len(real) else math.nan,
+            float(right_fake.mean()) if len(fake) else math.nan,
+        )
+
+    return Metrics(
+        len(fake), len(real), *accuracies(calibration.threshold), *accuracies(0.0),
+        auc=float(roc_auc_score(labels, logits)) if both else math.nan,
+        ap=float(average_precision_score(labels, logits)) if both else math.nan,
+        tpr_at_fpr_1=tpr_at_fpr(labels, logits, 0.01) if both else math.nan,
+        tpr_at_fpr_5=tpr_at_fpr(labels, logits, 0.05) if both else math.nan,
+        ece=expected_calibration_error(labels, probabilities(logits, calibration)) if len(labels) else math.nan,
+        ci=_intervals(real, fake, calibration.threshold, resamples, seed) if both and resamples else {},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Frozen features of labelled images, cached: one forward an image, then none."""

@@ -1,0 +1,41 @@
+"""Augmentations of an image at its native size, before the resize; applied to BOTH classes alike, never to one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from ..data.balance import balance
+
+Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
+"""RGB image and a generator seeded by the file's content -> RGB image."""
+
+JPEG_QUALITY = (30, 100)
+SCALE = (0.5, 1.5)
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+
+
+def reencode(image: Image.Image, quality: int) -> Image.Image:
+    """Through JPEG in memory."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def unchanged(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """`augment: none`, the paper."""
+    return image
+
+
+def robust(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """`augment: robust`: rescaled by a random factor with a random filter, then JPEG at a random quality, 30 to 100."""
+    factor = rng.uniform(*SCALE)
+    method = FILTERS[rng.integers(len(FILTERS))]
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return reencode(image.resize(size, method), int(rng.integers(JPEG_QUALITY[0], JPEG_QUALITY[1] + 1)))
+
+
+TRANSFORMS: dict[str, Transform] = {"none": unchanged, "robust": robust, "balanced": balance}

@@ -1,0 +1,82 @@
+"""`cinemae-train extract --ray`: the parts of an extraction as Ray tasks that fill one shared cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from ...runtime.errors import CinemaeError
+from ...runtime.ray.address import require_ray
+from ...runtime.ray.cluster import cluster, explained, room, uses_gpu
+from ..data.samples import Sample
+from ..model.mae import MaskedAutoencoder
+from ..option_groups import MachineOptions
+from ..weights.load import load_backbone
+from .cache_spec import CacheSpec
+from .extract import ExtractReport
+
+PARTS_PER_WORKER = 4
+"""More parts than workers: a lost worker costs little, and slow ones do not hold up the end."""
+
+
+@lru_cache(maxsize=1)
+def _backbone(source: str) -> MaskedAutoencoder:
+    """The model, once in each worker process."""
+    return load_backbone(source).mae
+
+
+def _part(
+    samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, machine: MachineOptions, threads: int,
+    folder: str, part: tuple[int, int],
+) -> ExtractReport:  # fmt: skip
+    with suppress(OSError):  # relative paths belong to the driver's working folder; absolute ones need none
+        os.chdir(folder)
+    torch.set_num_threads(threads)
+    return machine.extract(samples, lambda: _backbone(backbone), spec, root, part)
+
+
+def extract_on_ray(
+    address: str, samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, machine: MachineOptions,
+    threads: int = 1,
+) -> ExtractReport:  # fmt: skip
+    """What `extract` does, on a cluster: the same rows in the same cache, which every node must see at `root`.
+
+    A part whose worker dies is started again and computes only what the cache lacks; so does the command itself.
+
+    Raises:
+        CinemaeError: no cluster, or what a worker raised. MissingDependencyError: the extra is missing.
+    """
+    require_ray()
+    import ray
+    from ray.exceptions import RayError
+
+    with cluster(address):
+        workers = room(machine.device, threads)
+        parts = max(1, min(PARTS_PER_WORKER * workers, len(samples)))
+        options = {"num_cpus": threads, "num_gpus": 1 if uses_gpu(machine.device) else 0, "max_retries": -1}
+        quiet = replace(machine, quiet=True)
+        shared = ray.put(list(samples))
+        task = ray.remote(_part).options(**options)
+        running = [
+            task.remote(shared, backbone, spec, root.resolve(), quiet, threads, os.getcwd(), (index, parts))
+            for index in range(parts)
+        ]
+        try:
+            reports: list[ExtractReport] = ray.get(running)
+        except CinemaeError:
+            raise
+        except RayError as error:
+            raise explained(error, "the same command continues it") from None
+    return ExtractReport(
+        root / spec.key,
+        sum(report.computed for report in reports),
+        sum(report.reused for report in reports),
+        sum(report.copied for report in reports),
+        tuple(sorted(skipped for report in reports for skipped in report.skipped)),
+    )

@@ -1,0 +1,1 @@
+"""The head fitted on cached features, its probability calibration, and checkpoints."""

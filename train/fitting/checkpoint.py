@@ -1,0 +1,230 @@
+"""Checkpoints: a folder with the head, the stored mask sets, the manifest, the metrics and, if asked for, the backbone.
+
+head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V], first: deployed
+last.safetensors      the same of the last epoch
+manifest.json         `runtime.manifest.Manifest`
+metrics.json          the fitting curve, held-out figures
+backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...runtime.atomic import atomic_path, write_text
+from ...runtime.engines.integrity import file_sha256
+from ...runtime.errors import EngineError, UsageError, WeightsError
+from ...runtime.manifest import Manifest
+from ..model.detector import CinemaeDetector
+from ..model.head import Head
+from ..model.mae import MaskedAutoencoder
+from ..pretrain import WEIGHTS_FILE, save_backbone
+from ..weights.load import load_backbone
+
+HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = (
+    "head.safetensors",
+    "last.safetensors",
+    "manifest.json",
+    "metrics.json",
+)
+MASKS_KEY = "mask_sets"
+EMBEDDED_KEY = "cinemae.embedded_sha256"
+LAST_POINTER = Path("runs") / "last"
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """detector: in eval mode, with the deployed masks. mask_sets: int64 [R, K, V]."""
+
+    folder: Path
+    detector: CinemaeDetector
+    manifest: Manifest
+    mask_sets: np.ndarray
+
+
+@dataclass(frozen=True)
+class LoadedHead:
+    """A checkpoint without its backbone: enough to score a cache. mask_sets: int64 [R, K, V]."""
+
+    folder: Path
+    head: Head
+    manifest: Manifest
+    mask_sets: np.ndarray
+    embedded_sha256: str | None
+
+
+def save_checkpoint(
+    folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
+    last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
+    embed: MaskedAutoencoder | None = None,
+) -> Path:  # fmt: skip
+    """Write a whole checkpoint beside `folder`, then put it in its place: a reader never sees half of one.
+
+    Args:
+        head: the deployed parameters. last: the state of the last epoch, where it is another.
+        mask_sets: int64 [R, K, V]; the first must be the manifest's masks.
+        embed: the backbone, to be stored inside.
+
+    Raises:
+        UsageError: `folder` exists and is no checkpoint, or the masks are not the manifest's.
+    """
+    folder = Path(folder)
+    if not np.array_equal(mask_sets[0], manifest.masks.array()):
+        raise UsageError("the first mask set must be the one in the manifest")
+    if folder.exists() and not (folder / MANIFEST_FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is no checkpoint; choose another --out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    fresh.mkdir()
+    try:
+        metadata = {}
+        if embed is not None:
+            save_backbone(embed, fresh / WEIGHTS_FILE)
+            metadata[EMBEDDED_KEY] = file_sha256(fresh / WEIGHTS_FILE)
+        masks = torch.from_numpy(np.ascontiguousarray(mask_sets))
+        _save_state(fresh / HEAD_FILE, head.state_dict(), masks, metadata)
+        if last is not None:
+            _save_state(fresh / LAST_FILE, last, masks, metadata)
+        write_text(fresh / METRICS_FILE, json.dumps(metrics or {}, indent=1))
+        write_text(fresh / MANIFEST_FILE, manifest.to_json(indent=1))
+        _swap(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def _save_state(path: Path, state: dict[str, Tensor], masks: Tensor, metadata: dict[str, str]) -> None:
+    tensors = {f"head.{name}": value.detach().cpu().contiguous() for name, value in state.items()}
+    with atomic_path(path) as temporary:
+        save_file({**tensors, MASKS_KEY: masks}, temporary, metadata=metadata)
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    """Put `fresh` where `folder` is; the old one goes only after the new one stands."""
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a checkpoint folder.
+
+    Raises:
+        UsageError: `folder` is no checkpoint. ManifestError: the manifest is damaged.
+    """
+    path = Path(folder) / MANIFEST_FILE
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            f"{folder} is no checkpoint (no {MANIFEST_FILE} in it); make one with: cinemae-train fit"
+        ) from None
+    return Manifest.from_json(text, path)
+
+
+def update_checkpoint(folder: Path, manifest: Manifest, metrics: dict[str, Any]) -> None:
+    """Replace the manifest and merge `metrics` into metrics.json; what `calibrate` and `eval` leave behind."""
+    write_text(folder / METRICS_FILE, json.dumps({**read_metrics(folder), **metrics}, indent=1))
+    write_text(folder / MANIFEST_FILE, manifest.to_json(indent=1))
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json, {} without one."""
+    path = folder / METRICS_FILE
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def load_head(folder: str | Path, which: str = "best") -> LoadedHead:
+    """Head, masks and manifest; `which` is "best" or "last".
+
+    Raises:
+        UsageError: no checkpoint. EngineError: damaged, or head and manifest do not belong together.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    path = folder / (HEAD_FILE if which == "best" else LAST_FILE)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            embedded = (file.metadata() or {}).get(EMBEDDED_KEY)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise EngineError(f"{path}: missing or damaged ({error}); fit the head again with: cinemae-train fit") from None
+    head = Head(manifest.backbone.config.encoder_dim, manifest.head)
+    try:
+        mask_sets = tensors.pop(MASKS_KEY).numpy()
+        head.load_state_dict({name.removeprefix("head."): value for name, value in tensors.items()})
+    except (KeyError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise EngineError(f"{path} does not belong to the manifest beside it ({first}); fit the head again") from None
+    if not np.array_equal(mask_sets[0], manifest.masks.array()):
+        raise EngineError(f"{path}: its masks are not those of the manifest beside it; fit the head again")
+    return LoadedHead(folder, head.eval(), manifest, mask_sets, embedded)
+
+
+def load_checkpoint(folder: str | Path, backbone: str | Path | None = None, which: str = "best") -> LoadedCheckpoint:
+    """The whole detector. The backbone comes from inside the folder, from `backbone`, or from the manifest's source.
+
+    Raises:
+        WeightsError: the backbone is not found, or is not the one the head was fitted on (by SHA-256).
+        UsageError, EngineError: as `load_head`.
+    """
+    loaded = load_head(folder, which)
+    mae = load_checkpoint_backbone(loaded, backbone)
+    detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
+    return LoadedCheckpoint(loaded.folder, detector, loaded.manifest, loaded.mask_sets)
+
+
+def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = None) -> MaskedAutoencoder:
+    """The backbone a head was fitted on, verified; where to look as in `load_checkpoint`."""
+    named = loaded.manifest.backbone
+    embedded = loaded.folder / WEIGHTS_FILE
+    if backbone is None and loaded.embedded_sha256:
+        if not embedded.exists() or file_sha256(embedded) != loaded.embedded_sha256:
+            raise WeightsError(
+                f"{embedded}: the embedded backbone is missing or was changed; fit again with --embed-backbone"
+            )
+        return load_backbone(embedded).mae
+    source = str(backbone or named.source)
+    try:
+        found = load_backbone(source)
+    except WeightsError as error:
+        raise WeightsError(f"{error} (the backbone of {loaded.folder}; name another place with --backbone)") from None
+    if found.info.sha256 != named.sha256:
+        raise WeightsError(
+            f"{source} is not the backbone {loaded.folder} was fitted on: SHA-256 {found.info.sha256[:16]}..., "
+            f"expected {named.sha256[:16]}...; name the right file with --backbone"
+        )
+    return found.mae
+
+
+def remember_checkpoint(folder: Path, pointer: Path = LAST_POINTER) -> None:
+    """Make `folder` the one that commands without an argument use; kept in runs/last of the current folder."""
+    write_text(pointer, f"{folder.resolve()}\n")
+
+
+def last_checkpoint(pointer: Path = LAST_POINTER) -> Path:
+    """The checkpoint fitted last from the current folder.
+
+    Raises:
+        UsageError: none was, or it is gone.
+    """
+    if not pointer.exists():
+        raise UsageError(f"no checkpoint given, and none was fitted here ({pointer} is missing); name its folder")
+    folder = Path(pointer.read_text().strip())
+    if not (folder / MANIFEST_FILE).exists():
+        raise UsageError(f"the checkpoint fitted last, {folder}, is gone; name another folder")
+    return folder

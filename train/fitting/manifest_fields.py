@@ -1,0 +1,60 @@
+"""What a manifest says about a fit besides its parameters: ranges, fixed colour scale, masks, versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from ...runtime.manifest import Masks, MethodConfig, StatRange
+from ...runtime.masks import masked_from_visible
+from ..features.cache import FeatureCache
+from ..features.cache_spec import CacheSpec
+from ..model.lcas import patch_map
+
+RANGE_PERCENTILES = (1.0, 99.0)
+HEATMAP_ROWS = 2000
+"""Training images whose patches set the fixed colour scale; the percentiles of more do not move."""
+TOOLS = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safetensors", "pillow")
+
+
+def percentile_range(values: np.ndarray) -> StatRange:
+    """1st and 99th percentile."""
+    low, high = np.percentile(values, RANGE_PERCENTILES)
+    return StatRange(low=float(low), high=float(high))
+
+
+def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> StatRange:
+    """The fixed colour scale of heatmaps: percentiles of the deployed patch map over training images."""
+    config = cache.spec.backbone.config
+    masked = torch.from_numpy(masked_from_visible(cache.spec.mask_sets()[0, : method.k], config.n_patches))
+    picked = rows[:: max(1, len(rows) // HEATMAP_ROWS)]
+    maps = [
+        patch_map(torch.from_numpy(f.lcas(method)[:, 0]), masked, config.n_patches).numpy()
+        for _, f in cache.batches(picked)
+    ]
+    values = np.concatenate(maps)
+    return percentile_range(values[np.isfinite(values)])
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what made a checkpoint."""
+    found = {"python": platform.python_version()}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "source tree"
+    return found
+
+
+def masks_of(visible: np.ndarray) -> Masks:
+    """int64 [K, V] as the manifest keeps it."""
+    return Masks(visible=tuple(tuple(int(i) for i in run) for run in visible))
+
+
+def augment_text(spec: CacheSpec) -> str:
+    """The augmentation, with the number of views where there are several."""
+    return f"{spec.augment} x{spec.views}" if spec.views > 1 else spec.augment

@@ -1,0 +1,80 @@
+"""The whole detector as one module: uint8 images in; logit, statistics and patch map out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.masks import masked_from_visible
+from .head import Head
+from .lcas import RunSums, channel_constants, lcas_from_sums, patch_map, run_sums, statistics
+from .mae import MaskedAutoencoder, patchify
+
+
+class Detection(NamedTuple):
+    """logit float32 [B]; stats float32 [B, 3]; lcas float32 [B, N], NaN where a patch was never masked."""
+
+    logit: Tensor
+    stats: Tensor
+    lcas: Tensor
+
+
+class CinemaeDetector(nn.Module):
+    """MAE, K stored masks, LCAS and head. `visible` is int64 [K, V]; nothing is random in forward.
+
+    The backbone is frozen as in the paper: it stays in eval mode and without gradients unless unfrozen by hand.
+    """
+
+    visible: Tensor
+    masked: Tensor
+
+    def __init__(self, mae: MaskedAutoencoder, head: Head, visible: np.ndarray, method: MethodConfig) -> None:
+        super().__init__()
+        self.mae, self.head, self.method = mae, head, method
+        masked = masked_from_visible(visible, mae.config.n_patches)
+        self.register_buffer("visible", torch.from_numpy(np.ascontiguousarray(visible)))
+        self.register_buffer("masked", torch.from_numpy(masked))
+        self.mae.requires_grad_(False).eval()
+
+    @classmethod
+    def fresh(
+        cls, mae: MaskedAutoencoder, method: MethodConfig, visible: np.ndarray, head: HeadConfig
+    ) -> CinemaeDetector:
+        """A detector with an untrained head."""
+        return cls(mae, Head(mae.config.encoder_dim, head), visible, method)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [0, 1]."""
+        return images.float().permute(0, 3, 1, 2) / 255  # float first: TensorRT moves no uint8
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """[0, 1] pixels [B, 3, S, S] -> ImageNet-normalised."""
+        mean, std = channel_constants(pixels)
+        return (pixels - mean[:, None, None]) / std[:, None, None]
+
+    def f_global(self, normalised: Tensor) -> Tensor:
+        """CLS after the final norm of the unmasked pass [Eq. 3]: [B, 3, S, S] -> [B, D]."""
+        return self.mae.encode(normalised)[:, 0]
+
+    def runs(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> list[RunSums]:
+        """The masked passes of any number of runs, one after the other: int64 [R, V], [R, M] -> R reductions."""
+        patches = patchify(pixels, self.mae.config.patch_size)
+        return [
+            run_sums(patches, self.mae.reconstruct(normalised, seen), seen, hidden)
+            for seen, hidden in zip(visible, masked, strict=True)
+        ]
+
+    def forward(self, images: Tensor) -> Detection:
+        """uint8 [B, S, S, 3] -> `Detection`."""
+        pixels = self.pixels(images)
+        normalised = self.normalise(pixels)
+        runs = self.runs(pixels, normalised, self.visible, self.masked)
+        per_patch = self.mae.config.patch_values // 3
+        lcas = torch.stack([lcas_from_sums(run, per_patch, self.method) for run in runs], dim=1)
+        stats = statistics(lcas)
+        logit = self.head(self.f_global(normalised), stats)
+        return Detection(logit, stats, patch_map(lcas, self.masked, self.mae.config.n_patches))

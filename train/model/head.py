@@ -1,0 +1,85 @@
+"""The head [Eq. 7-9]: standardised statistics correct the global feature; all fusion variants of Table 7.
+
+D is the encoder width. The subset of statistics of Table 6a selects columns of [s1, s2, s3].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...runtime.manifest import HeadConfig
+
+NORM_EPS = 1e-6
+STD_FLOOR = 1e-6
+COLUMNS = {"s1": 0, "s2": 1, "s3": 2}
+
+
+def mlp_cls(dim: int, hidden: int) -> nn.Sequential:
+    """MLP_cls of Eq. 9: [B, dim] -> [B, 1]."""
+    return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, 1))
+
+
+class Head(nn.Module):
+    """f_global [B, D] and stats [B, 3] -> logit [B]."""
+
+    columns: Tensor
+    stat_mean: Tensor
+    stat_std: Tensor
+
+    def __init__(self, dim: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        n = len(config.statistics)
+        self.register_buffer("columns", torch.tensor([COLUMNS[s] for s in config.statistics], dtype=torch.int64))
+        self.register_buffer("stat_mean", torch.zeros(n))
+        self.register_buffer("stat_std", torch.ones(n))
+        self.norm_global = nn.LayerNorm(dim, eps=NORM_EPS)
+        fusion = config.fusion
+        if n:
+            a, b = config.agg_hidden
+            self.mlp_agg = nn.Sequential(nn.Linear(n, a), nn.GELU(), nn.Linear(a, b), nn.GELU(), nn.Linear(b, dim))
+            self.norm_anomaly = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp_cls = mlp_cls(2 * dim if n and fusion == "early_concat" else dim, config.cls_hidden)
+        if n and fusion == "early_gate":
+            self.gate = nn.Linear(2 * dim, dim)
+        if n and fusion.startswith("late"):
+            self.mlp_cls_anomaly = mlp_cls(dim, config.cls_hidden)
+        if n and fusion == "late_concat":
+            self.combine = nn.Linear(2, 1)
+        if n and fusion == "late_gate":
+            self.gate_logit = nn.Parameter(torch.zeros(()))
+
+    def fit_standardisation(self, stats: Tensor) -> None:
+        """Set mean and std from the training set's stats [n, 3]; a no-op under `standardize: false`."""
+        if self.config.standardize and len(self.columns):
+            chosen = stats[:, self.columns].double()
+            self.stat_mean.copy_(chosen.mean(0))
+            self.stat_std.copy_(chosen.std(0, correction=0).clamp_min(STD_FLOOR))
+
+    def forward(self, f_global: Tensor, stats: Tensor) -> Tensor:
+        """[B, D], [B, 3] -> logit float32 [B]; positive means AI-generated."""
+        g = self.norm_global(f_global)
+        if not len(self.columns):
+            return self.mlp_cls(g)[:, 0]
+        s = (stats[:, self.columns] - self.stat_mean) / self.stat_std
+        a = self.norm_anomaly(self.mlp_agg(s))
+        return self.fuse(g, a)[:, 0]
+
+    def fuse(self, g: Tensor, a: Tensor) -> Tensor:
+        """Both normalised branches [B, D] -> logit [B, 1], by the configured variant."""
+        fusion = self.config.fusion
+        if fusion == "early_add":
+            return self.mlp_cls(g + a)
+        if fusion == "early_concat":
+            return self.mlp_cls(torch.cat([g, a], dim=1))
+        if fusion == "early_gate":
+            gate = torch.sigmoid(self.gate(torch.cat([g, a], dim=1)))
+            return self.mlp_cls(gate * g + (1 - gate) * a)
+        zg, za = self.mlp_cls(g), self.mlp_cls_anomaly(a)
+        if fusion == "late_add":
+            return zg + za
+        if fusion == "late_concat":
+            return self.combine(torch.cat([zg, za], dim=1))
+        weight = torch.sigmoid(self.gate_logit)
+        return weight * zg + (1 - weight) * za

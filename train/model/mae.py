@@ -1,0 +1,166 @@
+"""Masked autoencoder (He et al. 2022), encoder and decoder, on timm's blocks. Masks are arguments; nothing is drawn.
+
+Parameter names are those of the FAIR files, so that loading one is the identity.
+Shapes: B images, N patches, V visible, D encoder width, E decoder width, P = patch_size**2 * 3 values a patch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from ...runtime.errors import UsageError, WeightsError
+from ...runtime.manifest import BackboneConfig
+
+PRESETS: dict[str, BackboneConfig] = {
+    config.name: config
+    for config in (
+        BackboneConfig(name="vit_base_patch16", encoder_dim=768, encoder_depth=12, encoder_heads=12,
+                       decoder_dim=512, decoder_depth=8, decoder_heads=16),
+        BackboneConfig(name="vit_large_patch16", encoder_dim=1024, encoder_depth=24, encoder_heads=16,
+                       decoder_dim=512, decoder_depth=8, decoder_heads=16),
+        BackboneConfig(name="vit_huge_patch14", patch_size=14, encoder_dim=1280, encoder_depth=32, encoder_heads=16,
+                       decoder_dim=512, decoder_depth=8, decoder_heads=16),
+        BackboneConfig(name="vit_tiny_patch16", encoder_dim=192, encoder_depth=12, encoder_heads=3,
+                       decoder_dim=128, decoder_depth=4, decoder_heads=4),
+    )
+}  # fmt: skip
+
+
+def preset(name: str) -> BackboneConfig:
+    """The named configuration.
+
+    Raises:
+        UsageError: unknown name; lists those that exist.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"unknown backbone {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def patchify(images: Tensor, patch_size: int) -> Tensor:
+    """[B, 3, H, W] -> [B, N, P], values in row, column, channel order inside a patch."""
+    b, c, h, w = images.shape
+    p = patch_size
+    cut = images.reshape(b, c, h // p, p, w // p, p)
+    return torch.einsum("nchpwq->nhwpqc", cut).reshape(b, (h // p) * (w // p), p * p * c)
+
+
+def sincos_position(dim: int, grid: int) -> Tensor:
+    """Fixed 2-D sine-cosine position embedding with a zero row for CLS: float32 [1, 1 + grid**2, dim]."""
+    omega = 1.0 / 10000 ** (np.arange(dim // 4, dtype=np.float64) / (dim / 4))
+    rows, columns = np.meshgrid(np.arange(grid, dtype=np.float64), np.arange(grid, dtype=np.float64), indexing="ij")
+    parts = [fn(np.outer(axis.ravel(), omega)) for axis in (columns, rows) for fn in (np.sin, np.cos)]
+    table = np.concatenate([np.zeros((1, dim)), np.concatenate(parts, axis=1)])
+    return torch.from_numpy(table).float()[None]
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of patches, stored as a convolution as in the published files."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, config.encoder_dim, config.patch_size, stride=config.patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, N, D]."""
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class MaskedAutoencoder(nn.Module):
+    """Encoder and decoder. `keep` is int64 [V] (one mask for the batch) or [B, V] (one each); None keeps all patches.
+
+    A configuration with `decoder_depth` 0 is an encoder alone: `encode` works, `decode` raises WeightsError.
+    """
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        norm: Any = partial(nn.LayerNorm, eps=config.norm_eps)
+        n, d, e = config.n_patches, config.encoder_dim, config.decoder_dim
+
+        def blocks(dim: int, depth: int, heads: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                Block(dim, heads, config.mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)
+            )
+
+        self.patch_embed = PatchEmbed(config)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, d))
+        self.pos_embed = nn.Parameter(sincos_position(d, config.grid), requires_grad=False)
+        self.blocks = blocks(d, config.encoder_depth, config.encoder_heads)
+        self.norm = norm(d)
+        assert self.pos_embed.shape == (1, 1 + n, d)
+        if not config.decoder_depth:
+            self.initialise()
+            return
+
+        self.decoder_embed = nn.Linear(d, e)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, e))
+        self.decoder_pos_embed = nn.Parameter(sincos_position(e, config.grid), requires_grad=False)
+        self.decoder_blocks = blocks(e, config.decoder_depth, config.decoder_heads)
+        self.decoder_norm = norm(e)
+        self.decoder_pred = nn.Linear(e, config.patch_values)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """The reference's initialisation: xavier-uniform linears, zero biases, tokens normal(0.02)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        weight = self.patch_embed.proj.weight
+        nn.init.xavier_uniform_(weight.data.view(weight.shape[0], -1))
+        nn.init.normal_(self.cls_token, std=0.02)
+        if self.config.decoder_depth:
+            nn.init.normal_(self.mask_token, std=0.02)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, H, W] -> positioned patch embeddings [B, N, D]."""
+        return self.patch_embed(images) + self.pos_embed[:, 1:]
+
+    def encode(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Normalised images [B, 3, H, W] -> tokens after the final norm [B, 1 + T, D], CLS first, T = N or V."""
+        return self.encode_embedded(self.embed(images), keep)
+
+    def encode_embedded(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """As `encode`, from `embed`'s output [B, N, D]: several masked passes share one embedding."""
+        if keep is not None:
+            x = gather(x, keep)
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
+        x = torch.cat([cls, x], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def decode(self, tokens: Tensor, keep: Tensor) -> Tensor:
+        """Tokens [B, 1 + V, D] of the patches in `keep` -> reconstruction of all patches [B, N, P].
+
+        Raises:
+            WeightsError: the model is an encoder alone.
+        """
+        if not self.config.decoder_depth:
+            raise WeightsError("this backbone has no decoder, so it cannot reconstruct; load weights that hold one")
+        x = self.decoder_embed(tokens)
+        b, n, e = x.shape[0], self.config.n_patches, x.shape[2]
+        index = keep.expand(b, -1)[:, :, None].expand(-1, -1, e)
+        patches = self.mask_token.to(x.dtype).expand(b, n, e).scatter(1, index, x[:, 1:])
+        x = torch.cat([x[:, :1], patches], dim=1) + self.decoder_pos_embed
+        for block in self.decoder_blocks:
+            x = block(x)
+        return self.decoder_pred(self.decoder_norm(x))[:, 1:]
+
+    def reconstruct(self, images: Tensor, keep: Tensor) -> Tensor:
+        """Normalised images [B, 3, H, W] -> reconstruction [B, N, P] from the visible patches alone."""
+        return self.decode(self.encode(images, keep), keep)
+
+
+def gather(x: Tensor, keep: Tensor) -> Tensor:
+    """[B, N, D], int64 [V] or [B, V] -> [B, V, D]."""
+    if keep.dim() == 1:
+        return x[:, keep]
+    return x.gather(1, keep[:, :, None].expand(-1, -1, x.shape[2]))

@@ -1,0 +1,51 @@
+"""Batches of decoded images for the studies that train or run the network itself; memory holds two ahead."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...runtime.errors import ImageError
+from ...runtime.manifest import Preprocess
+from ...runtime.preprocess import load_image
+from ...runtime.read_ahead import read_ahead
+from ..model.lcas import channel_constants
+
+log = logging.getLogger("cinemae.train")
+
+AHEAD = 2
+
+
+def image_batches(
+    paths: Sequence[str], preprocess: Preprocess, batch_size: int, workers: int = 2
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """In order: positions in `paths` int64 [b] and uint8 [b, S, S, 3]; unreadable files are left out and named."""
+
+    def read(path: str) -> np.ndarray | None:
+        try:
+            return load_image(path, preprocess).pixels
+        except ImageError as error:
+            log.warning("skipped: %s", error)
+            return None
+
+    def read_many(start: int) -> list[np.ndarray | None]:
+        return [read(path) for path in paths[start : start + batch_size]]
+
+    starts = range(0, len(paths), batch_size)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        for start, found in read_ahead(pool, read_many, starts, AHEAD + 1):
+            good = [(start + j, pixels) for j, pixels in enumerate(found.result()) if pixels is not None]
+            if good:
+                yield np.array([position for position, _ in good]), torch.from_numpy(np.stack([p for _, p in good]))
+
+
+def normalised(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 [B, S, S, 3] -> ImageNet-normalised float32 [B, 3, S, S] on `device`."""
+    pixels = images.to(device).permute(0, 3, 1, 2).float() / 255
+    mean, std = channel_constants(pixels)
+    return (pixels - mean[:, None, None]) / std[:, None, None]

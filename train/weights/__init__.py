@@ -1,0 +1,1 @@
+"""Backbone weights from every published layout."""
