@@ -1,4 +1,11 @@
-"""Local Contextual Anomaly Score and its statistics in numpy [Eq. 4-6]: the readable reference, and the parts path."""
+"""LCAS (Eq. 4, 5), its statistics (Eq. 6) and the patch map in numpy.
+
+Runs in: an engine in parts (`runtime/engines/parts.py`), with any masks. It is the reference that the others are tested
+against. The same equations are written twice more, for other places: `export/graph/packed_lcas.py` runs inside every
+fused `.onnx` engine, the default, and in the plans built from it; `train/model/lcas.py` runs in training and studies.
+
+Shapes: B images, N patches, P values a patch, K runs, V visible and M masked patches in a run.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +18,14 @@ from .masks import masked_from_visible
 
 
 def patchify(images: np.ndarray, patch_size: int) -> np.ndarray:
-    """Cut images into patches, values in row, column, channel order (the MAE reference's `nchpwq->nhwpqc`).
+    """Cut images into patches, values in row, column, channel order (`nchpwq->nhwpqc` in the MAE reference code).
 
     Args:
         images: [B, H, W, 3], H and W multiples of `patch_size`.
+        patch_size: side of a patch in pixels.
 
     Returns:
-        [B, N, patch_size * patch_size * 3], same dtype, patches in row-major order.
+        [B, N, P], P = 3 patch_size^2, same dtype, patches in row-major order.
     """
     b, h, w, c = images.shape
     p = patch_size
@@ -26,13 +34,13 @@ def patchify(images: np.ndarray, patch_size: int) -> np.ndarray:
 
 
 def normalise(images: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """uint8 [B, H, W, 3] -> float32 [B, H, W, 3], ImageNet-normalised: (x / 255 - mean) / std."""
+    """ImageNet normalisation, (x / 255 - mean) / std: uint8 [B, H, W, 3] -> float32 [B, H, W, 3]."""
     mean, std = np.asarray(preprocess.mean, np.float32), np.asarray(preprocess.std, np.float32)
     return (images.astype(np.float32) / np.float32(255) - mean) / std
 
 
 def denormalise_patches(patches: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Decoder output [..., P] in ImageNet-normalised space -> [0, 1] pixel space, not clipped, same dtype."""
+    """Undo the ImageNet normalisation of patches: float [..., P] -> the same shape and dtype in [0, 1], not clipped."""
     repeats = patches.shape[-1] // 3
     std = np.tile(np.asarray(preprocess.std, patches.dtype), repeats)
     mean = np.tile(np.asarray(preprocess.mean, patches.dtype), repeats)
@@ -42,12 +50,14 @@ def denormalise_patches(patches: np.ndarray, preprocess: Preprocess) -> np.ndarr
 def lcas_run(
     patches: np.ndarray, reconstruction: np.ndarray, visible: np.ndarray, masked: np.ndarray, method: MethodConfig
 ) -> np.ndarray:
-    """LCAS of every masked patch in one run [Eq. 4, 5].
+    """LCAS of every masked patch in one run (Eq. 4, 5).
 
     Args:
         patches: original pixels in the method's pixel space, float [B, N, P].
         reconstruction: the decoder's pixels in the same space, float [B, N, P].
-        visible: int64 [V]. masked: int64 [M].
+        visible: indices of the visible patches, int64 [V].
+        masked: indices of the masked patches, int64 [M].
+        method: lambda, reductions and the floor of sigma.
 
     Returns:
         float [B, M] in the dtype of `patches`.
@@ -65,7 +75,7 @@ def lcas_run(
 
 
 def statistics(lcas: np.ndarray) -> np.ndarray:
-    """s1 (variability), s2 (overall anomaly), s3 (perturbation sensitivity) [Eq. 6]: [B, K, M] -> [B, 3]."""
+    """s1 (variability), s2 (overall anomaly), s3 (perturbation sensitivity) (Eq. 6): [B, K, M] -> [B, 3]."""
     s1 = (lcas.max(axis=2) - lcas.min(axis=2)).mean(axis=1)
     means = lcas.mean(axis=2)
     s2 = means.mean(axis=1)
@@ -74,7 +84,7 @@ def statistics(lcas: np.ndarray) -> np.ndarray:
 
 
 def patch_map(lcas: np.ndarray, masked: np.ndarray, n_patches: int) -> np.ndarray:
-    """Mean LCAS of each patch over the runs that masked it: [B, K, M], int64 [K, M] -> [B, N]; never masked: NaN."""
+    """Mean LCAS of each patch over the runs that masked it, NaN where none did: [B, K, M], int64 [K, M] -> [B, N]."""
     total = np.zeros((lcas.shape[0], n_patches), lcas.dtype)
     count = np.zeros(n_patches, lcas.dtype)
     for run, indices in enumerate(masked):
@@ -85,7 +95,12 @@ def patch_map(lcas: np.ndarray, masked: np.ndarray, n_patches: int) -> np.ndarra
 
 @dataclass(frozen=True)
 class LcasResult:
-    """stats: float [B, 3] (s1, s2, s3). lcas: float [B, N], NaN where a patch was never masked."""
+    """Statistics and patch map of a batch.
+
+    Attributes:
+        stats: float [B, 3], s1, s2, s3 (Eq. 6).
+        lcas: float [B, N], see `patch_map`.
+    """
 
     stats: np.ndarray
     lcas: np.ndarray
@@ -103,8 +118,11 @@ def score_runs(
 
     Args:
         images: uint8 [B, H, W, 3].
-        reconstructions: K arrays float [B, N, P], ImageNet-normalised pixels as the decoder gives them.
-        visible: int64 [K, V].
+        reconstructions: the decoder's output in each of K runs, float [B, N, P], ImageNet-normalised.
+        visible: indices of the visible patches in each run, int64 [K, V].
+        patch_size: side of a patch in pixels.
+        method: lambda, pixel space, reductions and the floor of sigma.
+        preprocess: mean and std of the normalisation.
     """
     dtype = reconstructions[0].dtype
     if method.pixel_space == "unit":

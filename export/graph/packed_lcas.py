@@ -1,4 +1,13 @@
-"""LCAS, its statistics and the patch map inside the exported graph [Eq. 4-6], float32, written from the equations."""
+"""LCAS (Eq. 4, 5), its statistics (Eq. 6) and the patch map as a part of the exported graph, float32.
+
+Runs in: every fused `.onnx` engine, the default and bundled one included, on onnxruntime and OpenVINO, and in the
+TensorRT plans built from it. The same equations are written twice more, for other places: `runtime/lcas.py` is the
+numpy reference and runs in an engine in parts; `train/model/lcas.py` runs in training and studies.
+
+Mask indices are constants of the graph, and all K runs are computed at once.
+
+Shapes: B images, N patches, P values a patch, K runs, V visible and M masked patches in a run.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +19,15 @@ from ...train.model.detector import CinemaeDetector
 
 
 class PackedLcas(nn.Module):
-    """Original and predicted patches -> statistics and patch map. Indices are constants; sums are direct.
+    """Statistics and patch map from original and predicted patches.
 
-    K runs, V visible and M masked patches a run, N patches, P values a patch.
+    Attributes:
+        visible: indices of the visible patches of all runs, int64 [K V].
+        masked: indices of the masked patches of all runs, int64 [K M].
+        slots: see `where_masked`, int64 [N, K] flattened.
+        weight: see `where_masked`, float32 [N].
+        mean: ImageNet mean of every value of a patch, float32 [P].
+        std: ImageNet standard deviation of every value of a patch, float32 [P].
     """
 
     visible: Tensor
@@ -38,15 +53,20 @@ class PackedLcas(nn.Module):
 
     @staticmethod
     def channels(detector: CinemaeDetector) -> tuple[Tensor, Tensor]:
-        """ImageNet mean and std of every value of a patch, float32 [P] each."""
+        """ImageNet mean and standard deviation of every value of a patch, float32 [P] each."""
         repeats = detector.mae.config.patch_values // 3
         return torch.tensor(IMAGENET_MEAN).repeat(repeats), torch.tensor(IMAGENET_STD).repeat(repeats)
 
     def where_masked(self, masked: Tensor) -> tuple[Tensor, Tensor]:
-        """For each patch its places in the flat [K * M] scores, padded with the place of a zero appended at the end.
+        """Where the scores of each patch lie, so that the patch map is a gather and a sum.
+
+        Args:
+            masked: indices of the masked patches in each run, int64 [K, M].
 
         Returns:
-            int64 [N * K], and float32 [N] with 1 / how many runs mask the patch (NaN, not infinity, where none does).
+            int64 [N * K], for each patch and run the position in the flattened [K M] scores, K M (a zero that
+            `patch_map` appends) where the run shows the patch; and float32 [N], 1 / the number of runs that mask the
+            patch, NaN where none does.
         """
         k, m = masked.shape
         slots = torch.full((self.patches, k), k * m, dtype=torch.int64)
@@ -56,11 +76,20 @@ class PackedLcas(nn.Module):
         return slots.flatten(), torch.where(count > 0, 1 / count, torch.full_like(count, float("nan")))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """[0, 1] patches [B, N, P] -> ImageNet-normalised."""
+        """ImageNet normalisation of patches in [0, 1]: float32 [B, N, P] -> the same shape."""
         return (pixels - self.mean) / self.std
 
     def forward(self, pixels: Tensor, normalised: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """Original patches [B, N, P] in both spaces, predicted [B K M, P] in the method's -> stats, lcas [B, N]."""
+        """Score a batch (Eq. 4-6).
+
+        Args:
+            pixels: original patches in [0, 1], float32 [B, N, P].
+            normalised: the same, ImageNet-normalised.
+            predicted: the decoder's masked patches in the method's pixel space, float [B K M, P].
+
+        Returns:
+            Statistics, float32 [B, 3], and patch map, float32 [B, N], NaN where no run masks a patch.
+        """
         k, method = self.method.k, self.method
         original = pixels if method.pixel_space == "unit" else normalised
         seen = original[:, self.visible].reshape(-1, k, self.v, self.values)
@@ -78,7 +107,7 @@ class PackedLcas(nn.Module):
         return self.statistics(lcas), self.patch_map(lcas)
 
     def statistics(self, lcas: Tensor) -> Tensor:
-        """[B, K, M] -> s1, s2, s3 [B, 3]."""
+        """s1 (variability), s2 (overall anomaly), s3 (perturbation sensitivity) (Eq. 6): [B, K, M] -> [B, 3]."""
         s1 = (lcas.amax(2) - lcas.amin(2)).mean(dim=1, keepdim=True)
         means = lcas.mean(dim=2)
         s2 = means.mean(dim=1, keepdim=True)
@@ -86,7 +115,7 @@ class PackedLcas(nn.Module):
         return torch.cat([s1, s2, s3], dim=1)
 
     def patch_map(self, lcas: Tensor) -> Tensor:
-        """[B, K, M] -> mean over the runs that masked the patch [B, N]."""
+        """Mean LCAS of each patch over the runs that masked it, NaN where none did: [B, K, M] -> [B, N]."""
         flat = lcas.reshape(-1, self.method.k * self.m)
         padded = torch.cat([flat, flat[:, :1] * 0], dim=1)
         places = padded[:, self.slots].reshape(-1, self.patches, self.method.k)

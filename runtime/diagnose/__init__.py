@@ -1,1 +1,1 @@
-"""`cinemae-doctor` and `cinemae-bench`: what works on this machine, and how fast."""
+"""The checks of `cinemae-doctor` (does it work here?) and the timings of `cinemae-bench` (how fast is it?)."""

@@ -1,7 +1,7 @@
-"""Latency and throughput of an engine and of everything around it: decode, preprocess, inference, the whole pipeline.
+"""Latency and throughput of decoding, preprocessing, inference and the whole pipeline.
 
-Engines that are compared run interleaved, round by round in one process, so that a machine that slows down slows all of
-them, and their ratio is the median over rounds of the two times of the same round.
+Engines to compare run alternately in one process, so that a machine that becomes slower affects all of them. The ratio
+of two engines is the median of the ratios of their times in the same round.
 """
 
 from __future__ import annotations
@@ -31,14 +31,23 @@ from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, descri
 MIN_ROUNDS = 5
 WARM_UP = 2
 MAX_DECODED = 200
-"""Inputs that are timed one by one and kept as pixels."""
+"""Inputs to decode; their pixels stay in memory."""
 SYNTHETIC_SIZE = (1600, 1200)
-"""Width and height of the rendered JPEG that stands in where no input is named."""
+"""Width and height of the JPEG that is rendered where no input is named."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """engines: the one to measure first, then baselines. threads: None is the backend's own choice."""
+    """The options of `cinemae-bench`.
+
+    Attributes:
+        engines: the engine to measure, then baselines; None is the bundled engine.
+        device: as `load_engine`.
+        batch_sizes: images in one inference.
+        threads: CPU threads of one inference, measured one after the other; None is the backend's choice.
+        workers: decoding threads of the pipeline, None for one a CPU.
+        seconds: time spent on each measurement.
+    """
 
     engines: tuple[Path | None, ...] = (None,)
     device: str = "auto"
@@ -49,10 +58,15 @@ class BenchOptions:
 
 
 def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = MIN_ROUNDS) -> np.ndarray:
-    """Time `calls` in turn, round after round, until `seconds` a call have passed and `min_rounds` are done.
+    """Time functions alternately. Every second round runs in reverse order.
+
+    Args:
+        calls: the functions.
+        seconds: time to spend on each of them.
+        min_rounds: rounds to run even if they take longer.
 
     Returns:
-        float64 [rounds, calls], seconds. Every second round runs in reverse order.
+        float64 [rounds, calls], seconds.
     """
     for call in calls:
         for _ in range(WARM_UP):
@@ -71,7 +85,7 @@ def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds
 
 
 def synthetic_jpeg(seed: int = 0) -> bytes:
-    """A photograph-like JPEG: smooth shapes with fine noise, so that decoding costs what it costs for a photograph."""
+    """A JPEG of smooth shapes with fine noise, which costs as much to decode as a photograph."""
     width, height = SYNTHETIC_SIZE
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
@@ -83,13 +97,13 @@ def synthetic_jpeg(seed: int = 0) -> bytes:
 
 
 def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> tuple[Timing, Timing, np.ndarray]:
-    """Decode and preprocess inputs one by one in this thread.
+    """Decode and preprocess inputs one by one in this thread. Unreadable inputs are left out.
 
     Returns:
-        timings of decoding and of preprocessing, and the pixels, uint8 [n, S, S, 3].
+        Timings of decoding and of preprocessing, and the pixels, uint8 [n, S, S, 3].
 
     Raises:
-        UsageError: no input can be read.
+        UsageError: none of the inputs can be read.
     """
     decoding, preparing, pixels, problem = [], [], [], ""
     for source in sources:
@@ -111,11 +125,17 @@ def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> 
 def bench(
     options: BenchOptions, inputs: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
 ) -> BenchResult:
-    """Measure. `inputs`: image files; none stands for rendered ones.
+    """Run the benchmark.
+
+    Args:
+        options: engines, sizes and times.
+        inputs: image files; rendered images where there are none.
+        say: called with a line of progress before each step.
 
     Raises:
-        UsageError: sizes below 1, engines of different input size, no readable input.
-        EngineError, MissingDependencyError: an engine cannot be used.
+        UsageError: a size below 1, engines of different input sizes, or no readable input.
+        EngineError: an engine cannot be loaded.
+        MissingDependencyError: a backend is not installed or a device does not work.
     """
     if min(options.batch_sizes, default=0) < 1 or options.seconds <= 0:
         raise UsageError("batch sizes must be at least 1 and --seconds more than 0")
@@ -179,12 +199,12 @@ def _inference(
         batch = np.ascontiguousarray(pixels[np.arange(size) % len(pixels)])
         times = interleave([partial(engine.infer, batch) for engine in engines], options.seconds)
         for index, engine in enumerate(engines):
-            found = timing(times[:, index])
+            latency = timing(times[:, index])
             has_ratio = len(engines) > 1 and index != 1
             ratio = float(np.median(times[:, index] / times[:, 1])) if has_ratio else None
             rows.append(InferenceRow(
-                engine_label(engine.manifest), str(engine.path), engine.provider, threads, size, found,
-                size / found.p50_ms * 1000, ratio, loading[index], first[index],
+                engine_label(engine.manifest), str(engine.path), engine.provider, threads, size, latency,
+                size / latency.p50_ms * 1000, ratio, loading[index], first[index],
             ))  # fmt: skip
     return rows
 
@@ -192,7 +212,7 @@ def _inference(
 def _pipeline(
     options: BenchOptions, engine: Engine, rows: list[InferenceRow], sources: Sequence[AnySource], what: str
 ) -> PipelineRow:
-    """Sources to records for about `seconds`, at the largest batch size."""
+    """Throughput from sources to records at the largest batch size, measured for about `options.seconds`."""
     batch = max(options.batch_sizes)
     workers = default_workers() if options.workers is None else options.workers
     alone = next(row for row in rows if row.batch == batch).images_per_s

@@ -1,4 +1,4 @@
-"""What a benchmark found: timings, rows, the machine they belong to, and the table for people."""
+"""Results of a benchmark: timings, rows, the hardware they belong to, and the printed table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from . import hardware as machine
+from . import hardware
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Of `count` measurements, in milliseconds."""
+    """Milliseconds of `count` measurements: median, 95th percentile and mean."""
 
     p50_ms: float
     p95_ms: float
@@ -23,7 +23,20 @@ class Timing:
 
 @dataclass(frozen=True)
 class InferenceRow:
-    """One engine at one batch size. ratio: its time over the first baseline's; None without one, and for itself."""
+    """One engine at one batch size.
+
+    Attributes:
+        engine: name and version.
+        path: the engine's file.
+        provider: backend and device.
+        threads: CPU threads of one inference, None for the backend's choice.
+        batch: images in one inference.
+        timing: of one inference.
+        images_per_s: at the median time.
+        ratio: time relative to the first baseline; None without a baseline, and for the baseline itself.
+        load_s: seconds to load the engine.
+        first_ms: milliseconds of the first inference.
+    """
 
     engine: str
     path: str
@@ -39,7 +52,17 @@ class InferenceRow:
 
 @dataclass(frozen=True)
 class PipelineRow:
-    """Inputs to records: decode in `workers` threads ahead of inference. share: of the engine's own throughput."""
+    """The whole pipeline, from inputs to records.
+
+    Attributes:
+        engine: name and version.
+        inputs: the kind of inputs, in words.
+        batch: images in one inference.
+        workers: decoding threads.
+        images: number of images scored.
+        images_per_s: throughput.
+        share: throughput relative to inference alone.
+    """
 
     engine: str
     inputs: str
@@ -52,7 +75,16 @@ class PipelineRow:
 
 @dataclass
 class BenchResult:
-    """Everything measured; `as_dict` is the JSON."""
+    """The whole result.
+
+    Attributes:
+        machine: see `describe_machine`.
+        inputs: the inputs of `decode` and `preprocess`, in words.
+        decode: time to decode one input.
+        preprocess: time to preprocess one input.
+        inference: one row for each engine, batch size and number of threads.
+        pipeline: one row for each kind of inputs.
+    """
 
     machine: dict[str, Any]
     inputs: str
@@ -62,7 +94,7 @@ class BenchResult:
     pipeline: list[PipelineRow] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The result as plain JSON types."""
         return asdict(self)
 
 
@@ -73,19 +105,19 @@ def timing(seconds: Sequence[float] | np.ndarray) -> Timing:
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the figures belong to."""
-    gpus = machine.gpus()
+    """CPU, cores, GPUs and package versions of this machine."""
+    gpus = hardware.gpus()
     names = ("cinemae", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "pillow")
     return {
-        "cpu": machine.cpu_name(),
-        "cores": machine.usable_cores(),
+        "cpu": hardware.cpu_name(),
+        "cores": hardware.usable_cores(),
         "gpu": [gpu.name for gpu in gpus] if not isinstance(gpus, str) else [],
-        "packages": {name: found for name in names if (found := machine.installed(name))},
+        "packages": {name: version for name in names if (version := hardware.installed(name))},
     }
 
 
 def table(result: BenchResult) -> str:
-    """The result for people."""
+    """The result as a text table."""
     lines = [
         f"{result.machine['cpu']}, {result.machine['cores']} cores; " + (", ".join(result.machine["gpu"]) or "no GPU"),
         f"{result.inputs}, one at a time in one thread:",

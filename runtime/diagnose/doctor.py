@@ -1,4 +1,4 @@
-"""Examine an installation: what is there, what really works, and the fix for what does not."""
+"""Check an installation: what is installed, what works, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CinemaeError, ExitCode
-from . import hardware as machine
+from . import hardware
 from .provider_probe import probe
 
 Level = Literal["ok", "note", "warning", "problem"]
@@ -22,9 +22,9 @@ MIN_PYTHON = (3, 10)
 MIN_FREE_GIB = 1.0
 MIN_MEMORY_GIB = 1.0
 NOT_DEVICES = frozenset({"AzureExecutionProvider"})
-"""Providers that send images away or are no device; CINEMAE never uses them."""
+"""Providers of onnxruntime that CINEMAE never uses: this one sends its inputs to a web service."""
 BATCH_TOLERANCE = 1e-3
-"""Logit difference between an image alone and in a batch that kernels of different shapes may cause."""
+"""Largest accepted difference between the logits of an image alone and in a batch, whose kernels may differ."""
 TENSORRT_CODE = "import tensorrt; print(tensorrt.__version__)"
 CUDA_CODE = """
 try:
@@ -42,7 +42,14 @@ ONE_WHEEL = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined. `level` "problem" means that scoring does not work; `fix` says what to type or change."""
+    """The result of one check.
+
+    Attributes:
+        topic: one word, for example "gpu".
+        level: "problem" means that scoring does not work.
+        text: one line.
+        fix: what to type or change; empty where nothing is wrong.
+    """
 
     topic: str
     level: Level
@@ -51,7 +58,12 @@ class Finding:
 
 
 def examine(engine: str | Path | None = None, device: str = "auto") -> Iterator[Finding]:
-    """All findings, as they are made; the self-test of `engine` (None: the bundled one) comes last."""
+    """Run all checks and yield each finding at once.
+
+    Args:
+        engine: the engine of the self-test, which comes last; None for the bundled one.
+        device: as `load_engine`.
+    """
     yield from system_findings()
     yield from package_findings()
     yield from onnxruntime_findings()
@@ -60,7 +72,7 @@ def examine(engine: str | Path | None = None, device: str = "auto") -> Iterator[
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """0, or 3 where a problem was found."""
+    """The command's exit code: 0, or 3 where a problem was found."""
     return ExitCode.ENGINE_OR_ENVIRONMENT if any(f.level == "problem" for f in findings) else ExitCode.OK
 
 
@@ -70,41 +82,41 @@ def report(findings: list[Finding]) -> dict[str, Any]:
 
 
 def system_findings() -> Iterator[Finding]:
-    """Python, CPU, memory, disk."""
+    """Check Python, CPU, memory and disk."""
     python = f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
     if sys.version_info >= MIN_PYTHON:
         yield Finding("python", "ok", python)
     else:
         yield Finding("python", "problem", python, f"use Python {'.'.join(map(str, MIN_PYTHON))} or newer")
-    features = machine.cpu_features()
-    yield Finding("cpu", "ok", f"{machine.cpu_name()}, {machine.usable_cores()} usable cores"
+    features = hardware.cpu_features()
+    yield Finding("cpu", "ok", f"{hardware.cpu_name()}, {hardware.usable_cores()} usable cores"
                   + (f", {' '.join(features)}" if features else ""))  # fmt: skip
-    memory = machine.memory_gib()
+    memory = hardware.memory_gib()
     if memory is not None:
         low = memory[0] < MIN_MEMORY_GIB
         yield Finding("memory", "warning" if low else "ok", f"{memory[0]:.1f} of {memory[1]:.1f} GiB available",
                       "close other programs, or use a smaller --batch-size" if low else "")  # fmt: skip
     for name, folder in (("working folder", os.getcwd()), ("temporary folder", tempfile.gettempdir())):
-        free = machine.disk_free_gib(folder)
+        free = hardware.disk_free_gib(folder)
         low = free < MIN_FREE_GIB
         yield Finding("disk", "warning" if low else "ok", f"{name} {folder}: {free:.1f} GiB free",
                       "free some space, or write results elsewhere" if low else "")  # fmt: skip
 
 
 def package_findings() -> Iterator[Finding]:
-    """CINEMAE, what it needs, and the image formats that this Pillow reads."""
-    ours = machine.installed("cinemae")
+    """Check the packages of the base install and the image formats that this Pillow reads."""
+    ours = hardware.installed("cinemae")
     yield Finding("cinemae", "ok" if ours else "warning", ours or "runs from a source tree",
                   "" if ours else "pip install . in the source tree, so that its version is known")  # fmt: skip
     names = ("numpy", "pillow", "pydantic", "typer")
-    yield Finding("packages", "ok", ", ".join(f"{name} {machine.installed(name) or 'missing'}" for name in names))
+    yield Finding("packages", "ok", ", ".join(f"{name} {hardware.installed(name) or 'missing'}" for name in names))
     from PIL import Image, features
 
     Image.init()
     readable = [name for name, ok in (
         ("JPEG", features.check("jpg")), ("PNG", features.check("zlib")), ("WebP", features.check("webp")),
         ("TIFF", features.check("libtiff")), ("AVIF", "AVIF" in Image.OPEN),
-        ("HEIC", bool(machine.installed("pillow-heif"))),
+        ("HEIC", bool(hardware.installed("pillow-heif"))),
     ) if ok]  # fmt: skip
     missing = [name for name in ("JPEG", "PNG", "WebP") if name not in readable]
     if missing:
@@ -117,8 +129,8 @@ def package_findings() -> Iterator[Finding]:
 
 
 def onnxruntime_findings() -> Iterator[Finding]:
-    """How many onnxruntime wheels are installed, and which providers really compute."""
-    wheels = machine.onnxruntime_wheels()
+    """Check that one onnxruntime wheel is installed, and which of its providers really compute."""
+    wheels = hardware.onnxruntime_wheels()
     listed = ", ".join(f"{name} {version}" for name, version in wheels.items())
     if len(wheels) > 1:
         yield Finding("onnxruntime", "problem", f"{len(wheels)} wheels that overwrite each other's files: {listed}",
@@ -157,16 +169,16 @@ def _provider_fix(provider: str) -> str:
 
 
 def gpu_findings() -> Iterator[Finding]:
-    """NVIDIA GPUs and what is needed to use them. A machine without one is fine."""
-    found = machine.gpus()
-    has_gpu = not isinstance(found, str)
-    if isinstance(found, str):
-        yield Finding("gpu", "note", f"{found}; the CPU is used")
+    """Check NVIDIA GPUs and the packages that use them. A machine without a GPU is no problem."""
+    gpus = hardware.gpus()
+    has_gpu = not isinstance(gpus, str)
+    if isinstance(gpus, str):
+        yield Finding("gpu", "note", f"{gpus}; the CPU is used")
     else:
-        for gpu in found:
+        for gpu in gpus:
             text = f"{gpu.name}, compute {gpu.capability}, {gpu.memory_mib} MiB, driver {gpu.driver}"
             yield Finding("gpu", "ok", text)
-        if "onnxruntime-gpu" not in machine.onnxruntime_wheels():
+        if "onnxruntime-gpu" not in hardware.onnxruntime_wheels():
             yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
                           "pip uninstall -y onnxruntime; pip install 'cinemae[gpu]'")  # fmt: skip
     for topic, code in (("tensorrt", TENSORRT_CODE), ("cuda-python", CUDA_CODE)):
@@ -180,10 +192,17 @@ def gpu_findings() -> Iterator[Finding]:
 
 
 def imported(code: str) -> str:
-    """What `code`, which imports a package and prints its version, prints in a process of its own.
+    """Import a package in a process of its own.
+
+    Args:
+        code: Python that imports the package and prints its version.
+
+    Returns:
+        The version.
 
     Raises:
-        ModuleNotFoundError: the package is not there. ImportError: it is, and does not load.
+        ModuleNotFoundError: the package is not installed.
+        ImportError: the package is installed but does not load.
     """
     command = [sys.executable, "-c", code]
     try:
@@ -197,7 +216,12 @@ def imported(code: str) -> str:
 
 
 def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
-    """Load an engine (hash, manifest, signature) and compare its score of the golden image with the manifest's."""
+    """Load an engine, which checks hash and manifest, and compare its score of the golden image with the manifest's.
+
+    Args:
+        path: the engine, None for the bundled one.
+        device: as `load_engine`.
+    """
     import numpy as np
 
     from ..engines.load import load_engine

@@ -1,4 +1,4 @@
-"""What this machine has: CPU, memory, disk, NVIDIA GPU, installed packages. Nothing is imported to find out."""
+"""CPU, memory, disk, NVIDIA GPUs and installed packages of this machine, found without importing the packages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ ORT_WHEEL = re.compile(r"(ort-nightly|onnxruntime)-?(gpu|openvino|directml|rocm|
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """One line of nvidia-smi. memory_mib: total; capability: for example "9.0"."""
+class InstalledGpu:
+    """One GPU as nvidia-smi lists it.
+
+    Attributes:
+        name: the model.
+        driver: version of the driver.
+        memory_mib: total memory in MiB.
+        capability: compute capability, for example "9.0".
+    """
 
     name: str
     driver: str
@@ -29,7 +36,7 @@ class Gpu:
 
 
 def cpu_name() -> str:
-    """The CPU's own name where the system tells it, else the architecture."""
+    """The CPU's model name where the system gives it, else its architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.lower().startswith("model name"):
@@ -40,18 +47,18 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> list[str]:
-    """Instruction sets that decide how fast inference is on this CPU; empty where the system does not list them."""
+    """Instruction sets of this CPU that make inference fast; empty where the system does not list them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    flags = set(found[1].split()) if found else set()
+    line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    flags = set(line[1].split()) if line else set()
     return [flag for flag in FEATURES if flag in flags]
 
 
 def usable_cores() -> int:
-    """CPUs this process may run on."""
+    """Number of CPUs that this process may run on."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:
@@ -74,8 +81,8 @@ def disk_free_gib(path: str | Path) -> float:
     return shutil.disk_usage(path).free / 2**30
 
 
-def gpus() -> list[Gpu] | str:
-    """NVIDIA GPUs by nvidia-smi, or one line on why there are none."""
+def gpus() -> list[InstalledGpu] | str:
+    """The NVIDIA GPUs that nvidia-smi lists, or one line that says why there are none."""
     binary = shutil.which("nvidia-smi")
     if binary is None:
         return "no NVIDIA driver (nvidia-smi is not installed)"
@@ -85,12 +92,12 @@ def gpus() -> list[Gpu] | str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"nvidia-smi does not work ({type(error).__name__})"
     rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
-    found = [Gpu(*row) for row in rows if len(row) == 4]
-    return found or f"nvidia-smi finds no GPU ({(done.stdout + done.stderr).strip()[:120] or done.returncode})"
+    listed = [InstalledGpu(*row) for row in rows if len(row) == 4]
+    return listed or f"nvidia-smi finds no GPU ({(done.stdout + done.stderr).strip()[:120] or done.returncode})"
 
 
 def installed(name: str) -> str | None:
-    """Version of a distribution, None where it is not installed."""
+    """Version of an installed distribution, None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -98,10 +105,10 @@ def installed(name: str) -> str | None:
 
 
 def onnxruntime_wheels() -> dict[str, str]:
-    """Name -> version of every installed wheel that carries the module `onnxruntime`; two of them break each other."""
-    found = {}
+    """Name -> version of every installed wheel with the module `onnxruntime`. Two such wheels break each other."""
+    wheels = {}
     for distribution in distributions():
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
         if ORT_WHEEL.fullmatch(name):
-            found[name] = distribution.version
-    return dict(sorted(found.items()))
+            wheels[name] = distribution.version
+    return dict(sorted(wheels.items()))

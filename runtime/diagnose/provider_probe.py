@@ -1,7 +1,7 @@
-"""Whether an onnxruntime provider really runs: a tiny graph in a process of its own.
+"""Test whether an onnxruntime provider works, with a tiny graph in a process of its own.
 
-Listing a provider proves nothing: its libraries load only when a session is made, and a broken driver can take the
-process down with it. Hence `python -m cinemae.runtime.diagnose.provider_probe NAME`, and `probe`, which starts that.
+A listed provider need not work: its libraries load only when a session is made, and a broken driver can crash the
+process. `probe` therefore starts `python -m cinemae.runtime.diagnose.provider_probe NAME` and reads its answer.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ import sys
 from dataclasses import dataclass
 
 ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgBEgQKAggCQgQKABAR"
-"""y = x + x over two floats, opset 17: 63 bytes of ONNX."""
+"""The graph y = x + x over two floats, opset 17, 63 bytes of ONNX in base64."""
 PROBE_SECONDS = 120.0
-"""The first CUDA context on a cold machine takes tens of seconds; a hung driver takes for ever."""
+"""Time limit: the first CUDA context on a machine can take tens of seconds, a hung driver never answers."""
 
 _MISSING = re.compile(r"with error: ([^\n\x1b]+)")
-"""How onnxruntime's log names the library that a provider lacks."""
+"""The library that a provider lacks, as onnxruntime's log names it."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """usable: the provider itself computed the right numbers. detail: why not, one line."""
+    """The answer of a probe.
+
+    Attributes:
+        provider: its name.
+        usable: whether the provider itself computed the right numbers.
+        detail: one line that says why it did not.
+    """
 
     provider: str
     usable: bool
@@ -32,7 +38,7 @@ class ProbeResult:
 
 
 def probe(provider: str, timeout: float = PROBE_SECONDS) -> ProbeResult:
-    """Try `provider` in a fresh interpreter; never raises for a provider that does not work."""
+    """Test a provider in a new process; one that fails, hangs or crashes gives a result, not an exception."""
     command = [sys.executable, "-m", __name__, provider]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
@@ -50,7 +56,7 @@ def probe(provider: str, timeout: float = PROBE_SECONDS) -> ProbeResult:
 
 
 def run_here(provider: str) -> ProbeResult:
-    """The probe itself, in this process."""
+    """Test a provider in this process."""
     import numpy as np
     import onnxruntime as ort
 
@@ -69,5 +75,5 @@ def run_here(provider: str) -> ProbeResult:
 
 
 if __name__ == "__main__":
-    found = run_here(sys.argv[1])
-    print(json.dumps({"usable": found.usable, "detail": found.detail}))
+    result = run_here(sys.argv[1])
+    print(json.dumps({"usable": result.usable, "detail": result.detail}))

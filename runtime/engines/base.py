@@ -1,4 +1,4 @@
-"""What every engine is: images in; logit, statistics and patch map out. The backends beside this file implement it."""
+"""The interface of every backend: a batch of images in; logits, statistics and patch maps out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from ..manifest import Manifest
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 DEVICES: tuple[str, ...] = get_args(Device)
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
+"""Files of an engine in parts."""
+
+
 @dataclass(frozen=True)
 class EngineOutput:
-    """logit: float32 [B], raw. stats: float32 [B, 3], s1 s2 s3. lcas: float32 [B, N], NaN where never masked."""
+    """The results of one batch.
+
+    Attributes:
+        logit: float32 [B], the head's raw output (Eq. 9), before calibration.
+        stats: float32 [B, 3], the statistics s1, s2, s3 (Eq. 6).
+        lcas: float32 [B, N], each patch's mean LCAS (Eq. 4) over the runs that masked it, NaN where none did.
+    """
 
     logit: np.ndarray
     stats: np.ndarray
@@ -27,9 +36,9 @@ class Engine(Protocol):
     """A loaded engine.
 
     Attributes:
-        manifest: what it computes.
-        path: the file or folder it came from.
-        provider: what really runs it, for example "CPUExecutionProvider".
+        manifest: the model, its preprocessing and calibration.
+        path: the file or folder the engine was loaded from.
+        provider: the backend and device in use, for example "CPUExecutionProvider".
         notes: sentences for the user, such as a fallback from a GPU to the CPU; usually empty.
     """
 
@@ -39,16 +48,31 @@ class Engine(Protocol):
     notes: tuple[str, ...]
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """uint8 [B, S, S, 3] RGB -> `EngineOutput`. Raises EngineError when the backend fails."""
+        """Score a batch.
+
+        Args:
+            images: uint8 [B, S, S, 3], RGB, S the manifest's `preprocess.crop`.
+
+        Raises:
+            EngineError: the engine is closed, or the backend fails.
+            UsageError: `images` has another dtype or shape.
+        """
         ...
 
     def close(self) -> None:
-        """Free the backend's memory; calling it twice is harmless."""
+        """Free the backend's memory. A second call does nothing."""
         ...
 
 
 def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """`images` as a contiguous uint8 [B, S, S, 3] array.
+    """Check a batch and make it contiguous.
+
+    Args:
+        images: uint8 [B, S, S, 3].
+        manifest: the engine's; its `preprocess.crop` is S.
+
+    Returns:
+        The same values, C-contiguous.
 
     Raises:
         UsageError: another dtype or shape.

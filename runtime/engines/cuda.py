@@ -1,4 +1,4 @@
-"""The few calls of the CUDA runtime that the TensorRT backend needs, through cuda-python; no torch."""
+"""The CUDA runtime calls that the TensorRT backend uses, through cuda-python, without torch."""
 
 from __future__ import annotations
 
@@ -12,26 +12,35 @@ from ..errors import EngineError, MissingDependencyError
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """name: as the driver gives it. capability: "8.9"."""
+class CudaDevice:
+    """The GPU in use.
+
+    Attributes:
+        name: as the driver gives it.
+        capability: compute capability, for example "8.9".
+    """
 
     name: str
     capability: str
 
 
 class Cuda:
-    """CUDA runtime calls as methods that raise. Pointers and handles are integers or cuda-python's objects."""
+    """CUDA runtime calls that raise on failure. Pointers are integers, streams and graphs are cuda-python's handles."""
 
     def __init__(self, api: Any) -> None:
-        """api: cuda-python's runtime module, or a fake with the same functions."""
+        """Wrap a CUDA runtime.
+
+        Args:
+            api: cuda-python's runtime module, or an object with the same functions.
+        """
         self.api = api
 
     @classmethod
     def load(cls) -> Cuda:
-        """cuda-python's runtime, wherever its version keeps it.
+        """Import cuda-python's runtime module (`cuda.bindings.runtime`, in older versions `cuda.cudart`).
 
         Raises:
-            MissingDependencyError: not installed.
+            MissingDependencyError: cuda-python is not installed.
         """
         try:
             from cuda.bindings import runtime as api
@@ -45,10 +54,18 @@ class Cuda:
         return cls(api)
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call and return the result, or the tuple of results.
+        """Call one function of the CUDA runtime and check its status.
+
+        Args:
+            name: the function, for example "cudaMalloc".
+            *arguments: passed on.
+
+        Returns:
+            The result without the status; a tuple where there are several.
 
         Raises:
-            MissingDependencyError: no driver or no GPU. EngineError: any other failure, out of memory among them.
+            MissingDependencyError: there is no driver or no GPU.
+            EngineError: any other failure, including out of memory.
         """
         status, *results = getattr(self.api, name)(*arguments)
         if int(status) != 0:
@@ -61,54 +78,58 @@ class Cuda:
             raise EngineError(f"CUDA: {name} failed: {text}{fix}")
         return results[0] if len(results) == 1 else tuple(results)
 
-    def device(self) -> Gpu:
-        """The current GPU."""
+    def device(self) -> CudaDevice:
+        """Name and compute capability of the current GPU."""
         properties = self.call("cudaGetDeviceProperties", self.call("cudaGetDevice"))
         name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-        return Gpu(name.rstrip("\0"), f"{properties.major}.{properties.minor}")
+        return CudaDevice(name.rstrip("\0"), f"{properties.major}.{properties.minor}")
 
     def allocate(self, size: int) -> int:
-        """Device memory of `size` bytes."""
+        """Allocate `size` bytes of device memory and return the pointer."""
         return int(self.call("cudaMalloc", size))
 
     def free(self, pointer: int) -> None:
-        """Give device memory back."""
+        """Free device memory."""
         self.call("cudaFree", pointer)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, np.ndarray]:
-        """Page-locked host memory -> (pointer, array over it)."""
+        """Allocate page-locked host memory.
+
+        Returns:
+            The pointer, and an array of `shape` and `dtype` over the same memory.
+        """
         size = int(np.prod(shape)) * dtype.itemsize
         pointer = int(self.call("cudaMallocHost", size))
         buffer = (ctypes.c_uint8 * size).from_address(pointer)
         return pointer, np.frombuffer(memoryview(buffer), dtype).reshape(shape)
 
     def free_pinned(self, pointer: int) -> None:
-        """Give page-locked memory back; arrays over it must be gone."""
+        """Free page-locked memory. Arrays over it must not be used afterwards."""
         self.call("cudaFreeHost", pointer)
 
     def stream(self) -> Any:
-        """A new stream that does not wait for the default one (capture demands that)."""
+        """Create a stream that does not synchronise with the default stream, as graph capture requires."""
         return self.call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking)
 
     def synchronize(self, stream: Any) -> None:
-        """Wait for everything on `stream`."""
+        """Wait until all work on `stream` has finished."""
         self.call("cudaStreamSynchronize", stream)
 
     def to_device(self, device: int, host: int, size: int, stream: Any) -> None:
-        """Copy `size` bytes to the GPU, in order on `stream`."""
+        """Queue a copy of `size` bytes from host to device on `stream`."""
         self.call("cudaMemcpyAsync", device, host, size, self.api.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)
 
     def to_host(self, host: int, device: int, size: int, stream: Any) -> None:
-        """Copy `size` bytes back, in order on `stream`."""
+        """Queue a copy of `size` bytes from device to host on `stream`."""
         self.call("cudaMemcpyAsync", host, device, size, self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)
 
     def begin_capture(self, stream: Any) -> None:
-        """Record what is put on `stream` from here on instead of running it."""
+        """Start graph capture: work queued on `stream` is recorded instead of run."""
         mode = self.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self.call("cudaStreamBeginCapture", stream, mode)
 
     def end_capture(self, stream: Any) -> Any:
-        """Stop recording -> an executable graph."""
+        """End graph capture and return an executable graph."""
         graph = self.call("cudaStreamEndCapture", stream)
         try:
             return self.call("cudaGraphInstantiate", graph, 0)
@@ -116,7 +137,7 @@ class Cuda:
             self.call("cudaGraphDestroy", graph)
 
     def launch(self, graph: Any, stream: Any) -> None:
-        """Run an executable graph on `stream`."""
+        """Queue an executable graph on `stream`."""
         self.call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: Any) -> None:

@@ -1,4 +1,7 @@
-"""Content hash of an engine file: detects damage and edits. It proves integrity, not who made the file."""
+"""Content hash of an engine file: detects damage and edits. It proves integrity, not who made the file.
+
+The hash is SHA-256 over the whole file with the 64 hex digits of the manifest's `content_sha256` replaced by zeros.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,13 @@ _HEX = re.compile(rb"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ContentHash:
-    """`computed` over the file with the stored digits zeroed, `stored` as found, `offset` of its first digit."""
+    """The two hashes of an engine file.
+
+    Attributes:
+        computed: SHA-256 of the file with the stored digits zeroed, hex.
+        stored: the digits in the file's manifest.
+        offset: position of the first stored digit in the file, in bytes.
+    """
 
     computed: str
     stored: str
@@ -31,7 +40,7 @@ class ContentHash:
 
 
 def stream_sha256(file: BinaryIO) -> str:
-    """SHA-256 of an open file from where it stands, hex, read in chunks; leaves it at its start."""
+    """SHA-256 of an open file from its current position, hex; afterwards the position is 0."""
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
@@ -46,31 +55,31 @@ def file_sha256(path: str | Path) -> str:
 
 
 def scan(path: str | Path) -> ContentHash:
-    """Hash the bytes of `path` with the 64 digits after `"content_sha256":"` replaced by zeros, in one streaming pass.
+    """Find the stored hash and compute the right one, in one pass that keeps a few MiB in memory.
 
     Raises:
-        EngineError: unreadable, or the field is missing or appears more than once.
+        EngineError: the file cannot be read, or `"content_sha256":"` with 64 digits is missing or appears twice.
     """
     path = Path(path)
     digest = hashlib.sha256()
     offset, stored = -1, b""
     keep = len(HASH_FIELD) + HASH_DIGITS - 1  # a field across two chunks is still seen whole
     buffer, start = bytearray(), 0  # bytes not hashed yet, and the file position of buffer[0]
-    searched = 0  # position in the file up to which a field would have been found
+    searched = 0  # file position up to which the field was searched for
     try:
         with path.open("rb") as file:
             while True:
                 chunk = file.read(CHUNK_BYTES)
                 buffer += chunk
-                found = buffer.find(HASH_FIELD, max(0, searched - start))
-                while found >= 0 and found + len(HASH_FIELD) + HASH_DIGITS <= len(buffer):
+                at = buffer.find(HASH_FIELD, max(0, searched - start))
+                while at >= 0 and at + len(HASH_FIELD) + HASH_DIGITS <= len(buffer):
                     if offset >= 0:
                         raise EngineError(f"{path}: holds two manifests; export the engine again")
-                    first = found + len(HASH_FIELD)
+                    first = at + len(HASH_FIELD)
                     offset, stored = start + first, bytes(buffer[first : first + HASH_DIGITS])
                     buffer[first : first + HASH_DIGITS] = _ZEROS
                     searched = offset + HASH_DIGITS
-                    found = buffer.find(HASH_FIELD, first + HASH_DIGITS)
+                    at = buffer.find(HASH_FIELD, first + HASH_DIGITS)
                 release = len(buffer) if not chunk else max(0, len(buffer) - keep)
                 digest.update(buffer[:release])
                 del buffer[:release]
@@ -87,46 +96,56 @@ def scan(path: str | Path) -> ContentHash:
 
 
 def content_hash(path: str | Path) -> str:
-    """The hash an engine file must carry: SHA-256 of its bytes with the stored hash replaced by 64 zeros, hex.
+    """The hash that belongs into an engine file, hex; see the top of this module.
 
     Raises:
-        EngineError: unreadable, or without exactly one `"content_sha256":"<64 hex>"`.
+        EngineError: as `scan`.
     """
     return scan(path).computed
 
 
 def seal(path: str | Path) -> str:
-    """Write `content_hash(path)` into the file in place and return it; the last step of an export.
+    """Write the content hash into an engine file in place, the last step of an export.
+
+    Returns:
+        The hash, hex.
 
     Raises:
-        EngineError: as `content_hash`.
+        EngineError: as `scan`.
     """
-    found = scan(path)
+    content = scan(path)
     with Path(path).open("r+b") as file:
-        file.seek(found.offset)
-        file.write(found.computed.encode("ascii"))
-    return found.computed
+        file.seek(content.offset)
+        file.write(content.computed.encode("ascii"))
+    return content.computed
 
 
 def check_content(path: str | Path) -> str:
-    """Compare the stored hash with the file's content and return it.
+    """Compare the stored hash with the computed one.
+
+    Returns:
+        The hash, hex.
 
     Raises:
-        EngineError: they differ: the file was damaged or changed after its export.
+        EngineError: as `scan`, or the file was damaged or changed after its export.
     """
-    found = scan(path)
-    if not hmac.compare_digest(found.computed, found.stored):
+    content = scan(path)
+    if not hmac.compare_digest(content.computed, content.stored):
         raise EngineError(
             f"{path}: its content does not match its own hash: damaged or changed after export; copy or export it again"
         )
-    return found.stored
+    return content.stored
 
 
 def check_external_data(path: str | Path, manifest: Manifest) -> None:
-    """Compare each external weight file beside `path` with the hash in the manifest.
+    """Compare each external weight file beside an ONNX file with its hash in the manifest.
+
+    Args:
+        path: the ONNX file.
+        manifest: its manifest; `external_data` maps file names to SHA-256.
 
     Raises:
-        EngineError: a file is missing, changed, or its name leaves the engine's folder.
+        EngineError: a weight file is missing or changed, or its name is not a plain file name.
     """
     path = Path(path)
     for name, expected in manifest.external_data.items():

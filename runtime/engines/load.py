@@ -1,4 +1,4 @@
-"""What every engine is, and `load_engine`, which finds the backend for a file. Backends are imported only when used."""
+"""`load_engine` picks the backend for a file or folder. Backends are imported only when they are used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BUNDLED_NAME = "cinemae-demo.onnx"
 
 
 def bundled_path() -> Path:
-    """Where the bundled demonstration engine lies.
+    """Path of the demonstration engine that is installed with the package.
 
     Raises:
-        EngineError: this installation holds none.
+        EngineError: this installation has none.
     """
     from importlib.resources import files
 
@@ -27,38 +27,42 @@ def bundled_path() -> Path:
 
 
 def resolve(path: str | Path | None) -> Path:
-    """The engine to load: `path`, or the bundled one for None.
+    """The engine's path: `path`, or the bundled engine's for None.
 
     Raises:
-        EngineError: nothing is there.
+        EngineError: the path does not exist.
     """
     if path is None:
         return bundled_path()
-    found = Path(path)
-    if not found.exists():
-        raise EngineError(f"{found}: no such engine file")
-    return found
+    path = Path(path)
+    if not path.exists():
+        raise EngineError(f"{path}: no such engine file")
+    return path
 
 
 def read_engine_manifest(path: str | Path | None = None) -> Manifest:
-    """The validated manifest of an engine, in milliseconds and without its backend; content hashes are not checked.
+    """The validated manifest of an engine. Takes milliseconds: no backend is imported and no hash is computed.
+
+    Args:
+        path: as `load_engine`.
 
     Raises:
-        EngineError: missing, truncated, foreign, or of an unknown kind.
+        EngineError: the file is missing, truncated, foreign or of an unknown kind.
+        ManifestError: the manifest is invalid or of another schema version.
     """
-    found = resolve(path)
-    if found.is_dir():
+    engine_path = resolve(path)
+    if engine_path.is_dir():
         from .onnx_file import read_manifest
 
-        return read_manifest(found / PARTS[0])
-    if found.suffix.lower() == ".plan":
+        return read_manifest(engine_path / PARTS[0])
+    if engine_path.suffix.lower() == ".plan":
         from .tensorrt import read_plan_manifest
 
-        return read_plan_manifest(found)
-    _check_suffix(found)
+        return read_plan_manifest(engine_path)
+    _check_suffix(engine_path)
     from .onnx_file import read_manifest
 
-    return read_manifest(found)
+    return read_manifest(engine_path)
 
 
 def load_engine(path: str | Path | None = None, device: str = "auto", threads: int | None = None) -> Engine:
@@ -66,21 +70,21 @@ def load_engine(path: str | Path | None = None, device: str = "auto", threads: i
 
     Args:
         path: an `.onnx` or `.plan` file, a folder with the three parts, or None for the bundled engine.
-        device: "auto" takes the best that works and says in `notes` when it had to fall back; any other name is
-            used or refused, never replaced.
+        device: "auto" takes the best device that works and reports a fallback in the engine's `notes`; any other name
+            is used or refused, never replaced.
         threads: CPU threads of one inference; None leaves the choice to the backend.
 
     Raises:
-        EngineError: missing, damaged, foreign, or not fit for this machine.
-        MissingDependencyError: the backend or the device is not usable here.
+        EngineError: the engine is missing, damaged, foreign, or cannot run on this machine.
+        MissingDependencyError: the backend is not installed or the device does not work here.
         UsageError: an unknown device or a thread count below 1.
     """
     if device not in DEVICES:
         raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
-    found = resolve(path)
-    return _opener(found, device)(found, device, threads)
+    engine_path = resolve(path)
+    return _opener(engine_path, device)(engine_path, device, threads)
 
 
 def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine]:
@@ -108,5 +112,3 @@ def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() != ".onnx":
         raise EngineError(f"{path}: not an engine; use an .onnx or .plan file, or a folder with {', '.join(PARTS)}")
-
-

@@ -1,4 +1,4 @@
-"""onnxruntime backend: CPU, CUDA and TensorRT providers. The engine is checked before and after the session is made."""
+"""onnxruntime backend: runs the fused graph, LCAS (Eq. 4) included, on its CPU, CUDA or TensorRT provider."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ BOUNDED_SPINNING = (1, 27)
 SPIN_MICROSECONDS = "50"
 """Longer than the gaps between the parallel parts of one inference."""
 
-Options = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output a graph must have. `shape`: None stands for a free dimension."""
+    """One input or output that a graph must have.
+
+    Attributes:
+        name: the tensor's name.
+        dtype: as onnxruntime spells it, for example "tensor(float)".
+        shape: None stands for a free dimension.
+    """
 
     name: str
     dtype: str
@@ -38,10 +43,10 @@ class Port:
 
 
 def import_onnxruntime() -> Any:
-    """The onnxruntime module.
+    """Import onnxruntime.
 
     Raises:
-        MissingDependencyError: not installed, or installed broken; says the pip line.
+        MissingDependencyError: onnxruntime is not installed or its installation is broken; names the pip command.
     """
     try:
         import onnxruntime
@@ -58,7 +63,7 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _provider_options(provider: str) -> Options:
+def _provider_options(provider: str) -> dict[str, str]:
     if provider == CUDA:
         # TF32 cuts products to 10 bits of mantissa, which no fp32 engine was checked with; the heuristic search is not
         # repeated at length for every new batch size
@@ -67,12 +72,16 @@ def _provider_options(provider: str) -> Options:
 
 
 def choose_providers(device: str, available: list[str]) -> list[str]:
-    """The providers to ask for: the device's own, then the CPU for nodes it lacks; "auto" prefers CUDA to the CPU.
+    """The execution providers to request, best first; the CPU comes last for operators that the GPU lacks.
 
-    TensorRT is never chosen by "auto": it compiles for minutes at the first batch.
+    "auto" prefers CUDA to the CPU and never chooses TensorRT, which compiles for minutes at the first batch.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "tensorrt".
+        available: the providers of this onnxruntime.
 
     Raises:
-        MissingDependencyError: the device's provider is not in this onnxruntime; lists the devices that are.
+        MissingDependencyError: this onnxruntime lacks the device's provider; lists the devices that it has.
     """
     if device == "auto":
         return [provider for provider in (CUDA, CPU) if provider in available]
@@ -90,11 +99,19 @@ def _devices(providers: list[str]) -> str:
 
 
 def create_session(path: Path, device: str, threads: int | None) -> tuple[Any, tuple[str, ...]]:
-    """An InferenceSession whose first provider is the requested one, and notes about a fallback of "auto".
+    """Make an InferenceSession and check that it uses the requested device.
+
+    Args:
+        path: the ONNX file.
+        device: as `choose_providers`.
+        threads: CPU threads of one inference, None for onnxruntime's choice.
+
+    Returns:
+        The session, and notes for the user: one where "auto" had to fall back.
 
     Raises:
         EngineError: onnxruntime cannot load the graph.
-        MissingDependencyError: no onnxruntime, or an explicit device that would not really be used.
+        MissingDependencyError: onnxruntime is missing, or an explicit device would not really be used.
     """
     ort = import_onnxruntime()
     providers = choose_providers(device, ort.get_available_providers())
@@ -122,10 +139,10 @@ def create_session(path: Path, device: str, threads: int | None) -> tuple[Any, t
 
 
 def limit_spinning(ort: Any, options: Any) -> None:
-    """Let idle threads spin briefly where onnxruntime can bound it, else not at all.
+    """Bound the time that idle threads spin where onnxruntime supports a bound, else turn spinning off.
 
-    Spinning without bound, the default, keeps the cores from the decoders and everybody else: 1.3 to 1.6 times the time
-    on a busy machine. None at all costs an idle machine 4 to 11 %, a short wait up to 5 %.
+    By default idle threads spin without bound and occupy the cores that decoding needs: a scan on a busy machine takes
+    1.3 to 1.6 times as long. Without spinning an idle machine loses 4 to 11 %, with the bound at most 5 %.
     """
     version = tuple(int(part) for part in ort.__version__.split(".")[:2])
     if version >= BOUNDED_SPINNING:
@@ -139,18 +156,18 @@ def _first_line(error: Exception) -> str:
 
 
 def check_ports(path: Path, session: Any, inputs: list[Port], outputs: list[Port]) -> None:
-    """Compare names, types and shapes of a session with what they must be.
+    """Check that a session has the expected inputs and outputs: names in order, types and shapes.
 
     Raises:
         EngineError: names the first difference.
     """
-    for role, wanted, found in (("input", inputs, session.get_inputs()), ("output", outputs, session.get_outputs())):
-        names = [port.name for port in found]
+    for role, wanted, present in (("input", inputs, session.get_inputs()), ("output", outputs, session.get_outputs())):
+        names = [port.name for port in present]
         if names != [port.name for port in wanted]:
             raise EngineError(
                 f"{path}: its {role}s are {names}, expected {[p.name for p in wanted]}; export the engine again"
             )
-        for port, actual in zip(wanted, found, strict=True):
+        for port, actual in zip(wanted, present, strict=True):
             shape = list(actual.shape)
             fits = len(shape) == len(port.shape) and all(
                 not isinstance(size, int) or size == want if want is not None else not isinstance(size, int)
@@ -164,7 +181,20 @@ def check_ports(path: Path, session: Any, inputs: list[Port], outputs: list[Port
 
 
 def run_session(path: Path, session: Any, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """`session.run`, with the backend's failure as one EngineError."""
+    """Run a session.
+
+    Args:
+        path: the ONNX file, for the error message.
+        session: an onnxruntime InferenceSession.
+        outputs: names of the wanted outputs.
+        feeds: input name -> array.
+
+    Returns:
+        The outputs in the order of their names.
+
+    Raises:
+        EngineError: onnxruntime fails.
+    """
     try:
         return list(session.run(outputs, feeds))
     except Exception as error:
@@ -172,10 +202,14 @@ def run_session(path: Path, session: Any, outputs: list[str], feeds: dict[str, n
 
 
 def checked_manifest(path: Path, kind: str) -> Manifest:
-    """Manifest of an ONNX file of the given kind, after its hash and external data were checked.
+    """Check an ONNX file (content hash, external weights, kind) and return its manifest.
+
+    Args:
+        path: the ONNX file.
+        kind: the manifest's required `kind`, for example "fused".
 
     Raises:
-        EngineError: damaged, changed, foreign, or of another kind.
+        EngineError: the file is damaged, changed, foreign or of another kind.
     """
     manifest = read_manifest(path)
     if manifest.kind != kind:
@@ -187,7 +221,7 @@ def checked_manifest(path: Path, kind: str) -> Manifest:
 
 
 class OnnxEngine:
-    """A fused engine in onnxruntime. `infer` may be called from several threads at once."""
+    """A fused engine in onnxruntime. `infer` may run in several threads at once. Attributes: see `base.Engine`."""
 
     def __init__(self, path: Path, manifest: Manifest, session: Any, notes: tuple[str, ...]) -> None:
         self.path, self.manifest, self.notes = path, manifest, notes
@@ -195,10 +229,13 @@ class OnnxEngine:
         self.provider: str = session.get_providers()[0]
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """uint8 [B, S, S, 3] -> `EngineOutput`.
+        """Score a batch.
+
+        Args:
+            images: uint8 [B, S, S, 3], RGB.
 
         Raises:
-            EngineError: closed, or onnxruntime fails (out of memory, for instance).
+            EngineError: the engine is closed, or onnxruntime fails (out of memory, for instance).
             UsageError: another dtype or shape.
         """
         if self._session is None:
@@ -208,12 +245,12 @@ class OnnxEngine:
         return EngineOutput(logit, stats, lcas)
 
     def close(self) -> None:
-        """Drop the session."""
+        """Release the session. A second call does nothing."""
         self._session = None
 
 
 def open_engine(path: Path, device: str, threads: int | None) -> OnnxEngine:
-    """Check and load a fused `.onnx` engine; see `load_engine`."""
+    """Check and load a fused `.onnx` engine. Arguments and errors: see `load.load_engine`."""
     manifest = checked_manifest(path, "fused")
     session, notes = create_session(path, device, threads)
     size, n_patches = manifest.preprocess.crop, manifest.backbone.config.n_patches

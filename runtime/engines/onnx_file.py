@@ -1,7 +1,8 @@
-"""The outer fields of an ONNX file, read without onnx or onnxruntime: metadata and opsets, not the graph.
+"""Metadata and opsets of an ONNX file, read without the onnx package or onnxruntime.
 
-The manifest is wanted before a session exists (to start decoding, to refuse a foreign file in one line), and the
-base install has no protobuf. Only the wire format's framing is needed: fields are walked and the graph is skipped.
+The manifest is read before a session exists, so that decoding starts at once and a foreign file is refused in one
+line. The base install has no protobuf package: the top-level fields of the wire format are walked and the graph is
+skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ _FIXED_LENGTH = {_FIXED64: 8, _FIXED32: 4}
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """metadata: key -> value of `metadata_props`. opsets: domain -> version ("" is the default domain)."""
+    """The fields of an ONNX file outside of its graph.
+
+    Attributes:
+        metadata: key -> value of `metadata_props`.
+        opsets: domain -> version; "" is the default domain.
+    """
 
     metadata: dict[str, str]
     opsets: dict[str, int]
@@ -51,11 +57,15 @@ def _varint(file: BinaryIO) -> int:
 
 
 def _fields(file: BinaryIO, size: int, wanted: frozenset[int]) -> list[tuple[int, int, bytes]]:
-    """(number, varint value, bytes) of the wanted top-level fields; the rest is skipped without reading it."""
-    found: list[tuple[int, int, bytes]] = []
+    """Fields of a protobuf message whose number is wanted; the others are skipped without reading them.
+
+    Returns:
+        Field number, integer value (0 for bytes) and bytes (empty for integers) of each field, in file order.
+    """
+    fields: list[tuple[int, int, bytes]] = []
     for _ in range(MAX_FIELDS):
         if file.tell() == size:
-            return found
+            return fields
         tag = _varint(file)
         number, kind = tag >> 3, tag & 7
         if number == 0:
@@ -63,7 +73,7 @@ def _fields(file: BinaryIO, size: int, wanted: frozenset[int]) -> list[tuple[int
         if kind == _VARINT:
             value = _varint(file)
             if number in wanted:
-                found.append((number, value, b""))
+                fields.append((number, value, b""))
             continue
         if kind not in (_FIXED64, _BYTES, _FIXED32):
             raise _Malformed
@@ -73,7 +83,7 @@ def _fields(file: BinaryIO, size: int, wanted: frozenset[int]) -> list[tuple[int
         if kind == _BYTES and number in wanted:
             if length > MAX_FIELD_BYTES:
                 raise _Malformed
-            found.append((number, 0, file.read(length)))
+            fields.append((number, 0, file.read(length)))
         else:
             file.seek(length, os.SEEK_CUR)
     raise _Malformed
@@ -88,7 +98,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
     """Read metadata and opsets of an ONNX file.
 
     Raises:
-        EngineError: missing, unreadable, truncated, or not an ONNX file.
+        EngineError: the file is missing, unreadable, truncated or not an ONNX file.
     """
     path = Path(path)
     metadata: dict[str, str] = {}
@@ -115,17 +125,17 @@ def read_onnx(path: str | Path) -> OnnxFile:
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """The manifest inside an ONNX engine, validated; opsets checked; the content hash is not checked here.
+    """The validated manifest of an ONNX engine. The opset is checked too; the content hash is not.
 
     Raises:
-        EngineError: as `read_onnx`, or an ONNX file without a manifest, or an opset out of range.
+        EngineError: as `read_onnx`, or the file has no manifest, or its opset is out of range.
         ManifestError: the manifest is of another schema version or invalid.
     """
-    found = read_onnx(path)
-    if METADATA_KEY not in found.metadata:
+    header = read_onnx(path)
+    if METADATA_KEY not in header.metadata:
         raise EngineError(f"{path}: an ONNX file without a CINEMAE manifest; use one made by cinemae-export")
     low, high = OPSET_RANGE
-    version = found.opsets.get("", 0)
+    version = header.opsets.get("", 0)
     if not low <= version <= high:
         raise EngineError(f"{path}: opset {version} is outside {low} to {high}; export the engine again")
-    return Manifest.from_json(found.metadata[METADATA_KEY], path)
+    return Manifest.from_json(header.metadata[METADATA_KEY], path)

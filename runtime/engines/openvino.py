@@ -1,4 +1,4 @@
-"""OpenVINO backend for Intel CPUs, on the `openvino` package itself, in float32."""
+"""OpenVINO backend for Intel CPUs: runs the fused graph in float32 through the `openvino` package."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OUTPUTS = ("logit", "stats", "lcas")
 
 
 def import_openvino() -> Any:
-    """The openvino module.
+    """Import openvino.
 
     Raises:
-        MissingDependencyError: not installed; says the pip line.
+        MissingDependencyError: openvino is not installed; names the pip command.
     """
     try:
         import openvino
@@ -32,7 +32,7 @@ def import_openvino() -> Any:
 
 
 class OpenVinoEngine:
-    """A fused engine in OpenVINO. `infer` may be called from several threads; it takes turns."""
+    """A fused engine in OpenVINO. `infer` may be called from several threads; a lock serialises the calls."""
 
     provider = PROVIDER
     notes: tuple[str, ...] = ()
@@ -43,10 +43,13 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """uint8 [B, S, S, 3] -> `EngineOutput`.
+        """Score a batch.
+
+        Args:
+            images: uint8 [B, S, S, 3], RGB.
 
         Raises:
-            EngineError: closed, or OpenVINO fails.
+            EngineError: the engine is closed, or OpenVINO fails.
             UsageError: another dtype or shape.
         """
         images = checked_images(images, self.manifest)
@@ -54,13 +57,13 @@ class OpenVinoEngine:
             if self._request is None:
                 raise EngineError(f"{self.path}: the engine is closed")
             try:
-                found = self._request.infer({"images": images}, share_inputs=True)
+                outputs = self._request.infer({"images": images}, share_inputs=True)
             except Exception as error:
                 raise EngineError(f"{self.path}: inference failed: {_last_line(error)}") from None
-            return EngineOutput(*(np.array(found[name], dtype=np.float32) for name in OUTPUTS))
+            return EngineOutput(*(np.array(outputs[name], dtype=np.float32) for name in OUTPUTS))
 
     def close(self) -> None:
-        """Drop the request; calling it twice is harmless."""
+        """Release the inference request. A second call does nothing."""
         with self._lock:
             self._request = None
 
@@ -70,15 +73,20 @@ def _last_line(error: Exception) -> str:
 
 
 def open_engine(path: Path, device: str, threads: int | None) -> OpenVinoEngine:
-    """Check and load a fused `.onnx` engine; see `load_engine`. `device` is "openvino".
+    """Check and load a fused `.onnx` engine.
+
+    Args:
+        path: the ONNX file.
+        device: "openvino".
+        threads: CPU threads of one inference, None for OpenVINO's choice.
 
     Raises:
-        EngineError: damaged, or of operators OpenVINO lacks (an INT8 engine is made for onnxruntime).
-        MissingDependencyError: no openvino.
+        EngineError: the engine is damaged, or uses operators that OpenVINO lacks, as INT8 engines do.
+        MissingDependencyError: openvino is not installed.
     """
     manifest = checked_manifest(path, "fused")
     core = import_openvino().Core()
-    # its own default on newer CPUs is bfloat16, which moves logits by more than every tolerance here
+    # the default on newer CPUs is bfloat16, whose logits differ by more than the parity tolerance
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads

@@ -1,6 +1,6 @@
-"""The readable reference: encoder, decoder and head as three graphs, and the K-mask LCAS in numpy between them.
+"""Parts backend: encoder, decoder and head as three graphs in onnxruntime, and LCAS (Eq. 4-6) in numpy between them.
 
-Slower than the fused engine, but masks and K are data here: `infer` takes any visible sets, not only the deployed ones.
+Slower than the fused engine. The masks are an argument of `infer`, so that any masks and any K can be tried.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .base import PARTS, EngineOutput, checked_images
 from .onnx import Port, check_ports, checked_manifest, create_session, run_session
 
 SHARED_FIELDS = ("name", "method", "head", "preprocess", "backbone", "masks", "calibration")
-"""Manifest fields that must agree between the three files, or they come from different exports."""
+"""Manifest fields that must be equal in the three files; otherwise the files come from different exports."""
 
 
 class PartsEngine:
-    """Encoder, decoder and head in onnxruntime. `infer` may be called from several threads at once."""
+    """Encoder, decoder and head in onnxruntime. `infer` may run in several threads at once."""
 
     def __init__(self, path: Path, manifest: Manifest, sessions: tuple[Any, Any, Any], notes: tuple[str, ...]) -> None:
         self.path, self.manifest, self.notes = path, manifest, notes
@@ -32,11 +32,11 @@ class PartsEngine:
         """Score a batch.
 
         Args:
-            images: uint8 [B, S, S, 3].
-            visible: int64 [K, V], the patches each run sees, for any K >= 1; None for the deployed masks.
+            images: uint8 [B, S, S, 3], RGB.
+            visible: int64 [K, V], the visible patches of each run, for any K >= 1; None for the manifest's masks.
 
         Raises:
-            EngineError: closed, or onnxruntime fails.
+            EngineError: the engine is closed, or onnxruntime fails.
             UsageError: a wrong dtype or shape, or masks out of range.
         """
         if self._sessions is None:
@@ -64,7 +64,7 @@ class PartsEngine:
         return run_session(self.path / PARTS[0], encoder, ["tokens"], {"images": images, "keep": keep})[0]
 
     def close(self) -> None:
-        """Drop the sessions."""
+        """Release the sessions. A second call does nothing."""
         self._sessions = None
 
 
@@ -81,10 +81,15 @@ def _checked_masks(visible: np.ndarray, n_patches: int) -> np.ndarray:
 
 
 def open_engine(path: Path, device: str, threads: int | None) -> PartsEngine:
-    """Check and load a folder with `encoder.onnx`, `decoder.onnx` and `head.onnx`; see `load_engine`.
+    """Check and load a folder with `encoder.onnx`, `decoder.onnx` and `head.onnx`.
+
+    Args:
+        path: the folder.
+        device: as `load.load_engine`.
+        threads: as `load.load_engine`.
 
     Raises:
-        EngineError: a part is missing, damaged, or from another export.
+        EngineError: a part is missing, damaged or from another export.
     """
     files = [path / name for name in PARTS]
     for file in files:
@@ -98,7 +103,7 @@ def open_engine(path: Path, device: str, threads: int | None) -> PartsEngine:
     opened = [create_session(file, device, threads) for file in files]
     sessions = (opened[0][0], opened[1][0], opened[2][0])
     _check_signatures(files, sessions, manifests[0])
-    notes = tuple(dict.fromkeys(note for _, found in opened for note in found))
+    notes = tuple(dict.fromkeys(note for _, session_notes in opened for note in session_notes))
     return PartsEngine(path, manifests[0], sessions, notes)
 
 

@@ -1,4 +1,4 @@
-"""TensorRT plans: the sidecar beside each, and the table of what fits which machine. Needs no TensorRT itself."""
+"""The JSON sidecar of a TensorRT plan, and the check whether the plan runs on this machine. Needs no TensorRT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,21 @@ VERSION = r"^\d+\.\d+(\.\d+)*$"
 
 
 class PlanSidecar(Model):
-    """What `NAME.plan.json` says of `NAME.plan`. batch: smallest, best and largest batch of the profile."""
+    """Content of `NAME.plan.json`, which describes `NAME.plan`.
+
+    Attributes:
+        manifest: the manifest of the ONNX engine that the plan was built from.
+        tensorrt: the version of TensorRT that built the plan.
+        gpu: the name of the GPU it was built on.
+        compute_capability: of that GPU, for example "8.9".
+        version_compatible: whether later minor versions of TensorRT can load the plan.
+        hardware_compatibility: which other GPUs the plan was built for.
+        batch: smallest, optimal and largest batch of the optimisation profile.
+        plan_sha256: hash of the plan file.
+        source: file name of the ONNX engine.
+        source_sha256: hash of the ONNX engine.
+        source_external: file name -> hash of the ONNX engine's external weights.
+    """
 
     manifest: Manifest
     tensorrt: str = Field(pattern=VERSION)
@@ -37,7 +51,13 @@ class PlanSidecar(Model):
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a plan shall run: TensorRT's version, the card's name and compute capability ("8.9")."""
+    """The machine that is to run a plan.
+
+    Attributes:
+        tensorrt: the installed version of TensorRT.
+        gpu: the GPU's name.
+        compute_capability: of the GPU, for example "8.9".
+    """
 
     tensorrt: str
     gpu: str
@@ -45,21 +65,21 @@ class Machine:
 
 
 def sidecar_path(plan: str | Path) -> Path:
-    """`NAME.plan` -> `NAME.plan.json`."""
+    """Path of the sidecar: `NAME.plan.json` for `NAME.plan`."""
     plan = Path(plan)
     return plan.with_name(plan.name + SIDECAR_SUFFIX)
 
 
 def rebuild_command(plan: Path, sidecar: PlanSidecar) -> str:
-    """The command that makes the plan again, for this machine, from its ONNX engine."""
+    """The command that builds the plan again on this machine from its ONNX engine."""
     return f"cinemae-export {plan.with_name(sidecar.source)} --tensorrt --out {plan.parent} --name {plan.stem}"
 
 
 def read_sidecar(plan: str | Path) -> PlanSidecar:
-    """The sidecar of `plan`, validated.
+    """Read and validate the sidecar of a plan.
 
     Raises:
-        EngineError: missing or invalid.
+        EngineError: the sidecar is missing or invalid.
     """
     path = sidecar_path(plan)
     try:
@@ -78,10 +98,10 @@ def read_sidecar(plan: str | Path) -> PlanSidecar:
 
 
 def check_plan(plan: Path, sidecar: PlanSidecar) -> None:
-    """Compare the plan with the hash in its sidecar. This is integrity, not authenticity: see the README.
+    """Compare a plan with the hash in its sidecar. This proves integrity, not who made the plan.
 
     Raises:
-        EngineError: damaged, or the two files do not belong together.
+        EngineError: the plan is damaged, or the two files do not belong together.
     """
     if not hmac.compare_digest(file_sha256(plan), sidecar.plan_sha256):
         raise EngineError(
@@ -91,28 +111,35 @@ def check_plan(plan: Path, sidecar: PlanSidecar) -> None:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """"10.3.0.26" -> (10, 3, 0, 26)."""
+    """Parts of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
     return tuple(int(part) for part in version.split("."))
 
 
 def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[str, ...]:
-    """The compatibility table; returns warnings.
+    """Check that a plan can run on a machine.
 
-    TensorRT: the same major.minor; a version-compatible plan also runs on later minors of its major.
-    GPU: the same compute capability; an ampere_plus plan on any of 8.0 and above. Another card of the same capability
-    works and is worth a warning: kernels were chosen for the other one.
+    TensorRT must have the same major.minor; a version-compatible plan also runs on later minors of its major. The GPU
+    must have the same compute capability; an ampere_plus plan runs on 8.0 and above.
+
+    Args:
+        plan: the plan file, for messages.
+        sidecar: its sidecar.
+        machine: where it is to run.
+
+    Returns:
+        Warnings: another GPU of the same capability works, but the kernels were tuned on the first.
 
     Raises:
-        EngineError: it would not run; says the command that rebuilds.
+        EngineError: the plan cannot run; names the command that rebuilds it.
     """
     fix = f"build it for this machine with: {rebuild_command(plan, sidecar)}"
     built, here = numbers(sidecar.tensorrt)[:2], numbers(machine.tensorrt)[:2]
     later_minor = sidecar.version_compatible and built[0] == here[0] and here >= built
     if built != here and not later_minor:
         raise EngineError(f"{plan}: built by TensorRT {sidecar.tensorrt}, here is {machine.tensorrt}; {fix}")
-    wanted, found = numbers(sidecar.compute_capability), numbers(machine.compute_capability)
-    if wanted != found:
-        if sidecar.hardware_compatibility != "ampere_plus" or found < (8, 0):
+    built_for, capability = numbers(sidecar.compute_capability), numbers(machine.compute_capability)
+    if built_for != capability:
+        if sidecar.hardware_compatibility != "ampere_plus" or capability < (8, 0):
             raise EngineError(
                 f"{plan}: built for compute capability {sidecar.compute_capability} ({sidecar.gpu}), "
                 f"this GPU ({machine.gpu}) has {machine.compute_capability}; {fix}"

@@ -1,6 +1,6 @@
-"""TensorRT backend: a plan and its sidecar, I/O by tensor address, one CUDA graph a batch size, pinned buffers.
+"""TensorRT backend: runs a plan with page-locked buffers and one CUDA graph for each batch size.
 
-Keeps to the calls that TensorRT 8.6, 10 and 11 share: `num_io_tensors`, `set_tensor_address`, `execute_async_v3`.
+Only calls that TensorRT 8.6, 10 and 11 share are used: `num_io_tensors`, `set_tensor_address`, `execute_async_v3`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from .plan_sidecar import Machine, PlanSidecar, check_machine, check_plan, read_
 
 PROVIDER = "TensorRT"
 MAX_GRAPHS = 16
-"""CUDA graphs kept, one for each batch size used last; a folder run needs two (full batches and the rest)."""
+"""CUDA graphs kept, for the batch sizes used last. A folder needs two: full batches and the last, smaller one."""
 
 
 def import_tensorrt() -> Any:
-    """TensorRT's module.
+    """Import TensorRT.
 
     Raises:
-        MissingDependencyError: not installed, or its libraries do not load; says the pip line.
+        MissingDependencyError: TensorRT is not installed or its libraries do not load; names the pip command.
     """
     try:
         import tensorrt
-    except Exception as error:  # its loader raises whatever a missing library makes it raise
+    except Exception as error:  # a missing library raises errors of many types
         fix = "pip install 'cinemae[tensorrt]'"
         raise MissingDependencyError(f"TensorRT cannot be imported ({error}): {fix}") from None
     return tensorrt
 
 
 def read_plan_manifest(path: Path) -> Manifest:
-    """The manifest in the sidecar of a plan.
+    """The manifest in a plan's sidecar.
 
     Raises:
         EngineError: the sidecar is missing or invalid.
@@ -49,7 +49,14 @@ def read_plan_manifest(path: Path) -> Manifest:
 
 @dataclass(frozen=True)
 class Buffer:
-    """One input or output: the bytes of one image, device memory and a pinned array for the largest batch."""
+    """Memory of one input or output, for the largest batch.
+
+    Attributes:
+        row_bytes: bytes of one image's share.
+        device: pointer to device memory.
+        host: pointer to page-locked host memory.
+        array: a numpy array over `host`, [largest batch, ...].
+    """
 
     row_bytes: int
     device: int
@@ -58,7 +65,7 @@ class Buffer:
 
 
 class TensorRtEngine:
-    """A plan on the current GPU. `infer` may be called from several threads; it takes turns."""
+    """A plan on the current GPU. `infer` may be called from several threads; a lock serialises the calls."""
 
     provider = PROVIDER
 
@@ -85,7 +92,7 @@ class TensorRtEngine:
             raise
 
     def _ports(self, trt: Any) -> list[tuple[str, tuple[int, ...], type]]:
-        """What the plan must have, after comparing it with what it has."""
+        """Names, shapes without batch and dtypes of the plan's tensors, after checking that the plan has them."""
         size, n_patches = self.manifest.preprocess.crop, self.manifest.backbone.config.n_patches
         wanted: list[tuple[str, tuple[int, ...], type]] = [
             ("images", (size, size, 3), np.uint8), ("logit", (), np.float32),
@@ -96,12 +103,12 @@ class TensorRtEngine:
         if sorted(names) != sorted(name for name, _, _ in wanted):
             raise EngineError(f"{self.path}: its tensors are {names}; not an engine of this project")
         for name, shape, dtype in wanted:
-            found = tuple(engine.get_tensor_shape(name))[1:]
-            found_type = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
+            actual = tuple(engine.get_tensor_shape(name))[1:]
+            actual_type = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
             is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-            if found != shape or found_type != np.dtype(dtype) or is_input != (name == "images"):
+            if actual != shape or actual_type != np.dtype(dtype) or is_input != (name == "images"):
                 raise EngineError(
-                    f"{self.path}: tensor {name!r} is {found_type} {found}, expected {shape}; build it again"
+                    f"{self.path}: tensor {name!r} is {actual_type} {actual}, expected {shape}; build it again"
                 )
         return wanted
 
@@ -116,10 +123,13 @@ class TensorRtEngine:
         return Buffer(row_bytes, device, host, array)
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """uint8 [B, S, S, 3] -> `EngineOutput`; a batch above the plan's profile is cut into several.
+        """Score a batch. A batch larger than the plan's profile allows is split.
+
+        Args:
+            images: uint8 [B, S, S, 3], RGB.
 
         Raises:
-            EngineError: closed, or TensorRT or CUDA fails.
+            EngineError: the engine is closed, or TensorRT or CUDA fails.
             UsageError: another dtype or shape.
         """
         images = checked_images(images, self.manifest)
@@ -149,11 +159,11 @@ class TensorRtEngine:
         return logit, stats, lcas
 
     def _capture(self, batch: int) -> Any:
-        """Record copy in, execution and copy out of one batch size."""
+        """Record a CUDA graph for one batch size: copy to the GPU, execution, copy back."""
         shape = (batch, *self._buffers["images"].array.shape[1:])
         if not self._context.set_input_shape("images", shape):
             raise EngineError(f"{self.path}: TensorRT refuses a batch of {batch}")
-        # TensorRT sets up lazily at the first execution of a shape, which cannot be recorded
+        # the first execution of a shape initialises TensorRT lazily, which cannot be captured
         self._enqueue(batch)
         self._cuda.synchronize(self._stream)
         self._cuda.begin_capture(self._stream)
@@ -176,7 +186,7 @@ class TensorRtEngine:
             self._cuda.to_host(buffer.host, buffer.device, batch * buffer.row_bytes, self._stream)
 
     def close(self) -> None:
-        """Free graphs, buffers, context and stream; calling it twice is harmless."""
+        """Free graphs, buffers, context and stream. A second call does nothing."""
         with self._lock:
             if self._context is None:
                 return
@@ -194,15 +204,19 @@ class TensorRtEngine:
 def open_engine(
     path: Path, device: str, threads: int | None, trt: Any = None, cuda: Cuda | None = None
 ) -> TensorRtEngine:
-    """Check and load a `.plan`; see `load_engine`. `threads` has no meaning on a GPU.
+    """Check and load a `.plan`.
 
     Args:
-        trt, cuda: TensorRT's module and the CUDA runtime; None imports them.
+        path: the plan; its sidecar lies beside it.
+        device: "auto" or "tensorrt".
+        threads: ignored on a GPU.
+        trt: TensorRT's module; None imports it.
+        cuda: the CUDA runtime; None imports it.
 
     Raises:
-        EngineError: damaged, or built for another GPU or TensorRT; says the command that rebuilds.
-        MissingDependencyError: no TensorRT, cuda-python or GPU.
-        UsageError: a device other than "auto" or "tensorrt".
+        EngineError: the plan is damaged or built for another GPU or TensorRT; names the command that rebuilds it.
+        MissingDependencyError: TensorRT, cuda-python or a GPU is missing.
+        UsageError: another device.
     """
     if device not in ("auto", "tensorrt"):
         raise UsageError(f"{path}: a plan runs on TensorRT only, not on device {device!r}; use its ONNX engine there")
@@ -214,7 +228,7 @@ def open_engine(
     notes = check_machine(path, sidecar, Machine(trt.__version__, gpu.name, gpu.capability))
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     if sidecar.version_compatible:
-        runtime.engine_host_code_allowed = True  # such a plan carries its own runtime; the README says whom to trust
+        runtime.engine_host_code_allowed = True  # the plan contains code that will run: trust its maker
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise EngineError(

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cinemae.runtime.diagnose import doctor, provider_probe
-from cinemae.runtime.diagnose import hardware as machine
+from cinemae.runtime.diagnose import doctor, hardware, provider_probe
 from cinemae.runtime.diagnose.doctor import (
     Finding,
     engine_findings,
@@ -24,7 +23,7 @@ from cinemae.runtime.diagnose.doctor import (
     report,
     system_findings,
 )
-from cinemae.runtime.diagnose.hardware import Gpu
+from cinemae.runtime.diagnose.hardware import InstalledGpu
 from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
 from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.errors import EngineError, ExitCode
@@ -47,11 +46,11 @@ def test_this_machine_can_score_with_the_tiny_engine(tiny_engine):
 
 
 def test_every_warning_and_problem_has_a_fix(monkeypatch):
-    monkeypatch.setattr(machine, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"})
-    monkeypatch.setattr(machine, "gpus", lambda: [Gpu("H200", "570.1", "143771", "9.0")])
-    monkeypatch.setattr(machine, "disk_free_gib", lambda path: 0.1)
-    monkeypatch.setattr(machine, "memory_gib", lambda: (0.2, 8.0))
-    monkeypatch.setattr(machine, "installed", lambda name: None)
+    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"})
+    monkeypatch.setattr(hardware, "gpus", lambda: [InstalledGpu("H200", "570.1", "143771", "9.0")])
+    monkeypatch.setattr(hardware, "disk_free_gib", lambda path: 0.1)
+    monkeypatch.setattr(hardware, "memory_gib", lambda: (0.2, 8.0))
+    monkeypatch.setattr(hardware, "installed", lambda name: None)
     findings = [*system_findings(), *package_findings(), *onnxruntime_findings(), *gpu_findings()]
     bad = [finding for finding in findings if finding.level in ("warning", "problem")]
     assert {finding.topic for finding in bad} >= {"memory", "disk", "cinemae", "onnxruntime"}
@@ -59,7 +58,7 @@ def test_every_warning_and_problem_has_a_fix(monkeypatch):
 
 
 def test_two_wheels_are_a_problem(monkeypatch):
-    monkeypatch.setattr(machine, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21"})
+    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21"})
     (finding, *_) = by_topic(onnxruntime_findings(), "onnxruntime")
     assert finding.level == "problem"
     assert "onnxruntime 1.20, onnxruntime-gpu 1.21" in finding.text
@@ -75,13 +74,13 @@ def test_two_wheels_are_a_problem(monkeypatch):
 )  # fmt: skip
 def test_wheels_that_carry_the_module(monkeypatch, name, counts):
     there = [SimpleNamespace(metadata={"Name": name}, version="1")]
-    monkeypatch.setattr(machine, "distributions", lambda: there)
-    assert bool(machine.onnxruntime_wheels()) is counts
+    monkeypatch.setattr(hardware, "distributions", lambda: there)
+    assert bool(hardware.onnxruntime_wheels()) is counts
 
 
 def test_missing_onnxruntime(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr(machine, "onnxruntime_wheels", dict)
+    monkeypatch.setattr(hardware, "onnxruntime_wheels", dict)
     (finding,) = onnxruntime_findings()
     assert (finding.level, finding.text) == ("problem", "is not installed")
     assert "cinemae[cpu]" in finding.fix
@@ -124,8 +123,8 @@ def _sleeper() -> str:
 
 
 def test_a_gpu_without_its_wheel(monkeypatch):
-    monkeypatch.setattr(machine, "gpus", lambda: [Gpu("H200", "570.1", "143771", "9.0")])
-    monkeypatch.setattr(machine, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20"})
+    monkeypatch.setattr(hardware, "gpus", lambda: [InstalledGpu("H200", "570.1", "143771", "9.0")])
+    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20"})
     here, advice, *_ = by_topic(gpu_findings(), "gpu")
     assert here.text == "H200, compute 9.0, 143771 MiB, driver 570.1"
     assert advice.level == "warning"
@@ -134,13 +133,13 @@ def test_a_gpu_without_its_wheel(monkeypatch):
 
 def test_nvidia_smi_is_read(monkeypatch):
     line = "NVIDIA H200, 570.86.15, 143771, 9.0\n"
-    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     works = SimpleNamespace(stdout=line, stderr="", returncode=0)
-    monkeypatch.setattr(machine.subprocess, "run", lambda *a, **k: works)
-    assert machine.gpus() == [Gpu("NVIDIA H200", "570.86.15", "143771", "9.0")]
+    monkeypatch.setattr(hardware.subprocess, "run", lambda *a, **k: works)
+    assert hardware.gpus() == [InstalledGpu("NVIDIA H200", "570.86.15", "143771", "9.0")]
     failed = SimpleNamespace(stdout="NVIDIA-SMI has failed: no driver", stderr="", returncode=9)
-    monkeypatch.setattr(machine.subprocess, "run", lambda *a, **k: failed)
-    assert "no driver" in machine.gpus()
+    monkeypatch.setattr(hardware.subprocess, "run", lambda *a, **k: failed)
+    assert "no driver" in hardware.gpus()
 
 
 def test_packages_are_imported_in_a_process_of_their_own():
