@@ -142,8 +142,9 @@ def naive(backbone: str, attention: str) -> Run:
 
 
 def onnx_session(path: Path) -> Run:
-    import onnxruntime
+    from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -216,9 +217,10 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
 
 def products() -> dict[str, tuple[float, Callable[[], object]]]:
     """Large matrix products in onnxruntime whose best time tells the peak: operations of one, and a run of it."""
-    import onnxruntime
+    from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
+    onnxruntime = import_onnxruntime()
     rows, depth, width = 512, 4096, 1024
     rng = np.random.default_rng(0)
     found = {}

@@ -14,6 +14,8 @@ DATA_VARIABLE = "CINEMAE_DATA"
 # Threads that wait for each other by spinning slow tiny models down a hundredfold where another program wants the
 # cores. The OpenMP library reads this when torch is first imported, here and in the processes the tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Whatever imports onnxruntime in a test or a process that it starts: nothing is sent to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 @pytest.fixture(scope="session")

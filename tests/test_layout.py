@@ -53,6 +53,15 @@ def test_every_folder_with_modules_is_a_package():
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
+def test_onnxruntime_is_imported_by_one_function():
+    """`import_onnxruntime` turns its telemetry off first; any other import would let it send."""
+    door = ROOT / "runtime" / "engines" / "onnxruntime_import.py"
+    folders = (*PACKAGES, "tests", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if path != door]
+    found = re.compile(r"^\s*(import|from) onnxruntime\b", re.M)
+    assert [str(path.relative_to(ROOT)) for path in files if found.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_pickles_are_never_loaded():
     wrong = []
     for package in PACKAGES:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..engines.onnxruntime_import import import_onnxruntime
 from ..errors import CinemaeError, ExitCode
 from . import hardware
 from .provider_probe import probe
@@ -136,11 +137,11 @@ def onnxruntime_findings() -> Iterator[Finding]:
         yield Finding("onnxruntime", "problem", f"{len(wheels)} wheels that overwrite each other's files: {listed}",
                       ONE_WHEEL.format(names=" ".join(wheels)))  # fmt: skip
     try:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         available, ort_version = onnxruntime.get_available_providers(), onnxruntime.__version__
     except Exception as error:  # a half-removed wheel raises AttributeError, a missing library ImportError or OSError
-        text = f"cannot be imported ({type(error).__name__}: {error})" if wheels else "is not installed"
+        cause = error.__cause__ or error
+        text = f"cannot be imported ({type(cause).__name__}: {cause})" if wheels else "is not installed"
         yield Finding("onnxruntime", "problem", text, "pip install 'cinemae[cpu]', or 'cinemae[gpu]' for NVIDIA")
         return
     if len(wheels) <= 1:

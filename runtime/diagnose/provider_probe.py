@@ -13,6 +13,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from ..engines.onnxruntime_import import import_onnxruntime
+
 ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgBEgQKAggCQgQKABAR"
 """The graph y = x + x over two floats, opset 17, 63 bytes of ONNX in base64."""
 PROBE_SECONDS = 120.0
@@ -58,8 +60,8 @@ def probe(provider: str, timeout: float = PROBE_SECONDS) -> ProbeResult:
 def run_here(provider: str) -> ProbeResult:
     """Test a provider in this process."""
     import numpy as np
-    import onnxruntime as ort
 
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:

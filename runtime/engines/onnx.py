@@ -14,6 +14,7 @@ from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .integrity import check_content, check_external_data
 from .onnx_file import read_manifest
+from .onnxruntime_import import import_onnxruntime
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDER_OF = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
@@ -40,27 +41,6 @@ class Port:
     name: str
     dtype: str
     shape: tuple[int | None, ...]
-
-
-def import_onnxruntime() -> Any:
-    """Import onnxruntime.
-
-    Raises:
-        MissingDependencyError: onnxruntime is not installed or its installation is broken; names the pip command.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"onnxruntime cannot be imported ({error}): "
-            "pip install 'cinemae[cpu]', or 'cinemae[gpu]' on an NVIDIA machine"
-        ) from None
-    if not hasattr(onnxruntime, "InferenceSession"):
-        raise MissingDependencyError(
-            "onnxruntime is installed broken (both its wheels at once?): pip uninstall onnxruntime onnxruntime-gpu, "
-            "then install exactly one"
-        )
-    return onnxruntime
 
 
 def _provider_options(provider: str) -> dict[str, str]:

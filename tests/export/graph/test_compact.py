@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from cinemae.export.fused import fused_graph
 from cinemae.export.graph.compact import compact, exact_in_half
+from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.manifest import HeadConfig, MethodConfig
 from cinemae.runtime.masks import draw_visible
 from cinemae.train.model.detector import CinemaeDetector
 from cinemae.train.model.mae import MaskedAutoencoder
+
+ort = import_onnxruntime()
 
 
 def test_only_exact_values_count():

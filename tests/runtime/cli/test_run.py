@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.display_text import printable
+from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.errors import EngineError, OutputError, UsageError
 from cinemae.runtime.manifest import Manifest
 from cinemae.runtime.records import RECORD_FIELDS
@@ -148,9 +149,7 @@ def test_damaged_engine_gives_exit_3_and_touches_no_output(images, tiny_engine, 
 
 
 def test_explicit_device_that_is_absent_is_an_error(images, tiny_engine):
-    import onnxruntime
-
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    if "CUDAExecutionProvider" in import_onnxruntime().get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(Exception, match="not usable") as caught:
         run(RunOptions((str(images),), tiny_engine, device="cuda"))

@@ -89,8 +89,8 @@ def test_missing_onnxruntime(monkeypatch):
 def test_a_listed_provider_that_does_not_work(monkeypatch):
     fake = SimpleNamespace(
         get_available_providers=lambda: ["CUDAExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"],
-        __version__="1.20",
-    )
+        __version__="1.20", InferenceSession=object,
+    )  # fmt: skip
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     monkeypatch.setattr(doctor, "probe", lambda name: ProbeResult(name, name.startswith("CPU"), "no libcudnn"))
     cuda, cpu = by_topic(onnxruntime_findings(), "provider")

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cinemae.runtime.engines import onnx as backend
 from cinemae.runtime.engines.integrity import HASH_FIELD, check_content, content_hash, file_sha256, scan, seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
 from cinemae.runtime.engines.onnx import CPU, CUDA, TENSORRT, choose_providers
 from cinemae.runtime.engines.onnx_file import read_manifest, read_onnx
+from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
 from cinemae.runtime.manifest import METADATA_KEY, Manifest
 from cinemae.runtime.masks import draw_visible
@@ -230,8 +230,7 @@ def test_devices():
 
 def test_explicit_device_is_never_replaced(tiny_engine, monkeypatch):
     """onnxruntime-gpu without working CUDA libraries lists the provider and then silently makes a CPU session."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     real = onnxruntime.InferenceSession
 
     def session(path, options, providers):
@@ -252,10 +251,10 @@ def test_missing_and_broken_onnxruntime(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match="pip install"):
-        backend.import_onnxruntime()
+        import_onnxruntime()
     monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
     with pytest.raises(MissingDependencyError, match="exactly one"):
-        backend.import_onnxruntime()
+        import_onnxruntime()
 
 
 def test_usage_errors_and_closing(tiny_engine, random_images):

@@ -1,0 +1,35 @@
+"""The only place that imports onnxruntime, so that its telemetry is off before it loads.
+
+From version 1.29 on, importing onnxruntime writes a device id and a queue of events, which name the engine's file,
+below `~/.cache/Microsoft`, and sends them to its maker. Only the environment variable `ORT_DISABLE_TELEMETRY`, set
+before the import, stops that: `onnxruntime.disable_telemetry_events()` comes too late.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..errors import MissingDependencyError
+
+
+def import_onnxruntime() -> Any:
+    """Import onnxruntime with its telemetry turned off, in this process and those that it starts.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed or its installation is broken; names the pip command.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"onnxruntime cannot be imported ({error}): "
+            "pip install 'cinemae[cpu]', or 'cinemae[gpu]' on an NVIDIA machine"
+        ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise MissingDependencyError(
+            "onnxruntime is installed broken (both its wheels at once?): pip uninstall onnxruntime onnxruntime-gpu, "
+            "then install exactly one"
+        )
+    return onnxruntime
