@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..atomic import atomic_path
 from ..errors import UsageError
 from ..manifest import StatRange
-from .colour_map import colour_table, scale
+from .colour_map import colour_table, normalise
 
 CAPTION = "contextual anomaly (LCAS)"
 CAVEAT = "High does not mean AI: busy real photographs score high too."
@@ -78,7 +78,7 @@ def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Im
     if pixels.shape != (size, size, 3) or size % side:
         raise UsageError(f"pixels {list(pixels.shape)} do not fit a grid of {side} x {side} patches")
     unknown = np.isnan(grid)
-    level = (scale(np.where(unknown, low, grid), low, high) * 255).round().astype(np.int64)
+    level = (normalise(np.where(unknown, low, grid), low, high) * 255).round().astype(np.int64)
     colours = Image.fromarray(colour_table()[level]).resize((size, size), Image.Resampling.NEAREST)
     if unknown.any():
         where = Image.fromarray(unknown.astype(np.uint8) * 255).resize((size, size), Image.Resampling.NEAREST)

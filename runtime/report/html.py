@@ -28,13 +28,20 @@ from ..atomic import atomic_path
 from ..manifest import Manifest
 from ..records import Record, engine_label
 from ..verdict import Decision
-from .colour_map import colour_table
+from .colour_map import hex_colours
+from .heatmap import OPACITY
 
 THUMBNAIL_SIZE = 192
 THUMBNAIL_QUALITY = 68
 CHUNK_RECORDS = 100
 MAX_PICTURES = 20_000
 """Records after these come without thumbnail and heatmap: a browser holds about 200 MB of page well, not a gigabyte."""
+STYLES = ("palette.css", "report.css")
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in ("verdicts", "lcas_colours", "data", "cards", "filter", "grid", "detail", "overview", "controls")
+)
+"""Run as one script, in this order."""
 UNKNOWN_BYTE = 255
 """Code of a patch that no run masked; 0 to 254 run from the image's lowest to its highest LCAS."""
 
@@ -129,16 +136,16 @@ def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, A
         "thresholdLogit": decision.threshold,
         "band": [probability(decision.low), probability(decision.high)],
         "scale": [limits.low, limits.high] if limits else None,
-        "colours": base64.b64encode(colour_table().tobytes()).decode("ascii"),
+        "colours": hex_colours(),
+        "opacity": OPACITY,
     }
 
 
 def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     """The page before and after its records."""
     folder = files(__package__) / "templates"
-    names = ("report.html", "report.css", "report_data.js", "report.js")
-    page, style, data, view = ((folder / name).read_text(encoding="utf-8") for name in names)
-    script = data + view
+    page, style, script = ("".join((folder / name).read_text(encoding="utf-8") for name in names)
+                           for names in (("report.html",), STYLES, SCRIPTS))  # fmt: skip
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"

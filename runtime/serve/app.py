@@ -15,10 +15,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from .. import report
 from ..detector import Detector
 from ..manifest import Manifest
 from ..records import lcas_values, to_dict
-from ..report.colour_map import colour_table
+from ..report.colour_map import hex_colours
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 from .body import Body
 from .guard import Guard
@@ -28,13 +29,18 @@ from .service import Scored, Service
 from .settings import ServeSettings
 from .uploads import read_uploads
 
+_PAGE, _REPORT = files(__package__) / "page", files(report) / "templates"
 PAGE_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/heatmap.js": ("heatmap.js", "text/javascript; charset=utf-8"),
-    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+    "/": _PAGE / "index.html",
+    "/favicon.svg": _PAGE / "favicon.svg",
+    **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js")},
+    **{f"/{name}": _REPORT / name for name in ("palette.css", "verdicts.js", "lcas_colours.js")},
 }
+"""Files of the page by path of their URL; the last three are shared with the HTML report."""
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}  # fmt: skip
 _DESCRIPTIONS = {
     400: "A broken form, or one without a file", 401: "The bearer token is missing or wrong",
     403: "Sent by a web page of another origin", 408: "The body came too slowly",
@@ -256,21 +262,18 @@ def _engine_body(detector: Detector, settings: ServeSettings) -> EngineBody:
         heatmap_opacity=OPACITY,
         heatmap_caption=CAPTION,
         heatmap_caveat=CAVEAT,
-        colours=["#" + bytes(colour).hex() for colour in colour_table()],
+        colours=hex_colours(),
         limits={name: value for name, value in vars(settings.limits).items() if not name.endswith("_timeout")},
     )
 
 
 def _add_page(app: FastAPI) -> None:
-    folder = files(__package__) / "page"
-
-    def serve(name: str, kind: str) -> Callable[[], Any]:
-        data = (folder / name).read_bytes()
-
+    def serve(data: bytes, kind: str) -> Callable[[], Any]:
         async def answer() -> Response:
             return Response(data, headers={"Content-Type": kind})
 
         return answer
 
-    for path, (name, kind) in PAGE_FILES.items():
-        app.add_api_route(path, serve(name, kind), methods=["GET", "HEAD"], include_in_schema=False)
+    for path, file in PAGE_FILES.items():
+        route = serve(file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]])
+        app.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)

@@ -16,7 +16,7 @@ httpx = pytest.importorskip("httpx")
 
 from cinemae.runtime.detector import Detector  # noqa: E402
 from cinemae.runtime.records import to_dict  # noqa: E402
-from cinemae.runtime.serve.app import create_app  # noqa: E402
+from cinemae.runtime.serve.app import PAGE_FILES, create_app  # noqa: E402
 from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
 from cinemae.runtime.sources import NamedSource  # noqa: E402
 from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
@@ -289,7 +289,7 @@ def test_every_answer_carries_the_security_headers(serve):
 
 def test_the_page_is_self_contained(serve):
     client, _ = serve()
-    for path in ("/", "/page.css", "/page.js", "/heatmap.js", "/favicon.svg"):
+    for path in PAGE_FILES:
         answer = client.get(path)
         assert answer.status_code == 200
         assert "http://" not in answer.text.replace("http://www.w3.org/", "")
