@@ -92,9 +92,9 @@ def run(
             ),
         )  # fmt: skip
         require_ray()
-        from ..ray.scan import run as run_on_ray
+        from ..ray.scan import scan_on_ray
 
-        raise typer.Exit(run_on_ray(chosen, sys.stdin.buffer))
+        raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
     from ..scan.scan import RunOptions
     from ..scan.scan import run as run_all

@@ -1,1 +1,1 @@
-"""Scoring on a Ray cluster: `cinemae-run --ray`. Needs the `ray` extra."""
+"""Scoring on a Ray cluster: `cinemae-run --ray`. Needs the extra `ray`."""

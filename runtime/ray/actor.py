@@ -1,4 +1,4 @@
-"""The Ray actor: holds one engine, turns units into shards with the runtime's own pipeline."""
+"""The Ray actor: holds one engine and turns work units into shards of records."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ from .work_units import Unit
 
 @dataclass(frozen=True)
 class ActorOptions:
-    """What every actor is told.
+    """The settings that the driver sends to every actor.
 
-    out: absolute folder or URL. folder: the driver's working folder, which relative inputs belong to. label: the engine
-    as the driver knows it; a worker that finds another one refuses.
+    Attributes:
+        out: output folder, an absolute path or a URL.
+        folder: the driver's working folder, to which relative input paths refer.
+        format: `jsonl` or `parquet`.
+        label: name and hash of the driver's engine; an actor that loads another engine raises an error.
+        engine: engine file, None for the bundled one.
+        device: as `--device` of `cinemae-run`.
+        threads: CPU threads of one inference.
+        threshold: as `--threshold` of `cinemae-run`.
+        batch_size: images in one inference.
+        workers: decoding threads.
     """
 
     out: str
@@ -39,12 +48,12 @@ class ActorOptions:
 
 
 class ScoreUnits:
-    """A callable class for `Dataset.map_batches`: a batch of units in, their counts out."""
+    """A callable class for Ray's `Dataset.map_batches`: writes one shard for each work unit and returns its counts."""
 
     def __init__(self, options: ActorOptions) -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         self._options = options
-        with suppress(OSError):  # a node without it may still score URLs and absolute paths
+        with suppress(OSError):  # a node without this folder can still score URLs and absolute paths
             os.chdir(options.folder)
         self._folder = Folder(options.out)
         self._detector = Detector.load(options.engine, options.device, options.threads, options.threshold)
@@ -55,7 +64,14 @@ class ScoreUnits:
             )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`unit`: JSON of units -> per unit `unit`, the index, and the fields of `Counts`."""
+        """Score a batch of work units.
+
+        Args:
+            batch: column `unit`, each value the JSON of a `Unit`.
+
+        Returns:
+            columns `unit`, the unit's index, and the fields of `Counts`; one value for each work unit.
+        """
         rows = [self._score(Unit.from_json(str(text))) for text in batch["unit"]]
         return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
 

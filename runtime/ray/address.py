@@ -1,4 +1,4 @@
-"""What can be known about `--ray` without Ray: its optional address, and what to install."""
+"""The option `--ray [ADDRESS]`: parsing its optional value, and the check that Ray is installed."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from ..errors import MissingDependencyError
 
 INSTALL = "pip install 'cinemae[ray]'"
 DEFAULT = "default"
-"""The cluster that RAY_ADDRESS names, or a new one on this machine."""
+"""The cluster named by the environment variable RAY_ADDRESS, else a new one on this machine."""
 _ADDRESS = re.compile(r"local|auto|default|ray://\S+|[\w.\-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 
 
 def with_address(arguments: Sequence[str]) -> list[str]:
-    """`--ray` may stand alone; then `default` is put behind it. What follows is an address when it looks like one."""
-    found: list[str] = []
+    """Insert the default address after each `--ray` that has none, so that the parser sees an option with a value.
+
+    Args:
+        arguments: the command line. The argument after `--ray` is taken for its value if it looks like an address.
+    """
+    completed: list[str] = []
     for index, argument in enumerate(arguments):
         if argument == "--":
-            return [*found, *arguments[index:]]
-        found.append(argument)
+            return [*completed, *arguments[index:]]
+        completed.append(argument)
         following = arguments[index + 1] if index + 1 < len(arguments) else ""
         if argument == "--ray" and not _ADDRESS.fullmatch(following):
-            found.append(DEFAULT)
-    return found
+            completed.append(DEFAULT)
+    return completed
 
 
 def require_ray() -> None:
-    """Check the extra.
+    """Check that the packages of the extra `ray` are installed.
 
     Raises:
-        MissingDependencyError: with the pip line.
+        MissingDependencyError: one is missing; the message gives the pip command.
     """
     try:
         import fsspec  # noqa: F401

@@ -1,4 +1,4 @@
-"""Connecting to a cluster, what it has room for, and its errors in one line."""
+"""The connection to a Ray cluster, the number of engines it can hold, and its errors as one line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ CONNECT_SECONDS = 10.0
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """Connect to the cluster, or start one on this machine, for the length of the block.
+    """Connect to a Ray cluster, or start one on this machine, for the duration of the block.
 
-    A connection that exists already is used and left alone. Ray's usage reports stay off by default.
+    An existing connection is used and stays open afterwards. Ray's usage reports are switched off unless the
+    environment variable RAY_USAGE_STATS_ENABLED is set.
+
+    Args:
+        address: `default`, `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
 
     Raises:
-        CinemaeError: no cluster at `address`.
+        CinemaeError: there is no cluster at `address`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -33,10 +37,10 @@ def cluster(address: str) -> Iterator[None]:
         extra = {"include_dashboard": False}
     try:
         if not found_running:
-            _knock(address)
+            _check_port(address)
             ray.init(address=where, log_to_driver=False, logging_level="ERROR", **extra)
     except Exception as error:  # Ray raises bare Exceptions too, when a node does not come up
-        raise CinemaeError(f"--ray {address}: no cluster there ({one_line(error)})") from None
+        raise CinemaeError(f"--ray {address}: no Ray cluster answers there ({one_line(error)})") from None
     try:
         yield
     finally:
@@ -44,22 +48,22 @@ def cluster(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+def _check_port(address: str) -> None:
+    """Raise OSError if HOST:PORT refuses a connection; Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def uses_gpu(device: str) -> bool:
-    """Whether each engine takes a GPU: one was asked for, or `auto` finds some in the cluster."""
+    """Whether each engine occupies a GPU: `device` names one, or it is `auto` and the cluster has GPUs."""
     import ray
 
     return device.startswith(("cuda", "tensorrt")) or (device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
 
 
 def room(device: str, cpus: int) -> int:
-    """How many engines the cluster holds, each with a GPU or with `cpus` CPUs; at least 1."""
+    """Number of engines that the cluster can hold, each with one GPU or with `cpus` CPUs; at least 1."""
     import ray
 
     resources = ray.cluster_resources()
@@ -67,13 +71,13 @@ def room(device: str, cpus: int) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """The last line of an error that says something: Ray puts tracebacks in front of it."""
+    """The last line of an error's message that is not empty; Ray puts tracebacks before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def explained(error: BaseException, advice: str) -> CinemaeError:
-    """A worker's own error where there is one, with its type; else one line of Ray's and the advice."""
+    """The CinemaeError that a worker raised, if there is one; else an EngineError with Ray's message and `advice`."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, CinemaeError):

@@ -13,11 +13,16 @@ FORMATS = ("jsonl", "parquet")
 
 @dataclass(frozen=True)
 class RayOptions:
-    """A distributed run. address: `default`, `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+    """The options of `cinemae-run --ray`; those not listed here are the same as in a local run.
 
-    out: folder or fsspec URL that every node writes to. actors: engines in the pool, None for as many as the cluster's
-    CPUs (or GPUs) hold. threads: CPUs of one actor. column: Parquet column of the images. refused: options that were
-    given and that only a local run has.
+    Attributes:
+        out: folder or fsspec URL to which every node can write.
+        address: `default`, `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+        threads: CPUs of one actor.
+        format: `jsonl` or `parquet`.
+        actors: engines in the actor pool; None for as many as the cluster's GPUs or CPUs can hold.
+        column: Parquet column that holds the images; None to detect it.
+        refused: options on the command line that only a local run supports.
     """
 
     inputs: tuple[str, ...]
@@ -40,9 +45,11 @@ class RayOptions:
 
     def __post_init__(self) -> None:
         if self.refused:
-            raise UsageError(f"{', '.join(self.refused)}: not with --ray; run it locally on the images it is about")
+            raise UsageError(
+                f"{', '.join(self.refused)}: not supported with --ray; use a local run on the images concerned"
+            )
         if not self.out:
-            raise UsageError("--ray writes shards: give --out DIR, a folder that every node sees, or a URL")
+            raise UsageError("--ray writes shards: give --out, a folder or URL to which every node can write")
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"--ray writes shards as {' or '.join(FORMATS)}, not {self.format!r}")
         counts = (self.batch_size, self.workers, self.actors, self.threads)

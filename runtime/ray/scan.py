@@ -1,4 +1,4 @@
-"""`cinemae-run --ray`: plan, hand the units to an actor pool, and know at any time which shards are done."""
+"""`cinemae-run --ray`: list the work units, score them in a pool of actors, write one shard for each; resumable."""
 
 from __future__ import annotations
 
@@ -21,18 +21,27 @@ from .cluster import cluster, explained, room, uses_gpu
 from .options import RayOptions
 from .shards import Counts, count_shard, shard_name
 from .storage import Folder, is_url
-from .work_units import Unit, digest, make_plan
+from .work_units import Unit, digest, list_units
 
-PLAN, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
+UNITS, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
+"""Files in the output folder beside the shards: the work units, the settings of the run, the final counts."""
 LAYOUT = 1
+"""Version of these files."""
 
 
-def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
-    """Score everything and return the exit code, as a local run does.
+def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
+    """Score all inputs on a Ray cluster.
+
+    Args:
+        options: the options of the command line.
+        stdin: the stream that the input `-` reads paths from.
+
+    Returns:
+        the exit code, as for a local run.
 
     Raises:
-        CinemaeError: before the first record for whatever is wrong with the arguments; later when the engine fails,
-            the output cannot be written or the cluster is lost. What is done stays, and `--resume` continues.
+        CinemaeError: the arguments are wrong, the engine fails, the output cannot be written or the connection to the
+            cluster is lost. Finished shards stay, and `--resume` continues the run.
     """
     format_name = options.format or "jsonl"
     manifest = read_engine_manifest(options.engine)
@@ -47,11 +56,11 @@ def run(options: RayOptions, stdin: BinaryIO | None = None) -> int:
             "layout": LAYOUT, "engine": label, "decision": asdict(decision), "format": format_name,
             "inputs": list(options.inputs), "column": options.column,
         }  # fmt: skip
-        units = _resumed_plan(folder, settings) if options.resume else None
+        units = _stored_units(folder, settings) if options.resume else None
         if units is None:
-            units = _new_plan(folder, settings, options, actors, stdin)
+            units = _new_units(folder, settings, options, actors, stdin)
         if not units and not options.quiet:
-            print("warning: the inputs hold no images", file=sys.stderr)
+            print("warning: the inputs contain no images", file=sys.stderr)
         total = Counts()
         left = _left_over(folder, units, format_name, total)
         kept = total.total
@@ -82,42 +91,50 @@ def _say(total: Counts, kept: int, seconds: float) -> None:
     print(f"{text}; {(total.total - kept) / max(seconds, 1e-9):,.1f} images/s", file=sys.stderr)
 
 
-def _new_plan(
+def _new_units(
     folder: Folder, settings: dict[str, Any], options: RayOptions, actors: int, stdin: BinaryIO | None
 ) -> list[Unit]:
-    if PLAN in folder.names():
+    """List the work units of a new run and write them, with the settings, into the output folder.
+
+    Raises:
+        UsageError: the folder holds an earlier run.
+    """
+    if UNITS in folder.names():
         raise UsageError(f"{folder.name}: holds an earlier run; give --resume to continue it, or another --out")
-    units = make_plan(options.inputs, actors, options.column, stdin, options.null)
-    folder.publish_lines(PLAN, (unit.to_json() for unit in units))
-    # The settings come last: with them the plan is complete.
+    units = list_units(options.inputs, actors, options.column, stdin, options.null)
+    folder.publish_lines(UNITS, (unit.to_json() for unit in units))
+    # Written last: the settings mark the list of work units as complete. The key "plan" holds its hash.
     folder.publish_lines(SETTINGS, iter([json.dumps({**settings, "plan": digest(units)})]))
     return units
 
 
-def _resumed_plan(folder: Folder, settings: dict[str, Any]) -> list[Unit] | None:
-    """The plan of the earlier run in `folder`; None where there is none, or it died before its plan was complete.
+def _stored_units(folder: Folder, settings: dict[str, Any]) -> list[Unit] | None:
+    """The work units of the earlier run in `folder`; None if there is no earlier run.
 
     Raises:
-        UsageError: made with other arguments or another engine, or edited.
+        UsageError: the earlier run had other arguments or another engine, its list of work units was edited, or it
+            ended before the list was complete.
     """
     names = folder.names()
     if SETTINGS not in names:
-        if PLAN in names:
-            raise UsageError(f"{folder.name}: an earlier run stopped while planning; delete the folder and start again")
+        if UNITS in names:
+            raise UsageError(
+                f"{folder.name}: an earlier run did not complete its work units; delete the folder and run again"
+            )
         return None
     with folder.read(SETTINGS) as file:
-        found = json.loads(file.read())
-    with folder.read(PLAN) as file:
+        stored = json.loads(file.read())
+    with folder.read(UNITS) as file:
         units = [Unit.from_json(line) for line in file]
-    different = [name for name, value in settings.items() if found.get(name) != value]
-    if different or found.get("plan") != digest(units):
-        what = ", ".join(different) or "plan"
+    different = [name for name, value in settings.items() if stored.get(name) != value]
+    if different or stored.get("plan") != digest(units):
+        what = ", ".join(different) or f"work units ({UNITS})"
         raise UsageError(f"{folder.name}: the earlier run differs in {what}; repeat its arguments or use another --out")
     return units
 
 
 def _left_over(folder: Folder, units: Sequence[Unit], format_name: str, total: Counts) -> list[Unit]:
-    """Units without a shard; the records of the others are added to `total`."""
+    """The work units that have no shard yet; the records of finished shards are counted in `total`."""
     names = folder.names()
     left = []
     for unit in units:
@@ -129,10 +146,12 @@ def _left_over(folder: Folder, units: Sequence[Unit], format_name: str, total: C
 
 
 def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[Counts]:
-    """Counts of each unit as it is done, in any order. Ray restarts dead actors and repeats their units.
+    """Yield the counts of each work unit when it is done, in any order.
+
+    Ray restarts actors that died and repeats their work units.
 
     Raises:
-        CinemaeError: what an actor raised, or the cluster's own failure.
+        CinemaeError: an actor raised it, or the cluster failed.
     """
     if not units:
         return
@@ -157,4 +176,4 @@ def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[
     except CinemaeError:
         raise
     except (RayError, RuntimeError) as error:
-        raise explained(error, "--resume continues it") from None
+        raise explained(error, "--resume continues the run") from None

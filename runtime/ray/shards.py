@@ -1,4 +1,4 @@
-"""One shard of records for each unit, as JSON lines or Parquet, and what a finished shard says about its records."""
+"""Shards: the output files of a distributed run, one for each work unit, as JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Counts:
 
 
 def shard_name(index: int, format_name: str) -> str:
-    """Names sort in the order of the inputs."""
+    """File name of a shard; alphabetical order is the order of the inputs."""
     return f"part-{index:06d}.{format_name}"
 
 
 def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[Record]) -> Counts:
-    """Stream `records` into the unit's shard, which appears when it is complete; an earlier one is replaced.
+    """Write `records` as the shard of work unit `index`, atomically; an earlier shard of this unit is replaced.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the shard cannot be written.
     """
     counts = Counts()
 
@@ -65,7 +65,7 @@ def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[
 
 
 def read_shard(folder: Folder, index: int, format_name: str) -> Iterator[Record]:
-    """Records of a finished shard."""
+    """Yield the records of a finished shard."""
     import json
 
     with folder.read(shard_name(index, format_name)) as file:

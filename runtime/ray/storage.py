@@ -1,4 +1,4 @@
-"""Local paths and fsspec URLs behind one small face: list, open, and publish whole files."""
+"""One interface for local paths and fsspec URLs: list, open, and write files atomically."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def is_url(name: str) -> bool:
-    """Whether `name` is for fsspec (`s3://...`) rather than the local file system."""
+    """Whether `name` is a URL for fsspec, such as `s3://...`, and no local path."""
     return _URL.match(name) is not None
 
 
 def _resolve(url: str) -> tuple[Any, str]:
-    """(file system, path) of a URL.
+    """The fsspec file system of a URL, and the path in it.
 
     Raises:
-        UsageError: an unknown protocol. MissingDependencyError: its package is not installed.
+        UsageError: the protocol is unknown.
+        MissingDependencyError: the package for this protocol is not installed.
     """
     import fsspec
 
@@ -39,26 +40,27 @@ def _resolve(url: str) -> tuple[Any, str]:
 
 
 def list_url(url: str) -> list[str]:
-    """Files behind a URL, sorted: itself, the matches of a pattern, or all images below a prefix.
+    """Files that a URL stands for, sorted: the file itself, the matches of a pattern, or all images below a prefix.
 
     Raises:
-        UsageError, MissingDependencyError: as `_resolve`; UsageError also where the store refuses to list.
+        UsageError: the protocol is unknown, or the store does not allow listing.
+        MissingDependencyError: the package for this protocol is not installed.
     """
     system, path = _resolve(url)
     try:
         if _GLOB.search(path):
-            found = sorted(name for name in system.glob(path) if not system.isdir(name))
+            names = sorted(name for name in system.glob(path) if not system.isdir(name))
         elif system.isdir(path):
-            found = sorted(name for name in system.find(path) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+            names = sorted(name for name in system.find(path) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
         else:
             return [url]
-    except Exception as error:  # each store has its own exceptions, and most are about permissions
+    except Exception as error:  # stores raise exceptions of their own, mostly about permissions
         raise UsageError(f"{url}: cannot be listed ({type(error).__name__}: {error})") from None
-    return [system.unstrip_protocol(name) for name in found]
+    return [system.unstrip_protocol(name) for name in names]
 
 
 def open_binary(name: str) -> IO[bytes]:
-    """Open a path or URL for reading. Raises whatever the store raises."""
+    """Open a path or URL for reading; the exceptions of the store pass through."""
     if not is_url(name):
         return open(name, "rb")
     import fsspec
@@ -67,7 +69,7 @@ def open_binary(name: str) -> IO[bytes]:
 
 
 class Folder:
-    """The output folder, local or remote. A file appears in it whole or not at all."""
+    """The output folder, local or remote; files are written atomically."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -77,7 +79,7 @@ class Folder:
             self._system, self._path = _resolve(name)
 
     def names(self) -> set[str]:
-        """Names of the files in it; empty when it does not exist."""
+        """Names of the files in the folder; empty if the folder does not exist."""
         if self._system is None:
             return set(os.listdir(self._path)) if os.path.isdir(self._path) else set()
         if not self._system.exists(self._path):
@@ -85,16 +87,20 @@ class Folder:
         return {os.path.basename(name.rstrip("/")) for name in self._system.ls(self._path, detail=False)}
 
     def read(self, name: str) -> IO[bytes]:
-        """Open one of its files."""
+        """Open a file of the folder for reading."""
         if self._system is None:
             return open(os.path.join(self._path, name), "rb")
         return self._system.open(f"{self._path}/{name}", "rb")
 
     def publish(self, name: str, write: Callable[[Path], None]) -> None:
-        """Let `write` fill a temporary file, then make it appear as `name`, replacing an earlier one.
+        """Write a file atomically; an earlier file of this name is replaced.
+
+        Args:
+            name: name of the file.
+            write: called with the path of a temporary file, which it fills.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         try:
             if self._system is None:
@@ -105,7 +111,7 @@ class Folder:
                 local = Path(scratch, "file")
                 write(local)
                 self._system.makedirs(self._path, exist_ok=True)
-                # Object stores show an upload when it is complete; other systems get it by renaming.
+                # Object stores make an upload visible when it is complete; on other systems, renaming does.
                 temporary_name = f"{self._path}/.{name}.{os.getpid()}.tmp"
                 self._system.put_file(str(local), temporary_name)
                 self._system.mv(temporary_name, f"{self._path}/{name}")
@@ -113,7 +119,7 @@ class Folder:
             raise OutputError(f"{self.name}/{name}: cannot be written ({error})") from None
 
     def publish_lines(self, name: str, lines: Iterator[str]) -> None:
-        """`publish` a UTF-8 text file."""
+        """Write a UTF-8 text file atomically."""
 
         def write(path: Path) -> None:
             with path.open("w", encoding="utf-8", newline="\n") as file:

@@ -1,4 +1,4 @@
-"""From a unit to its images, lazily: files, members of a tar, rows of Parquet; and their decoding by the detector."""
+"""The images of a work unit, read lazily: files, members of a tar archive, or rows of a Parquet file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from .storage import is_url, open_binary
 from .work_units import Unit
 
 MAX_BYTES = 1 << 30
-"""A remote file or tar member beyond this is refused: it would have to be held in memory."""
+"""Largest remote file or tar member in bytes, because these are held in memory; a larger one is an error record."""
 READ_ROWS = 32
+"""Parquet rows that are read at a time."""
 
 
 def sources(unit: Unit) -> Iterator[NamedSource]:
-    """The unit's images, in order; each gets a record. Names inside containers are `FILE::MEMBER` and `FILE::ROW`."""
+    """Yield the images of a work unit in order, one for each record.
+
+    An image in an archive is named `FILE::MEMBER`, one in a Parquet file `FILE::ROW`.
+    """
     if unit.kind == "tar":
         yield from _members(unit.items[0][0])
     elif unit.kind == "parquet":
@@ -30,7 +34,7 @@ def sources(unit: Unit) -> Iterator[NamedSource]:
 
 
 def preparer(detector: Detector) -> Callable[[AnySource], Prepared]:
-    """`detector.prepare`, which also reads URLs; called in the decoding threads."""
+    """`detector.prepare`, extended to read URLs; it is called in the decoding threads."""
 
     def prepare(source: AnySource) -> Prepared:
         if isinstance(source, NamedSource) and isinstance(source.source, str) and source.error is None:
@@ -39,7 +43,7 @@ def preparer(detector: Detector) -> Callable[[AnySource], Prepared]:
                 try:
                     with open_binary(name) as file:
                         data = file.read(MAX_BYTES + 1)
-                except Exception as error:  # each store has its own exceptions
+                except Exception as error:  # stores raise exceptions of their own
                     return detector.prepare(NamedSource(name, b"", _why(error)))
                 return detector.prepare(_bounded(name, data))
         return detector.prepare(source)
@@ -59,7 +63,7 @@ def _bounded(name: str, data: bytes) -> NamedSource:
 
 
 def _members(name: str) -> Iterator[NamedSource]:
-    """Images of a tar, streamed; a damaged archive ends in one record with an error."""
+    """Stream the images of a tar archive; a damaged archive ends with one error record."""
     try:
         with open_binary(name) as file, tarfile.open(fileobj=file, mode="r|*") as archive:
             for member in archive:
@@ -71,16 +75,16 @@ def _members(name: str) -> Iterator[NamedSource]:
                     continue
                 content = archive.extractfile(member)
                 yield NamedSource(inner, b"" if content is None else content.read())
-            # tarfile takes an end of file for the end of the archive; only the mark tells a whole one from one cut off.
+            # tarfile accepts any end of the file; only the end mark shows that nothing of the archive is missing.
             if archive.fileobj is not None and archive.fileobj.tell() < archive.offset + tarfile.BLOCKSIZE:
                 yield NamedSource(name, b"", "the archive is damaged (it ends without its end mark)")
-    except Exception as error:  # stores, decompressors and tarfile each have their own
+    except Exception as error:  # stores, decompressors and tarfile raise exceptions of their own
         what = _why(error) if isinstance(error, OSError) and error.errno else f"the archive is damaged ({error})"
         yield NamedSource(name, b"", what)
 
 
 def _rows(unit: Unit) -> Iterator[NamedSource]:
-    """Rows of one row group; after an unreadable page, one record with an error."""
+    """Yield the images of one row group; if a page cannot be read, one error record stands for the remaining rows."""
     import pyarrow.parquet as pq
 
     name = unit.items[0][0]

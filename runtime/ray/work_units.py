@@ -1,4 +1,4 @@
-"""The plan of a run: its inputs cut into units, each of which becomes one shard. Written once, for resumed runs too."""
+"""Work units: the inputs of a distributed run, divided so that each unit becomes one shard. Resumed runs reuse them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from .storage import is_url, list_url, open_binary
 
 Kind = Literal["files", "tar", "parquet"]
 SMALLEST, LARGEST = 16, 512
-"""Files in a unit: enough to fill batches, few enough that a lost worker costs little."""
+"""Files in a unit: enough to fill batches, few enough that little is repeated when an actor dies."""
 UNITS_PER_ACTOR = 4
 _IMAGE_COLUMNS = ("image", "images", "img", "bytes", "image_bytes", "jpg", "jpeg", "png", "webp", "content", "data")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work, and the shard that it becomes.
+    """A work unit.
 
-    items: (name, error) of files; (archive, None) of a tar; (file, None) of Parquet, then with `group`, the row group
-    to read, `first`, the number of its first row in the file, and `column`, the one that holds the images.
+    Attributes:
+        index: position in the run, and number of the shard.
+        kind: what the unit holds.
+        items: for `files` the (name, error) of each; otherwise one item, the (name, None) of the tar or Parquet file.
+        group: Parquet only: the row group to read.
+        first: Parquet only: number of the group's first row in the file.
+        column: Parquet only: the column that holds the images.
     """
 
     index: int
@@ -37,12 +42,12 @@ class Unit:
     column: str = ""
 
     def to_json(self) -> str:
-        """ASCII, so that names that are not valid Unicode survive."""
+        """One line of ASCII JSON; names that are not valid Unicode are kept by escapes."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Unit:
-        """The inverse of `to_json`."""
+        """Read what `to_json` wrote."""
         values = json.loads(text)
         values["items"] = tuple((name, error) for name, error in values["items"])
         return cls(**values)
@@ -55,41 +60,44 @@ class _Input:
     error: str | None = None
 
 
-def make_plan(
+def list_units(
     arguments: Sequence[str], actors: int, column: str | None = None, stdin: BinaryIO | None = None, null: bool = False
 ) -> list[Unit]:
-    """List the inputs, in the order of a local run, and cut them into units.
+    """List the inputs, in the order of a local run, and divide them into work units.
 
     Args:
-        arguments: as for a local run, and fsspec URLs of files, patterns and prefixes. `.tar` and `.parquet` files
-            stand for the images inside.
-        column: the Parquet column; None finds it.
+        arguments: as for a local run, and fsspec URLs of files, patterns and prefixes. A `.tar` or `.parquet` file
+            stands for the images in it.
+        actors: number of actors, which determines the size of the units.
+        column: Parquet column that holds the images; None to detect it.
+        stdin: the stream that the input `-` reads paths from.
+        null: names on stdin and in lists end with a zero byte.
 
     Raises:
-        UsageError: no input, a store that cannot be listed, no such column.
+        UsageError: there is no input, a store does not allow listing, or a Parquet file has no such column.
     """
-    found = list(_inputs(arguments, stdin, null))
-    size = min(LARGEST, max(SMALLEST, math.ceil(len(found) / (UNITS_PER_ACTOR * actors))))
+    inputs = list(_inputs(arguments, stdin, null))
+    size = min(LARGEST, max(SMALLEST, math.ceil(len(inputs) / (UNITS_PER_ACTOR * actors))))
     units: list[Unit] = []
     files: list[tuple[str, str | None]] = []
 
-    def flush() -> None:
+    def finish_unit() -> None:
         if files:
             units.append(Unit(len(units), "files", tuple(files)))
             files.clear()
 
-    for item in found:
+    for item in inputs:
         if item.kind == "files":
             files.append((item.name, item.error))
             if len(files) == size:
-                flush()
+                finish_unit()
             continue
-        flush()
+        finish_unit()
         if item.kind == "tar":
             units.append(Unit(len(units), "tar", ((item.name, None),)))
         else:
             units.extend(_row_groups(item.name, column, len(units)))
-    flush()
+    finish_unit()
     return units
 
 
@@ -116,7 +124,7 @@ def _kind(name: str) -> Kind:
 
 
 def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:
-    """One unit a row group; a file that cannot be read is one unit with an error."""
+    """One work unit for each row group; a file that cannot be read becomes one unit with an error."""
     import pyarrow.parquet as pq
 
     try:
@@ -124,7 +132,7 @@ def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:
             parquet = pq.ParquetFile(file)
             schema = parquet.schema_arrow
             counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
-    except Exception as error:  # stores and Arrow raise many kinds; a bad file is one bad input
+    except Exception as error:  # stores and Arrow raise many kinds; an unreadable file is one failed input
         return [Unit(index, "files", ((name, f"not a readable Parquet file ({type(error).__name__}: {error})"),))]
     chosen = find_column(schema, column, name)
     starts = [sum(counts[:i]) for i in range(len(counts))]
@@ -132,12 +140,16 @@ def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:
 
 
 def find_column(schema: object, column: str | None, name: str) -> str:
-    """The column of image bytes in an Arrow schema: `column`, a binary one with a usual name, or the only binary one.
+    """The column of an Arrow schema that holds the images.
 
-    A struct with a binary field `bytes`, as Hugging Face writes images, counts as binary.
+    Args:
+        schema: a pyarrow.Schema.
+        column: the name that the user gave; None chooses a binary column with a usual name, or the only binary column.
+            A struct with a binary field `bytes`, as Hugging Face stores images, counts as binary.
+        name: the file, for error messages.
 
     Raises:
-        UsageError: none, or several; lists them.
+        UsageError: no column or several columns qualify; the message lists the binary columns.
     """
     import pyarrow as pa
 
@@ -153,15 +165,15 @@ def find_column(schema: object, column: str | None, name: str) -> str:
         if column not in binary:
             raise UsageError(f"{display_name(name)}: no column {column!r} of bytes; there are: {listed}")
         return column
-    usual = [found for found in _IMAGE_COLUMNS if found in binary]
+    usual = [candidate for candidate in _IMAGE_COLUMNS if candidate in binary]
     if len(binary) != 1 and not usual:
         raise UsageError(f"{display_name(name)}: which column holds the images? Name one with --ray-column: {listed}")
     return usual[0] if usual else binary[0]
 
 
 def digest(units: Sequence[Unit]) -> str:
-    """SHA-256 of a plan, hex."""
-    found = hashlib.sha256()
+    """SHA-256 of a list of work units, in hex."""
+    hashed = hashlib.sha256()
     for unit in units:
-        found.update(unit.to_json().encode() + b"\n")
-    return found.hexdigest()
+        hashed.update(unit.to_json().encode() + b"\n")
+    return hashed.hexdigest()

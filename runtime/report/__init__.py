@@ -1,1 +1,1 @@
-"""Pictures for people: the HTML report and the LCAS heatmaps."""
+"""The HTML report and the LCAS heatmaps."""

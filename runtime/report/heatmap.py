@@ -1,7 +1,7 @@
-"""LCAS heatmaps: how much each patch departs from its context, laid over what the network saw.
+"""LCAS heatmaps: the local contextual anomaly of each patch as a colour over the network's input.
 
-High LCAS does not mean fake: real photographs often score higher. So a heatmap is labelled "contextual anomaly", and
-images are compared on one fixed scale, the manifest's `heatmap_range`.
+High LCAS does not mean that an image is AI-generated: real photographs often score higher. A heatmap is therefore
+labelled "contextual anomaly", and all images share one fixed scale, the manifest's `heatmap_range`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from PIL.PngImagePlugin import PngInfo
 from ..atomic import atomic_path
 from ..errors import UsageError
 from ..manifest import StatRange
-from .colour_map import colour_table, scale
+from .colour_map import colour_table, normalise
 
 CAPTION = "contextual anomaly (LCAS)"
 CAVEAT = "High does not mean AI: busy real photographs score high too."
 OPACITY = 0.62
-"""Share of the colour in the blend; the rest is the photograph in grey."""
+"""Share of the colour in the blend; the remainder is the photograph in grey."""
 MARK_KEY = "Software"
 MARK = "cinemae heatmap"
-"""PNG text chunk by which our own pictures are told from somebody's input."""
+"""PNG text chunk that distinguishes heatmaps from other pictures, which are never overwritten."""
 
 _PAPER, _INK, _MUTED, _MID_GREY = (255, 255, 255), (24, 26, 31), (92, 97, 108), (128, 128, 128)
 _HATCH_LIGHT, _HATCH_DARK, _HATCH_STEP = (214, 216, 220), (120, 124, 132), 5
@@ -33,7 +33,13 @@ _HATCH_LIGHT, _HATCH_DARK, _HATCH_STEP = (214, 216, 220), (120, 124, 132), 5
 
 @dataclass(frozen=True)
 class ColourScale:
-    """The LCAS values at the two ends of the colour bar. `fixed`: shared by all images, so that colours compare."""
+    """The LCAS values at the two ends of the colour bar.
+
+    Attributes:
+        low: LCAS of the first colour.
+        high: LCAS of the last colour.
+        fixed: whether all images share this scale, so that their colours can be compared.
+    """
 
     low: float
     high: float
@@ -41,12 +47,16 @@ class ColourScale:
 
 
 def fixed_scale(heatmap_range: StatRange | None) -> ColourScale | None:
-    """The engine's own scale; None where the manifest stores none (then only `image_scale` is left)."""
+    """The scale in an engine's manifest; None if the manifest has none, in which case `image_scale` is used."""
     return ColourScale(heatmap_range.low, heatmap_range.high) if heatmap_range else None
 
 
 def image_scale(lcas: np.ndarray) -> ColourScale:
-    """A scale from one image's own minimum to its maximum: for figures; colours of two images do not compare."""
+    """A scale from the minimum to the maximum of one image; colours of two such images cannot be compared.
+
+    Args:
+        lcas: float [N].
+    """
     known = np.asarray(lcas)[np.isfinite(lcas)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     return ColourScale(low, high, fixed=False)
@@ -60,25 +70,26 @@ def _as_grid(lcas: np.ndarray) -> np.ndarray:
 
 
 def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Image.Image:
-    """LCAS as colour over the image in grey; patches that no run masked (NaN) are hatched.
+    """Blend LCAS as colour over the image in grey; patches that no run masked (NaN) are hatched.
 
     Args:
-        pixels: uint8 [S, S, 3], what the network saw; S is a multiple of the patch grid's side.
-        lcas: float [N], patches in row-major order.
-        low, high: LCAS at the ends of the colour table; values outside are clipped to the end's colour.
+        pixels: uint8 [S, S, 3], the input of the network; S is a multiple of the side of the patch grid.
+        lcas: float [N], N = side x side patches in row-major order.
+        low: LCAS of the first colour; lower values get this colour, too.
+        high: LCAS of the last colour; higher values get this colour, too.
 
     Returns:
-        RGB image of S x S.
+        RGB image of S x S pixels.
 
     Raises:
-        UsageError: N is no square, or S no multiple of its side.
+        UsageError: N is not a square number, or S is not a multiple of the side of the patch grid.
     """
     grid = _as_grid(lcas)
     size, side = pixels.shape[0], grid.shape[0]
     if pixels.shape != (size, size, 3) or size % side:
         raise UsageError(f"pixels {list(pixels.shape)} do not fit a grid of {side} x {side} patches")
     unknown = np.isnan(grid)
-    level = (scale(np.where(unknown, low, grid), low, high) * 255).round().astype(np.int64)
+    level = (normalise(np.where(unknown, low, grid), low, high) * 255).round().astype(np.int64)
     colours = Image.fromarray(colour_table()[level]).resize((size, size), Image.Resampling.NEAREST)
     if unknown.any():
         where = Image.fromarray(unknown.astype(np.uint8) * 255).resize((size, size), Image.Resampling.NEAREST)
@@ -94,46 +105,52 @@ def _hatching(size: int) -> Image.Image:
 
 
 def format_value(value: float) -> str:
-    """A colour bar's number: three significant digits, no exponent in the usual range."""
+    """A number for the colour bar, with three significant digits."""
     return f"{value:.3g}"
 
 
-def figure(pixels: np.ndarray, lcas: np.ndarray, colours: ColourScale, size: int = 448) -> Image.Image:
-    """The image and its heatmap side by side, with caption, colour bar and numbers. Arguments as `overlay`.
+def figure(pixels: np.ndarray, lcas: np.ndarray, colour_scale: ColourScale, size: int = 448) -> Image.Image:
+    """The image and its heatmap side by side, with caption and colour bar.
+
+    Args:
+        pixels: uint8 [S, S, 3], the input of the network.
+        lcas: float [N].
+        colour_scale: the scale of the colours.
+        size: side of each of the two pictures, in pixels; rounded down to a multiple of S, and at least S.
 
     Returns:
-        RGB image; each of the two pictures is `size` x `size`.
+        RGB image.
     """
     shown = pixels.shape[0] * max(1, size // pixels.shape[0])
     photo = Image.fromarray(pixels).resize((shown, shown), Image.Resampling.BICUBIC)
-    heat = overlay(np.asarray(photo), lcas, colours.low, colours.high)
+    heat = overlay(np.asarray(photo), lcas, colour_scale.low, colour_scale.high)
     margin, gap, foot = 16, 12, 78
     width = 2 * margin + gap + 2 * photo.width
     page = Image.new("RGB", (width, 2 * margin + photo.height + foot), _PAPER)
     page.paste(photo, (margin, margin))
     page.paste(heat, (margin + photo.width + gap, margin))
-    _legend(page, lcas, colours, margin, margin + photo.height + 12)
+    _legend(page, lcas, colour_scale, margin, margin + photo.height + 12)
     return page
 
 
-def _legend(page: Image.Image, lcas: np.ndarray, colours: ColourScale, left: int, top: int) -> None:
-    """Caption and caveat on the left, the colour bar with its numbers on the right."""
+def _legend(page: Image.Image, lcas: np.ndarray, colour_scale: ColourScale, left: int, top: int) -> None:
+    """Draw caption and caveat on the left, the colour bar with its numbers on the right."""
     draw = ImageDraw.Draw(page)
     strong, small = _font(17), _font(13)
     draw.text((left, top), CAPTION, fill=_INK, font=strong)
     draw.text((left, top + 26), CAVEAT, fill=_MUTED, font=small)
-    note = "one fixed scale for all images" if colours.fixed else "scaled to this image alone: colours do not compare"
+    note = "one fixed scale for all images" if colour_scale.fixed else "own scale: colours of two images do not compare"
     holes = int(np.isnan(lcas).sum())
     note += f"; hatched: {holes} patches never masked" if holes else ""
     draw.text((left, top + 45), note, fill=_MUTED, font=small)
     bar_width, bar_height = min(300, page.width // 3), 14
     x, y = page.width - left - bar_width, top + 4
     bar = Image.fromarray(colour_table(bar_width)[None].repeat(bar_height, axis=0))
-    # Blended as in the picture, over mid-grey: the colours of the bar are the ones seen there.
+    # Blended over mid-grey, so that the bar has the colours of the heatmap.
     page.paste(Image.blend(Image.new("RGB", bar.size, _MID_GREY), bar, OPACITY), (x, y))
     draw.rectangle((x - 1, y - 1, x + bar_width, y + bar_height), outline=_MUTED)
-    middle = (colours.low + colours.high) / 2
-    for share, value in ((0.0, colours.low), (0.5, middle), (1.0, colours.high)):
+    middle = (colour_scale.low + colour_scale.high) / 2
+    for share, value in ((0.0, colour_scale.low), (0.5, middle), (1.0, colour_scale.high)):
         text, at = format_value(value), x + share * (bar_width - 1)
         draw.line((at, y + bar_height, at, y + bar_height + 4), fill=_MUTED)
         draw.text((at - share * draw.textlength(text, font=small), y + bar_height + 5), text, fill=_INK, font=small)
@@ -144,7 +161,7 @@ def _font(points: int) -> Any:
 
 
 def is_heatmap(path: str | Path) -> bool:
-    """Whether `path` is a picture that `save_heatmap` wrote (by its PNG text chunk)."""
+    """Whether `path` is a heatmap that `save_heatmap` wrote, by its PNG text chunk."""
     try:
         with Image.open(path) as image:
             return image.format == "PNG" and str(image.info.get(MARK_KEY, "")) == MARK
@@ -152,14 +169,17 @@ def is_heatmap(path: str | Path) -> bool:
         return False
 
 
-def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, colours: ColourScale | None) -> None:
-    """Write `figure` as PNG, atomically. An earlier heatmap at `path` is replaced, anything else there is left alone.
+def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, colour_scale: ColourScale | None) -> None:
+    """Write `figure` as PNG, atomically; an earlier heatmap at `path` is replaced.
 
     Args:
-        colours: the fixed scale; None scales to this image alone, and the picture says so.
+        path: the PNG file.
+        pixels: uint8 [S, S, 3], the input of the network.
+        lcas: float [N].
+        colour_scale: the fixed scale; None for the image's own scale, which the caption then states.
 
     Raises:
-        UsageError: `path` exists and is not a heatmap of ours (it may be somebody's input).
+        UsageError: a file that is not a heatmap exists at `path`; it may be an input.
     """
     path = Path(path)
     if path.exists() and not is_heatmap(path):
@@ -167,4 +187,4 @@ def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, colours
     mark = PngInfo()
     mark.add_text(MARK_KEY, MARK)
     with atomic_path(path) as temporary:
-        figure(pixels, lcas, colours or image_scale(lcas)).save(temporary, "PNG", pnginfo=mark, compress_level=1)
+        figure(pixels, lcas, colour_scale or image_scale(lcas)).save(temporary, "PNG", pnginfo=mark, compress_level=1)

@@ -1,4 +1,4 @@
-"""`--heatmaps DIR`: one picture for each scored input, drawn and compressed in threads beside the inference."""
+"""`--heatmaps DIR`: one heatmap for each scored input, drawn and compressed in threads during inference."""
 
 from __future__ import annotations
 
@@ -12,32 +12,41 @@ import numpy as np
 
 from ..errors import UsageError
 from .heatmap import ColourScale, save_heatmap
-from .heatmap_paths import place, roots
+from .heatmap_paths import heatmap_path, input_folders
 
 WORKERS = 2
 AHEAD = 16
-"""Pictures that may wait: memory stays flat, and a slow disk slows the run down instead of filling memory."""
-TOLD = 5
-"""Failures that are named one by one; the rest is only counted."""
+"""Heatmaps in the queue; beyond it `add` blocks (back-pressure), so that memory stays flat when the disk is slow."""
+REPORTED = 5
+"""Failures that are reported one by one; the others are only counted."""
 
 
 class HeatmapFolder:
-    """Saves heatmaps under `folder`. A picture that cannot be written is named on stderr and never stops the run."""
+    """Writes heatmaps below a folder; one that cannot be written causes a warning and does not stop the run.
+
+    Attributes:
+        folder: the heatmap folder.
+        failed: number of heatmaps that could not be written.
+    """
 
     def __init__(
         self,
         folder: str | Path,
-        colours: ColourScale | None,
+        colour_scale: ColourScale | None,
         say: Callable[[str], None],
         arguments: Sequence[str] = (),
     ) -> None:
-        """`colours`: the fixed scale, None scales each picture to itself. `say` takes warnings.
+        """Start the threads.
 
-        `arguments`: the inputs as given to the command; the folders among them shorten the pictures' paths.
+        Args:
+            folder: the heatmap folder.
+            colour_scale: the fixed scale; None gives each heatmap its own scale.
+            say: called with each warning.
+            arguments: the inputs of the command; the folders among them shorten the paths of heatmaps.
         """
-        self._roots = roots(arguments)
+        self._inputs = input_folders(arguments)
         self.folder, self.failed = Path(folder), 0
-        self._colours, self._say = colours, say
+        self._colour_scale, self._say = colour_scale, say
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="cinemae-heatmap")
         self._pending: deque[Future[None]] = deque()
 
@@ -45,33 +54,35 @@ class HeatmapFolder:
         return self
 
     def add(self, source: str, pixels: np.ndarray, lcas: np.ndarray) -> None:
-        """Queue the heatmap of the input `source` (its path as given); waits while too many are under way.
+        """Queue a heatmap; blocks while the queue is full.
 
         Args:
-            pixels: uint8 [S, S, 3]. lcas: float [N].
+            source: path of the input as given.
+            pixels: uint8 [S, S, 3], the input of the network.
+            lcas: float [N], LCAS of the patches, NaN where no run masked the patch.
         """
         while len(self._pending) >= AHEAD:
             self._collect()
-        target = place(self.folder, source, self._roots)
-        self._pending.append(self._pool.submit(save_heatmap, target, pixels, lcas, self._colours))
+        target = heatmap_path(self.folder, source, self._inputs)
+        self._pending.append(self._pool.submit(save_heatmap, target, pixels, lcas, self._colour_scale))
 
     def _collect(self) -> None:
         try:
             self._pending.popleft().result()
         except (OSError, UsageError) as error:
             self.failed += 1
-            if self.failed <= TOLD:
+            if self.failed <= REPORTED:
                 self._say(f"warning: no heatmap: {error}")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Finish what is queued; after an error, only what is under way."""
+        """Write the queued heatmaps; after an error, only those already being written."""
         if kind is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             return
         while self._pending:
             self._collect()
         self._pool.shutdown()
-        if self.failed > TOLD:
+        if self.failed > REPORTED:
             self._say(f"warning: {self.failed:,} heatmaps could not be written; the records are complete")

@@ -1,4 +1,4 @@
-"""Where an input's heatmap goes: the input's own relative path under one folder; inputs never share a file."""
+"""The path of an input's heatmap: the input's relative path below the heatmap folder, without path collisions."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ _ABSOLUTE, _PARENT = "@root", "@up"
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\\ud800-\udfff]')
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|^@|[. ]$", re.IGNORECASE)
 MAX_COMPONENT = 180
-"""Bytes of one name: room for the suffix, a temporary name's decoration, and encrypted file systems."""
+"""Bytes of one name; leaves room for the suffix, the affixes of a temporary file, and encrypting file systems."""
 
 
 @dataclass(frozen=True)
-class Root:
-    """Inputs whose path starts with `prefix` go below `label` (one name, or "" for the heatmap folder itself)."""
+class InputFolder:
+    """An input folder whose heatmaps keep their path relative to it.
+
+    Attributes:
+        prefix: path of the folder as given, with a separator at the end.
+        label: name of the subfolder for its heatmaps; "" for the heatmap folder itself.
+    """
 
     prefix: str
     label: str
 
 
-def roots(arguments: Sequence[str]) -> tuple[Root, ...]:
-    """Short places for the inputs below the folders among `arguments` (a command's inputs, as given).
+def input_folders(arguments: Sequence[str]) -> tuple[InputFolder, ...]:
+    """The folders among a command's inputs that shorten the paths of heatmaps, nested folders before their parents.
 
-    A single folder's files keep their path relative to it. Of several arguments, folders outside of the working folder
-    get `@` and their own name, numbered where two are alike; the others need nothing, see `place`.
+    If the only input is a folder, its heatmaps lie directly in the heatmap folder. Otherwise, each folder outside the
+    working folder gets a subfolder of its name with `@` before it, and a number after it if the name is not unique.
+    Folders inside the working folder are left to `heatmap_path`.
     """
     folders = [argument for argument in dict.fromkeys(arguments) if os.path.isdir(argument)]
     if len(arguments) == 1 and folders:
-        return (Root(os.path.join(folders[0], ""), ""),)
-    found: list[Root] = []
+        return (InputFolder(os.path.join(folders[0], ""), ""),)
+    labelled: list[InputFolder] = []
     labels = {_ABSOLUTE, _PARENT}
     for folder in folders:
         if not os.path.isabs(folder) and os.pardir not in PurePath(folder).parts:
@@ -44,31 +50,36 @@ def roots(arguments: Sequence[str]) -> tuple[Root, ...]:
         while name.casefold() in labels:
             name, number = f"{stem}~{number}", number + 1
         labels.add(name.casefold())
-        found.append(Root(os.path.join(folder, ""), name))
-    return tuple(sorted(found, key=lambda root: -len(root.prefix)))  # the innermost of nested folders goes first
+        labelled.append(InputFolder(os.path.join(folder, ""), name))
+    return tuple(sorted(labelled, key=lambda folder: -len(folder.prefix)))
 
 
-def place(folder: str | Path, source: str, under: Sequence[Root] = ()) -> Path:
-    """Path of the heatmap of the input `source` (a path as the user gave it) inside `folder`.
+def heatmap_path(folder: str | Path, source: str, inputs: Sequence[InputFolder] = ()) -> Path:
+    """Path of an input's heatmap; different inputs never share one.
 
-    The name keeps the input's suffix (`a.jpg` and `a.png` do not meet). Below a root of `under`, the path relative to
-    it is kept. Else paths inside the working folder are kept as they are, absolute ones elsewhere go below `@root`,
-    and `..` becomes `@up`. A name that a file system may refuse is cleaned and gets eight digits of its hash, so two
-    inputs do not meet after cleaning either. It depends on nothing but its arguments and the working folder: a resumed
-    run writes the same files.
+    The path of the input is kept: relative to the innermost of `inputs` that contains it, else relative to the working
+    folder. Absolute paths elsewhere go below `@root`, and `..` becomes `@up`. The file name keeps the input's suffix,
+    so that `a.jpg` and `a.png` have no path collision. Names that a file system may reject are cleaned and get eight
+    digits of their hash, which prevents path collisions between cleaned names. The result depends only on the
+    arguments and the working folder, so that a resumed run writes the same files.
+
+    Args:
+        folder: the heatmap folder.
+        source: path of the input as given.
+        inputs: the result of `input_folders`.
     """
     prefix: list[str] = []
-    root = next((root for root in under if source.startswith(root.prefix) and source != root.prefix), None)
-    pure = PurePath(source if root is None else source[len(root.prefix) :].lstrip(os.sep))
-    if root is not None:
-        prefix = [root.label] if root.label else []
+    base = next((base for base in inputs if source.startswith(base.prefix) and source != base.prefix), None)
+    pure = PurePath(source if base is None else source[len(base.prefix) :].lstrip(os.sep))
+    if base is not None:
+        prefix = [base.label] if base.label else []
     elif pure.is_absolute():
         if pure.is_relative_to(os.getcwd()):
             pure = pure.relative_to(os.getcwd())
         else:
             pure, prefix = pure.relative_to(pure.anchor), [_ABSOLUTE]
     *folders, name = [_clean(part) for part in pure.parts] or [_clean("")]
-    # A folder that ends like one of our files could be in the way of that file.
+    # A folder with the suffix of a heatmap could have the path of a heatmap.
     folders = [_hashed(part, part) if part.lower().endswith(SUFFIX) else part for part in folders]
     return Path(folder, *prefix, *folders, name + SUFFIX)
 

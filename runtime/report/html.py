@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained page of any number of records, written as a stream so that memory stays flat."""
+"""The HTML report: one self-contained page for any number of records, written as a stream in constant memory."""
 
 from __future__ import annotations
 
@@ -28,25 +28,37 @@ from ..atomic import atomic_path
 from ..manifest import Manifest
 from ..records import Record, engine_label
 from ..verdict import Decision
-from .colour_map import colour_table
+from .colour_map import hex_colours
+from .heatmap import OPACITY
 
 THUMBNAIL_SIZE = 192
 THUMBNAIL_QUALITY = 68
 CHUNK_RECORDS = 100
 MAX_PICTURES = 20_000
-"""Records after these come without thumbnail and heatmap: a browser holds about 200 MB of page well, not a gigabyte."""
+"""Only this many records get a thumbnail and a heatmap: browsers handle a page of 200 MB, but not one of 1 GB."""
+STYLES = ("palette.css", "report.css")
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in ("verdicts", "lcas_colours", "data", "cards", "filter", "grid", "detail", "overview", "controls")
+)
+"""Run as one script, in this order."""
 UNKNOWN_BYTE = 255
-"""Code of a patch that no run masked; 0 to 254 run from the image's lowest to its highest LCAS."""
+"""Code of a patch that no run masked; codes 0 to 254 range from the image's lowest to its highest LCAS."""
 
 
 class ReportWriter:
-    """Writes records one by one; the page appears, complete, when the `with` block ends without an error.
+    """Writes the report record by record; the file appears when the `with` block ends without an error.
 
         with ReportWriter("report.html", manifest, decision, provider) as report:
             report.add(record, pixels)
 
-    The page needs no network and its content security policy allows none. File names and reasons are carried as JSON
-    data and shown as text.
+    The page does not use the network, and its content security policy forbids it. File names and reasons are stored as
+    JSON and displayed as text.
+
+    Attributes:
+        path: the HTML file.
+        provider: execution provider of the engine; it may be set until the block ends, because a session that loads in
+            the background is known late.
     """
 
     def __init__(
@@ -57,9 +69,14 @@ class ReportWriter:
         provider: str = "",
         title: str = "Image report",
     ) -> None:
-        """`decision`: the one the records were made with, None for the manifest's own.
+        """Collect what the head of the page displays.
 
-        `provider` may be set as an attribute until the block ends: a session loaded in the background names it late.
+        Args:
+            path: the HTML file.
+            manifest: manifest of the engine.
+            decision: the thresholds that the records were made with; None for those of the manifest.
+            provider: execution provider of the engine.
+            title: title of the page.
         """
         self.path = Path(path)
         self.provider = provider
@@ -80,7 +97,8 @@ class ReportWriter:
         """Append one record.
 
         Args:
-            pixels: uint8 [S, S, 3], what the network saw; None shows a placeholder. `record.lcas` makes the heatmap.
+            record: the record; its `lcas` becomes the heatmap.
+            pixels: uint8 [S, S, 3], the input of the network; None for a placeholder.
         """
         self._count += 1
         if self._count > MAX_PICTURES:
@@ -92,6 +110,7 @@ class ReportWriter:
             self._flush()
 
     def _flush(self) -> None:
+        """Write the records in memory as one chunk: a script element with JSON rows, and one with their pictures."""
         if self._file is not None and self._rows:
             self._file.write('<script type="application/json" class="rows">[' + ",\n".join(self._rows) + "]</script>\n")
             self._file.write('<script type="text/plain">' + "\n".join(self._media) + "</script>\n")
@@ -104,20 +123,20 @@ class ReportWriter:
         if kind is not None or self._file is None:
             self._stack.__exit__(kind, value, traceback)
             return
-        with self._stack:  # a full disk in here discards the page, too
+        with self._stack:  # an error in here, such as a full disk, also discards the page
             self._flush()
             limit = MAX_PICTURES if self._count > MAX_PICTURES else None
             self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
 
 
 def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, Any]:
-    """What the page's head shows, as plain JSON types."""
+    """The data for the head of the page, as JSON types."""
     probability, limits = manifest.calibration.probability, manifest.heatmap_range
     try:
         release = version("cinemae")
     except PackageNotFoundError:
         release = ""
-    # SOURCE_DATE_EPOCH (reproducible-builds.org) pins the one thing in the page that is not a function of its inputs.
+    # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
     now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
@@ -129,16 +148,16 @@ def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, A
         "thresholdLogit": decision.threshold,
         "band": [probability(decision.low), probability(decision.high)],
         "scale": [limits.low, limits.high] if limits else None,
-        "colours": base64.b64encode(colour_table().tobytes()).decode("ascii"),
+        "colours": hex_colours(),
+        "opacity": OPACITY,
     }
 
 
 def page_frame(info: dict[str, Any]) -> tuple[str, str]:
-    """The page before and after its records."""
+    """The parts of the page before and after its records."""
     folder = files(__package__) / "templates"
-    names = ("report.html", "report.css", "report_data.js", "report.js")
-    page, style, data, view = ((folder / name).read_text(encoding="utf-8") for name in names)
-    script = data + view
+    page, style, script = ("".join((folder / name).read_text(encoding="utf-8") for name in names)
+                           for names in (("report.html",), STYLES, SCRIPTS))  # fmt: skip
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -148,7 +167,8 @@ def page_frame(info: dict[str, Any]) -> tuple[str, str]:
         "info": script_json(info),
     }  # fmt: skip
     head, tail = page.split("{{chunks}}")
-    # One pass: what a title or a script holds is never taken for another place to fill.
+    # Filled in one pass, so that a placeholder inside a title or script is not filled. jinja2 has no advantage here:
+    # records are pushed while a template pulls, so the page is cut in two in any case, and the escaping is JSON's.
     fill = functools.partial(re.sub, r"\{\{(\w+)\}\}", lambda match: values[match[1]])
     return fill(head), fill(tail)
 
@@ -158,13 +178,21 @@ def _csp_hash(text: str) -> str:
 
 
 def script_json(value: Any) -> str:
-    """ASCII JSON that is inert inside a `<script>` element: no `<`, `>` or `&` is left to end it or start another."""
+    """ASCII JSON for a `<script>` element, which it can neither end nor nest: it has no `<`, `>` and `&`."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def record_row(record: Record, folder: Path) -> tuple[str, str]:
-    """A record as JSON with short keys, and its quantised LCAS (base64, "" for none). Keys without a value go."""
+    """The row of a record in the page.
+
+    Args:
+        record: the record.
+        folder: folder of the page, to which the link to the image is relative.
+
+    Returns:
+        JSON with one-letter keys and without null values; and the quantised LCAS in base64, "" for none.
+    """
     stats = record.stats
     quantised = None if record.lcas is None else quantise(record.lcas)
     values = {
@@ -189,7 +217,14 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def quantise(lcas: np.ndarray) -> tuple[bytes, float, float] | None:
-    """float [N] -> N bytes and the LCAS of bytes 0 and 254; NaN becomes `UNKNOWN_BYTE`. None when nothing is finite."""
+    """Quantise LCAS to one byte for each patch.
+
+    Args:
+        lcas: float [N].
+
+    Returns:
+        N bytes, `UNKNOWN_BYTE` for NaN, and the LCAS values of the bytes 0 and 254; None if no value is finite.
+    """
     values = np.asarray(lcas, np.float64).ravel()
     known = np.isfinite(values)
     if not known.any():
@@ -201,7 +236,7 @@ def quantise(lcas: np.ndarray) -> tuple[bytes, float, float] | None:
 
 
 def thumbnail(pixels: np.ndarray) -> str:
-    """uint8 [S, S, 3] -> a small JPEG, base64. (WebP would be a third smaller and take three times as long.)"""
+    """A small JPEG of uint8 [S, S, 3], in base64. (WebP would be a third smaller and take three times as long.)"""
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
@@ -210,12 +245,12 @@ def thumbnail(pixels: np.ndarray) -> str:
 
 
 def file_link(path: str, folder: Path) -> str | None:
-    """A link from a page in `folder` to a local file, percent-encoded and always relative; None where there is none."""
+    """A relative, percent-encoded link from a page in `folder` to a local file; None if the file does not exist."""
     if not path or "\0" in path or not os.path.isfile(path):
         return None
     try:
         relative = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
     except ValueError:  # another drive on Windows
         return None
-    # "./" first: a file named "javascript:..." stays a file name.
+    # "./" keeps a file named "javascript:..." from being read as a URL scheme.
     return "./" + quote(relative.replace(os.sep, "/").encode("utf-8", "surrogateescape"))

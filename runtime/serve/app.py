@@ -1,4 +1,4 @@
-"""The application: routes, and how errors become answers. The same object runs under uvicorn and Ray Serve."""
+"""The web application: its routes, and the responses to errors. It runs under uvicorn and under Ray Serve."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from .. import report
 from ..detector import Detector
 from ..manifest import Manifest
 from ..records import lcas_values, to_dict
-from ..report.colour_map import colour_table
+from ..report.colour_map import hex_colours
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 from .body import Body
 from .guard import Guard
 from .problems import Problem
 from .schema import DetectBody, EngineBody, FailedBody, ProblemBody, StateBody
-from .service import Scored, Service
+from .service import ScoredUpload, Service
 from .settings import ServeSettings
 from .uploads import read_uploads
 
+_PAGE, _REPORT = files(__package__) / "page", files(report) / "templates"
 PAGE_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/heatmap.js": ("heatmap.js", "text/javascript; charset=utf-8"),
-    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+    "/": _PAGE / "index.html",
+    "/favicon.svg": _PAGE / "favicon.svg",
+    **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js")},
+    **{f"/{name}": _REPORT / name for name in ("palette.css", "verdicts.js", "lcas_colours.js")},
 }
+"""Files of the page by path of their URL; the last three are shared with the HTML report."""
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}  # fmt: skip
 _DESCRIPTIONS = {
-    400: "A broken form, or one without a file", 401: "The bearer token is missing or wrong",
-    403: "Sent by a web page of another origin", 408: "The body came too slowly",
-    413: "Too large: the body, a file, its pixels, or too many images", 415: "Not an image, or another content type",
-    421: "Another Host than this server answers for", 422: "Damaged images, or a wrong query parameter",
-    429: "The queue is full; Retry-After says when to come back", 503: "The engine failed, or the server stops",
-    504: "Not scored in time",
+    400: "The form is malformed or contains no file", 401: "The bearer token is missing or wrong",
+    403: "Sent by a web page of another origin", 408: "The body arrived too slowly",
+    413: "The body, a file or its pixels are too large, or too many images",
+    415: "Not an image, or an unsupported content type",
+    421: "The server does not accept this Host header", 422: "Damaged images, or an invalid query parameter",
+    429: "The queue is full; Retry-After gives the seconds to wait",
+    503: "The engine failed, or the server is stopping", 504: "Not scored within the time limit",
 }  # fmt: skip
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _REQUEST_BODY = {
@@ -65,15 +72,16 @@ def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _image_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Of codes that speak of the request or of the images in it."""
+    """Responses for status codes that concern either the request or the images in it."""
     return {code: {"model": FailedBody | ProblemBody, "description": _DESCRIPTIONS[code]} for code in codes}
 
 
 def create_app(load: Callable[[], Detector], settings: ServeSettings | None = None) -> FastAPI:
-    """The whole HTTP interface and the page.
+    """The HTTP interface and the page.
 
     Args:
-        load: called once when the application starts; the application closes what it returns.
+        load: returns the detector; called once when the application starts. The application closes the detector.
+        settings: limits, batching and access control; None for the defaults.
     """
     settings = settings or ServeSettings()
 
@@ -111,7 +119,7 @@ def _problem(problem: Problem) -> JSONResponse:
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is `{"detail": sentence}`."""
+    """Answer every error with the JSON `{"detail": sentence}`."""
 
     @app.exception_handler(Problem)
     async def on_problem(request: Request, error: Problem) -> JSONResponse:
@@ -123,8 +131,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-        return JSONResponse({"detail": found}, 422)
+        detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        return JSONResponse({"detail": detail}, 422)
 
 
 def _service(app: FastAPI) -> Service:
@@ -147,13 +155,13 @@ def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
     )
     async def detect(
         request: Request,
-        name: Annotated[str, Query(max_length=1024, description="the name of a raw body's record")] = "upload",
-        lcas: Annotated[bool, Query(description="also return each image's anomaly map")] = False,
+        name: Annotated[str, Query(max_length=1024, description="path of the record of a raw body")] = "upload",
+        lcas: Annotated[bool, Query(description="also return the LCAS of each image's patches")] = False,
     ) -> Response:
         """Send one image as the body, or several as the files of a multipart form.
 
-        The answer holds one record for each image, in order. It is 200 when at least one was scored; when none was, it
-        has the status of the first failure, and the same body with its `detail`.
+        The response contains one record for each image, in order. Its status is 200 if at least one image was scored;
+        otherwise it is the status of the first error, whose text is repeated in `detail`.
         """
         started = time.monotonic()
         service, body = _service(app), Body(request.scope, request.receive)
@@ -164,8 +172,8 @@ def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
             return response
         except Problem as problem:
             status = problem.status
-            patient = status != 408 and await body.discard(limits.max_body_bytes, limits.read_timeout)
-            problem.close = not patient
+            drained = status != 408 and await body.discard(limits.max_body_bytes, limits.read_timeout)
+            problem.close = not drained
             raise
         finally:
             service.metrics.request(status, time.monotonic() - started)
@@ -175,7 +183,7 @@ def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
         with service.budget.account() as account:
             uploads = await read_uploads(request, body, name, limits, account, service.batcher.retry_after())
             gone = asyncio.Event()
-            watch = asyncio.create_task(_watch(request, gone))
+            watch = asyncio.create_task(_watch_for_disconnect(request, gone))
             try:
                 scored = await service.score(uploads, gone.is_set)
             finally:
@@ -183,14 +191,14 @@ def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
         return _answer(scored, service.detector.manifest, lcas, service.draining)
 
 
-async def _watch(request: Request, gone: asyncio.Event) -> None:
-    """Set `gone` when the client closes its connection."""
+async def _watch_for_disconnect(request: Request, gone: asyncio.Event) -> None:
+    """Set `gone` when the client closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     gone.set()
 
 
-def _answer(scored: list[Scored], manifest: Manifest, lcas: bool, last: bool) -> JSONResponse:
+def _answer(scored: list[ScoredUpload], manifest: Manifest, lcas: bool, last: bool) -> JSONResponse:
     body: dict[str, Any] = {
         "records": [to_dict(item.record) for item in scored],
         "errors": [
@@ -203,7 +211,7 @@ def _answer(scored: list[Scored], manifest: Manifest, lcas: bool, last: bool) ->
     if lcas:
         values = [lcas_values(item.record) for item in scored]
         grid = manifest.backbone.config.grid
-        body["heatmaps"] = [None if found is None else {"grid": grid, "lcas": found} for found in values]
+        body["heatmaps"] = [None if lcas_map is None else {"grid": grid, "lcas": lcas_map} for lcas_map in values]
     status = 200
     if all(item.record.status == "error" for item in scored):
         status, body["detail"] = scored[0].code, scored[0].record.error
@@ -211,15 +219,15 @@ def _answer(scored: list[Scored], manifest: Manifest, lcas: bool, last: bool) ->
 
 
 def _add_state(app: FastAPI, settings: ServeSettings) -> None:
-    @app.get("/healthz", summary="Is the process alive", responses=_responses(421))
+    @app.get("/healthz", summary="Whether the process is alive", responses=_responses(421))
     async def healthz() -> StateBody:
         return StateBody(status="ok")
 
-    @app.get("/readyz", summary="Should requests be sent here", responses=_responses(421, 503))
+    @app.get("/readyz", summary="Whether the server accepts requests", responses=_responses(421, 503))
     async def readyz() -> StateBody:
         service = _service(app)
         if not service.is_ready():
-            why = "stopping" if service.draining else f"the engine failed: {service.batcher.failure}"
+            why = "the server is stopping" if service.draining else f"the engine failed: {service.batcher.failure}"
             raise Problem(503, why, retry_after=5)
         return StateBody(status="ready")
 
@@ -256,21 +264,18 @@ def _engine_body(detector: Detector, settings: ServeSettings) -> EngineBody:
         heatmap_opacity=OPACITY,
         heatmap_caption=CAPTION,
         heatmap_caveat=CAVEAT,
-        colours=["#" + bytes(colour).hex() for colour in colour_table()],
+        colours=hex_colours(),
         limits={name: value for name, value in vars(settings.limits).items() if not name.endswith("_timeout")},
     )
 
 
 def _add_page(app: FastAPI) -> None:
-    folder = files(__package__) / "page"
-
-    def serve(name: str, kind: str) -> Callable[[], Any]:
-        data = (folder / name).read_bytes()
-
+    def serve(data: bytes, kind: str) -> Callable[[], Any]:
         async def answer() -> Response:
             return Response(data, headers={"Content-Type": kind})
 
         return answer
 
-    for path, (name, kind) in PAGE_FILES.items():
-        app.add_api_route(path, serve(name, kind), methods=["GET", "HEAD"], include_in_schema=False)
+    for path, file in PAGE_FILES.items():
+        route = serve(file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]])
+        app.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)

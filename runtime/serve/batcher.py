@@ -1,4 +1,4 @@
-"""Dynamic batching: images of all requests share inferences, through a queue that refuses instead of growing."""
+"""Dynamic batching: images of all requests are scored together, from a bounded queue that rejects when it is full."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .problems import Problem
 
 _log = logging.getLogger(__name__)
 _SMOOTHING = 0.2
-"""Weight of the newest inference in the running estimate of seconds per image."""
+"""Weight of the latest inference in the moving average of the seconds per image."""
 _LONGEST_RETRY = 30
-"""Seconds: no client is told to stay away for longer."""
+"""Largest Retry-After, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,15 @@ class _Waiting:
 
 
 class Batcher:
-    """Runs `score` (the detector's) in one thread of its own on up to `max_batch` images at a time.
+    """Scores images in batches, in one thread.
 
-    Slots are reserved before any work on an image is done and released when the work is over, so `pending` counts every
-    image from its acceptance to its answer and never exceeds `capacity`. All methods belong to one event loop.
+    A slot is reserved for an image before it is decoded and released when its request is answered, so that `pending`
+    never exceeds `capacity`. All methods must be called in the same event loop.
+
+    Attributes:
+        capacity: largest number of pending images.
+        pending: images that were accepted and are not yet answered.
+        failure: why the last inference failed; None if it succeeded.
     """
 
     def __init__(
@@ -55,15 +60,14 @@ class Batcher:
         self.capacity = capacity
         self.pending = 0
         self.failure: str | None = None
-        """Why the last inference failed; None when it went well."""
 
     def start(self) -> None:
-        """Begin to serve; called in the event loop."""
+        """Start the task that forms batches; called in the event loop."""
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
-    async def stop(self, patience: float) -> None:
-        """Answer everything that was accepted, then stop the thread; one that hangs is left after `patience` s."""
-        until = time.monotonic() + patience
+    async def stop(self, timeout: float) -> None:
+        """Answer all accepted images, then stop the thread; one that hangs is abandoned after `timeout` seconds."""
+        until = time.monotonic() + timeout
         while self.pending and time.monotonic() < until:
             await asyncio.sleep(0.005)
         if self._task is not None:
@@ -72,31 +76,34 @@ class Batcher:
         self._thread.shutdown(wait=not self.pending)
 
     def reserve(self, count: int) -> None:
-        """Take `count` slots.
+        """Reserve `count` slots.
 
         Raises:
-            Problem: 429 with the seconds after which there is probably room.
+            Problem: 429, with an estimate of the seconds until there is room.
         """
         if self.pending + count > self.capacity:
             raise Problem(429, "the queue is full; try again later", retry_after=self.retry_after())
         self.pending += count
 
     def release(self) -> None:
-        """Give one slot back."""
+        """Release one slot."""
         self.pending -= 1
 
     def retry_after(self) -> int:
-        """Whole seconds until about half of what waits is done."""
+        """Estimated whole seconds until half of the pending images are answered."""
         return min(_LONGEST_RETRY, max(1, math.ceil(self.pending * self._seconds_per_image / 2)))
 
     async def submit(self, prepared: Prepared, wanted: Callable[[], bool] = lambda: True) -> Record:
-        """Score one decoded image under a reserved slot.
+        """Score one decoded image, for which a slot is reserved.
 
         Args:
-            wanted: asked just before inference; False drops the image (its client has gone).
+            prepared: the image.
+            wanted: called just before inference; the image is dropped if it returns False, because the client has
+                closed the connection or the request has timed out.
 
         Raises:
-            Problem: 503, the engine failed. asyncio.CancelledError: nobody wanted it any more.
+            Problem: 503, the engine failed.
+            asyncio.CancelledError: the image was dropped.
         """
         answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Waiting(prepared, answer, wanted))
@@ -113,14 +120,14 @@ class Batcher:
                 await self._answer(batch)
 
     async def _collect(self) -> list[_Waiting]:
-        """The first image that comes, and what else comes within `max_wait`, up to `max_batch`."""
+        """Wait for an image, then for further ones until there are `max_batch` or `max_wait` seconds have passed."""
         batch = [await self._queue.get()]
         until = time.monotonic() + self._max_wait
         while len(batch) < self._max_batch:
             if not self._queue.empty():
                 batch.append(self._queue.get_nowait())
                 continue
-            # Nobody else is on the way: waiting longer would only cost time.
+            # If no other image is being decoded, waiting would only add latency.
             left = until - time.monotonic()
             if left <= 0 or self.pending <= len(batch):
                 break
@@ -135,7 +142,7 @@ class Batcher:
         started = time.monotonic()
         try:
             records = await asyncio.get_running_loop().run_in_executor(self._thread, self._score, prepared)
-        except Exception as error:  # whatever a driver throws: the server answers, and goes on
+        except Exception as error:  # drivers raise many kinds; the server answers 503 and goes on
             self.failure = f"{type(error).__name__}: {error}"
             _log.error("inference failed: %s", self.failure)
             for waiting in batch:

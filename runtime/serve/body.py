@@ -1,4 +1,4 @@
-"""A request's body as it arrives: chunks within limits, and a polite end for bodies that nobody wants."""
+"""The body of a request as a stream of chunks, and the discarding of bodies that are not read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 _DISCARD = 4
-"""An unwanted body is read and thrown away up to this many times the limit."""
+"""A body that is not needed is read and discarded up to this many times the limit of a body."""
 
 
 class Body:
-    """ASGI body messages. `ended`: all of it has been read. `declared`: its Content-Length, 0 when there is none."""
+    """The body of an ASGI request.
+
+    Attributes:
+        declared: the Content-Length, 0 if there is none.
+        ended: whether the body was read to its end.
+    """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
@@ -23,10 +28,10 @@ class Body:
         self.ended = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """What is still to come.
+        """Yield the rest of the body.
 
         Raises:
-            ClientDisconnect: the client went away.
+            ClientDisconnect: the client closed the connection.
         """
         while not self.ended:
             message = await self._receive()
@@ -36,13 +41,16 @@ class Body:
             yield message.get("body", b"")
 
     async def discard(self, limit: int, seconds: float) -> bool:
-        """Throw the rest away, so that the client reads the answer instead of a reset connection.
+        """Read and discard the rest of the body.
+
+        A client that is still sending when the connection is closed sees a connection reset instead of the response.
 
         Args:
-            limit: bytes of an ordinary body; a few times as much is read. seconds: for how long.
+            limit: largest body that the server accepts, in bytes; up to four times as much is read.
+            seconds: time limit.
 
         Returns:
-            whether the body has ended; if not, the connection has to be closed.
+            whether the body was read to its end; if not, the connection must be closed after the response.
         """
         if self.declared <= _DISCARD * limit:
             with contextlib.suppress(asyncio.TimeoutError, TimeoutError, ClientDisconnect):

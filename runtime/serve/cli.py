@@ -1,4 +1,4 @@
-"""`cinemae-serve`: parse, build the settings, serve."""
+"""The command `cinemae-serve`: parses the options and starts the server."""
 
 from __future__ import annotations
 
@@ -16,47 +16,73 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 _DEFAULT, _LIMITS = ServeSettings(), Limits()
 
 
-@app.command(help="Serve the detector over HTTP, with a page at / and an OpenAPI description at /openapi.json.")
+@app.command(help="Serve the detector over HTTP, with a web page at / and an OpenAPI description at /openapi.json.")
 def serve(
     engine: Annotated[Path | None, typer.Option(help="Engine file; default: the bundled demonstration engine.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.")] = "auto",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino; only auto may fall back to another.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Probability that replaces the engine's threshold and uncertain band.")
+        float | None,
+        typer.Option(
+            help="Probability from which the verdict is ai; replaces the engine's threshold and uncertain band."
+        ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(envvar="CINEMAE_TOKEN_FILE", help="File with a bearer token that /v1 and /metrics then ask for."),
+        typer.Option(
+            envvar="CINEMAE_TOKEN_FILE",
+            help="File with a bearer token; /v1, /metrics and /openapi.json then require it.",
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Host name to answer for, repeatable; default: on loopback the local names, elsewhere all."),
+        typer.Option(
+            help="Accepted Host header; may be repeated. Default: the local names on a loopback address, else any."
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Most images in one inference.")] = _DEFAULT.max_batch,
-    max_wait_ms: Annotated[float, typer.Option(help="Longest wait for a batch to fill.")] = _DEFAULT.max_wait * 1000,
-    workers: Annotated[int, typer.Option(help="Threads that decode.")] = _DEFAULT.workers,
-    max_queue: Annotated[int, typer.Option(help="Images in work before 429.")] = _LIMITS.max_queue,
-    max_images: Annotated[int, typer.Option(help="Images in one request.")] = _LIMITS.max_images,
-    max_file_mb: Annotated[float, typer.Option(help="Size of one image.")] = _LIMITS.max_file_bytes / MIB,
-    max_body_mb: Annotated[float, typer.Option(help="Size of one request.")] = _LIMITS.max_body_bytes / MIB,
+    batch_size: Annotated[int, typer.Option(help="Largest number of images in one inference.")] = _DEFAULT.max_batch,
+    max_wait_ms: Annotated[
+        float, typer.Option(help="Longest wait for further images of a batch, in ms.")
+    ] = _DEFAULT.max_wait * 1000,
+    workers: Annotated[int, typer.Option(help="Decoding threads.")] = _DEFAULT.workers,
+    max_queue: Annotated[
+        int, typer.Option(help="Pending images of all requests; beyond it the response is 429.")
+    ] = _LIMITS.max_queue,
+    max_images: Annotated[int, typer.Option(help="Largest number of images in one request.")] = _LIMITS.max_images,
+    max_file_mb: Annotated[float, typer.Option(help="Largest size of one image, in MiB.")] = _LIMITS.max_file_bytes
+    / MIB,
+    max_body_mb: Annotated[float, typer.Option(help="Largest size of one request, in MiB.")] = _LIMITS.max_body_bytes
+    / MIB,
     max_buffered_mb: Annotated[
-        float, typer.Option(help="Uploads in memory, all requests together.")
+        float, typer.Option(help="Largest size of all uploads in memory, in MiB; beyond it 429.")
     ] = _LIMITS.max_buffered_bytes / MIB,
-    max_megapixels: Annotated[float, typer.Option(help="Pixels of one image.")] = _LIMITS.max_pixels / 1e6,
-    read_timeout: Annotated[float, typer.Option(help="Seconds for a request to arrive.")] = _LIMITS.read_timeout,
-    request_timeout: Annotated[float, typer.Option(help="Seconds from there to the answer.")] = _LIMITS.request_timeout,
-    drain: Annotated[float, typer.Option(help="Seconds of grace between SIGTERM and closing.")] = _DEFAULT.drain,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Largest number of megapixels of one image.")
+    ] = _LIMITS.max_pixels / 1e6,
+    read_timeout: Annotated[
+        float, typer.Option(help="Seconds for the body of a request to arrive.")
+    ] = _LIMITS.read_timeout,
+    request_timeout: Annotated[
+        float, typer.Option(help="Seconds from the arrival of the body to the response.")
+    ] = _LIMITS.request_timeout,
+    drain: Annotated[
+        float, typer.Option(help="Grace period between SIGTERM and the end of listening, in seconds.")
+    ] = _DEFAULT.drain,
     ray: Annotated[
         str | None, typer.Option(metavar="[ADDRESS]", help="Serve on a Ray cluster: HOST:PORT, auto or local.")
     ] = None,
-    replicas: Annotated[int, typer.Option(min=1, help="With --ray: engines behind the one address.")] = 1,
+    replicas: Annotated[
+        int, typer.Option(min=1, help="With --ray: number of replicas, each with an engine of its own.")
+    ] = 1,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Build the settings and hand over."""
+    """Build the settings and start the server."""
     limits = Limits(
         max_body_bytes=int(max_body_mb * MIB), max_file_bytes=int(max_file_mb * MIB),
         max_pixels=int(max_megapixels * 1e6), max_images=max_images, max_queue=max_queue,

@@ -1,4 +1,4 @@
-"""Start the server on this machine: token, host names, engine, socket; one line on stderr says where it listens."""
+"""Start the server on this machine: token, allowed host names, socket, engine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ INSTALL = "pip install 'cinemae[serve]'"
 
 
 def read_token(path: Path | None) -> str | None:
-    """The token in a file, without surrounding white space; None for no file.
+    """The token in a file, without surrounding white space; None if `path` is None.
 
     Raises:
-        UsageError: unreadable, or empty.
+        UsageError: the file cannot be read, or is empty.
     """
     if path is None:
         return None
@@ -33,7 +33,7 @@ def read_token(path: Path | None) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -41,17 +41,25 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(host: str, asked: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Values of the Host header to answer: those asked for, and the local names on loopback; None for any."""
+    """Host headers that the server accepts.
+
+    Args:
+        host: address that the server listens on.
+        asked: the values of `--allow-host`.
+
+    Returns:
+        `asked`, and the local names if `host` is a loopback address; None for any host.
+    """
     if is_loopback(host):
         return (*LOCAL_NAMES, *(asked or ()))
     return tuple(asked) if asked else None
 
 
 def require_serve() -> None:
-    """Check the extra.
+    """Check that the packages of the extra `serve` are installed.
 
     Raises:
-        MissingDependencyError: with the pip line.
+        MissingDependencyError: one is missing; the message gives the pip command.
     """
     try:
         import fastapi  # noqa: F401
@@ -71,10 +79,10 @@ def launch(
     threads: int | None,
     threshold: float | None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; one line on stderr gives the address.
 
     Raises:
-        CinemaeError: the extra is missing, the engine unusable, or the port taken.
+        CinemaeError: the extra `serve` is missing, the engine cannot be loaded, or the port is in use.
     """
     require_serve()
     from ..detector import Detector
@@ -95,7 +103,7 @@ def launch(
             print(f"note: {note}", file=sys.stderr)
         if not is_loopback(host) and settings.token is None:
             print("warning: reachable from other machines without a token; see --token-file", file=sys.stderr)
-        # From here on connections wait in the backlog instead of being refused.
+        # From here on, connections wait in the backlog of the socket until the application runs.
         listener.listen()
         shown = f"[{host}]" if ":" in host else host
         print(f"{detector.label}: serving http://{shown}:{listener.getsockname()[1]}/", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The server's Prometheus metrics, in a registry of its own so that several applications fit in one process."""
+"""The server's Prometheus metrics, in their own registry, so that one process can hold several applications."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counters and histograms; `pending` and `ready` are asked for when the metrics are read."""
+    """Counters, histograms and gauges of one application.
+
+    Args:
+        engine: label of the engine.
+        pending: returns the number of pending images; called when the metrics are read.
+        ready: returns whether the server is ready; called when the metrics are read.
+    """
 
     def __init__(self, engine: str, pending: Callable[[], int], ready: Callable[[], bool]) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "cinemae_requests", "Answers of /v1/detect by status code", ["status"], registry=self.registry
+            "cinemae_requests", "Responses of /v1/detect by status code", ["status"], registry=self.registry
         )
         self._images = Counter("cinemae_images", "Images by verdict, or error", ["verdict"], registry=self.registry)
         self._request_seconds = Histogram(
-            "cinemae_request_seconds", "From the first header to the answer", buckets=_SECONDS, registry=self.registry
+            "cinemae_request_seconds", "From a request's head to its response", buckets=_SECONDS, registry=self.registry
         )
         self._decode_seconds = Histogram(
             "cinemae_decode_seconds", "Decoding and preprocessing one image", buckets=_SECONDS, registry=self.registry
@@ -41,23 +47,23 @@ class Metrics:
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def request(self, status: int, seconds: float) -> None:
-        """One answered request."""
+        """Count an answered request."""
         self._requests.labels(str(status)).inc()
         self._request_seconds.observe(seconds)
 
     def image(self, record: Record) -> None:
-        """One record."""
+        """Count a record."""
         self._images.labels(record.verdict or "error").inc()
 
     def decoded(self, seconds: float) -> None:
-        """One image decoded, or found undecodable."""
+        """Count an image that was decoded, or could not be."""
         self._decode_seconds.observe(seconds)
 
     def inference(self, size: int, seconds: float) -> None:
-        """One inference of `size` images."""
+        """Count an inference of `size` images."""
         self._inference_seconds.observe(seconds)
         self._batch_size.observe(size)
 
     def text(self) -> bytes:
-        """The exposition format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)

@@ -1,13 +1,16 @@
-"""What the server answers when it does not answer with scores: a status, a sentence, and when to come back."""
+"""The exception for requests that get no scores: a status, a sentence and the seconds until a retry."""
 
 from __future__ import annotations
 
 
 class Problem(Exception):
-    """Ends a request with `status`, a 4xx or 5xx. retry_after: whole seconds, with 429 and 503.
+    """Ends a request with an error response.
 
     Attributes:
-        close: set when the request was not read to its end, so that the connection cannot be used again.
+        status: HTTP status, 4xx or 5xx.
+        detail: one sentence for the user.
+        retry_after: whole seconds for the header Retry-After, with 429 and 503; None for no header.
+        close: whether the connection is closed, because the request was not read to its end.
     """
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
@@ -18,10 +21,10 @@ class Problem(Exception):
         self.close = False
 
     def headers(self) -> dict[str, str]:
-        """The response headers that belong to it."""
-        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        """The response headers that go with the status."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
-            found["WWW-Authenticate"] = 'Bearer realm="cinemae"'
+            headers["WWW-Authenticate"] = 'Bearer realm="cinemae"'
         if self.close:
-            found["Connection"] = "close"
-        return found
+            headers["Connection"] = "close"
+        return headers

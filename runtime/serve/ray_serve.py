@@ -21,7 +21,11 @@ INSTALL = "pip install 'cinemae[serve,ray]' 'ray[serve]'"
 
 @dataclass(frozen=True)
 class Replica:
-    """What each replica loads. The engine file must lie at the same path on every node."""
+    """The detector of each replica; the arguments are those of `Detector.load`.
+
+    Attributes:
+        engine: engine file, at the same path on every node; None for the bundled engine.
+    """
 
     engine: Path | None = None
     device: str = "auto"
@@ -32,8 +36,13 @@ class Replica:
 def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
     """A Ray Serve application for `serve.run`.
 
-    A replica refuses with 429 by its own limits, so Ray's queue in front of it is wide enough never to be the one that
-    says no. The queue, the memory for uploads and `/metrics` are those of one replica.
+    Back-pressure comes from the replicas, which answer 429 at their own limits; Ray's queue before them is large enough
+    not to reject requests itself. The queue, the memory for uploads and `/metrics` are those of one replica.
+
+    Args:
+        replica: the detector of each replica.
+        settings: the settings of each replica.
+        replicas: number of replicas.
 
     Raises:
         MissingDependencyError: Ray Serve is not installed.
@@ -66,13 +75,11 @@ def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
     return made(serve.ingress(build)()).bind()
 
 
-def launch_on_ray(
-    replica: Replica, settings: ServeSettings, replicas: int, address: str, host: str, port: int
-) -> None:
-    """Serve on a cluster until SIGTERM or SIGINT.
+def launch_on_ray(replica: Replica, settings: ServeSettings, replicas: int, address: str, host: str, port: int) -> None:
+    """Serve on a Ray cluster until SIGTERM or SIGINT.
 
     Raises:
-        CinemaeError: the extra is missing, no cluster, or the replicas do not start.
+        CinemaeError: Ray Serve is not installed, there is no cluster at `address`, or the replicas do not start.
     """
     application = deployment(replica, settings, replicas)
     label = engine_label(read_engine_manifest(replica.engine))
@@ -84,7 +91,7 @@ def launch_on_ray(
             serve.run(application, name=APP_NAME, route_prefix="/")
         except (OSError, RuntimeError, ValueError) as error:
             raise CinemaeError(f"Ray Serve on {address}: {one_line(error)}") from None
-        # After ray.init, which installs handlers of its own.
+        # Set after ray.init, which installs its own handlers.
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

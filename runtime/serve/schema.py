@@ -1,4 +1,4 @@
-"""The JSON bodies of the HTTP interface, as they appear in its OpenAPI description."""
+"""The JSON bodies of the HTTP interface, from which its OpenAPI description is generated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RecordBody(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Which upload failed, and whose fault it is."""
+    """An upload that was not scored, and why."""
 
     index: int = Field(description="position in `records`")
     code: int = Field(description="413 too large, 415 not an image, 422 damaged")
@@ -42,14 +42,14 @@ class ErrorBody(BaseModel):
 
 
 class HeatmapBody(BaseModel):
-    """The contextual anomaly of each patch of the centre crop. High does not mean AI-generated."""
+    """The contextual anomaly (LCAS) of each patch of the centre crop. High does not mean AI-generated."""
 
     grid: int = Field(description="patches along one side, row-major")
     lcas: list[float | None] = Field(description="grid x grid values, null where a patch was never masked")
 
 
 class DetectBody(BaseModel):
-    """The answer of /v1/detect: one record for each image, in order."""
+    """The response of /v1/detect: one record for each image, in order."""
 
     records: list[RecordBody]
     errors: list[ErrorBody] = Field(description="one entry for each record with status error")
@@ -57,13 +57,13 @@ class DetectBody(BaseModel):
 
 
 class FailedBody(DetectBody):
-    """The answer when no image was scored; `detail` is the first error."""
+    """The response if no image was scored; `detail` is the first error."""
 
     detail: str
 
 
 class ProblemBody(BaseModel):
-    """Why a request was not answered."""
+    """Why a request was rejected."""
 
     detail: str
 
@@ -75,13 +75,13 @@ class StateBody(BaseModel):
 
 
 class EngineBody(BaseModel):
-    """What the page and other clients need to know about the engine and the limits."""
+    """The engine, its thresholds and preprocessing, the colours of its heatmaps, and the limits of requests."""
 
     engine: str
     demonstration: bool
     licence: str
     threshold: float = Field(description="probability from which the verdict is ai")
-    uncertain: list[float] = Field(description="the band of probabilities that is neither; [low, high]")
+    uncertain: list[float] = Field(description="probabilities between which the verdict is uncertain; [low, high]")
     resize_short: int
     crop: int
     grid: int

@@ -1,4 +1,4 @@
-"""uvicorn with two additions: silent connections are closed, and stopping begins with a period of grace."""
+"""uvicorn with two additions: slow connections are closed, and a shutdown begins with a grace period."""
 
 from __future__ import annotations
 
@@ -15,32 +15,51 @@ from .settings import ServeSettings
 _KEEP_ALIVE_SECONDS = 15
 _BACKLOG = 1024
 _MAX_CONNECTIONS = 1000
-"""Open connections beyond which uvicorn answers 503 by itself; only slow or hostile clients get there."""
+"""Above this number of open connections uvicorn answers 503; only slow or hostile clients open so many."""
 
 
 def _protocol(header_timeout: float) -> type[H11Protocol]:
-    """H11Protocol that closes a connection which has not sent its first request's head in time (slowloris)."""
+    """H11Protocol with a time limit on the head of every request of a connection, against slow clients (slowloris).
 
-    class TimedProtocol(H11Protocol):
+    The limit runs from the opening of the connection, later from the first byte after a response. An idle connection
+    sends no byte and is left to uvicorn's keep-alive timeout.
+    """
+
+    class HeadTimedProtocol(H11Protocol):
+        _head_timer: asyncio.TimerHandle | None = None
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._head_timer = asyncio.get_running_loop().call_later(header_timeout, self._close_if_silent)
+            self._time_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._time_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._head_timer.cancel()
+            self._stop_head_timer()
             super().connection_lost(exc)
 
-        def _close_if_silent(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
+        def _time_head(self) -> None:
+            """Start the timer while a request's head is awaited, stop it while a request is being answered."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_head_timer()
+            elif self._head_timer is None and not self.transport.is_closing():
+                self._head_timer = asyncio.get_running_loop().call_later(header_timeout, self.transport.close)
 
-    return TimedProtocol
+        def _stop_head_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return HeadTimedProtocol
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM or SIGINT /readyz turns 503 and answers close their connections; after `drain` seconds the door shuts.
+    """Shuts down in two steps, so that a load balancer has time to notice.
 
-    Requests that have arrived by then are answered before the process ends.
+    On SIGTERM or SIGINT, /readyz answers 503 and every response closes its connection. After `drain` seconds no new
+    connection is accepted; requests that have arrived by then are answered before the process ends.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, drain: float) -> None:
@@ -49,7 +68,7 @@ class DrainingServer(uvicorn.Server):
         self._drain = drain
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See the class."""
+        """Wait for the grace period, then let uvicorn shut down."""
         service = getattr(self._app.state, "service", None)
         if service is not None:
             service.draining = True
@@ -58,7 +77,15 @@ class DrainingServer(uvicorn.Server):
 
 
 def make_server(app: FastAPI, settings: ServeSettings, host: str, port: int, **options: Any) -> DrainingServer:
-    """A server ready to `run`; `options` go to uvicorn.Config."""
+    """A server ready to `run`.
+
+    Args:
+        app: the application of `create_app`.
+        settings: the limits, and the grace period at shutdown.
+        host: address that the server listens on.
+        port: port that the server listens on.
+        **options: further arguments of uvicorn.Config.
+    """
     limits = settings.limits
     config = uvicorn.Config(
         app, host=host, port=port, http=_protocol(limits.header_timeout), ws="none", log_config=None,
@@ -70,13 +97,14 @@ def make_server(app: FastAPI, settings: ServeSettings, host: str, port: int, **o
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; binding before the engine loads makes a port in use an early, clear error.
+    """Bind a TCP socket, before the engine is loaded: a port in use is then an early error.
 
     Raises:
-        OSError: the address is in use or not ours.
+        OSError: the address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY on accepted connections only where the listening socket names its protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -1,4 +1,4 @@
-"""From uploads to records: decode in threads, score in shared batches, give up in time, lose nothing accepted."""
+"""From uploads to records: decoding in threads, scoring in shared batches, time limits, orderly shutdown."""
 
 from __future__ import annotations
 
@@ -26,32 +26,37 @@ TOO_LARGE, NOT_AN_IMAGE, UNREADABLE = 413, 415, 422
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A record and, for one that failed, the status that says whose fault: 413 too large, 415 no image, 422 damaged."""
+class ScoredUpload:
+    """The record of one upload.
+
+    Attributes:
+        record: the record.
+        code: 200, or the HTTP status of the error: 413 too large, 415 not an image, 422 damaged.
+    """
 
     record: Record
     code: int = 200
 
 
-def blame(data: bytes, limits_pixels: int, limits_bytes: int) -> int:
-    """The status for an upload that could not be scored, from its size and its header alone."""
-    if len(data) > limits_bytes:
+def error_status(data: bytes, max_pixels: int, max_bytes: int) -> int:
+    """The HTTP status for an upload that could not be decoded, from its size and its header."""
+    if len(data) > max_bytes:
         return TOO_LARGE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
-                return TOO_LARGE if image.width * image.height > limits_pixels else UNREADABLE
+                return TOO_LARGE if image.width * image.height > max_pixels else UNREADABLE
     except Image.DecompressionBombError:
         return TOO_LARGE
     except Image.UnidentifiedImageError:
         return NOT_AN_IMAGE
-    except Exception:  # Pillow's openers raise almost anything on damaged headers
+    except Exception:  # damaged headers make Pillow raise many kinds
         return UNREADABLE
 
 
 class Service:
-    """A detector with its queues. `start` and `stop` belong to the event loop that serves."""
+    """A detector, its threads and its queue. All coroutines must run in the same event loop."""
 
     def __init__(self, detector: Detector, settings: ServeSettings) -> None:
         limits = settings.limits
@@ -66,18 +71,18 @@ class Service:
         self.draining = False
         self._started = False
         self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
-        # asyncio itself holds tasks weakly; those of an abandoned request must live until their slots are free.
-        self._tasks: set[asyncio.Task[Scored]] = set()
+        # asyncio holds tasks weakly; those of an abandoned request must live until they release their slots.
+        self._tasks: set[asyncio.Task[ScoredUpload]] = set()
 
     async def start(self) -> None:
-        """Run the engine once, so that the first request is not the slow one, and open the queue."""
+        """Warm the engine up, so that the first request is not slow, and start the batcher."""
         size = self.detector.manifest.preprocess.crop
         await asyncio.to_thread(self.detector.detect, golden_image(size))
         self.batcher.start()
         self._started = True
 
     async def stop(self) -> None:
-        """Answer what was accepted, then free the engine."""
+        """Answer the accepted requests, then close the engine."""
         self.draining = True
         await self.batcher.stop(self.settings.limits.request_timeout)
         self._decoders.shutdown(wait=not self.batcher.pending)
@@ -89,7 +94,7 @@ class Service:
         return self._started and not self.draining and self.batcher.failure is None
 
     def check_room(self) -> None:
-        """Refuse before a body is read when the queue is full already.
+        """Reject a request before its body is read if the queue is full.
 
         Raises:
             Problem: 429.
@@ -97,14 +102,19 @@ class Service:
         if self.batcher.pending >= self.batcher.capacity:
             raise Problem(429, "the queue is full; try again later", retry_after=self.batcher.retry_after())
 
-    async def score(self, uploads: list[Upload], is_gone: Callable[[], bool] = lambda: False) -> list[Scored]:
-        """One result for each upload, in order.
+    async def score(self, uploads: list[Upload], is_gone: Callable[[], bool] = lambda: False) -> list[ScoredUpload]:
+        """Score the uploads of one request.
 
         Args:
-            is_gone: True once nobody waits for the answer; what is not yet inferred is then dropped.
+            uploads: the images.
+            is_gone: returns True once the client has closed the connection; images that are not yet scored are then
+                dropped.
+
+        Returns:
+            one result for each upload, in order.
 
         Raises:
-            Problem: 429 no room for all of them; 503 the engine failed; 504 too slow.
+            Problem: 429 the queue has no room for all uploads; 503 the engine failed; 504 the time limit was exceeded.
         """
         self.batcher.reserve(len(uploads))
         given_up = asyncio.Event()
@@ -120,7 +130,7 @@ class Service:
         try:
             done, late = await asyncio.wait(tasks, timeout=limit)
         finally:
-            # Threads cannot be interrupted: tasks end by themselves at their next step, and free their slots then.
+            # Threads cannot be interrupted: the tasks end at their next step and release their slots then.
             given_up.set()
         for task in late:
             task.add_done_callback(_ignore)
@@ -131,29 +141,29 @@ class Service:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, asyncio.CancelledError):
-                raise Problem(400, "the client went away before its answer")
+                raise Problem(400, "the client closed the connection before the response")
             if isinstance(result, BaseException):
                 raise result
-        scored = [result for result in results if isinstance(result, Scored)]
+        scored = [result for result in results if isinstance(result, ScoredUpload)]
         for item in scored:
             self.metrics.image(item.record)
         return scored
 
-    async def _one(self, upload: Upload, wanted: Callable[[], bool]) -> Scored:
+    async def _one(self, upload: Upload, wanted: Callable[[], bool]) -> ScoredUpload:
         try:
             loop = asyncio.get_running_loop()
             prepared, code = await loop.run_in_executor(self._decoders, self._decode, upload, wanted)
             if prepared.image is None:
-                return Scored(self.detector.score([prepared])[0], code)
+                return ScoredUpload(self.detector.score([prepared])[0], code)
             record = await self.batcher.submit(prepared, wanted)
-            return Scored(record, 200 if record.status == "ok" else UNREADABLE)
+            return ScoredUpload(record, 200 if record.status == "ok" else UNREADABLE)
         finally:
             self.batcher.release()
 
     def _decode(self, upload: Upload, wanted: Callable[[], bool]) -> tuple[Prepared, int]:
         limits = self.settings.limits
         if not wanted():
-            return Prepared(upload.name, error="given up"), UNREADABLE
+            return Prepared(upload.name, error="the request was abandoned"), UNREADABLE
         started = time.monotonic()
         size, bound = len(upload.data), limits.max_file_bytes
         error = f"{upload.name}: {size:,} bytes is more than {bound:,}" if size > bound else None
@@ -161,10 +171,10 @@ class Service:
         self.metrics.decoded(time.monotonic() - started)
         if prepared.image is not None:
             return prepared, 200
-        return prepared, blame(upload.data, limits.max_pixels, limits.max_file_bytes)
+        return prepared, error_status(upload.data, limits.max_pixels, limits.max_file_bytes)
 
 
-def _ignore(task: asyncio.Task[Scored]) -> None:
-    """Look at a task's exception, so that asyncio does not report it as forgotten."""
+def _ignore(task: asyncio.Task[ScoredUpload]) -> None:
+    """Retrieve a task's exception, so that asyncio does not log it as never retrieved."""
     if not task.cancelled():
         task.exception()

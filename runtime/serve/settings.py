@@ -1,4 +1,4 @@
-"""What the server accepts and how it batches: one frozen object, made by the command line and read everywhere else."""
+"""Settings of the server: limits of requests, batching, access control, shutdown."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one request and on all of them together. Beyond one of the first kind: a 4xx; of the second: 429.
+    """Limits of one request and of all requests together.
 
-    max_body_bytes, max_images: one request. max_file_bytes, max_pixels: one image.
-    max_queue: images accepted and not yet answered. max_buffered_bytes: uploads held in memory, all requests together.
-    read_timeout: seconds for a body to arrive (408). request_timeout: seconds from there to the answer (504).
-    header_timeout: seconds for a connection to say what it wants before it is closed.
+    Attributes:
+        max_body_bytes: size of one request (else 413).
+        max_file_bytes: size of one image (else 413).
+        max_pixels: pixels of one image (else 413).
+        max_images: images in one request (else 413).
+        max_queue: pending images of all requests, accepted and not yet answered (else 429).
+        max_buffered_bytes: uploads in memory, of all requests together (else 429).
+        read_timeout: seconds for a body to arrive (else 408).
+        request_timeout: seconds from the arrival of the body to the response (else 504).
+        header_timeout: seconds for the head of a request to arrive (else the connection is closed).
     """
 
     max_body_bytes: int = 64 * MIB
@@ -35,24 +41,30 @@ class Limits:
                 raise UsageError(f"{name} must be above 0, got {value}")
         if self.max_images > self.max_queue:
             raise UsageError(
-                f"a request may hold {self.max_images} images but the queue only {self.max_queue}: "
-                "such a request could never be accepted; raise --max-queue or lower --max-images"
+                f"a request may contain {self.max_images} images, but the queue holds {self.max_queue}: "
+                "such a request would always be rejected; raise --max-queue or lower --max-images"
             )
         if self.max_body_bytes > self.max_buffered_bytes:
             raise UsageError(
-                f"one body may hold {self.max_body_bytes:,} bytes but all together only {self.max_buffered_bytes:,}; "
+                f"a request may contain {self.max_body_bytes:,} bytes, but all requests together "
+                f"{self.max_buffered_bytes:,}: such a request would always be rejected; "
                 "raise --max-buffered-mb or lower --max-body-mb"
             )
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Everything but the engine.
+    """All settings of the server except the engine's.
 
-    max_batch, max_wait: an inference takes up to `max_batch` images and waits at most `max_wait` seconds for them.
-    workers: threads that decode. token: a bearer token that /v1 and /metrics ask for. allowed_hosts: values of the Host
-    header that are answered, None for all; it keeps web pages from reaching a local server under a name of their own.
-    drain: seconds between the signal to stop and the first closed door, for load balancers to look at /readyz.
+    Attributes:
+        limits: limits of requests.
+        max_batch: largest number of images in one inference.
+        max_wait: seconds that an inference waits for further images.
+        workers: decoding threads.
+        token: bearer token that /v1, /metrics and /openapi.json require; None for no access control.
+        allowed_hosts: values of the Host header that are accepted, None for all. They prevent DNS rebinding: a web page
+            whose own host name resolves to the server's address.
+        drain: grace period in seconds between SIGTERM and the end of listening, in which /readyz answers 503.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -69,4 +81,4 @@ class ServeSettings:
         if self.max_wait < 0 or self.drain < 0:
             raise UsageError("--max-wait-ms and --drain must not be negative")
         if self.token is not None and (not self.token or not self.token.isascii() or self.token != self.token.strip()):
-            raise UsageError("the token must be plain ASCII text without spaces around it")
+            raise UsageError("the token must be ASCII text without surrounding spaces")

@@ -1,4 +1,4 @@
-"""Reads a request's images into memory, never onto disk, within the limits, and says clearly what it will not read."""
+"""Reading the images of a request into memory, within the limits; no upload is written to disk."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from .problems import Problem
 from .settings import Limits
 
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
-"""Besides image/*. The last is what `curl --data-binary @photo.jpg` says when it is not told otherwise."""
+"""Content types of a raw body besides image/*; the last is the default of `curl --data-binary @photo.jpg`."""
 _MAX_NAME = 1024
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One file as it came. name: the client's own name for it, never used as a path."""
+    """One uploaded file.
+
+    Attributes:
+        name: the name that the client gave it; never used as a path.
+        data: its bytes.
+    """
 
     name: str
     data: bytes
 
 
 class ByteBudget:
-    """Bytes of uploads held in memory by all requests together."""
+    """Limits the bytes of uploads in memory, over all requests."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -38,7 +43,7 @@ class ByteBudget:
 
     @contextlib.contextmanager
     def account(self) -> Iterator[Account]:
-        """An account whose bytes are given back at the end of the block."""
+        """An account of one request; its bytes are released at the end of the block."""
         account = Account(self)
         try:
             yield account
@@ -47,14 +52,18 @@ class ByteBudget:
 
 
 class Account:
-    """What one request holds of a `ByteBudget`."""
+    """The bytes that one request takes from a `ByteBudget`."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self.taken = 0
 
     def take(self, count: int, retry_after: int) -> None:
-        """Raises Problem 429 when all requests together would hold too much."""
+        """Take `count` more bytes.
+
+        Raises:
+            Problem: 429, all requests together would exceed the budget.
+        """
         if self._budget.used + count > self._budget.capacity:
             raise Problem(429, "too many uploads at once; try again later", retry_after=retry_after)
         self._budget.used += count
@@ -62,7 +71,7 @@ class Account:
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette's parser with a spool that never reaches the disk: bodies are bounded before they get here."""
+    """Starlette's parser without temporary files on disk; the size of the body is limited before it is parsed."""
 
     spool_max_size = 1 << 62
 
@@ -75,11 +84,19 @@ def media_type(request: Request) -> str:
 async def read_uploads(
     request: Request, body: Body, name: str, limits: Limits, account: Account, retry_after: int
 ) -> list[Upload]:
-    """The request's images: each part that has a file name of a multipart form, or the raw body as one image.
+    """Read the images of a request: the parts of a multipart form that have a file name, or the raw body.
+
+    Args:
+        request: the request.
+        body: its body.
+        name: name of the image in a raw body.
+        limits: the limits of a request.
+        account: the request's account of bytes in memory.
+        retry_after: seconds for the Retry-After of a 429.
 
     Raises:
-        Problem: 400 broken form or no file in it; 408 too slow; 413 too large or too many; 415 another content type
-            or an encoded body; 429 too many bytes in memory.
+        Problem: 400 the form is malformed or contains no file; 408 the body arrived too slowly; 413 the body is too
+            large or has too many images; 415 unsupported content type or encoding; 429 too many bytes in memory.
     """
     kind = media_type(request)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -99,11 +116,11 @@ async def read_uploads(
     except (asyncio.TimeoutError, TimeoutError):
         raise Problem(408, f"the body did not arrive within {limits.read_timeout:g} s") from None
     except ClientDisconnect:
-        raise Problem(400, "the client went away before its body had arrived") from None
+        raise Problem(400, "the client closed the connection before the body was complete") from None
 
 
 async def _bounded(body: Body, limits: Limits, account: Account, retry_after: int) -> AsyncGenerator[bytes, None]:
-    """The body's chunks, each accounted for before it is handed on."""
+    """Yield the chunks of the body; the bytes of a chunk are taken from the account first."""
     too_large = Problem(413, f"the body is larger than {limits.max_body_bytes:,} bytes")
     if body.declared > limits.max_body_bytes:
         raise too_large
@@ -132,7 +149,7 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], limi
         too_many = message.startswith("Too many files")
         if too_many:
             raise Problem(413, f"more than {limits.max_images} images in one request") from None
-        raise Problem(400, f"broken multipart form: {message}") from None
+        raise Problem(400, f"malformed multipart form: {message}") from None
     uploads: list[Upload] = []
     for _, value in form.multi_items():
         if isinstance(value, UploadFile):
@@ -140,5 +157,5 @@ async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], limi
             uploads.append(Upload(name, value.file.read()))
             value.file.close()
     if not uploads:
-        raise Problem(400, "the form holds no file: send each image as a part with a file name")
+        raise Problem(400, "the form contains no file: send each image as a part with a file name")
     return uploads

@@ -1,37 +1,14 @@
 // Draws an image with its anomaly map, in the colours and with the opacity of the command line's heatmaps.
 
-const HATCH_LIGHT = "rgb(214 216 220)", HATCH_DARK = "rgb(120 124 132)";
-
 /** The scale's ends: the engine's fixed range, or this map's own where the engine has none. */
-export function ends(engine, lcas) {
+function ends(engine, lcas) {
   if (engine.heatmap_range) return engine.heatmap_range;
   const known = lcas.filter((value) => value !== null);
   return [Math.min(...known), Math.max(...known)];
 }
 
-/** "#rrggbb" of a value. */
-export function colourOf(engine, value, low, high) {
-  const share = Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-30)));
-  return engine.colours[Math.round(share * (engine.colours.length - 1))];
-}
-
-/** Three significant digits. */
-export const shortNumber = (value) => String(Number(value.toPrecision(3)));
-
-/** The colour bar as it looks over mid-grey, so that its colours are the ones in the pictures. */
-export function drawBar(canvas, engine) {
-  const pen = canvas.getContext("2d");
-  pen.fillStyle = "rgb(128 128 128)";
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.globalAlpha = engine.heatmap_opacity;
-  for (let x = 0; x < canvas.width; x++) {
-    pen.fillStyle = engine.colours[Math.round((x / (canvas.width - 1)) * (engine.colours.length - 1))];
-    pen.fillRect(x, 0, 1, canvas.height);
-  }
-}
-
 /** The scored centre crop inside an image of width x height: [x, y, side]. */
-export function cropOf(engine, width, height) {
+function cropOf(engine, width, height) {
   const side = (Math.min(width, height) * engine.crop) / engine.resize_short;
   return [(width - side) / 2, (height - side) / 2, side];
 }
@@ -74,20 +51,11 @@ export function draw(canvas, engine, picture, size, map) {
     const x0 = Math.round(x + (index % map.grid) * step), x1 = Math.round(x + ((index % map.grid) + 1) * step);
     const row = Math.floor(index / map.grid);
     const y0 = Math.round(y + row * step), y1 = Math.round(y + (row + 1) * step);
-    pen.fillStyle = value === null ? hatching(pen) : colourOf(engine, value, low, high);
+    pen.fillStyle = value === null ? hatching(pen) : colourOf(engine.colours, value, low, high);
     pen.fillRect(x0, y0, x1 - x0, y1 - y0);
   });
   pen.globalAlpha = 1;
   pen.strokeStyle = "rgb(255 255 255 / .8)";
   pen.lineWidth = ratio;
   pen.strokeRect(x, y, side, side);
-}
-
-function hatching(pen) {
-  const tile = new OffscreenCanvas(10, 10), ink = tile.getContext("2d");
-  ink.fillStyle = HATCH_DARK;
-  ink.fillRect(0, 0, 10, 10);
-  ink.fillStyle = HATCH_LIGHT;
-  for (let y = 0; y < 10; y++) for (let x = 0; x < 10; x++) if ((x + y) % 10 < 5) ink.fillRect(x, y, 1, 1);
-  return pen.createPattern(tile, "repeat");
 }

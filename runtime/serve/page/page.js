@@ -1,10 +1,8 @@
 // The page: takes images by choosing, dropping or pasting, sends each to /v1/detect and shows the answer as a card.
 
-import { draw, drawBar, shortNumber } from "./heatmap.js";
+import { draw } from "./heatmap.js";
 
 const AT_ONCE = 3, TRIES = 8, SHOWN_PIXELS = 900;
-const WORDS = { ai: "Likely AI-generated", real: "Likely real", uncertain: "Uncertain" };
-const SIGNS = { ai: "◆", real: "●", uncertain: "?", error: "!" };
 const find = (id) => document.getElementById(id);
 
 let engine = null, token = "", running = 0, asking = null;
@@ -108,8 +106,8 @@ function show(card) {
   const { node, record, map } = card, state = record.status === "ok" ? record.verdict : "error";
   const part = (name) => node.querySelector(name);
   node.dataset.state = state;
-  part(".sign").textContent = SIGNS[state];
-  part(".word").textContent = state === "error" ? "Not scored" : WORDS[state];
+  node.classList.add(state);
+  part(".word").textContent = JUDGEMENT[state];
   part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : record.reasons).map((text) => element("li", text)));
   if (state !== "error") {
     const percent = 100 * record.probability, [low, high] = engine.uncertain.map((value) => 100 * value);
@@ -165,8 +163,7 @@ const watcher = new ResizeObserver((entries) => {
 function summarise() {
   const done = cards.filter((card) => card.record);
   const many = (state) => done.filter((card) => card.node.dataset.state === state).length;
-  const parts = [["ai", "AI"], ["real", "real"], ["uncertain", "uncertain"], ["error", "not scored"]]
-    .map(([state, word]) => [many(state), word]).filter(([count]) => count).map(([count, word]) => `${count} ${word}`);
+  const parts = VERDICTS.filter(many).map((state) => `${many(state)} ${LABEL[state]}`);
   find("count").textContent = `${done.length} of ${cards.length} scored` + (parts.length ? `: ${parts.join(", ")}` : "");
   find("save").disabled = !done.length;
 }
@@ -175,7 +172,7 @@ function legend(map) {
   const range = engine.heatmap_range;
   find("legend").hidden = false;
   if (map.lcas.includes(null)) find("hatched").textContent = " Hatched patches were never masked.";
-  find("scale-note").textContent = range ? "one fixed scale for all images" : "each image scaled to itself: colours do not compare";
+  find("scale-note").textContent = scaleNote(range);
   [find("low").textContent, find("middle").textContent, find("high").textContent] = range
     ? [range[0], (range[0] + range[1]) / 2, range[1]].map(shortNumber) : ["low", "", "high"];
 }
@@ -225,7 +222,7 @@ try {
   find("caveat").textContent = engine.heatmap_caveat;
   const { max_file_bytes: bytes, max_pixels: pixels } = engine.limits;
   find("limits").textContent = ` At most ${Math.round(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels each.`;
-  drawBar(find("bar"), engine);
+  drawColourBar(find("bar"), engine.colours, engine.heatmap_opacity);
   document.documentElement.dataset.ready = "true";
 } catch {
   find("live").classList.remove("unseen");

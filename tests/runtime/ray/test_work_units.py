@@ -1,4 +1,4 @@
-"""The distributed run without a cluster: addresses, plans, units and shards, and the errors for what cannot work."""
+"""The distributed run without a cluster: addresses, work units and shards, and the errors for what cannot work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cinemae.runtime.ray.options import RayOptions
 from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, write_shard
 from cinemae.runtime.ray.storage import Folder
 from cinemae.runtime.ray.unit_images import preparer, sources
-from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, make_plan
+from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, list_units
 from cinemae.runtime.records import to_dict
 from cinemae.runtime.scan.inputs import Inputs
 from serve_tools import ArithmeticEngine, encode, picture
@@ -90,8 +90,8 @@ def test_a_missing_extra_gives_the_pip_line(tmp_path):
     assert "pip install 'cinemae[ray]'" in result.stderr
 
 
-def test_a_plan_covers_the_inputs_once_in_local_order(photos):
-    units = make_plan([str(photos)], actors=1)
+def test_units_cover_the_inputs_once_in_local_order(photos):
+    units = list_units([str(photos)], actors=1)
     listed = [name for unit in units for name, _ in unit.items]
     assert listed == [item.path for item in Inputs([str(photos)])]
     assert [unit.index for unit in units] == list(range(len(units)))
@@ -110,25 +110,25 @@ def test_units_survive_json_with_names_that_are_not_unicode():
 
 def test_units_give_the_records_of_a_local_run(detector, photos):
     local = [to_dict(record) for record in detector.detect_many([i.path for i in Inputs([str(photos)])])]
-    assert [to_dict(record) for record in records(detector, make_plan([str(photos)], 1))] == local
+    assert [to_dict(record) for record in records(detector, list_units([str(photos)], 1))] == local
     assert [record["status"] for record in local].count("error") == 1
 
 
 def test_urls_give_the_same_scores(detector, photos):
     pytest.importorskip("fsspec", reason="needs the ray extra")
-    local = {os.path.basename(r.path): r for r in records(detector, make_plan([str(photos)], 1))}
+    local = {os.path.basename(r.path): r for r in records(detector, list_units([str(photos)], 1))}
     for url in (f"file://{photos}", f"file://{photos}/**/*.png", f"file://{photos}/07.png"):
-        units = make_plan([url], 1)
+        units = list_units([url], 1)
         found = records(detector, units)
         assert len(found) == {"s": 21, "*": 20, "0": 1}[url.rpartition("/")[2][0].replace("p", "s")]
         for record in found:
             same = local[os.path.basename(record.path)]
             assert record.path.startswith("file://")
             assert (record.status, record.logit, record.sha256) == (same.status, same.logit, same.sha256)
-    (missing,) = records(detector, make_plan([f"file://{photos}/none.png"], 1))
+    (missing,) = records(detector, list_units([f"file://{photos}/none.png"], 1))
     assert (missing.status, missing.error) == ("error", "no such file")
     with pytest.raises(UsageError, match="nosuch"):
-        make_plan(["nosuch://bucket/a"], 1)
+        list_units(["nosuch://bucket/a"], 1)
 
 
 def make_tar(path, mode="w"):
@@ -148,7 +148,7 @@ def make_tar(path, mode="w"):
 @pytest.mark.parametrize("name", ["photos.tar", "photos.tar.gz"])
 def test_a_webdataset_tar(detector, tmp_path, name):
     path = make_tar(tmp_path / name, "w:gz" if name.endswith("gz") else "w")
-    (unit,) = make_plan([str(path)], 1)
+    (unit,) = list_units([str(path)], 1)
     found = records(detector, [unit])
     assert [record.path for record in found] == [f"{path}::{i:04d}.png" for i in range(10)] + [f"{path}::bad.jpg"]
     assert [record.status for record in found] == ["ok"] * 10 + ["error"]
@@ -159,7 +159,7 @@ def test_a_damaged_tar_keeps_what_could_be_read(detector, tmp_path):
     whole = make_tar(tmp_path / "a.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "junk.tar").write_bytes(b"no archive" * 100)
-    units = make_plan([str(tmp_path / name) for name in ("cut.tar", "junk.tar", "none.tar")], 1)
+    units = list_units([str(tmp_path / name) for name in ("cut.tar", "junk.tar", "none.tar")], 1)
     by_tar = [records(detector, [unit]) for unit in units]
     assert len(by_tar[0]) > 2
     assert by_tar[0][-1].status == "error"
@@ -175,7 +175,7 @@ def test_parquet_columns_of_bytes(detector, tmp_path):
     data[4], data[9] = None, b"junk"
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"id": list(range(25)), "image": data}), path, row_group_size=10)
-    units = make_plan([str(path)], 1)
+    units = list_units([str(path)], 1)
     assert [(unit.group, unit.first) for unit in units] == [(0, 0), (1, 10), (2, 20)]
     found = records(detector, units)
     assert [record.path for record in found] == [f"{path}::{row}" for row in range(25)]
@@ -183,16 +183,16 @@ def test_parquet_columns_of_bytes(detector, tmp_path):
     assert found[20].logit == detector.detect(data[20]).logit
     structs = tmp_path / "b.parquet"
     pq.write_table(pa.table({"photo": [{"bytes": value, "path": "x"} for value in data], "label": [1] * 25}), structs)
-    assert [r.logit for r in records(detector, make_plan([str(structs)], 1))] == [r.logit for r in found]
+    assert [r.logit for r in records(detector, list_units([str(structs)], 1))] == [r.logit for r in found]
     several = tmp_path / "c.parquet"
     pq.write_table(pa.table({"one": data, "two": data}), several)
     with pytest.raises(UsageError, match="--ray-column: one, two"):
-        make_plan([str(several)], 1)
-    assert make_plan([str(several)], 1, column="two")[0].column == "two"
+        list_units([str(several)], 1)
+    assert list_units([str(several)], 1, column="two")[0].column == "two"
     with pytest.raises(UsageError, match="no column 'id'"):
-        make_plan([str(path)], 1, column="id")
+        list_units([str(path)], 1, column="id")
     (tmp_path / "d.parquet").write_bytes(b"junk")
-    (broken,) = records(detector, make_plan([str(tmp_path / "d.parquet")], 1))
+    (broken,) = records(detector, list_units([str(tmp_path / "d.parquet")], 1))
     assert "Parquet" in broken.error
 
 
@@ -204,7 +204,7 @@ def test_shards_hold_whole_records(detector, photos, tmp_path, format_name, pref
         pytest.importorskip("pyarrow", reason="needs the ray extra")
     folder = Folder(f"{prefix}{tmp_path}/out")
     assert folder.names() == set()
-    expected = records(detector, make_plan([str(photos)], 1))
+    expected = records(detector, list_units([str(photos)], 1))
     counts = write_shard(folder, 7, format_name, iter(expected))
     assert folder.names() == {shard_name(7, format_name)}
     assert list(map(to_dict, read_shard(folder, 7, format_name))) == list(map(to_dict, expected))

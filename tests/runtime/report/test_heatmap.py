@@ -22,7 +22,7 @@ from cinemae.runtime.report.heatmap import (
     save_heatmap,
 )
 from cinemae.runtime.report.heatmap_folder import HeatmapFolder
-from cinemae.runtime.report.heatmap_paths import SUFFIX, place, roots
+from cinemae.runtime.report.heatmap_paths import SUFFIX, heatmap_path, input_folders
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -149,18 +149,18 @@ def test_a_file_that_is_not_ours_is_never_replaced(tmp_path, content):
     ],
 )
 def test_relative_paths_are_kept(source, expected):
-    assert str(place("out", source)) == expected + SUFFIX
+    assert str(heatmap_path("out", source)) == expected + SUFFIX
 
 
 def test_a_path_inside_the_working_folder_is_the_same_absolute_or_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert place("out", str(tmp_path / "in" / "a.jpg")) == place("out", "in/a.jpg")
+    assert heatmap_path("out", str(tmp_path / "in" / "a.jpg")) == heatmap_path("out", "in/a.jpg")
 
 
 def test_a_single_folder_gives_paths_relative_to_it(tmp_path):
     for argument in (str(tmp_path), f"{tmp_path}/"):
-        under = roots([argument])
-        assert str(place("out", os.path.join(argument, "in/a.jpg"), under)) == "out/in/a.jpg" + SUFFIX
+        under = input_folders([argument])
+        assert str(heatmap_path("out", os.path.join(argument, "in/a.jpg"), under)) == "out/in/a.jpg" + SUFFIX
 
 
 def test_several_folders_keep_apart(tmp_path, monkeypatch):
@@ -169,14 +169,14 @@ def test_several_folders_keep_apart(tmp_path, monkeypatch):
     folders = ["photos", *outside, "../elsewhere"]
     for folder in folders:
         os.makedirs(folder)
-    under = roots([*folders, "photos/a.jpg", "@list.txt"])
-    targets = [str(place("out", os.path.join(folder, "a.jpg"), under)) for folder in folders]
+    under = input_folders([*folders, "photos/a.jpg", "@list.txt"])
+    targets = [str(heatmap_path("out", os.path.join(folder, "a.jpg"), under)) for folder in folders]
     assert targets == [
         f"out/{name}/a.jpg{SUFFIX}" for name in ("photos", "@photos", "@photos~2", "@root~2", "@elsewhere")
     ]
-    inner = roots([str(tmp_path / "x"), str(tmp_path / "x" / "photos")])
-    assert str(place("out", str(tmp_path / "x" / "photos" / "a.jpg"), inner)) == f"out/@photos/a.jpg{SUFFIX}"
-    assert str(place("out", str(tmp_path / "x" / "a.jpg"), inner)) == f"out/@x/a.jpg{SUFFIX}"
+    inner = input_folders([str(tmp_path / "x"), str(tmp_path / "x" / "photos")])
+    assert str(heatmap_path("out", str(tmp_path / "x" / "photos" / "a.jpg"), inner)) == f"out/@photos/a.jpg{SUFFIX}"
+    assert str(heatmap_path("out", str(tmp_path / "x" / "a.jpg"), inner)) == f"out/@x/a.jpg{SUFFIX}"
 
 
 def test_names_that_are_alike_do_not_meet():
@@ -186,13 +186,13 @@ def test_names_that_are_alike_do_not_meet():
         "in/" + "n" * 400 + "2.jpg",
         "@up/in/a.jpg", "@root/in/a.jpg", "in/nul.jpg", "in/a.jpg.lcas.png/x.jpg", "in/a.jpg ", "in/.", "in/a\\b.jpg",
     ]  # fmt: skip
-    targets = [str(place("out", source)) for source in sources]
+    targets = [str(heatmap_path("out", source)) for source in sources]
     assert len({target.casefold() for target in targets}) == len(sources)
 
 
 @given(st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: os.fsdecode(raw)))
 def test_any_name_stays_inside_the_folder_and_can_be_written(source):
-    target = place("out", source)
+    target = heatmap_path("out", source)
     assert target.parts[0] == "out"
     assert ".." not in target.parts
     for part in target.parts:
@@ -204,7 +204,7 @@ def test_any_name_stays_inside_the_folder_and_can_be_written(source):
 @pytest.mark.parametrize("told_one_by_one", [1, 0])
 def test_folder_of_heatmaps_is_written_in_threads_and_survives_one_failure(tmp_path, monkeypatch, told_one_by_one):
     told: list[str] = []
-    monkeypatch.setattr("cinemae.runtime.report.heatmap_folder.TOLD", told_one_by_one)
+    monkeypatch.setattr("cinemae.runtime.report.heatmap_folder.REPORTED", told_one_by_one)
     monkeypatch.setattr("cinemae.runtime.report.heatmap_folder.AHEAD", 2)
     taken = tmp_path / "out" / "in" / "3.png.lcas.png"
     taken.parent.mkdir(parents=True)

@@ -191,6 +191,35 @@ def test_a_connection_that_never_finishes_its_head_is_closed(client, address, se
         assert read_all(connection) == b""
 
 
+def ask(connection):
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b'{"status":"ok"}'):
+        answer += connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_later_request_has_as_long_for_its_head_as_the_first(client, address):
+    with connect(address) as connection:
+        ask(connection)
+        time.sleep(LIMITS.header_timeout * 1.5)  # idle between two requests: allowed
+        ask(connection)
+        for byte in (b"G", b"E", b"T"):  # trickling: not allowed
+            connection.sendall(byte)
+            time.sleep(0.1)
+        assert read_all(connection) == b""
+
+
+def test_a_request_body_that_nobody_reads_does_not_hold_the_connection(client, address):
+    with connect(address) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        time.sleep(0.1)
+        connection.sendall(b"x")
+        while connection.recv(65536):
+            pass
+
+
 def test_a_head_without_end_is_refused(client, address):
     with connect(address) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n" + b"X-A: " + b"a" * 70_000)

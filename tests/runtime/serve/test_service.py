@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ httpx = pytest.importorskip("httpx")
 
 from cinemae.runtime.detector import Detector  # noqa: E402
 from cinemae.runtime.records import to_dict  # noqa: E402
-from cinemae.runtime.serve.app import create_app  # noqa: E402
+from cinemae.runtime.serve.app import PAGE_FILES, create_app  # noqa: E402
 from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
 from cinemae.runtime.sources import NamedSource  # noqa: E402
 from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
@@ -256,6 +257,27 @@ def test_other_hosts_and_other_sites_are_refused(serve):
         assert client.post("/v1/detect", content=data, headers=headers).status_code == status
 
 
+LOOKALIKES = (
+    "[::1].evil.com", "[::1]evil.com:80", "[::1]:80:90", "[::1", "127.0.0.1:80:evil", "127.0.0.1:evil.com",
+    "127.0.0.1:80, evil.com", "127.0.0.1@evil.com", "127.0.0.1.evil.com", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("host", LOOKALIKES)
+def test_a_host_that_only_begins_like_an_allowed_one_is_refused(serve, host):
+    client, _ = serve(allowed_hosts=("127.0.0.1", "[::1]"))
+    assert client.get("/", headers={"Host": host}).status_code == 421
+
+
+def test_answers_are_sent_at_once(serve):
+    """Without TCP_NODELAY the second packet of an answer waits for the client's delayed ACK, 40 ms a request."""
+    client, server = serve()
+    client.get("/healthz")
+    (connection,) = server.server_state.connections
+    sent_at_once = connection.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sent_at_once
+
+
 def test_every_answer_carries_the_security_headers(serve):
     client, _ = serve(token="t")
     for path in ("/", "/page.js", "/v1/engine", "/nothing-here", "/healthz"):
@@ -267,7 +289,7 @@ def test_every_answer_carries_the_security_headers(serve):
 
 def test_the_page_is_self_contained(serve):
     client, _ = serve()
-    for path in ("/", "/page.css", "/page.js", "/heatmap.js", "/favicon.svg"):
+    for path in PAGE_FILES:
         answer = client.get(path)
         assert answer.status_code == 200
         assert "http://" not in answer.text.replace("http://www.w3.org/", "")

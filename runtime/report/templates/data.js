@@ -1,11 +1,8 @@
-"use strict";
-// Everything here works on data that lies in the page. File names and reasons are only ever set as text, never as markup.
+// The data of the page. File names and reasons are only ever set as text, never as markup.
 const byId = (id) => document.getElementById(id);
 const info = JSON.parse(byId("info").textContent);
-const VERDICTS = ["ai", "uncertain", "real", "error"];
-const LABEL = { ai: "AI", uncertain: "Uncertain", real: "Real", error: "Not read" };
 
-// ---- data: rows are parsed now, pictures only when they come into view ---------------------------------------------
+// Rows are parsed at once, pictures when they come into view.
 const rows = [];
 const media = [];
 for (const chunk of document.querySelectorAll("script.rows")) {
@@ -34,26 +31,18 @@ function lcasOf(row) {
   return Float32Array.from(atob(bytes), (c) => (c.charCodeAt(0) === 255 ? NaN : low + (c.charCodeAt(0) / 254) * (high - low)));
 }
 
-const table = Uint8Array.from(atob(info.colours), (c) => c.charCodeAt(0));
-const colourOf = (level) => "rgb(" + table.slice(3 * level, 3 * level + 3).join() + ")";
 const scaleOf = (row) => info.scale || row.m;
+document.documentElement.style.setProperty("--heat-opacity", info.opacity);
 
+/** Draw the LCAS of a row's patches; patches that no run masked are hatched. */
 function paint(canvas, row) {
   const values = lcasOf(row), side = Math.round(Math.sqrt(values.length)), cell = 12;
   const [low, high] = scaleOf(row);
   canvas.width = canvas.height = side * cell;
-  const context = canvas.getContext("2d");
+  const pen = canvas.getContext("2d");
+  let unknown;
   values.forEach((value, i) => {
-    const x = (i % side) * cell, y = Math.floor(i / side) * cell;
-    if (Number.isNaN(value)) return hatch(context, x, y, cell);
-    context.fillStyle = colourOf(Math.round(Math.min(1, Math.max(0, (value - low) / (high - low || 1))) * 255));
-    context.fillRect(x, y, cell, cell);
+    pen.fillStyle = Number.isNaN(value) ? (unknown ??= hatching(pen)) : colourOf(info.colours, value, low, high);
+    pen.fillRect((i % side) * cell, Math.floor(i / side) * cell, cell, cell);
   });
-}
-
-function hatch(context, x, y, cell) {
-  context.fillStyle = "#d6d8dc";
-  context.fillRect(x, y, cell, cell);
-  context.fillStyle = "#787c84";
-  for (let v = 0; v < cell; v++) for (let u = 0; u < cell; u++) if ((u + v) % 6 < 3) context.fillRect(x + u, y + v, 1, 1);
 }

@@ -1,0 +1,66 @@
+// One image in full, in a dialog.
+const SIDE = { ai: "above the threshold of ", real: "below the threshold of ", uncertain: "too close to the threshold of " };
+const dialog = byId("detail");
+let open = 0;
+function openDetail(place) {
+  if (place < 0 || place >= state.shown.length) return;
+  open = place;
+  const row = state.shown[place], body = byId("detail-body");
+  byId("detail-name").textContent = baseName(row.p);
+  byId("place").textContent = number.format(place + 1) + " of " + number.format(state.shown.length);
+  body.replaceChildren();
+  if (row.m) body.append(pairOf(row));
+  else if (row.e === undefined) body.append(pictureBox(row, false));
+  const verdict = make("p", "verdictline");
+  verdict.append(make("span", "tag " + row.kind, LABEL[row.kind]));
+  if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + SIDE[row.kind] + percent(info.threshold)));
+  verdict.classList.add(row.kind);
+  const list = make("dl");
+  const add = (term, value) => value !== undefined && value !== "" && list.append(make("dt", "", term), make("dd", "", value));
+  add("Why", (row.r || []).join("; "));
+  add("Error", row.e);
+  add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + " (threshold " + info.thresholdLogit.toFixed(4) + ")");
+  if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
+  add("Size", row.w ? row.w + " \u00d7 " + row.h + " pixels" : undefined);
+  add("Path", row.p);
+  if (row.f) {
+    const link = make("a", "", "open the original");
+    link.href = row.f;
+    link.target = "_blank";
+    link.rel = "noopener noreferrer";
+    const cell = make("dd");
+    cell.append(link);
+    list.append(make("dt", "", "File"), cell);
+  }
+  body.append(verdict, list);
+  byId("previous").disabled = place === 0;
+  byId("next").disabled = place === state.shown.length - 1;
+  if (!dialog.open) dialog.showModal();
+}
+function pairOf(row) {
+  const pair = make("div", "pair"), left = make("figure"), right = make("figure"), reading = make("output");
+  left.append(pictureBox(row, false), make("figcaption", "", "What the network saw"));
+  const hot = pictureBox(row, true), caption = make("figcaption", "", "Contextual anomaly (LCAS)"), bar = make("canvas", "colours"), ends = make("div", "ends");
+  caption.prepend(reading);
+  drawColourBar(bar, info.colours, info.opacity);
+  const [low, high] = scaleOf(row);
+  ends.append(make("span", "", shortNumber(low)), make("span", "", scaleNote(info.scale)), make("span", "", shortNumber(high)));
+  right.append(hot, caption, bar, ends);
+  const values = lcasOf(row), side = Math.round(Math.sqrt(values.length));
+  hot.addEventListener("mousemove", (event) => {
+    const box = hot.getBoundingClientRect(), at = (p) => Math.min(side - 1, Math.max(0, Math.floor(p * side)));
+    const value = values[at((event.clientY - box.top) / box.height) * side + at((event.clientX - box.left) / box.width)];
+    reading.textContent = Number.isNaN(value) ? "never masked" : shortNumber(value);
+  });
+  hot.addEventListener("mouseleave", () => { reading.textContent = ""; });
+  pair.append(left, right);
+  return pair;
+}
+dialog.addEventListener("close", () => { if (state.shown.length) focusOn(open); });
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowRight") openDetail(open + 1);
+  else if (event.key === "ArrowLeft") openDetail(open - 1);
+});
+byId("previous").addEventListener("click", () => openDetail(open - 1));
+byId("next").addEventListener("click", () => openDetail(open + 1));

@@ -1,0 +1,51 @@
+// The head of the page: what was scored, by which engine, and how the probabilities spread.
+function head() {
+  byId("title").textContent = info.title;
+  byId("byline").textContent = [number.format(rows.length) + (rows.length === 1 ? " image" : " images"), "engine " + info.engine, info.provider, info.when, info.version && "cinemae " + info.version,
+    info.pictures && "pictures of the first " + number.format(info.pictures) + " only"]
+    .filter(Boolean).join("  \u00b7  ");
+  byId("demonstration").hidden = !info.demonstration;
+  const band = info.band[0] < info.band[1] ? ", uncertain from " + percent(info.band[0]) + " to " + percent(info.band[1]) : "";
+  byId("decision").textContent = "(threshold " + percent(info.threshold) + band + ")";
+  byId("scale").textContent = info.scale
+    ? "Colours run from LCAS " + info.scale.map(shortNumber).join(" to ") + " in every image."
+    : "This engine stores no fixed scale: " + scaleNote(false) + ".";
+  for (const kind of VERDICTS) {
+    const count = rows.reduce((sum, row) => sum + (row.kind === kind), 0);
+    if (kind === "error" && !count) continue;
+    const button = make("button", "verdict " + kind);
+    button.type = "button";
+    button.dataset.kind = kind;
+    button.append(make("b", "", number.format(count)), make("span", "tag " + kind, LABEL[kind]), make("small", "", rows.length ? percent(count / rows.length) : ""));
+    button.addEventListener("click", () => { toggleVerdict(kind); });
+    byId("verdicts").append(button);
+  }
+  const failed = rows.filter((row) => row.e !== undefined), box = byId("errors");
+  box.hidden = !failed.length;
+  box.querySelector("summary").textContent = number.format(failed.length) + (failed.length === 1 ? " file" : " files") + " could not be scored";
+  for (const row of failed.slice(0, 500)) box.querySelector("ol").append(make("li", "", row.e.includes(row.p) ? row.e : row.p + ": " + row.e));
+  if (failed.length > 500) box.querySelector("ol").append(make("li", "", "and " + number.format(failed.length - 500) + " more"));
+  histogram();
+}
+// The first click on a verdict shows it alone; further clicks add and remove; taking the last away shows all.
+function toggleVerdict(kind) {
+  if (state.verdicts.size === VERDICTS.length) state.verdicts = new Set([kind]);
+  else if (!state.verdicts.delete(kind)) state.verdicts.add(kind);
+  if (!state.verdicts.size) state.verdicts = new Set(VERDICTS);
+  update();
+}
+function histogram() {
+  const bins = 50, svg = byId("histogram"), counts = Array.from({ length: bins }, () => ({ real: 0, uncertain: 0, ai: 0 }));
+  for (const row of rows) if (row.q !== undefined) counts[Math.min(bins - 1, Math.floor(row.q * bins))][row.kind]++;
+  const peak = Math.max(1, ...counts.map((bin) => bin.real + bin.uncertain + bin.ai));
+  svg.append(shape("rect", { class: "band", x: info.band[0] * 400, y: 0, width: Math.max(0, info.band[1] - info.band[0]) * 400, height: 84 }));
+  counts.forEach((bin, i) => {
+    let y = 84;
+    for (const kind of ["real", "uncertain", "ai"]) {
+      const tall = bin[kind] && Math.max(1, (bin[kind] / peak) * 80);
+      y -= tall;
+      if (tall) svg.append(shape("rect", { class: kind, x: i * 8 + 0.5, y, width: 7, height: tall }));
+    }
+  });
+  svg.append(shape("line", { class: "mark", x1: info.threshold * 400, x2: info.threshold * 400, y1: 0, y2: 84 }));
+}
