@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
@@ -22,11 +21,11 @@ from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.preprocess import IMAGE_SUFFIXES, decode
 from .model.mae import MaskedAutoencoder, patchify
 from .progress import Rate
-from .weights.files import BACKBONE_KEY, LICENCE_KEY
+from .weights.save import WEIGHTS_FILE, save_backbone
 
 log = logging.getLogger("cinemae.train")
 
-STATE_FILE, WEIGHTS_FILE, RECORD_FILE = "state.pt", "backbone.safetensors", "pretrain.json"
+STATE_FILE, RECORD_FILE = "state.pt", "pretrain.json"
 
 
 @dataclass(frozen=True)
@@ -246,12 +245,3 @@ def pretrain(
     rate.close()
     save()
     return out / WEIGHTS_FILE
-
-
-def save_backbone(model: MaskedAutoencoder, path: Path, licence: str | None = None, half: bool = False) -> None:
-    """Write float32 (or float16) safetensors in FAIR's key layout; configuration and any licence in the metadata."""
-    dtype = torch.float16 if half else torch.float32
-    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
-    metadata = {BACKBONE_KEY: model.config.model_dump_json()} | ({LICENCE_KEY: licence} if licence else {})
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)

@@ -29,8 +29,8 @@ from ...runtime.manifest import Manifest
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
-from ..pretrain import WEIGHTS_FILE, save_backbone
 from ..weights.load import load_backbone
+from ..weights.save import WEIGHTS_FILE, save_backbone
 
 HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = (
     "head.safetensors",
@@ -148,15 +148,15 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
-def load_head(folder: str | Path, which: str = "best") -> LoadedHead:
-    """Head, masks and manifest; `which` is "best" or "last".
+def load_head(folder: str | Path) -> LoadedHead:
+    """Head, masks and manifest.
 
     Raises:
         UsageError: no checkpoint. EngineError: damaged, or head and manifest do not belong together.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    path = folder / (HEAD_FILE if which == "best" else LAST_FILE)
+    path = folder / HEAD_FILE
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -175,14 +175,14 @@ def load_head(folder: str | Path, which: str = "best") -> LoadedHead:
     return LoadedHead(folder, head.eval(), manifest, mask_sets, embedded)
 
 
-def load_checkpoint(folder: str | Path, backbone: str | Path | None = None, which: str = "best") -> LoadedCheckpoint:
+def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> LoadedCheckpoint:
     """The whole detector. The backbone comes from inside the folder, from `backbone`, or from the manifest's source.
 
     Raises:
         WeightsError: the backbone is not found, or is not the one the head was fitted on (by SHA-256).
         UsageError, EngineError: as `load_head`.
     """
-    loaded = load_head(folder, which)
+    loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
     detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
     return LoadedCheckpoint(loaded.folder, detector, loaded.manifest, loaded.mask_sets)

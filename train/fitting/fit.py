@@ -1,4 +1,4 @@
-"""Fit the head on cached features [METHOD.md, Training]: statistics once up front, all in memory."""
+"""Fit the head on cached features by the paper's recipe [Section 5, Implementation Details]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..model.mae import MaskedAutoencoder
 from ..progress import Rate
 from .checkpoint import remember_checkpoint, save_checkpoint
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
-from .platt import calibrate
+from .platt import calibrate_probability
 
 log = logging.getLogger("cinemae.train")
 
@@ -168,14 +168,14 @@ def fit(
         the checkpoint's folder.
 
     Raises:
-        UsageError: as `training_rows` and `calibrate`.
+        UsageError: as `training_rows` and `calibrate_probability`.
     """
     rows, held_rows = training_rows(cache, config)
     train, held = examples(cache, rows, method), examples(cache, held_rows, method)
     result = train_head(train, held, config, head_config, quiet)
     logits = logits_of(result.head, held.f_global, held.stats[:, 0]).numpy()
     generators = tuple(sorted({cache.rows[i].generator for i in rows}))
-    calibration = calibrate(
+    calibration = calibrate_probability(
         held.labels.numpy(), logits, fitted_on=held_out_text(generators, len(held)),
         target_fpr=config.target_fpr, uncertain_share=config.uncertain_share,
     )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -17,7 +19,7 @@ from ..model.lcas import patch_map
 RANGE_PERCENTILES = (1.0, 99.0)
 HEATMAP_ROWS = 2000
 """Training images whose patches set the fixed colour scale; the percentiles of more do not move."""
-TOOLS = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safetensors", "pillow")
+TRAINING_PACKAGES = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safetensors", "pillow")
 
 
 def percentile_range(values: np.ndarray) -> StatRange:
@@ -39,15 +41,13 @@ def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -
     return percentile_range(values[np.isfinite(values)])
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of what made a checkpoint."""
-    found = {"python": platform.python_version()}
-    for name in TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "source tree"
-    return found
+def tool_versions(packages: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]:
+    """Versions of Python and of those `packages` that are installed: what made a checkpoint or an engine."""
+    versions = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def masks_of(visible: np.ndarray) -> Masks:

@@ -12,7 +12,7 @@ PLATT_C = 100.0
 """Weak regularisation: separable held-out data would otherwise send the slope to infinity."""
 
 
-def calibrate(
+def calibrate_probability(
     labels: np.ndarray, logits: np.ndarray, fitted_on: str, target_fpr: float = 0.05, uncertain_share: float = 0.1
 ) -> Calibration:
     """Fit a calibration on held-out data of the training generator.

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.manifest import MethodConfig
 from ...runtime.masks import masked_from_visible
 from .head import Head
-from .lcas import RunSums, channel_constants, lcas_from_sums, patch_map, run_sums, statistics
+from .lcas import channel_constants, lcas_from_sums, patch_map, run_sums, statistics
 from .mae import MaskedAutoencoder, patchify
 
 
@@ -40,13 +40,6 @@ class CinemaeDetector(nn.Module):
         self.register_buffer("masked", torch.from_numpy(masked))
         self.mae.requires_grad_(False).eval()
 
-    @classmethod
-    def fresh(
-        cls, mae: MaskedAutoencoder, method: MethodConfig, visible: np.ndarray, head: HeadConfig
-    ) -> CinemaeDetector:
-        """A detector with an untrained head."""
-        return cls(mae, Head(mae.config.encoder_dim, head), visible, method)
-
     def pixels(self, images: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [0, 1]."""
         return images.float().permute(0, 3, 1, 2) / 255  # float first: TensorRT moves no uint8
@@ -60,21 +53,40 @@ class CinemaeDetector(nn.Module):
         """CLS after the final norm of the unmasked pass [Eq. 3]: [B, 3, S, S] -> [B, D]."""
         return self.mae.encode(normalised)[:, 0]
 
-    def runs(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> list[RunSums]:
-        """The masked passes of any number of runs, one after the other: int64 [R, V], [R, M] -> R reductions."""
-        patches = patchify(pixels, self.mae.config.patch_size)
-        return [
+    def lcas(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
+        """LCAS of every masked patch [Eq. 4, 5], one masked pass after the other.
+
+        Args:
+            pixels: float32 [B, 3, S, S] in [0, 1].
+            normalised: the same, ImageNet-normalised.
+            visible: int64 [K, V], the visible patches of each run.
+            masked: int64 [K, M], the others.
+
+        Returns:
+            float32 [B, K, M].
+        """
+        patches, per_patch = patchify(pixels, self.mae.config.patch_size), self.mae.config.patch_values // 3
+        runs = [
             run_sums(patches, self.mae.reconstruct(normalised, seen), seen, hidden)
             for seen, hidden in zip(visible, masked, strict=True)
         ]
+        return torch.stack([lcas_from_sums(run, per_patch, self.method) for run in runs], dim=1)
 
-    def forward(self, images: Tensor) -> Detection:
-        """uint8 [B, S, S, 3] -> `Detection`."""
+    def detect(self, images: Tensor, visible: Tensor, masked: Tensor) -> Detection:
+        """Score images with any masks.
+
+        Args:
+            images: uint8 [B, S, S, 3].
+            visible: int64 [K, V].
+            masked: int64 [K, M].
+        """
         pixels = self.pixels(images)
         normalised = self.normalise(pixels)
-        runs = self.runs(pixels, normalised, self.visible, self.masked)
-        per_patch = self.mae.config.patch_values // 3
-        lcas = torch.stack([lcas_from_sums(run, per_patch, self.method) for run in runs], dim=1)
+        lcas = self.lcas(pixels, normalised, visible, masked)
         stats = statistics(lcas)
         logit = self.head(self.f_global(normalised), stats)
-        return Detection(logit, stats, patch_map(lcas, self.masked, self.mae.config.n_patches))
+        return Detection(logit, stats, patch_map(lcas, masked, self.mae.config.n_patches))
+
+    def forward(self, images: Tensor) -> Detection:
+        """Score images with the stored masks: uint8 [B, S, S, 3]."""
+        return self.detect(images, self.visible, self.masked)

@@ -187,7 +187,7 @@ def heads_of(shapes: dict[str, int | float], hf: dict[str, Any], name: str) -> d
                 raise WeightsError(
                     f"{name}: nothing states the number of {side} heads, and the {side}'s width {dim} is no multiple "
                     f"of {width}, the usual width of a head; put Hugging Face's config.json beside the weights, or "
-                    "write them with cinemae.train.pretrain.save_backbone, which states it"
+                    "write them with cinemae.train.weights.save.save_backbone, which states it"
                 )
             log.warning("%s: the number of %s heads is not stated; taking %d of width %d", name, side, heads, width)
         result[f"{side}_heads"] = hf.get(stated) or preset or heads
