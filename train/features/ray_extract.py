@@ -1,4 +1,4 @@
-"""`cinemae-train extract --ray`: the parts of an extraction as Ray tasks that fill one shared cache."""
+"""Extraction on a Ray cluster (`cinemae-train extract --ray`): Ray tasks fill one shared cache."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .cache_spec import CacheSpec
 from .extract import ExtractReport, extract
 
 PARTS_PER_WORKER = 4
-"""More parts than workers: a lost worker costs little, and slow ones do not hold up the end."""
+"""More parts than workers: a lost worker costs little, and slow ones do not delay the end."""
 
 
 @lru_cache(maxsize=1)
 def _backbone(source: str) -> MaskedAutoencoder:
-    """The model, once in each worker process."""
+    """Load the model once in each worker process."""
     return load_backbone(source).mae
 
 

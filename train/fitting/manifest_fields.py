@@ -1,4 +1,4 @@
-"""What a manifest says about a fit besides its parameters: ranges, fixed colour scale, masks, versions."""
+"""Fields of the manifest that follow from the training data and the software: ranges, colour scale, masks, versions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TRAINING_PACKAGES = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safet
 
 
 def percentile_range(values: np.ndarray) -> StatRange:
-    """1st and 99th percentile."""
+    """1st and 99th percentile of any number of values."""
     low, high = np.percentile(values, RANGE_PERCENTILES)
     return StatRange(low=float(low), high=float(high))
 
 
 def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> StatRange:
-    """The fixed colour scale of heatmaps: percentiles of the deployed patch map over training images."""
+    """Fixed colour scale of heatmaps: percentiles of the deployed patch map over the training images in `rows`."""
     config = cache.spec.backbone.config
     masked = torch.from_numpy(masked_from_visible(cache.spec.mask_sets()[0, : method.k], config.n_patches))
     picked = rows[:: max(1, len(rows) // HEATMAP_ROWS)]
@@ -51,10 +51,10 @@ def tool_versions(packages: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]
 
 
 def masks_of(visible: np.ndarray) -> Masks:
-    """int64 [K, V] as the manifest keeps it."""
+    """Convert masks, int64 [K, V], into the manifest's form."""
     return Masks(visible=tuple(tuple(int(i) for i in run) for run in visible))
 
 
 def augment_text(spec: CacheSpec) -> str:
-    """The augmentation, with the number of views where there are several."""
+    """Name of the augmentation, with the number of views where there are several."""
     return f"{spec.augment} x{spec.views}" if spec.views > 1 else spec.augment

@@ -1,4 +1,4 @@
-"""The whole detector as one module: uint8 images in; logit, statistics and patch map out."""
+"""The whole detector as one module: from uint8 images to logit, statistics and patch map."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from .mae import MaskedAutoencoder, patchify
 
 
 class Detection(NamedTuple):
-    """logit float32 [B]; stats float32 [B, 3]; lcas float32 [B, N], NaN where a patch was never masked."""
+    """Output of the detector.
+
+    Attributes:
+        logit: float32 [B]; the larger, the more likely AI-generated.
+        stats: s1, s2, s3 [Eq. 6], float32 [B, 3].
+        lcas: mean LCAS of each patch over the runs that masked it, float32 [B, N]; NaN where none did.
+    """
 
     logit: Tensor
     stats: Tensor
@@ -24,9 +30,15 @@ class Detection(NamedTuple):
 
 
 class CinemaeDetector(nn.Module):
-    """MAE, K stored masks, LCAS and head. `visible` is int64 [K, V]; nothing is random in forward.
+    """Masked autoencoder, K stored masks, LCAS and head; nothing is random in forward.
 
-    The backbone is frozen as in the paper: it stays in eval mode and without gradients unless unfrozen by hand.
+    The backbone is frozen as in the paper: in eval mode and without gradients until somebody unfreezes it.
+
+    Args:
+        mae: backbone with encoder and decoder.
+        head: the classifier.
+        visible: visible patches of each run, int64 [K, V].
+        method: constants of LCAS.
     """
 
     visible: Tensor
@@ -41,16 +53,16 @@ class CinemaeDetector(nn.Module):
         self.mae.requires_grad_(False).eval()
 
     def pixels(self, images: Tensor) -> Tensor:
-        """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [0, 1]."""
+        """Images uint8 [B, S, S, 3] -> pixels float32 [B, 3, S, S] in [0, 1]."""
         return images.float().permute(0, 3, 1, 2) / 255  # float first: TensorRT moves no uint8
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """[0, 1] pixels [B, 3, S, S] -> ImageNet-normalised."""
+        """Pixels in [0, 1], float32 [B, 3, S, S] -> the same ImageNet-normalised."""
         mean, std = channel_constants(pixels)
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
     def f_global(self, normalised: Tensor) -> Tensor:
-        """CLS after the final norm of the unmasked pass [Eq. 3]: [B, 3, S, S] -> [B, D]."""
+        """CLS after the final norm of the unmasked pass [Eq. 3]: normalised [B, 3, S, S] -> [B, D]."""
         return self.mae.encode(normalised)[:, 0]
 
     def lcas(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
