@@ -61,12 +61,13 @@ def detector(backbone: str):  # noqa: ANN201
     from cinemae.runtime.manifest import Backbone, HeadConfig, Manifest, Masks, MethodConfig
     from cinemae.runtime.masks import draw_visible
     from cinemae.train.model.detector import CinemaeDetector
+    from cinemae.train.model.head import Head
     from cinemae.train.model.mae import MaskedAutoencoder, preset
 
     torch.manual_seed(0)
     config, method = preset(backbone), MethodConfig()
     visible = draw_visible(config.n_patches, method.k, method.mask_strategy, method.mask_seed)
-    found = CinemaeDetector.fresh(MaskedAutoencoder(config), method, visible, HeadConfig()).eval()
+    found = CinemaeDetector(MaskedAutoencoder(config), Head(config.encoder_dim, HeadConfig()), visible, method).eval()
     manifest = Manifest(
         name=backbone, kind="checkpoint", method=method, head=found.head.config,
         backbone=Backbone(config=config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from pathlib import Path
 
 import onnx
@@ -12,11 +10,13 @@ import torch
 from ..runtime.engines.load import load_engine
 from ..runtime.golden import golden_image
 from ..runtime.manifest import Golden, Manifest
+from ..train.fitting.manifest_fields import tool_versions
 from ..train.model.detector import CinemaeDetector
 from .engine_file import write_engine
 from .graph.packed import PackedDetector
 from .graph.tracing import FUSED, OPSET, trace
 
+EXPORT_PACKAGES = ("cinemae", "torch", "onnx", "onnxruntime", "numpy")
 TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
 
 GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.05}
@@ -35,25 +35,14 @@ def packed_graph(packed: PackedDetector) -> onnx.ModelProto:
     return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED)
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of what made the file, for the manifest."""
-    names = ("cinemae", "torch", "onnx", "onnxruntime", "numpy")
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {**found, "python": platform.python_version(), "opset": str(OPSET)}
-
-
 def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, precision: str) -> Manifest:
     """Write a fused graph as an engine: first as it is, then with the golden logit that onnxruntime's CPU gives it.
 
     Raises:
         UsageError: the name of the bundled engine.
     """
-    update = {"kind": "fused", "precision": precision, "golden": None, "tools": {**manifest.tools, **tool_versions()}}
+    tools = {**manifest.tools, **tool_versions(EXPORT_PACKAGES), "opset": str(OPSET)}
+    update = {"kind": "fused", "precision": precision, "golden": None, "tools": tools}
     fused = manifest.model_copy(update=update)
 
     def golden(engine_path: Path) -> Golden:

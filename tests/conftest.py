@@ -43,13 +43,12 @@ def tiny_detector(tiny_config):
     """A whole detector with random parameters everywhere and two balanced masks, in eval mode. Do not modify."""
     from cinemae.runtime.manifest import HeadConfig, MethodConfig
     from cinemae.runtime.masks import draw_visible
-    from cinemae.train.model.detector import CinemaeDetector
-    from cinemae.train.model.mae import MaskedAutoencoder
+    from untrained import untrained_detector
 
     method = MethodConfig()
     visible = draw_visible(tiny_config.n_patches, method.k, method.mask_strategy, method.mask_seed)
     head = HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
-    detector = CinemaeDetector.fresh(MaskedAutoencoder(tiny_config), method, visible, head).eval()
+    detector = untrained_detector(tiny_config, method, visible, head)
     randomise(detector)
     return detector
 
@@ -96,7 +95,7 @@ def random_images():
 @pytest.fixture(scope="session")
 def tiny_weights(tiny_detector, tmp_path_factory):
     """The backbone of `tiny_detector` as our own weights file."""
-    from cinemae.train.pretrain import save_backbone
+    from cinemae.train.weights.save import save_backbone
 
     path = tmp_path_factory.mktemp("weights") / "backbone.safetensors"
     save_backbone(tiny_detector.mae, path)

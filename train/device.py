@@ -13,10 +13,14 @@ from .memory import keep_freed_memory
 
 
 def choose_device(name: str) -> torch.device:
-    """auto, cpu, cuda, or cuda:N; under torchrun, cuda is the process's own card.
+    """Choose a device by name.
+
+    Args:
+        name: auto, cpu, cuda or cuda:N; under torchrun, cuda is the process's own card.
 
     Raises:
-        UsageError: unknown. MissingDependencyError: cuda asked for and not there.
+        UsageError: unknown name.
+        MissingDependencyError: CUDA is asked for and not available.
     """
     if name not in ("auto", "cpu", "cuda") and not name.startswith("cuda:"):
         raise UsageError(f"unknown device {name!r}: use auto, cpu or cuda")
@@ -28,7 +32,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def prepare_process(threads: int = 0) -> None:
-    """Logging to stderr, allocator, and the number of threads (0: torch's own choice)."""
+    """Set up logging to stderr, the allocator and the number of threads (0: torch's own choice)."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     keep_freed_memory()
     if threads:

@@ -1,4 +1,4 @@
-"""Groups of command line options, and how they become samples, devices and configurations."""
+"""Groups of command-line options, and their conversion into samples, devices and configurations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .model.mae import MaskedAutoencoder
 
 @dataclass(frozen=True)
 class SpecOptions:
-    """Masks and augmentation of an extraction."""
+    """Masks and augmentation of an extraction; the options of `cinemae-train extract` by their names."""
 
     k: int
     mask_sets: int
@@ -32,7 +32,7 @@ class SpecOptions:
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """What may change in the method without another extraction."""
+    """Constants of LCAS that may change without another extraction; fields as in `MethodConfig`."""
 
     k: int | None
     lambda_: float
@@ -43,7 +43,14 @@ class MethodOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Labelled data and which part of it."""
+    """Labelled data.
+
+    Attributes:
+        roots: folders and lists.
+        layout: of the folders; auto finds out by itself.
+        split: only this one; None: all.
+        generators: only these; None: all.
+    """
 
     roots: Sequence[Path]
     layout: str
@@ -51,13 +58,20 @@ class DataOptions:
     generators: Sequence[str] | None
 
     def read(self) -> list[Sample]:
-        """The samples of all roots, in their order."""
+        """Read the samples of all roots, in their order."""
         return read_all(self.roots, self.layout, self.split, self.generators)
 
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """How to compute."""
+    """Resources of a computation.
+
+    Attributes:
+        batch_size: images in one forward pass.
+        workers: threads that decode images.
+        device: auto, cpu or cuda.
+        quiet: show no progress.
+    """
 
     batch_size: int
     workers: int
@@ -68,16 +82,16 @@ class MachineOptions:
         self, samples: Sequence[Sample], backbone: Callable[[], MaskedAutoencoder], spec: CacheSpec, root: Path,
         shard: tuple[int, int] = (0, 1),
     ) -> ExtractReport:  # fmt: skip
-        """`extract` on this machine."""
+        """Run `features.extract.extract` with these resources; `shard` as there."""
         return extract(samples, backbone, spec, root, shard=shard, batch_size=self.batch_size, workers=self.workers,
                        device=choose_device(self.device), quiet=self.quiet)  # fmt: skip
 
 
 def checked(model: Any, **fields: Any) -> Any:
-    """A configuration from options.
+    """Make a configuration, a pydantic `model`, from the values of options.
 
     Raises:
-        UsageError: names each option that is wrong.
+        UsageError: a value is not allowed; the message names each such option.
     """
     try:
         return model(**fields)
@@ -87,5 +101,5 @@ def checked(model: Any, **fields: Any) -> Any:
 
 
 def read_all(data: Sequence[Path], layout: str, split: str | None, generators: Sequence[str] | None) -> list[Sample]:
-    """The samples of all DATA arguments, in their order."""
+    """Read the samples of all DATA arguments, in their order."""
     return [sample for root in data for sample in read_samples(root, layout=layout, split=split, generators=generators)]

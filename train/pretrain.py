@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
@@ -22,20 +21,34 @@ from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.preprocess import IMAGE_SUFFIXES, decode
 from .model.mae import MaskedAutoencoder, patchify
 from .progress import Rate
-from .weights.files import BACKBONE_KEY, LICENCE_KEY
+from .weights.save import WEIGHTS_FILE, save_backbone
 
 log = logging.getLogger("cinemae.train")
 
-STATE_FILE, WEIGHTS_FILE, RECORD_FILE = "state.pt", "backbone.safetensors", "pretrain.json"
+STATE_FILE, RECORD_FILE = "state.pt", "pretrain.json"
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Recipe. `lr` is the peak of a cosine with warm-up; it ends at `epochs` or `max_minutes`, whichever is first.
+    """Recipe of a pretraining.
 
-    The cosine follows whichever of the two is nearer its end, so a bounded run still anneals to zero. A step runs in
-    slices of `micro_batch` (activations that stay in a processor's cache are twice as fast as ones that do not).
-    `half` rounds the saved weights to float16: half the bytes, also in the engine, and train and engine use the same.
+    The learning rate warms up, then follows half a cosine to zero over the epochs or the minutes, whichever end comes
+    first, so that a run bounded in time is annealed too.
+
+    Attributes:
+        epochs: passes over the photographs.
+        max_minutes: end after this time; None: no limit.
+        batch_size: images of one step.
+        micro_batch: images computed at once within a step; small activations stay in a processor's cache.
+        lr: peak learning rate.
+        warmup: share of the run during which the rate rises.
+        weight_decay: of AdamW.
+        crop_scale: smallest share of a photograph's area that a crop covers.
+        precision: auto, bf16 or fp32.
+        half: round the saved weights to float16.
+        workers: processes that read images; 0 reads in the main process.
+        seed: of order, crops and masks.
+        save_minutes: time between two saved states.
     """
 
     epochs: int = 100
@@ -54,7 +67,18 @@ class PretrainConfig:
 
 
 class PhotoFolder(Dataset[Tensor]):
-    """Random resized crops and flips of the images under some folders: uint8 [3, S, S], or None."""
+    """Random resized crops and flips of the images under some folders.
+
+    An item is uint8 [3, S, S], or None where the file is unreadable.
+
+    Args:
+        folders: searched recursively.
+        image_size: side S of a crop.
+        crop_scale: smallest share of the area that a crop covers.
+
+    Raises:
+        UsageError: there is no image.
+    """
 
     def __init__(self, folders: list[Path], image_size: int, crop_scale: float) -> None:
         self.paths = sorted(
@@ -81,18 +105,27 @@ class PhotoFolder(Dataset[Tensor]):
 
 
 def collate(items: list[Tensor | None]) -> Tensor:
-    """Stack what was readable: uint8 [B', 3, S, S], B' <= B; an empty tensor where nothing was."""
+    """Stack the readable images: uint8 [B', 3, S, S], B' <= B; an empty tensor where there is none."""
     readable = [item for item in items if item is not None]
     return torch.stack(readable) if readable else torch.empty(0, dtype=torch.uint8)
 
 
 def random_visible(batch: int, config: BackboneConfig, generator: torch.Generator) -> Tensor:
-    """A fresh random mask for every sample: int64 [B, V]."""
+    """Draw visible patches for every image of a batch: int64 [B, V]."""
     return torch.rand(batch, config.n_patches, generator=generator).argsort(dim=1)[:, : config.n_visible]
 
 
 def masked_loss(model: MaskedAutoencoder, images: Tensor, keep: Tensor) -> Tensor:
-    """Mean squared error on masked patches in normalised pixel space [Eq. 1]: [B, 3, H, W], int64 [B, V] -> scalar."""
+    """Mean squared error on the masked patches in normalised pixel space [Eq. 1].
+
+    Args:
+        model: the masked autoencoder.
+        images: ImageNet-normalised, float [B, 3, H, W].
+        keep: visible patches, int64 [B, V].
+
+    Returns:
+        scalar float32.
+    """
     prediction = model.reconstruct(images, keep).float()
     per_patch = (prediction - patchify(images, model.config.patch_size)).square().mean(dim=2)
     hidden = torch.ones_like(per_patch).scatter(1, keep, 0.0)
@@ -100,9 +133,16 @@ def masked_loss(model: MaskedAutoencoder, images: Tensor, keep: Tensor) -> Tenso
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Which reduced type to train in, None for float32: bf16 where there are matrix units for it.
+    """Choose the type to train in: bfloat16 where the device has matrix units for it, else None for float32.
 
-    On processors without AMX, bf16 is slower than float32.
+    On processors without AMX, bfloat16 is slower than float32.
+
+    Args:
+        precision: auto, bf16 or fp32.
+        device: that trains.
+
+    Raises:
+        UsageError: unknown precision.
     """
     if precision == "fp32":
         return None
@@ -117,7 +157,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def optimiser(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW with betas (0.9, 0.95); biases, norms and tokens without weight decay, as in the reference."""
+    """Make AdamW with betas (0.9, 0.95); biases, norms and tokens have no weight decay, as in the reference."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trainable if p.ndim >= 2 and p.shape[0] > 1]
     plain = [p for p in trainable if p.ndim < 2 or p.shape[0] == 1]
@@ -126,17 +166,20 @@ def optimiser(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(progress: float, config: PretrainConfig) -> float:
-    """Linear warm-up, then half a cosine to zero; `progress` in [0, 1] over the whole run."""
+    """Linear warm-up, then half a cosine to zero; `progress` runs from 0 to 1 over the whole run."""
     if progress < config.warmup:
         return config.lr * progress / config.warmup
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - config.warmup) / (1 - config.warmup))))
 
 
 def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
-    """Batches that hold an image, epoch after epoch.
+    """Repeat a loader without end, leaving out batches without a readable image.
+
+    Yields:
+        uint8 [B', 3, S, S], 1 <= B' <= B.
 
     Raises:
-        UsageError: a whole epoch held none.
+        UsageError: a whole epoch has no readable image.
     """
     while True:
         found = False
@@ -155,12 +198,14 @@ def pretrain(
     config: PretrainConfig,
     initial: MaskedAutoencoder | None = None,
 ) -> Path:
-    """Train, saving the state every few minutes; a run started again with the same `out` goes on where it was.
+    """Train, saving the state every few minutes; the same call with the same `out` resumes a stopped run.
 
     Args:
         folders: photographs, searched recursively.
-        out: receives `backbone.safetensors` (FAIR's key layout, the configuration in its metadata),
-            `pretrain.json` (recipe and loss curve) and `state.pt` (to resume).
+        out: folder of `backbone.safetensors` (FAIR's key layout, the configuration in its metadata), `pretrain.json`
+            (recipe and loss curve) and `state.pt` (to resume).
+        backbone: shape of the model.
+        config: recipe.
         initial: weights to start from.
 
     Returns:
@@ -246,12 +291,3 @@ def pretrain(
     rate.close()
     save()
     return out / WEIGHTS_FILE
-
-
-def save_backbone(model: MaskedAutoencoder, path: Path, licence: str | None = None, half: bool = False) -> None:
-    """Write float32 (or float16) safetensors in FAIR's key layout; configuration and any licence in the metadata."""
-    dtype = torch.float16 if half else torch.float32
-    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
-    metadata = {BACKBONE_KEY: model.config.model_dump_json()} | ({LICENCE_KEY: licence} if licence else {})
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)

@@ -17,9 +17,18 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """name: the files' stem. rows: one tuple a row, as long as `columns`. note: what a reader must know, plain text.
+    """A table of results.
 
-    digits: decimals of every float in Markdown; JSON and CSV keep the full value.
+    Attributes:
+        name: stem of its files.
+        title: heading.
+        columns: names, all different.
+        rows: one tuple a row, as long as `columns`; None and NaN stand for a missing value.
+        note: explanation below the table, plain text.
+        digits: decimals of every float in Markdown; JSON and CSV keep the full value.
+
+    Raises:
+        ValueError: columns repeat, or a row has another length.
     """
 
     name: str
@@ -34,7 +43,7 @@ class Table:
             raise ValueError(f"table {self.name}: columns must differ, and every row must fill them")
 
     def text(self, value: Cell) -> str:
-        """One cell as a reader sees it; what does not exist is a dash."""
+        """Format one cell for Markdown; a missing value is a dash."""
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return "–"
         if isinstance(value, float):
@@ -42,7 +51,7 @@ class Table:
         return f"{value:,}" if isinstance(value, int) else value
 
     def markdown(self) -> str:
-        """Title, table and note; numbers right-aligned."""
+        """Format as Markdown: title, table and note; numbers right-aligned."""
         columns = range(len(self.columns))
         numeric = [all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in columns]
         head = ["| " + " | ".join(self.columns) + " |", "|" + "|".join("---:" if n else "---" for n in numeric) + "|"]
@@ -51,7 +60,7 @@ class Table:
         return f"### {self.title}\n\n" + "\n".join(head + body) + note + "\n"
 
     def csv(self) -> str:
-        """RFC 4180 with a header; what does not exist is empty."""
+        """Format as CSV (RFC 4180) with a header; a missing value is empty."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
@@ -59,20 +68,20 @@ class Table:
         return buffer.getvalue()
 
     def record(self) -> dict[str, Any]:
-        """JSON: name, title, note, digits, and rows as objects."""
+        """Convert into a JSON object with name, title, note, digits, columns, and rows as objects."""
         rows = [dict(zip(self.columns, (_finite(v) for v in row), strict=True)) for row in self.rows]
         return {"name": self.name, "title": self.title, "note": self.note, "digits": self.digits,
                 "columns": list(self.columns), "rows": rows}  # fmt: skip
 
     def write(self, folder: Path) -> None:
-        """NAME.json, NAME.csv and NAME.md in `folder`."""
+        """Write NAME.json, NAME.csv and NAME.md into `folder`."""
         write_text(folder / f"{self.name}.json", json.dumps(self.record(), indent=1) + "\n")
         write_text(folder / f"{self.name}.csv", self.csv())
         write_text(folder / f"{self.name}.md", self.markdown())
 
     @classmethod
     def read(cls, path: Path) -> Table:
-        """A table that `write` left as JSON."""
+        """Read the JSON file of a table."""
         found = json.loads(path.read_text(encoding="utf-8"))
         columns = tuple(found["columns"])
         rows = tuple(tuple(row[c] for c in columns) for row in found["rows"])
@@ -80,5 +89,5 @@ class Table:
 
 
 def _finite(value: Cell) -> Cell:
-    """JSON has no NaN."""
+    """Replace NaN and infinities, which JSON does not have, by None."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,9 +18,9 @@ from cinemae.train.pretrain import (
     optimiser,
     pretrain,
     random_visible,
-    save_backbone,
 )
 from cinemae.train.weights.load import load_backbone
+from cinemae.train.weights.save import save_backbone
 from PIL import Image
 
 RECIPE = PretrainConfig(epochs=25, batch_size=8, micro_batch=3, lr=5e-3, workers=0, precision="fp32")

@@ -21,7 +21,7 @@ from ..fitting.checkpoint import (
     update_checkpoint,
 )
 from ..fitting.fit import FitConfig, fit, held_out_text
-from ..fitting.platt import calibrate
+from ..fitting.platt import calibrate_probability
 from ..option_groups import (
     DataOptions,
     MachineOptions,
@@ -53,7 +53,8 @@ def run_extract(
     if ray is not None:
         from ..features.ray_extract import extract_on_ray
 
-        return extract_on_ray(ray, samples, backbone, spec, root, machine, threads or 1)
+        return extract_on_ray(ray, samples, backbone, spec, root, batch_size=machine.batch_size,
+                              workers=machine.workers, device=machine.device, threads=threads or 1)  # fmt: skip
     part = parse_shard(shard) if shard else shard_from_environment()
     return machine.extract(samples, lambda: loaded.mae, spec, root, part)
 
@@ -119,7 +120,7 @@ def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncert
     rows = held_out_rows(loaded, cache, config["held_out"], config["seed"], config["split"])
     scored = score(loaded, cache, rows)
     where = held_out_text(loaded.manifest.training.generators, len(rows))
-    found = calibrate(scored.labels, scored.logits, where, target_fpr, uncertain_share)
+    found = calibrate_probability(scored.labels, scored.logits, where, target_fpr, uncertain_share)
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": found}), {})
     return (
         f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit {found.b:+.4f}); "

@@ -11,7 +11,7 @@ from PIL import Image
 from ..data.balance import balance
 
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
-"""RGB image and a generator seeded by the file's content -> RGB image."""
+"""Takes an RGB image and a random generator seeded by the file's content; returns an RGB image."""
 
 JPEG_QUALITY = (30, 100)
 SCALE = (0.5, 1.5)
@@ -19,19 +19,19 @@ FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling
 
 
 def reencode(image: Image.Image, quality: int) -> Image.Image:
-    """Through JPEG in memory."""
+    """Encode as JPEG in memory at `quality` and decode again."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer).convert("RGB")
 
 
 def unchanged(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """`augment: none`, the paper."""
+    """Return the image as it is: `augment: none`, as in the paper."""
     return image
 
 
 def robust(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """`augment: robust`: rescaled by a random factor with a random filter, then JPEG at a random quality, 30 to 100."""
+    """`augment: robust`: rescale by a random factor with a random filter, then JPEG at a quality of 30 to 100."""
     factor = rng.uniform(*SCALE)
     method = FILTERS[rng.integers(len(FILTERS))]
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))

@@ -1,13 +1,14 @@
-"""The feature cache: sharded, memory-mapped, resumable; written once, read by fitting, evaluation and every study.
+"""The feature cache: sharded and resumable; written once, read by fitting, evaluation and every study.
 
 Layout: ROOT/KEY/ holds `cache.json` (the `CacheSpec`) and shards `*.safetensors`. KEY is the hash of everything that
-decides what a feature is, so a changed configuration lands in another folder and never meets stale features. A shard
-appears by one rename, complete: a killed extraction leaves no half shard, and what it had not yet renamed is extracted
-again. Tensors of a shard with n rows, R mask sets of K runs, M masked patches, encoder width D, all float32:
+decides a feature's value, so another configuration has another folder and never reads features of this one. A shard is
+renamed into place when it is complete: a killed extraction leaves no partial shard, and images that were not yet in one
+are extracted again. Tensors of a shard with n rows, R mask sets of K runs, M masked patches and encoder width D, all
+float32:
 
     f_global [n, D]    sums [n, R, K, M, 3, 3]    context [n, R, K, 2, 2]     (`lcas.RunSums`)
 
-The rows' samples are JSON in the shard's metadata, so that one rename makes both visible.
+The samples of the rows are JSON in the shard's metadata, so that one rename publishes both.
 """
 
 from __future__ import annotations
@@ -42,7 +43,20 @@ TENSORS = ("f_global", "sums", "context")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cached view of one sample. `path` is absolute; `content`: SHA-256 of the file; width, height: native."""
+    """One cached view of one sample.
+
+    Attributes:
+        path: of the image file, absolute.
+        label: 1 AI-generated, 0 real.
+        generator: name of the generator the sample belongs to.
+        split: "train", "val" or "test".
+        content: hex SHA-256 of the file.
+        view: number of the augmented view, from 0.
+        width: of the image at its native size.
+        height: of the image at its native size.
+        size: of the file in bytes.
+        mtime_ns: modification time of the file.
+    """
 
     path: str
     label: int
@@ -57,13 +71,20 @@ class Row:
 
     @property
     def identity(self) -> tuple[str, int, str, str, int]:
-        """What makes a row a duplicate of another: the same bytes in the same class, generator and split."""
+        """Rows with the same identity are duplicates: the same bytes, class, generator, split and view."""
         return self.content, self.label, self.generator, self.split, self.view
 
 
 @dataclass(frozen=True)
 class Features:
-    """float32: f_global [n, D], sums [n, R, K, M, 3, 3], context [n, R, K, 2, 2]; a patch holds `pixels` pixels."""
+    """Features of n rows.
+
+    Attributes:
+        f_global: CLS of the unmasked pass [Eq. 3], float32 [n, D].
+        sums: of every masked patch, `lcas.RunSums.sums`, float32 [n, R, K, M, 3, 3].
+        context: of every run, `lcas.RunSums.context`, float32 [n, R, K, 2, 2].
+        pixels: number of pixels of a patch, P / 3.
+    """
 
     f_global: np.ndarray
     sums: np.ndarray
@@ -78,7 +99,7 @@ class Features:
         return lcas_from_sums(run, self.pixels, method).unflatten(0, lead).numpy()
 
     def stats(self, method: MethodConfig) -> np.ndarray:
-        """s1..s3 of every mask set under `method` [Eq. 6]: float32 [n, R, 3]."""
+        """s1, s2, s3 of every mask set under `method` [Eq. 6]: float32 [n, R, 3]."""
         lcas = torch.from_numpy(self.lcas(method))
         return statistics(lcas.flatten(0, 1)).unflatten(0, lcas.shape[:2]).numpy()
 
@@ -153,7 +174,14 @@ class FeatureCache:
 
 
 class CacheWriter:
-    """Collects rows and writes them as shards. Any number of writers may fill one folder at once."""
+    """Collects rows and writes them as shards; any number of writers may fill one folder at the same time.
+
+    Args:
+        root: of the cache.
+        spec: decides the folder under `root`.
+        shard_rows: rows after which a shard is written.
+        shard_seconds: age of the oldest collected row at which a shard is written.
+    """
 
     def __init__(self, root: Path, spec: CacheSpec, shard_rows: int = 512, shard_seconds: float = 60.0) -> None:
         self.folder, self.shard_rows, self.shard_seconds = root / spec.key, shard_rows, shard_seconds
@@ -164,14 +192,21 @@ class CacheWriter:
             write_text(self.folder / SPEC_FILE, spec.model_dump_json(indent=1))
 
     def add(self, row: Row, f_global: np.ndarray, sums: np.ndarray, context: np.ndarray) -> None:
-        """Add one view: float32 [D], [R, K, M, 3, 3], [R, K, 2, 2]."""
+        """Add one view.
+
+        Args:
+            row: its sample.
+            f_global: float32 [D].
+            sums: float32 [R, K, M, 3, 3].
+            context: float32 [R, K, 2, 2].
+        """
         self.rows.append(row)
         self.tensors.append((f_global, sums, context))
         if len(self.rows) >= self.shard_rows or time.monotonic() - self.opened > self.shard_seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is collected; after this returns it survives any kill."""
+        """Write the collected rows as a shard; they are on disk when this returns."""
         if self.rows:
             columns = zip(*self.tensors, strict=True)
             tensors = {name: np.stack(column) for name, column in zip(TENSORS, columns, strict=True)}
@@ -183,10 +218,10 @@ class CacheWriter:
 
 
 def read_spec(folder: Path) -> CacheSpec:
-    """The spec of a cache folder.
+    """Read the spec of a cache folder.
 
     Raises:
-        UsageError: no cache there, or one that another release wrote.
+        UsageError: `folder` is no cache, or another release wrote it.
     """
     path = folder / SPEC_FILE
     try:
@@ -210,7 +245,7 @@ def _readable_spec(folder: Path) -> CacheSpec | None:
 
 
 def read_rows(shard: Path) -> list[Row] | None:
-    """The samples of a shard, or None, with a warning, where the file is damaged: its images are extracted again."""
+    """Read the rows of a shard; None, with a warning, where the file is damaged: its images are extracted again."""
     try:
         with safe_open(shard, framework="np") as file:
             rows = [Row(*values) for values in json.loads(file.metadata()[ROWS_KEY])]
@@ -222,7 +257,7 @@ def read_rows(shard: Path) -> list[Row] | None:
 
 
 def find_caches(root: Path) -> list[Path]:
-    """Cache folders under a root (or the root itself, when it is one), sorted."""
+    """Find the cache folders under a root, sorted; the root itself where it is one."""
     if (root / SPEC_FILE).exists():
         return [root]
     return sorted(path.parent for path in root.glob(f"*/{SPEC_FILE}"))

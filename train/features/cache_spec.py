@@ -1,4 +1,4 @@
-"""What decides a cached feature: weights, preprocessing, stored masks, augmentation. Its hash names the folder."""
+"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation; and its hash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from ...runtime.masks import MaskStrategy, draw_visible
 
 
 def draw_mask_sets(n_patches: int, method: MethodConfig) -> np.ndarray:
-    """The R mask sets of a method, the deployed one first: int64 [R, K, V]; set r is drawn with seed mask_seed + r."""
+    """Draw the R mask sets of a method; set r has the seed mask_seed + r, and set 0 is the deployed one.
+
+    Returns:
+        visible patches, int64 [R, K, V].
+    """
     sets = [
         draw_visible(n_patches, method.k, method.mask_strategy, method.mask_seed + r) for r in range(method.mask_sets)
     ]
@@ -23,9 +27,22 @@ def draw_mask_sets(n_patches: int, method: MethodConfig) -> np.ndarray:
 
 
 class CacheSpec(Model):
-    """Everything that decides what a cached feature is. `augment` names what was done to an image before the resize."""
+    """Everything that decides the value of a cached feature.
 
-    version: Literal[2] = 2  # what the cached sums mean (`lcas.RunSums`); raise it with every change of meaning
+    Attributes:
+        version: of the meaning of the cached tensors (`lcas.RunSums`); raised with every change of it, so that older
+            caches are not misread.
+        backbone: weights that made the features.
+        preprocess: resize and crop.
+        visible: the mask sets, R sets of K runs of V visible patches.
+        mask_strategy: how the masks were drawn.
+        mask_seed: of the first set.
+        augment: name of the augmentation or corruption applied before the resize.
+        views: augmented views of an image.
+        augment_seed: seed of the augmentation.
+    """
+
+    version: Literal[2] = 2
     backbone: Backbone
     preprocess: Preprocess
     visible: tuple[tuple[tuple[int, ...], ...], ...]
@@ -40,7 +57,17 @@ class CacheSpec(Model):
         cls, backbone: Backbone, preprocess: Preprocess, method: MethodConfig, mask_sets: np.ndarray | None = None,
         augment: str = "none", views: int = 1, augment_seed: int = 0,
     ) -> CacheSpec:  # fmt: skip
-        """A spec with `method`'s masks, or stored ones, int64 [R, K, V]; without augmentation: one view, no seed."""
+        """Make a spec.
+
+        Args:
+            backbone: weights that make the features.
+            preprocess: resize and crop.
+            method: gives the masks where `mask_sets` is None.
+            mask_sets: stored masks, int64 [R, K, V].
+            augment: name of the augmentation; with "none" there is one view, and no seed.
+            views: augmented views of an image.
+            augment_seed: seed of the augmentation.
+        """
         sets = draw_mask_sets(backbone.config.n_patches, method) if mask_sets is None else mask_sets
         visible = tuple(tuple(tuple(int(i) for i in run) for run in one) for one in sets)
         if augment == "none":
@@ -52,13 +79,16 @@ class CacheSpec(Model):
 
     @property
     def key(self) -> str:
-        """16 hex digits. Where weights lie and how masks were drawn do not enter: the bytes and the masks do."""
+        """Name of the cache folder, 16 hex digits: a hash of the weights' bytes, the masks and all other fields.
+
+        The place of the weights and the way the masks were drawn do not enter.
+        """
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def mask_sets(self) -> np.ndarray:
-        """int64 [R, K, V]."""
+        """The mask sets as an array: int64 [R, K, V]."""
         return np.asarray(self.visible, dtype=np.int64)
 
     def method(self, k: int | None = None) -> MethodConfig:

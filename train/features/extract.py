@@ -1,4 +1,4 @@
-"""Fill the feature cache: decode in threads, one frozen forward per batch of new images, nothing twice."""
+"""Fill the feature cache: decode in threads, run the frozen backbone on batches of new images, nothing twice."""
 
 from __future__ import annotations
 
@@ -31,12 +31,18 @@ log = logging.getLogger("cinemae.train")
 
 
 def preprocess_for(config: BackboneConfig) -> Preprocess:
-    """The paper's 256 -> 224, in the same proportion at another input size."""
+    """Resize and crop for a backbone: the paper's 256 and 224, in the same proportion at another input size."""
     return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size)
 
 
 class FeatureExtractor:
-    """The frozen forward: uint8 images to what the cache keeps. On CUDA the encoder runs in float32 too."""
+    """The frozen backbone: uint8 images to the features that the cache keeps, in float32 on every device.
+
+    Args:
+        mae: backbone with encoder and decoder.
+        mask_sets: int64 [R, K, V].
+        device: to compute on; None takes CUDA where there is one.
+    """
 
     def __init__(self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -48,7 +54,7 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Features:
-        """uint8 [B, S, S, 3] -> `Features` of B rows. The patch embedding is computed once for all passes."""
+        """Images uint8 [B, S, S, 3] -> features of B rows; all passes share one patch embedding."""
         mae = self.mae
         pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = channel_constants(pixels)
@@ -70,9 +76,14 @@ class FeatureExtractor:
 
 @dataclass(frozen=True)
 class ExtractReport:
-    """folder: the cache folder. Counts of images: newly computed, found cached, copied from a file with the same bytes.
+    """Outcome of an extraction.
 
-    skipped: (path, reason) of the files that are not readable images.
+    Attributes:
+        folder: the cache folder.
+        computed: images whose features were computed now.
+        reused: images found in the cache.
+        copied: images whose features were copied from another file with the same bytes.
+        skipped: path and reason of the files that are not readable images.
     """
 
     folder: Path
@@ -84,22 +95,27 @@ class ExtractReport:
 
 @dataclass(frozen=True)
 class _Read:
-    """One file, read: its row (view 0) and uint8 [S, S, 3] pixels of every view; none where its bytes are cached."""
+    """One file after reading.
+
+    Attributes:
+        row: of view 0.
+        views: pixels of every view, uint8 [S, S, 3]; empty where features of the same bytes are cached.
+    """
 
     row: Row
     views: tuple[np.ndarray, ...]
 
 
 def shard_from_environment() -> tuple[int, int]:
-    """(rank, world size) under torchrun, else (0, 1)."""
+    """Rank and world size under torchrun, else (0, 1)."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """'i/n' with 0 <= i < n.
+    """Parse 'i/n', 0 <= i < n.
 
     Raises:
-        UsageError: anything else.
+        UsageError: any other text.
     """
     head, _, tail = text.partition("/")
     if not (head.isdigit() and tail.isdigit() and int(head) < int(tail)):
@@ -217,5 +233,5 @@ def _is_current(sample: Sample, of_path: list[Row], views: int) -> bool:
 
 
 def _generator(spec: CacheSpec, content: str, view: int) -> np.random.Generator:
-    """Random, but the same for the same bytes and view, whichever process or run extracts them."""
+    """Random generator that is the same for the same bytes and view, whichever process or run extracts them."""
     return np.random.default_rng([spec.augment_seed, view, int(content[:16], 16)])

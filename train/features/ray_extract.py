@@ -1,11 +1,10 @@
-"""`cinemae-train extract --ray`: the parts of an extraction as Ray tasks that fill one shared cache."""
+"""Extraction on a Ray cluster (`cinemae-train extract --ray`): Ray tasks fill one shared cache."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,58 +14,72 @@ from ...runtime.errors import CinemaeError
 from ...runtime.ray.address import require_ray
 from ...runtime.ray.cluster import cluster, explained, room, uses_gpu
 from ..data.samples import Sample
+from ..device import choose_device
 from ..model.mae import MaskedAutoencoder
-from ..option_groups import MachineOptions
 from ..weights.load import load_backbone
 from .cache_spec import CacheSpec
-from .extract import ExtractReport
+from .extract import ExtractReport, extract
 
 PARTS_PER_WORKER = 4
-"""More parts than workers: a lost worker costs little, and slow ones do not hold up the end."""
+"""More parts than workers: a lost worker costs little, and slow ones do not delay the end."""
 
 
 @lru_cache(maxsize=1)
 def _backbone(source: str) -> MaskedAutoencoder:
-    """The model, once in each worker process."""
+    """Load the model once in each worker process."""
     return load_backbone(source).mae
 
 
 def _part(
-    samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, machine: MachineOptions, threads: int,
-    folder: str, part: tuple[int, int],
+    samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, batch_size: int, workers: int, device: str,
+    threads: int, folder: str, part: tuple[int, int],
 ) -> ExtractReport:  # fmt: skip
+    """Extract one part in a worker process; `folder` is the driver's working folder."""
     with suppress(OSError):  # relative paths belong to the driver's working folder; absolute ones need none
         os.chdir(folder)
     torch.set_num_threads(threads)
-    return machine.extract(samples, lambda: _backbone(backbone), spec, root, part)
+    return extract(samples, lambda: _backbone(backbone), spec, root, shard=part, batch_size=batch_size,
+                   workers=workers, device=choose_device(device), quiet=True)  # fmt: skip
 
 
 def extract_on_ray(
-    address: str, samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, machine: MachineOptions,
-    threads: int = 1,
+    address: str, samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, *, batch_size: int = 32,
+    workers: int = 2, device: str = "auto", threads: int = 1,
 ) -> ExtractReport:  # fmt: skip
-    """What `extract` does, on a cluster: the same rows in the same cache, which every node must see at `root`.
+    """Extract on a Ray cluster: the same rows in the same cache as by `extract`.
 
     A part whose worker dies is started again and computes only what the cache lacks; so does the command itself.
 
+    Args:
+        address: of the cluster, as `cluster` takes it.
+        samples: the labelled images, at paths that every node sees.
+        backbone: source of the weights, loaded once in each worker process.
+        spec: decides the cache folder.
+        root: of the cache, at a path that every node sees.
+        batch_size: images in one forward pass.
+        workers: decoding threads of a worker process.
+        device: auto, cpu or cuda, chosen in each worker process.
+        threads: threads of computation, and processors asked for, per worker process.
+
     Raises:
-        CinemaeError: no cluster, or what a worker raised. MissingDependencyError: the extra is missing.
+        CinemaeError: no cluster, or what a worker raised.
+        MissingDependencyError: the extra is missing.
     """
     require_ray()
     import ray
     from ray.exceptions import RayError
 
     with cluster(address):
-        workers = room(machine.device, threads)
+        workers = room(device, threads)
         parts = max(1, min(PARTS_PER_WORKER * workers, len(samples)))
-        options = {"num_cpus": threads, "num_gpus": 1 if uses_gpu(machine.device) else 0, "max_retries": -1}
-        quiet = replace(machine, quiet=True)
+        options = {"num_cpus": threads, "num_gpus": 1 if uses_gpu(device) else 0, "max_retries": -1}
         shared = ray.put(list(samples))
         task = ray.remote(_part).options(**options)
         running = [
-            task.remote(shared, backbone, spec, root.resolve(), quiet, threads, os.getcwd(), (index, parts))
+            task.remote(shared, backbone, spec, root.resolve(), batch_size, workers, device, threads, os.getcwd(),
+                        (index, parts))
             for index in range(parts)
-        ]
+        ]  # fmt: skip
         try:
             reports: list[ExtractReport] = ray.get(running)
         except CinemaeError:

@@ -29,8 +29,8 @@ from ...runtime.manifest import Manifest
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
-from ..pretrain import WEIGHTS_FILE, save_backbone
 from ..weights.load import load_backbone
+from ..weights.save import WEIGHTS_FILE, save_backbone
 
 HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = (
     "head.safetensors",
@@ -45,7 +45,14 @@ LAST_POINTER = Path("runs") / "last"
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """detector: in eval mode, with the deployed masks. mask_sets: int64 [R, K, V]."""
+    """A checkpoint with its backbone.
+
+    Attributes:
+        folder: of the checkpoint.
+        detector: in eval mode, with the deployed masks.
+        manifest: of the checkpoint.
+        mask_sets: all stored masks, int64 [R, K, V], the deployed set first.
+    """
 
     folder: Path
     detector: CinemaeDetector
@@ -55,7 +62,15 @@ class LoadedCheckpoint:
 
 @dataclass(frozen=True)
 class LoadedHead:
-    """A checkpoint without its backbone: enough to score a cache. mask_sets: int64 [R, K, V]."""
+    """A checkpoint without its backbone: enough to score a cache.
+
+    Attributes:
+        folder: of the checkpoint.
+        head: in eval mode.
+        manifest: of the checkpoint.
+        mask_sets: all stored masks, int64 [R, K, V], the deployed set first.
+        embedded_sha256: of the backbone inside the folder; None where it is not embedded.
+    """
 
     folder: Path
     head: Head
@@ -69,12 +84,16 @@ def save_checkpoint(
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
     embed: MaskedAutoencoder | None = None,
 ) -> Path:  # fmt: skip
-    """Write a whole checkpoint beside `folder`, then put it in its place: a reader never sees half of one.
+    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
 
     Args:
-        head: the deployed parameters. last: the state of the last epoch, where it is another.
-        mask_sets: int64 [R, K, V]; the first must be the manifest's masks.
-        embed: the backbone, to be stored inside.
+        folder: of the checkpoint; one that is there already is replaced.
+        head: the deployed parameters.
+        mask_sets: int64 [R, K, V]; the first set must be the manifest's masks.
+        manifest: of the checkpoint.
+        last: state of the head after the last epoch, kept beside the deployed one.
+        metrics: content of metrics.json.
+        embed: the backbone, stored inside the checkpoint.
 
     Raises:
         UsageError: `folder` exists and is no checkpoint, or the masks are not the manifest's.
@@ -111,7 +130,7 @@ def _save_state(path: Path, state: dict[str, Tensor], masks: Tensor, metadata: d
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    """Put `fresh` where `folder` is; the old one goes only after the new one stands."""
+    """Rename `fresh` to `folder`; the old folder is removed after that."""
     old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     if folder.exists():
         folder.rename(old)
@@ -120,10 +139,11 @@ def _swap(fresh: Path, folder: Path) -> None:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a checkpoint folder.
+    """Read the manifest of a checkpoint folder.
 
     Raises:
-        UsageError: `folder` is no checkpoint. ManifestError: the manifest is damaged.
+        UsageError: `folder` is no checkpoint.
+        ManifestError: the manifest is damaged.
     """
     path = Path(folder) / MANIFEST_FILE
     try:
@@ -136,27 +156,29 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def update_checkpoint(folder: Path, manifest: Manifest, metrics: dict[str, Any]) -> None:
-    """Replace the manifest and merge `metrics` into metrics.json; what `calibrate` and `eval` leave behind."""
+    """Replace the manifest and merge `metrics` into metrics.json, as `calibrate` and `eval` do."""
     write_text(folder / METRICS_FILE, json.dumps({**read_metrics(folder), **metrics}, indent=1))
     write_text(folder / MANIFEST_FILE, manifest.to_json(indent=1))
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """metrics.json, {} without one."""
+    """Read metrics.json; {} where there is none."""
     path = folder / METRICS_FILE
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
-def load_head(folder: str | Path, which: str = "best") -> LoadedHead:
-    """Head, masks and manifest; `which` is "best" or "last".
+def load_head(folder: str | Path) -> LoadedHead:
+    """Load head, masks and manifest.
 
     Raises:
-        UsageError: no checkpoint. EngineError: damaged, or head and manifest do not belong together.
+        UsageError: `folder` is no checkpoint.
+        ManifestError: the manifest is damaged.
+        EngineError: the head is missing or damaged, or does not belong to the manifest.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    path = folder / (HEAD_FILE if which == "best" else LAST_FILE)
+    path = folder / HEAD_FILE
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -175,21 +197,27 @@ def load_head(folder: str | Path, which: str = "best") -> LoadedHead:
     return LoadedHead(folder, head.eval(), manifest, mask_sets, embedded)
 
 
-def load_checkpoint(folder: str | Path, backbone: str | Path | None = None, which: str = "best") -> LoadedCheckpoint:
-    """The whole detector. The backbone comes from inside the folder, from `backbone`, or from the manifest's source.
+def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> LoadedCheckpoint:
+    """Load the whole detector.
+
+    Args:
+        folder: of the checkpoint.
+        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
 
     Raises:
         WeightsError: the backbone is not found, or is not the one the head was fitted on (by SHA-256).
-        UsageError, EngineError: as `load_head`.
+        UsageError: `folder` is no checkpoint.
+        ManifestError: the manifest is damaged.
+        EngineError: the head is missing or damaged, or does not belong to the manifest.
     """
-    loaded = load_head(folder, which)
+    loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
     detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
     return LoadedCheckpoint(loaded.folder, detector, loaded.manifest, loaded.mask_sets)
 
 
 def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = None) -> MaskedAutoencoder:
-    """The backbone a head was fitted on, verified; where to look as in `load_checkpoint`."""
+    """Load the backbone a head was fitted on and verify its hash; arguments and errors as in `load_checkpoint`."""
     named = loaded.manifest.backbone
     embedded = loaded.folder / WEIGHTS_FILE
     if backbone is None and loaded.embedded_sha256:
@@ -212,15 +240,15 @@ def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = N
 
 
 def remember_checkpoint(folder: Path, pointer: Path = LAST_POINTER) -> None:
-    """Make `folder` the one that commands without an argument use; kept in runs/last of the current folder."""
+    """Record `folder` as the checkpoint fitted last, in runs/last of the current folder."""
     write_text(pointer, f"{folder.resolve()}\n")
 
 
 def last_checkpoint(pointer: Path = LAST_POINTER) -> Path:
-    """The checkpoint fitted last from the current folder.
+    """Find the checkpoint that was fitted last from the current folder.
 
     Raises:
-        UsageError: none was, or it is gone.
+        UsageError: none was fitted here, or its folder is gone.
     """
     if not pointer.exists():
         raise UsageError(f"no checkpoint given, and none was fitted here ({pointer} is missing); name its folder")

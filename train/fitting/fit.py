@@ -1,4 +1,4 @@
-"""Fit the head on cached features [METHOD.md, Training]: statistics once up front, all in memory."""
+"""Fit the head on cached features by the paper's recipe [Section 5, Implementation Details]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..model.mae import MaskedAutoencoder
 from ..progress import Rate
 from .checkpoint import remember_checkpoint, save_checkpoint
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
-from .platt import calibrate
+from .platt import calibrate_probability
 
 log = logging.getLogger("cinemae.train")
 
@@ -32,9 +32,18 @@ SCORE_BATCH = 4096
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Recipe; the defaults are the paper's. `generators`: those to train on, None for all that have `split`.
+    """Recipe of a fit; the defaults are the paper's.
 
-    `held_out` is the share of training images, chosen by their content, that picks the best epoch and calibrates.
+    Attributes:
+        epochs: passes over the training images.
+        lr: constant learning rate of Adam.
+        batch_size: images of one step.
+        seed: of initialisation, order, drawn mask sets and the held-out share.
+        held_out: share of the training images, chosen by their content, that selects the epoch and calibrates.
+        split: to train on.
+        generators: to train on; None for all that have `split`.
+        target_fpr: false-positive rate of the decision threshold.
+        uncertain_share: share of the held-out images in the uncertain band.
     """
 
     epochs: int = 25
@@ -50,7 +59,13 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a head trains on: f_global float32 [n, D], stats float32 [n, R, 3], labels float32 [n]."""
+    """Inputs and targets of a head.
+
+    Attributes:
+        f_global: float32 [n, D].
+        stats: s1, s2, s3 under each of the R mask sets, float32 [n, R, 3].
+        labels: 1 AI-generated, 0 real, float32 [n].
+    """
 
     f_global: Tensor
     stats: Tensor
@@ -62,7 +77,14 @@ class Examples:
 
 @dataclass
 class FitResult:
-    """Head of the best epoch (lowest held-out loss), state of the last, curve of losses and held-out AUC."""
+    """A trained head.
+
+    Attributes:
+        head: of the best epoch, the one with the lowest held-out loss; in eval mode.
+        last: state of the head after the last epoch.
+        best_epoch: counted from 1.
+        curve: one entry an epoch: losses and held-out AUC.
+    """
 
     head: Head
     last: dict[str, Tensor]
@@ -71,16 +93,25 @@ class FitResult:
 
 
 def is_held_out(content: str, share: float, seed: int) -> bool:
-    """Whether an image belongs to the held-out share: by its bytes, so copies and augmented views stay together."""
+    """Whether an image belongs to the held-out share, by its bytes: copies and augmented views stay together.
+
+    Args:
+        content: hex SHA-256 of the file.
+        share: of images to hold out, in [0, 1].
+        seed: another seed holds out other images.
+    """
     digest = hashlib.sha256(f"{seed}:{content}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
 def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Row indices to train on and to hold out, both int64, of the training generators alone.
+    """Choose the rows to train on and to hold out, of the training generators alone.
+
+    Returns:
+        two arrays of row indices, int64.
 
     Raises:
-        UsageError: nothing matches, or a class is missing on either side.
+        UsageError: an unknown generator, no row of the split, or a class is missing on either side.
     """
     generators = config.generators
     chosen = cache.select(split=config.split, generators=generators)
@@ -100,7 +131,7 @@ def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, n
 
 
 def examples(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> Examples:
-    """The chosen rows in memory."""
+    """Read the chosen rows into memory."""
     f_global, stats = cache.compact(rows, method)
     labels = torch.from_numpy(cache.labels(rows)).float()
     return Examples(torch.from_numpy(f_global), torch.from_numpy(stats), labels)
@@ -108,7 +139,7 @@ def examples(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> Exa
 
 @torch.inference_mode()
 def logits_of(head: Head, f_global: Tensor, stats: Tensor) -> Tensor:
-    """float32 [n, D], [n, 3] -> raw logits [n], in slices."""
+    """Raw logits, computed in slices: f_global float32 [n, D], stats float32 [n, 3] -> float32 [n]."""
     slices = zip(f_global.split(SCORE_BATCH), stats.split(SCORE_BATCH), strict=True)
     return torch.cat([head(f, s) for f, s in slices])
 
@@ -116,7 +147,17 @@ def logits_of(head: Head, f_global: Tensor, stats: Tensor) -> Tensor:
 def train_head(
     train: Examples, held: Examples, config: FitConfig, head_config: HeadConfig, quiet: bool = False
 ) -> FitResult:
-    """BCE with logits, Adam, constant rate. Each epoch draws one of the R mask sets for every sample anew."""
+    """Train a head with binary cross-entropy on logits and Adam at a constant rate.
+
+    Every epoch draws one of the R mask sets for each sample anew.
+
+    Args:
+        train: examples to train on.
+        held: examples that select the epoch.
+        config: recipe.
+        head_config: shape of the head.
+        quiet: show no progress.
+    """
     torch.manual_seed(config.seed)
     head = Head(train.f_global.shape[1], head_config)
     head.fit_standardisation(train.stats.flatten(0, 1))
@@ -151,7 +192,11 @@ def train_head(
 def epoch_batches(
     data: Examples, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """One shuffled pass: f_global [b, D], the statistics of one drawn mask set [b, 3], labels [b]."""
+    """Batches of one shuffled pass.
+
+    Yields:
+        f_global [b, D], statistics under one drawn mask set [b, 3], labels [b].
+    """
     order = torch.randperm(len(data), generator=generator)
     drawn = torch.randint(data.stats.shape[1], (len(data),), generator=generator)
     for rows in order.split(batch_size):
@@ -162,20 +207,31 @@ def fit(
     cache: FeatureCache, out: Path, method: MethodConfig, head_config: HeadConfig, config: FitConfig, *,
     name: str = "cinemae", demonstration: bool = False, embed: MaskedAutoencoder | None = None, quiet: bool = False,
 ) -> Path:  # fmt: skip
-    """Train on a cache, calibrate on the held-out share, write the checkpoint and remember it as the last one.
+    """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as the last one.
+
+    Args:
+        cache: features of the samples.
+        out: folder of the checkpoint.
+        method: constants of LCAS; its K may be smaller than the cache's.
+        head_config: shape of the head.
+        config: recipe.
+        name: in the manifest.
+        demonstration: mark the checkpoint as a demonstration.
+        embed: backbone to store inside the checkpoint.
+        quiet: show no progress.
 
     Returns:
         the checkpoint's folder.
 
     Raises:
-        UsageError: as `training_rows` and `calibrate`.
+        UsageError: as `training_rows` and `calibrate_probability`.
     """
     rows, held_rows = training_rows(cache, config)
     train, held = examples(cache, rows, method), examples(cache, held_rows, method)
     result = train_head(train, held, config, head_config, quiet)
     logits = logits_of(result.head, held.f_global, held.stats[:, 0]).numpy()
     generators = tuple(sorted({cache.rows[i].generator for i in rows}))
-    calibration = calibrate(
+    calibration = calibrate_probability(
         held.labels.numpy(), logits, fitted_on=held_out_text(generators, len(held)),
         target_fpr=config.target_fpr, uncertain_share=config.uncertain_share,
     )  # fmt: skip
@@ -202,5 +258,5 @@ def fit(
 
 
 def held_out_text(generators: tuple[str, ...], count: int) -> str:
-    """What a calibration says it was fitted on."""
+    """Description of the images a calibration was fitted on."""
     return f"{count} held-out training images of {', '.join(generators)}"

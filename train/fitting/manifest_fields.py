@@ -1,8 +1,10 @@
-"""What a manifest says about a fit besides its parameters: ranges, fixed colour scale, masks, versions."""
+"""Fields of the manifest that follow from the training data and the software: ranges, colour scale, masks, versions."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -17,17 +19,17 @@ from ..model.lcas import patch_map
 RANGE_PERCENTILES = (1.0, 99.0)
 HEATMAP_ROWS = 2000
 """Training images whose patches set the fixed colour scale; the percentiles of more do not move."""
-TOOLS = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safetensors", "pillow")
+TRAINING_PACKAGES = ("cinemae", "torch", "timm", "numpy", "scikit-learn", "safetensors", "pillow")
 
 
 def percentile_range(values: np.ndarray) -> StatRange:
-    """1st and 99th percentile."""
+    """1st and 99th percentile of any number of values."""
     low, high = np.percentile(values, RANGE_PERCENTILES)
     return StatRange(low=float(low), high=float(high))
 
 
 def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> StatRange:
-    """The fixed colour scale of heatmaps: percentiles of the deployed patch map over training images."""
+    """Fixed colour scale of heatmaps: percentiles of the deployed patch map over the training images in `rows`."""
     config = cache.spec.backbone.config
     masked = torch.from_numpy(masked_from_visible(cache.spec.mask_sets()[0, : method.k], config.n_patches))
     picked = rows[:: max(1, len(rows) // HEATMAP_ROWS)]
@@ -39,22 +41,20 @@ def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -
     return percentile_range(values[np.isfinite(values)])
 
 
-def tool_versions() -> dict[str, str]:
-    """Versions of what made a checkpoint."""
-    found = {"python": platform.python_version()}
-    for name in TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "source tree"
-    return found
+def tool_versions(packages: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]:
+    """Versions of Python and of those `packages` that are installed: what made a checkpoint or an engine."""
+    versions = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def masks_of(visible: np.ndarray) -> Masks:
-    """int64 [K, V] as the manifest keeps it."""
+    """Convert masks, int64 [K, V], into the manifest's form."""
     return Masks(visible=tuple(tuple(int(i) for i in run) for run in visible))
 
 
 def augment_text(spec: CacheSpec) -> str:
-    """The augmentation, with the number of views where there are several."""
+    """Name of the augmentation, with the number of views where there are several."""
     return f"{spec.augment} x{spec.views}" if spec.views > 1 else spec.augment

@@ -1,4 +1,4 @@
-"""Platt calibration, the decision threshold at a target false-positive rate, and the uncertain band around it."""
+"""Probability calibration (Platt), decision threshold at a target false-positive rate, uncertain band around it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ PLATT_C = 100.0
 """Weak regularisation: separable held-out data would otherwise send the slope to infinity."""
 
 
-def calibrate(
+def calibrate_probability(
     labels: np.ndarray, logits: np.ndarray, fitted_on: str, target_fpr: float = 0.05, uncertain_share: float = 0.1
 ) -> Calibration:
-    """Fit a calibration on held-out data of the training generator.
+    """Fit the probability calibration and the decision on held-out data of the training generator.
 
     probability = sigmoid(a * logit + b), fitted with both classes weighted alike, so it refers to equal priors. The
     threshold is the smallest held-out logit that flags at most `target_fpr` of the real images. The band is symmetric
     around it and holds the `uncertain_share` of the held-out images nearest to it.
 
     Args:
-        labels: int [n], 1 AI, 0 real. logits: float [n], raw.
+        labels: int [n], 1 AI, 0 real.
+        logits: raw, float [n].
+        fitted_on: description of the images, for the manifest.
+        target_fpr: share of real images above the threshold, in (0, 1).
+        uncertain_share: share of images inside the band, in [0, 1).
 
     Raises:
         UsageError: a class is missing, or the logits rank real above AI (a <= 0).

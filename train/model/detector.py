@@ -1,4 +1,4 @@
-"""The whole detector as one module: uint8 images in; logit, statistics and patch map out."""
+"""The whole detector as one module: from uint8 images to logit, statistics and patch map."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.manifest import MethodConfig
 from ...runtime.masks import masked_from_visible
 from .head import Head
-from .lcas import RunSums, channel_constants, lcas_from_sums, patch_map, run_sums, statistics
+from .lcas import channel_constants, lcas_from_sums, patch_map, run_sums, statistics
 from .mae import MaskedAutoencoder, patchify
 
 
 class Detection(NamedTuple):
-    """logit float32 [B]; stats float32 [B, 3]; lcas float32 [B, N], NaN where a patch was never masked."""
+    """Output of the detector.
+
+    Attributes:
+        logit: float32 [B]; the larger, the more likely AI-generated.
+        stats: s1, s2, s3 [Eq. 6], float32 [B, 3].
+        lcas: mean LCAS of each patch over the runs that masked it, float32 [B, N]; NaN where none did.
+    """
 
     logit: Tensor
     stats: Tensor
@@ -24,9 +30,15 @@ class Detection(NamedTuple):
 
 
 class CinemaeDetector(nn.Module):
-    """MAE, K stored masks, LCAS and head. `visible` is int64 [K, V]; nothing is random in forward.
+    """Masked autoencoder, K stored masks, LCAS and head; nothing is random in forward.
 
-    The backbone is frozen as in the paper: it stays in eval mode and without gradients unless unfrozen by hand.
+    The backbone is frozen as in the paper: in eval mode and without gradients until somebody unfreezes it.
+
+    Args:
+        mae: backbone with encoder and decoder.
+        head: the classifier.
+        visible: visible patches of each run, int64 [K, V].
+        method: constants of LCAS.
     """
 
     visible: Tensor
@@ -40,41 +52,53 @@ class CinemaeDetector(nn.Module):
         self.register_buffer("masked", torch.from_numpy(masked))
         self.mae.requires_grad_(False).eval()
 
-    @classmethod
-    def fresh(
-        cls, mae: MaskedAutoencoder, method: MethodConfig, visible: np.ndarray, head: HeadConfig
-    ) -> CinemaeDetector:
-        """A detector with an untrained head."""
-        return cls(mae, Head(mae.config.encoder_dim, head), visible, method)
-
     def pixels(self, images: Tensor) -> Tensor:
-        """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in [0, 1]."""
+        """Images uint8 [B, S, S, 3] -> pixels float32 [B, 3, S, S] in [0, 1]."""
         return images.float().permute(0, 3, 1, 2) / 255  # float first: TensorRT moves no uint8
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """[0, 1] pixels [B, 3, S, S] -> ImageNet-normalised."""
+        """Pixels in [0, 1], float32 [B, 3, S, S] -> the same ImageNet-normalised."""
         mean, std = channel_constants(pixels)
         return (pixels - mean[:, None, None]) / std[:, None, None]
 
     def f_global(self, normalised: Tensor) -> Tensor:
-        """CLS after the final norm of the unmasked pass [Eq. 3]: [B, 3, S, S] -> [B, D]."""
+        """CLS after the final norm of the unmasked pass [Eq. 3]: normalised [B, 3, S, S] -> [B, D]."""
         return self.mae.encode(normalised)[:, 0]
 
-    def runs(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> list[RunSums]:
-        """The masked passes of any number of runs, one after the other: int64 [R, V], [R, M] -> R reductions."""
-        patches = patchify(pixels, self.mae.config.patch_size)
-        return [
+    def lcas(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
+        """LCAS of every masked patch [Eq. 4, 5], one masked pass after the other.
+
+        Args:
+            pixels: float32 [B, 3, S, S] in [0, 1].
+            normalised: the same, ImageNet-normalised.
+            visible: int64 [K, V], the visible patches of each run.
+            masked: int64 [K, M], the others.
+
+        Returns:
+            float32 [B, K, M].
+        """
+        patches, per_patch = patchify(pixels, self.mae.config.patch_size), self.mae.config.patch_values // 3
+        runs = [
             run_sums(patches, self.mae.reconstruct(normalised, seen), seen, hidden)
             for seen, hidden in zip(visible, masked, strict=True)
         ]
+        return torch.stack([lcas_from_sums(run, per_patch, self.method) for run in runs], dim=1)
 
-    def forward(self, images: Tensor) -> Detection:
-        """uint8 [B, S, S, 3] -> `Detection`."""
+    def detect(self, images: Tensor, visible: Tensor, masked: Tensor) -> Detection:
+        """Score images with any masks.
+
+        Args:
+            images: uint8 [B, S, S, 3].
+            visible: int64 [K, V].
+            masked: int64 [K, M].
+        """
         pixels = self.pixels(images)
         normalised = self.normalise(pixels)
-        runs = self.runs(pixels, normalised, self.visible, self.masked)
-        per_patch = self.mae.config.patch_values // 3
-        lcas = torch.stack([lcas_from_sums(run, per_patch, self.method) for run in runs], dim=1)
+        lcas = self.lcas(pixels, normalised, visible, masked)
         stats = statistics(lcas)
         logit = self.head(self.f_global(normalised), stats)
-        return Detection(logit, stats, patch_map(lcas, self.masked, self.mae.config.n_patches))
+        return Detection(logit, stats, patch_map(lcas, masked, self.mae.config.n_patches))
+
+    def forward(self, images: Tensor) -> Detection:
+        """Score images with the stored masks: uint8 [B, S, S, 3]."""
+        return self.detect(images, self.visible, self.masked)

@@ -1,6 +1,6 @@
-"""The head [Eq. 7-9]: standardised statistics correct the global feature; all fusion variants of Table 7.
+"""The head [Eq. 7-9]: standardised statistics correct the global feature, in every fusion variant of Table 7.
 
-D is the encoder width. The subset of statistics of Table 6a selects columns of [s1, s2, s3].
+D is the encoder width. A subset of the statistics [Table 6a] selects columns of [s1, s2, s3].
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ def mlp_cls(dim: int, hidden: int) -> nn.Sequential:
 
 
 class Head(nn.Module):
-    """f_global [B, D] and stats [B, 3] -> logit [B]."""
+    """Global feature and statistics to logit [Eq. 7-9].
+
+    Args:
+        dim: encoder width D.
+        config: statistics used, fusion variant and widths of the layers.
+
+    Attributes:
+        columns: int64 [n], which of s1, s2, s3 the head sees.
+        stat_mean: float32 [n], mean of these over the training set.
+        stat_std: float32 [n], their standard deviation there, at least `STD_FLOOR`.
+    """
 
     columns: Tensor
     stat_mean: Tensor
@@ -51,14 +61,22 @@ class Head(nn.Module):
             self.gate_logit = nn.Parameter(torch.zeros(()))
 
     def fit_standardisation(self, stats: Tensor) -> None:
-        """Set mean and std from the training set's stats [n, 3]; a no-op under `standardize: false`."""
+        """Set mean and std from the training set's statistics [n, 3]; nothing happens under `standardize: false`."""
         if self.config.standardize and len(self.columns):
             chosen = stats[:, self.columns].double()
             self.stat_mean.copy_(chosen.mean(0))
             self.stat_std.copy_(chosen.std(0, correction=0).clamp_min(STD_FLOOR))
 
     def forward(self, f_global: Tensor, stats: Tensor) -> Tensor:
-        """[B, D], [B, 3] -> logit float32 [B]; positive means AI-generated."""
+        """Compute logits.
+
+        Args:
+            f_global: CLS of the unmasked pass, float32 [B, D].
+            stats: s1, s2, s3, float32 [B, 3], not standardised.
+
+        Returns:
+            logit, float32 [B]; the larger, the more likely AI-generated.
+        """
         g = self.norm_global(f_global)
         if not len(self.columns):
             return self.mlp_cls(g)[:, 0]
@@ -67,7 +85,7 @@ class Head(nn.Module):
         return self.fuse(g, a)[:, 0]
 
     def fuse(self, g: Tensor, a: Tensor) -> Tensor:
-        """Both normalised branches [B, D] -> logit [B, 1], by the configured variant."""
+        """Combine both normalised branches, [B, D] each, by the configured variant [Eq. 9, Table 7]: logit [B, 1]."""
         fusion = self.config.fusion
         if fusion == "early_add":
             return self.mlp_cls(g + a)

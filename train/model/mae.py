@@ -1,4 +1,4 @@
-"""Masked autoencoder (He et al. 2022), encoder and decoder, on timm's blocks. Masks are arguments; nothing is drawn.
+"""Masked autoencoder (He et al. 2022), encoder and decoder, on timm's blocks. Masks are arguments, never drawn here.
 
 Parameter names are those of the FAIR files, so that loading one is the identity.
 Shapes: B images, N patches, V visible, D encoder width, E decoder width, P = patch_size**2 * 3 values a patch.
@@ -33,10 +33,10 @@ PRESETS: dict[str, BackboneConfig] = {
 
 
 def preset(name: str) -> BackboneConfig:
-    """The named configuration.
+    """Look up a configuration by name.
 
     Raises:
-        UsageError: unknown name; lists those that exist.
+        UsageError: unknown name; the message lists those that exist.
     """
     if name not in PRESETS:
         raise UsageError(f"unknown backbone {name!r}; there are: {', '.join(PRESETS)}")
@@ -44,7 +44,7 @@ def preset(name: str) -> BackboneConfig:
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
-    """[B, 3, H, W] -> [B, N, P], values in row, column, channel order inside a patch."""
+    """Cut images into patches: [B, 3, H, W] -> [B, N, P], values in row, column, channel order inside a patch."""
     b, c, h, w = images.shape
     p = patch_size
     cut = images.reshape(b, c, h // p, p, w // p, p)
@@ -52,7 +52,15 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 
 def sincos_position(dim: int, grid: int) -> Tensor:
-    """Fixed 2-D sine-cosine position embedding with a zero row for CLS: float32 [1, 1 + grid**2, dim]."""
+    """Fixed 2-D sine-cosine position embedding.
+
+    Args:
+        dim: width of a token, a multiple of 4.
+        grid: patches along one side of the image.
+
+    Returns:
+        float32 [1, 1 + grid**2, dim]; the first row, of CLS, is zero.
+    """
     omega = 1.0 / 10000 ** (np.arange(dim // 4, dtype=np.float64) / (dim / 4))
     rows, columns = np.meshgrid(np.arange(grid, dtype=np.float64), np.arange(grid, dtype=np.float64), indexing="ij")
     parts = [fn(np.outer(axis.ravel(), omega)) for axis in (columns, rows) for fn in (np.sin, np.cos)]
@@ -68,14 +76,19 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, config.encoder_dim, config.patch_size, stride=config.patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, N, D]."""
+        """Normalised images [B, 3, H, W] -> patch embeddings [B, N, D]."""
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
 class MaskedAutoencoder(nn.Module):
-    """Encoder and decoder. `keep` is int64 [V] (one mask for the batch) or [B, V] (one each); None keeps all patches.
+    """Encoder and decoder.
 
-    A configuration with `decoder_depth` 0 is an encoder alone: `encode` works, `decode` raises WeightsError.
+    `keep` names the visible patches: int64 [V], one mask for the whole batch, or [B, V], one for each image; None keeps
+    all patches. A configuration with `decoder_depth` 0 is an encoder alone: `encode` works, `decode` raises
+    WeightsError.
+
+    Args:
+        config: shape of the model.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -108,7 +121,7 @@ class MaskedAutoencoder(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """The reference's initialisation: xavier-uniform linears, zero biases, tokens normal(0.02)."""
+        """Initialise as the reference does: xavier-uniform linears, zero biases, tokens normal with std 0.02."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -124,11 +137,15 @@ class MaskedAutoencoder(nn.Module):
         return self.patch_embed(images) + self.pos_embed[:, 1:]
 
     def encode(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Normalised images [B, 3, H, W] -> tokens after the final norm [B, 1 + T, D], CLS first, T = N or V."""
+        """Normalised images [B, 3, H, W] -> tokens after the final norm [B, 1 + T, D], CLS first; T is N or V."""
         return self.encode_embedded(self.embed(images), keep)
 
     def encode_embedded(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """As `encode`, from `embed`'s output [B, N, D]: several masked passes share one embedding."""
+        """Encode from `embed`'s output [B, N, D], so that several masked passes share one embedding.
+
+        Returns:
+            tokens after the final norm [B, 1 + T, D], CLS first; T is N or V.
+        """
         if keep is not None:
             x = gather(x, keep)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
@@ -138,7 +155,14 @@ class MaskedAutoencoder(nn.Module):
         return self.norm(x)
 
     def decode(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """Tokens [B, 1 + V, D] of the patches in `keep` -> reconstruction of all patches [B, N, P].
+        """Reconstruct all patches from the visible ones.
+
+        Args:
+            tokens: output of `encode` for the patches in `keep`, float [B, 1 + V, D].
+            keep: int64 [V] or [B, V].
+
+        Returns:
+            ImageNet-normalised pixels, float [B, N, P].
 
         Raises:
             WeightsError: the model is an encoder alone.
@@ -155,12 +179,12 @@ class MaskedAutoencoder(nn.Module):
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
 
     def reconstruct(self, images: Tensor, keep: Tensor) -> Tensor:
-        """Normalised images [B, 3, H, W] -> reconstruction [B, N, P] from the visible patches alone."""
+        """Normalised images [B, 3, H, W] -> all patches [B, N, P], reconstructed from those in `keep` alone."""
         return self.decode(self.encode(images, keep), keep)
 
 
 def gather(x: Tensor, keep: Tensor) -> Tensor:
-    """[B, N, D], int64 [V] or [B, V] -> [B, V, D]."""
+    """Pick tokens: [B, N, D], int64 [V] or [B, V] -> [B, V, D]."""
     if keep.dim() == 1:
         return x[:, keep]
     return x.gather(1, keep[:, :, None].expand(-1, -1, x.shape[2]))

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.masks import masked_from_visible
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
-from ..model.lcas import lcas_from_sums, statistics
 from ..model.mae import MaskedAutoencoder
 from ..progress import Rate
+from ..weights.layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import Data, comparison, fit_scores, load_data
 from .experiment import Setup
@@ -32,11 +32,6 @@ STRATEGIES = {
 """(encoder trained, decoder trained), in the order of Table 5a."""
 
 
-def is_decoder(name: str) -> bool:
-    """Whether a parameter of the masked autoencoder belongs to its decoder."""
-    return name.startswith("decoder") or name == "mask_token"
-
-
 def unfreeze(mae: MaskedAutoencoder, encoder: bool, decoder: bool) -> list[nn.Parameter]:
     """Make the chosen parts trainable, position embeddings excepted, and return their parameters."""
     chosen = []
@@ -46,16 +41,6 @@ def unfreeze(mae: MaskedAutoencoder, encoder: bool, decoder: bool) -> list[nn.Pa
         if parameter.requires_grad:
             chosen.append(parameter)
     return chosen
-
-
-def forward(detector: CinemaeDetector, images: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
-    """Logits [B] with gradients into whatever is trainable: uint8 [B, S, S, 3], int64 [K, V], [K, M]."""
-    pixels = detector.pixels(images)
-    inputs = detector.normalise(pixels)
-    runs = detector.runs(pixels, inputs, visible, masked)
-    per_patch = detector.mae.config.patch_values // 3
-    lcas = torch.stack([lcas_from_sums(run, per_patch, detector.method) for run in runs], dim=1)
-    return detector.head(detector.f_global(inputs), statistics(lcas))
 
 
 def train_unfrozen(
@@ -82,7 +67,7 @@ def train_unfrozen(
         order = rng.permutation(len(rows))
         for positions, images in image_batches(paths[order].tolist(), preprocess, setup.fit.batch_size, source.workers):
             drawn = rng.integers(len(mask_sets))
-            logits = forward(detector, images.to(device), visible[drawn], masked[drawn])
+            logits = detector.detect(images.to(device), visible[drawn], masked[drawn]).logit
             loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
             adam.zero_grad(set_to_none=True)
             loss.backward()
@@ -93,7 +78,7 @@ def train_unfrozen(
     tested = [setup.cache.rows[i].path for i in setup.eval_rows]
     with torch.inference_mode():
         for positions, images in image_batches(tested, preprocess, source.batch_size, source.workers):
-            scores[positions] = forward(detector, images.to(device), visible[0], masked[0]).cpu().numpy()
+            scores[positions] = detector(images.to(device)).logit.cpu().numpy()
     return scores
 
 

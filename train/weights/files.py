@@ -1,4 +1,4 @@
-"""Where backbone weights lie and how they are read: file, folder, shards or hub id. No pickle is run."""
+"""Find and read backbone weights: a file, a folder, shards or a hub id. No code that a file holds is run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ TIMM_MAE = re.compile(r"vit_(base_patch16|large_patch16|huge_patch14)_224\.mae")
 
 @dataclass(frozen=True)
 class WeightsFiles:
-    """The files of one source: one file or its shards, and config.json where there is one."""
+    """The files of one source of weights.
+
+    Attributes:
+        name: the source as it was asked for.
+        files: one file, or its shards.
+        config: Hugging Face's config.json, where there is one.
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -44,7 +50,12 @@ class WeightsFiles:
 
 @dataclass(frozen=True)
 class RawWeights:
-    """Tensors by the files' keys. metadata: that of safetensors, or the training arguments in a FAIR checkpoint."""
+    """Weights as the files hold them.
+
+    Attributes:
+        tensors: by the files' own keys.
+        metadata: of the safetensors file, or the training arguments in a FAIR checkpoint.
+    """
 
     tensors: dict[str, Tensor]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +65,7 @@ def locate(source: str | Path) -> WeightsFiles:
     """Find the files of a source: a path, a Hugging Face hub id, or a timm model name.
 
     Raises:
-        WeightsError: nothing there, or the hub cannot be reached and its files are not cached.
+        WeightsError: nothing is there, or the hub cannot be reached and its files are not cached.
     """
     path = Path(source)
     if path.is_dir():
@@ -143,7 +154,7 @@ def _locate_hub(repository: str) -> WeightsFiles:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a file that must hold a JSON object.
 
     Raises:
         WeightsError: not JSON, or not an object.
@@ -158,16 +169,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256(files: tuple[Path, ...]) -> str:
-    """Hex SHA-256 of one file's bytes; of shards, that of their sorted hex digests joined without separator."""
+    """Hex SHA-256 of one file's bytes; of several shards, that of their sorted hex digests joined without separator."""
     digests = [file_sha256(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
 def kind_of(path: Path) -> str:
-    """Which format a file has, by its first bytes.
+    """Recognise a file's format by its first bytes.
+
+    Returns:
+        SAFETENSORS, TORCH_ZIP or TORCH_LEGACY.
 
     Raises:
-        WeightsError: none that holds weights.
+        WeightsError: another format.
     """
     with path.open("rb") as stream:
         start = stream.read(9)
@@ -183,10 +197,11 @@ def kind_of(path: Path) -> str:
 
 
 def read(files: WeightsFiles) -> RawWeights:
-    """All tensors of a source, without running any code a file may hold.
+    """Read all tensors of a source without running any code a file may hold.
 
     Raises:
-        WeightsError: damaged or truncated, with code inside, a tensor in two shards, or no tensors at all.
+        WeightsError: a file is damaged, truncated, holds more than tensors or none at all, or two shards hold the same
+            tensor.
     """
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, Any] = {}

@@ -76,7 +76,11 @@ def is_decoder(key: str) -> bool:
 
 
 def to_fair(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Any known layout -> FAIR's key names, query, key and value fused. No tensor is dropped but those in `IGNORED`.
+    """Translate any known layout into FAIR's key names, with query, key and value fused.
+
+    Args:
+        tensors: as the file has them. Only those in `IGNORED` are left out.
+        name: of the source, for error messages.
 
     Raises:
         WeightsError: a key of no known layout, a tensor given twice, or an incomplete query/key/value.
@@ -110,7 +114,7 @@ def _from_hugging_face(key: str) -> str | None:
 
 
 def _fuse(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """q, k, v -> one `qkv`, stacked in this order along the output axis."""
+    """Stack query, key and value in this order along the output axis, as one tensor `qkv`."""
     fused: dict[str, Tensor] = {}
     for key, value in tensors.items():
         match = re.fullmatch(r"(.+\.attn\.)[qkv](\.\w+)", key)
@@ -133,10 +137,13 @@ def _fuse(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def shapes_of(tensors: dict[str, Tensor], name: str) -> dict[str, int | float]:
-    """The fields of `BackboneConfig` that shapes in FAIR's layout decide; the decoder's are 0 where there is none.
+    """Infer the fields of `BackboneConfig` that the shapes of tensors in FAIR's layout decide.
+
+    Returns:
+        field to value; the decoder's are 0 where there is no decoder.
 
     Raises:
-        WeightsError: the tensors that decide are absent or do not fit a masked autoencoder.
+        WeightsError: the tensors that decide are absent, or their shapes do not fit a masked autoencoder.
     """
 
     def shape(key: str, dims: int) -> tuple[int, ...]:
@@ -167,6 +174,6 @@ def shapes_of(tensors: dict[str, Tensor], name: str) -> dict[str, int | float]:
 
 
 def depth(tensors: Iterable[str], side: str) -> int:
-    """Number of blocks: one more than the highest index."""
+    """Number of blocks of `side` ("blocks" or "decoder_blocks"): one more than the highest index."""
     found = [int(match[1]) for key in tensors if (match := re.match(rf"{side}\.(\d+)\.", key))]
     return max(found, default=-1) + 1

@@ -1,8 +1,9 @@
 """Backbone weights from every published masked-autoencoder layout: FAIR, Hugging Face, timm, and our own files.
 
-What a file leaves open is decided here, and nothing else: LayerNorm's eps (FAIR and timm 1e-6; Hugging Face what
-config.json says, 1e-12 in the published files) and, where no configuration lies beside the weights, the number of heads
-(that of the preset with these widths, else widths of 64 in the encoder and 32 in the decoder, as in ViT-B and L).
+The shapes of the tensors decide most of the configuration. Two fields need a rule: LayerNorm's eps is 1e-6 in FAIR's
+and timm's files, and in Hugging Face's what config.json says (1e-12 in the published ones). The number of attention
+heads, where no configuration states it, is that of the preset with the same width and depth, else one head for every 64
+channels of the encoder and every 32 of the decoder, as in ViT-B and ViT-L.
 """
 
 from __future__ import annotations
@@ -37,7 +38,12 @@ PUBLISHED = re.compile(
 
 @dataclass(frozen=True)
 class LoadedBackbone:
-    """mae: float32 on the CPU, in eval mode, frozen, no decoder where none was asked for. info: for the manifest."""
+    """A masked autoencoder and its origin.
+
+    Attributes:
+        mae: float32 on the CPU, in eval mode, frozen; without a decoder where none was asked for.
+        info: configuration, source, hash and licence, for the manifest.
+    """
 
     mae: MaskedAutoencoder
     info: Backbone
@@ -49,12 +55,12 @@ def load_backbone(source: str | Path, *, decoder: bool = True, allow_normalised_
     Args:
         source: a FAIR `.pth`; a Hugging Face folder, file or hub id; a timm `vit_*.mae` name, folder or file; our own
             `backbone.safetensors` or the folder that holds it.
-        decoder: LCAS needs the decoder. False loads the encoder alone, from any of these files, for f_global.
-        allow_normalised_target: take a decoder that predicts per-patch-normalised pixels all the same.
+        decoder: load the decoder, which LCAS needs; False loads the encoder alone, enough for f_global.
+        allow_normalised_target: accept a decoder that predicts per-patch-normalised pixels.
 
     Raises:
-        WeightsError: not found, damaged, holding code, of another model, any key missing or left over, no decoder, or a
-            decoder that predicts normalised pixels.
+        WeightsError: the weights are not found, damaged, hold code or belong to another model; a key is missing or left
+            over; there is no decoder, or it predicts per-patch-normalised pixels.
     """
     found = files.locate(source)
     raw = files.read(found)
@@ -81,7 +87,11 @@ def load_backbone(source: str | Path, *, decoder: bool = True, allow_normalised_
 
 
 def check_hugging_face(config: dict[str, Any], name: str) -> None:
-    """Refuse a config.json that asks for a computation this model does not do."""
+    """Refuse a config.json whose model type or activation this model does not implement.
+
+    Raises:
+        WeightsError: another model type or activation.
+    """
     kind, activation = config.get("model_type", "vit_mae"), config.get("hidden_act", "gelu")
     if kind != "vit_mae":
         raise WeightsError(f"{name}: config.json says model_type {kind!r}; only vit_mae is a masked autoencoder")
@@ -90,7 +100,11 @@ def check_hugging_face(config: dict[str, Any], name: str) -> None:
 
 
 def refuse_normalised_target(found: files.WeightsFiles, metadata: dict[str, Any], beside: dict[str, Any]) -> None:
-    """Refuse weights trained with `norm_pix_loss`, by the file's own record of it or by FAIR's name for them."""
+    """Refuse weights trained with `norm_pix_loss`, which a recorded option or FAIR's file name (`*_full`) tells.
+
+    Raises:
+        WeightsError: the decoder predicts per-patch-normalised pixels.
+    """
     recorded = [origin.get("norm_pix_loss") for origin in (metadata, beside)]
     named = [file.name for file in found.files if file.stem.endswith("_full")]
     if not named and not any(value in (True, "true", "True") for value in recorded):
@@ -104,7 +118,7 @@ def refuse_normalised_target(found: files.WeightsFiles, metadata: dict[str, Any]
 
 
 def licence_of(found: files.WeightsFiles, metadata: dict[str, Any], beside: dict[str, Any]) -> str:
-    """CC-BY-NC-4.0 for the published weights, by name; otherwise what the file's metadata or its configuration says."""
+    """Licence of the weights: CC-BY-NC-4.0 for FAIR's by their name, else as metadata or configuration state it."""
     if PUBLISHED.search(found.name) or any(PUBLISHED.search(file.name) for file in found.files):
         return CC_BY_NC
     nested = beside.get("pretrained_cfg")
@@ -118,11 +132,14 @@ def licence_of(found: files.WeightsFiles, metadata: dict[str, Any], beside: dict
 def infer_config(
     tensors: dict[str, Tensor], metadata: dict[str, Any], hf: dict[str, Any], eps: float, name: str
 ) -> BackboneConfig:
-    """Shape of the model from the tensors; eps and heads from the configuration beside them or by convention.
+    """Infer the model's shape from the tensors, eps and heads from the configuration beside them or by convention.
 
     Args:
-        tensors: in FAIR's layout. metadata: may hold our own configuration. hf: Hugging Face's config.json, or empty.
-        eps: where no configuration names it.
+        tensors: in FAIR's layout.
+        metadata: of the file; our own files keep their configuration there.
+        hf: Hugging Face's config.json, or empty.
+        eps: of LayerNorm, where no configuration states it.
+        name: of the source, for error messages.
 
     Raises:
         WeightsError: shapes that fit no model, or that contradict the configuration.
@@ -155,7 +172,7 @@ HF_SHAPES = {
 
 
 def preset_name(config: BackboneConfig) -> str:
-    """The preset of this shape, or `custom`. eps does not count, nor the decoder where there is none."""
+    """Name of the preset with this shape, else "custom"; eps and an absent decoder are not compared."""
     ignored = {"name", "norm_eps"}
     if not config.decoder_depth:
         ignored |= {"decoder_dim", "decoder_depth", "decoder_heads"}
@@ -171,7 +188,11 @@ HEADS = (
 
 
 def heads_of(shapes: dict[str, int | float], hf: dict[str, Any], name: str) -> dict[str, int]:
-    """`encoder_heads` and `decoder_heads`: stated, of the preset with these shapes, or by convention (logged)."""
+    """Find `encoder_heads` and `decoder_heads`: as stated, of the preset with these shapes, or by convention (logged).
+
+    Raises:
+        WeightsError: no rule applies, because the width is no multiple of a head's usual width.
+    """
     result = {}
     for side, stated, width in HEADS:
         dim, blocks = shapes[f"{side}_dim"], shapes[f"{side}_depth"]
@@ -187,7 +208,7 @@ def heads_of(shapes: dict[str, int | float], hf: dict[str, Any], name: str) -> d
                 raise WeightsError(
                     f"{name}: nothing states the number of {side} heads, and the {side}'s width {dim} is no multiple "
                     f"of {width}, the usual width of a head; put Hugging Face's config.json beside the weights, or "
-                    "write them with cinemae.train.pretrain.save_backbone, which states it"
+                    "write them with cinemae.train.weights.save.save_backbone, which states it"
                 )
             log.warning("%s: the number of %s heads is not stated; taking %d of width %d", name, side, heads, width)
         result[f"{side}_heads"] = hf.get(stated) or preset or heads
@@ -195,10 +216,15 @@ def heads_of(shapes: dict[str, int | float], hf: dict[str, Any], name: str) -> d
 
 
 def build(config: BackboneConfig, tensors: dict[str, Tensor], name: str) -> MaskedAutoencoder:
-    """The model with exactly these tensors as its parameters, in float32; no memory is spent on an initialisation.
+    """Build the model with exactly these tensors as its float32 parameters, without initialising it first.
+
+    Args:
+        config: shape of the model.
+        tensors: in FAIR's layout; emptied on the way, so that only one copy stays in memory.
+        name: of the source, for error messages.
 
     Raises:
-        WeightsError: a key missing or left over, another shape, or values that are not finite.
+        WeightsError: a key is missing or left over, a tensor has another shape, or values are not finite.
     """
     with torch.device("meta"):
         model = MaskedAutoencoder(config)

@@ -11,8 +11,7 @@ from cinemae.export.graph.compact import compact, exact_in_half
 from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.manifest import HeadConfig, MethodConfig
 from cinemae.runtime.masks import draw_visible
-from cinemae.train.model.detector import CinemaeDetector
-from cinemae.train.model.mae import MaskedAutoencoder
+from untrained import untrained_detector
 
 ort = import_onnxruntime()
 
@@ -28,7 +27,7 @@ def rounded_detector(tiny_config, tiny_detector):
     """`tiny_detector` with its backbone rounded to float16."""
     visible = draw_visible(tiny_config.n_patches, 2, "balanced", 0)
     head = HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
-    detector = CinemaeDetector.fresh(MaskedAutoencoder(tiny_config), MethodConfig(), visible, head).eval()
+    detector = untrained_detector(tiny_config, MethodConfig(), visible, head)
     detector.load_state_dict(tiny_detector.state_dict())
     with torch.no_grad():
         for parameter in detector.mae.parameters():

@@ -6,9 +6,9 @@ import torch
 from cinemae.export.graph.packed import PackedDetector
 from cinemae.runtime.manifest import BackboneConfig, HeadConfig, MethodConfig
 from cinemae.runtime.masks import draw_visible
-from cinemae.train.model.detector import CinemaeDetector
-from cinemae.train.model.mae import PRESETS, MaskedAutoencoder
+from cinemae.train.model.mae import PRESETS
 from random_parameters import randomise
+from untrained import untrained_detector
 
 FP32_RELATIVE = 2e-5
 """The same float32 sums in another order, through a few layers; measured about 1e-6."""
@@ -26,7 +26,7 @@ def build(k=2, depth=2, patch=16, head=None, **method):
     settings = MethodConfig(k=k, **method)
     visible = draw_visible(config.n_patches, k, settings.mask_strategy, settings.mask_seed)
     head = head or HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
-    detector = CinemaeDetector.fresh(MaskedAutoencoder(config), settings, visible, head).eval()
+    detector = untrained_detector(config, settings, visible, head)
     randomise(detector, seed=k)
     return detector
 

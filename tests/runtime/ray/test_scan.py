@@ -221,19 +221,18 @@ def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_
     from cinemae.train.data.samples import read_samples
     from cinemae.train.features.cache import FeatureCache
     from cinemae.train.features.cache_spec import CacheSpec
-    from cinemae.train.features.extract import preprocess_for
+    from cinemae.train.features.extract import extract, preprocess_for
     from cinemae.train.features.ray_extract import extract_on_ray
-    from cinemae.train.option_groups import MachineOptions
     from cinemae.train.weights.load import load_backbone
 
     samples = read_samples(image_tree)
     loaded = load_backbone(str(tiny_weights))
     spec = CacheSpec.create(loaded.info, preprocess_for(loaded.info.config), MethodConfig())
-    machine = MachineOptions(batch_size=8, workers=1, device="cpu", quiet=True)
-    local_report = machine.extract(samples, lambda: loaded.mae, spec, tmp_path / "local")
-    report = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", machine)
+    local_report = extract(samples, lambda: loaded.mae, spec, tmp_path / "local", batch_size=8, workers=1, quiet=True)
+    machine = {"batch_size": 8, "workers": 1, "device": "cpu"}
+    report = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", **machine)
     assert report.computed + report.copied == local_report.computed + local_report.copied
-    again = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", machine)
+    again = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", **machine)
     assert (again.computed, again.reused) == (0, len(samples))
     ours, theirs = FeatureCache(report.folder), FeatureCache(local_report.folder)
     assert report.folder.name == local_report.folder.name

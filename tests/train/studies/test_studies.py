@@ -14,9 +14,8 @@ from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.fitting.fit import FitConfig
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import MaskedAutoencoder, patchify
-from cinemae.train.pretrain import save_backbone
 from cinemae.train.studies.ablate import choose_parts
-from cinemae.train.studies.ablate_freezing import STRATEGIES, is_decoder, unfreeze
+from cinemae.train.studies.ablate_freezing import STRATEGIES, unfreeze
 from cinemae.train.studies.comparison import comparison
 from cinemae.train.studies.experiment import choose_training
 from cinemae.train.studies.heatmaps import choose
@@ -25,6 +24,8 @@ from cinemae.train.studies.paper import Budget, Studies, paper
 from cinemae.train.studies.result import StudyResult, once
 from cinemae.train.studies.study_data import Source
 from cinemae.train.tables import Table
+from cinemae.train.weights.layouts import is_decoder
+from cinemae.train.weights.save import save_backbone
 from PIL import Image
 from random_parameters import randomise
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from cinemae.runtime.errors import WeightsError
 from cinemae.train.model.mae import PRESETS, MaskedAutoencoder
-from cinemae.train.pretrain import save_backbone
 from cinemae.train.weights.load import FAIR_EPS, HUGGING_FACE_EPS, infer_config, load_backbone
+from cinemae.train.weights.save import save_backbone
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from published_layouts import (
     PREFIXES,
