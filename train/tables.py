@@ -1,4 +1,4 @@
-"""Result tables: one object, written as JSON, CSV and Markdown."""
+"""Result tables: one object, shown on a terminal and written as JSON, CSV, Markdown and, in reports, HTML."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from typing import Any
 from ..runtime.atomic import write_text
 
 Cell = str | int | float | None
+MISSING = "–"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of results.
+    """A table with named columns.
 
     Attributes:
-        name: stem of its files.
-        title: heading.
-        columns: names, all different.
-        rows: one tuple a row, as long as `columns`; None and NaN stand for a missing value.
+        name: stem of the files that `write` makes.
+        title: heading in Markdown and HTML.
+        columns: names of the columns, all different.
+        rows: one tuple for each row, as long as `columns`; a cell that does not exist is None or NaN.
         note: explanation below the table, plain text.
-        digits: decimals of every float in Markdown; JSON and CSV keep the full value.
-
-    Raises:
-        ValueError: columns repeat, or a row has another length.
+        digits: decimals of every float where people read it; JSON and CSV keep the full value.
     """
 
     name: str
@@ -42,34 +40,48 @@ class Table:
         if len(set(self.columns)) != len(self.columns) or any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"table {self.name}: columns must differ, and every row must fill them")
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers alone; such columns are right-aligned."""
+        return [not any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
+
     def text(self, value: Cell) -> str:
-        """Format one cell for Markdown; a missing value is a dash."""
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            return "–"
+        """One cell as a reader sees it."""
+        if jsonable(value) is None:
+            return MISSING
         if isinstance(value, float):
             return f"{value:.{self.digits}f}"
-        return f"{value:,}" if isinstance(value, int) else value
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    def plain(self) -> str:
+        """Columns aligned for a terminal, without title and note."""
+        lines = [list(self.columns), *([self.text(value) for value in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        layout = list(zip(widths, self.numeric, strict=True))
+        return "\n".join(
+            "  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, (w, right) in zip(line, layout, strict=True))
+            for line in lines
+        )
 
     def markdown(self) -> str:
-        """Format as Markdown: title, table and note; numbers right-aligned."""
-        columns = range(len(self.columns))
-        numeric = [all(isinstance(row[i], (int, float, type(None))) for row in self.rows) for i in columns]
-        head = ["| " + " | ".join(self.columns) + " |", "|" + "|".join("---:" if n else "---" for n in numeric) + "|"]
+        """Title, table and note."""
+        rule = "|".join("---:" if right else "---" for right in self.numeric)
+        head = ["| " + " | ".join(self.columns) + " |", f"|{rule}|"]
         body = ["| " + " | ".join(self.text(v).replace("|", "\\|") for v in row) + " |" for row in self.rows]
         note = f"\n\n{self.note}" if self.note else ""
         return f"### {self.title}\n\n" + "\n".join(head + body) + note + "\n"
 
     def csv(self) -> str:
-        """Format as CSV (RFC 4180) with a header; a missing value is empty."""
+        """RFC 4180 with a header; missing cells are empty."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows([[_finite(v) for v in row] for row in self.rows])
+        writer.writerows(jsonable(self.rows))
         return buffer.getvalue()
 
     def record(self) -> dict[str, Any]:
-        """Convert into a JSON object with name, title, note, digits, columns, and rows as objects."""
-        rows = [dict(zip(self.columns, (_finite(v) for v in row), strict=True)) for row in self.rows]
+        """The table for JSON: name, title, note, digits, columns, and each row as an object; missing cells are null."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in jsonable(self.rows)]
         return {"name": self.name, "title": self.title, "note": self.note, "digits": self.digits,
                 "columns": list(self.columns), "rows": rows}  # fmt: skip
 
@@ -81,13 +93,19 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> Table:
-        """Read the JSON file of a table."""
-        found = json.loads(path.read_text(encoding="utf-8"))
-        columns = tuple(found["columns"])
-        rows = tuple(tuple(row[c] for c in columns) for row in found["rows"])
-        return cls(found["name"], found["title"], columns, rows, found["note"], found.get("digits", 3))
+        """Read a table from the JSON file of `write`."""
+        record = json.loads(path.read_text(encoding="utf-8"))
+        columns = tuple(record["columns"])
+        rows = tuple(tuple(row[c] for c in columns) for row in record["rows"])
+        return cls(record["name"], record["title"], columns, rows, record["note"], record.get("digits", 3))
 
 
-def _finite(value: Cell) -> Cell:
-    """Replace NaN and infinities, which JSON does not have, by None."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def jsonable(value: Any) -> Any:
+    """The value with NaN and infinities, which JSON does not have, replaced by None, through dicts and sequences."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: jsonable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(one) for one in value]
+    return value

@@ -1,1 +1,1 @@
-"""What gives the classes of a data set away without looking at a picture."""
+"""Audit of a data set: how well its classes can be told apart without looking at a picture."""

@@ -1,4 +1,4 @@
-"""`audit`: what a data set holds, and how well its classes can be told apart without understanding a single picture."""
+"""The content of a data set, and how well its classes can be told apart without looking at a picture."""
 
 from __future__ import annotations
 
@@ -17,40 +17,54 @@ from ..data.samples import Sample, SkipLog
 from ..tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features
 from .probe import CHANCE, ProbeResult, cross_validate, linear, tree
-from .survey import Examined, examine, thin
+from .survey import SurveyedFile, survey, thin
 
 ALL = "all"
 LABELS = {0: "real", 1: "AI"}
 SHOWN_DUPLICATES = 20
 MARGIN = 0.05
-"""How far above chance a probe must be for a warning, and three standard errors at least."""
+"""A probe this far above chance, and by three standard errors at least, gives a warning."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a control classifier sees of a file, and what it means in plain words when it works."""
+    """A control classifier.
+
+    Attributes:
+        name: name in the table.
+        sees: the features in plain words, for the warning.
+        model: makes the classifier.
+        features: the features of one file.
+    """
 
     name: str
     sees: str
     model: Callable[[], BaseEstimator]
-    features: Callable[[Examined], Sequence[float] | np.ndarray]
+    features: Callable[[SurveyedFile], Sequence[float] | np.ndarray]
 
 
 PROBES = (
     Probe("metadata", "only container, colour mode, width, height, JPEG quality, EXIF and ICC flags, and no pixel",
-          tree, lambda e: metadata_features(e.facts)),
+          tree, lambda file: metadata_features(file.facts)),
     Probe("file size", "only the bytes a pixel of the file",
-          tree, lambda e: [e.facts.file_bytes / (e.facts.width * e.facts.height)]),
+          tree, lambda file: [file.facts.file_bytes / (file.facts.width * file.facts.height)]),
     Probe("JPEG traces", "only steps at the 8 x 8 JPEG grid and how many DCT coefficients are nearly zero",
-          linear, lambda e: e.jpeg),
+          linear, lambda file: file.jpeg),
     Probe("spectrum", "only the radial power spectrum at the network's input size",
-          linear, lambda e: e.spectrum),
+          linear, lambda file: file.spectrum),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Audit:
-    """warnings: in plain words. probes: (probe, generator or "all") -> cross-validated figures."""
+    """Result of an audit.
+
+    Attributes:
+        tables: counts, containers, sizes, duplicates and probes.
+        warnings: problems of the data set, in plain words.
+        probes: cross-validated figures by the probe's name and the generator, or "all".
+        skipped: path and reason of each unreadable file.
+    """
 
     tables: tuple[Table, ...]
     warnings: tuple[str, ...]
@@ -58,12 +72,12 @@ class Audit:
     skipped: tuple[tuple[str, str], ...]
 
     def markdown(self) -> str:
-        """The whole report."""
+        """The report."""
         warnings = [f"- **Warning.** {text}" for text in self.warnings] or ["- Nothing to warn of."]
         return "\n".join(["## Audit", "", *warnings, "", *(table.markdown() for table in self.tables)])
 
     def write(self, folder: Path) -> None:
-        """audit.md, audit.json, and every table on its own."""
+        """Write audit.md, audit.json, and every table in files of its own."""
         record = {"warnings": self.warnings, "tables": [t.record() for t in self.tables], "skipped": self.skipped}
         write_text(folder / "audit.json", json.dumps(record, indent=1) + "\n")
         write_text(folder / "audit.md", self.markdown())
@@ -74,23 +88,26 @@ class Audit:
 def audit(
     samples: Sequence[Sample], *, limit: int = 500, balanced: bool = False, workers: int = 2, quiet: bool = False
 ) -> Audit:
-    """Read the files and judge them.
+    """Audit a data set.
 
     Args:
-        limit: files read of each generator, split and class, evenly spaced; 0 reads all. Counts are of all files.
-        balanced: look at what the format-balanced protocol makes of the files.
+        samples: all its images.
+        limit: files read of each generator, split and class, evenly spaced; 0 reads all. Counts include all files.
+        balanced: look at the files that the format-balanced protocol makes of them.
+        workers: threads.
+        quiet: show no progress.
 
     Raises:
-        UsageError: not one readable image.
+        UsageError: no file is a readable image.
     """
     skips = SkipLog()
     chosen = thin(samples, limit)
-    found = examine(chosen, skips, balanced=balanced, workers=workers, quiet=quiet)
-    if not found:
+    files = survey(chosen, skips, balanced=balanced, workers=workers, quiet=quiet)
+    if not files:
         raise UsageError("not one of the files is a readable image; the log names each")
-    probes = _run_probes(found)
-    duplicates, leaks = _duplicates(found)
-    tables = [_counts(samples, found), _containers(found), _sizes(found), duplicates, _probe_table(probes)]
+    probes = _run_probes(files)
+    duplicates, leaks = _duplicates(files)
+    tables = [_counts(samples, files), _containers(files), _sizes(files), duplicates, _probe_table(probes)]
     warnings = leaks + _probe_warnings(probes)
     if skips.skipped:
         warnings.append(f"{len(skips.skipped):,} of {len(chosen):,} files are not readable images; they are left out.")
@@ -101,9 +118,9 @@ def audit(
     return Audit(tuple(tables), tuple(warnings), probes, skipped)
 
 
-def _cells(found: Sequence[Examined]) -> dict[tuple[str, str, int], list[Examined]]:
-    cells: dict[tuple[str, str, int], list[Examined]] = defaultdict(list)
-    for one in found:
+def _cells(files: Sequence[SurveyedFile]) -> dict[tuple[str, str, int], list[SurveyedFile]]:
+    cells: dict[tuple[str, str, int], list[SurveyedFile]] = defaultdict(list)
+    for one in files:
         cells[one.sample.generator, one.sample.split, one.sample.label].append(one)
     return dict(sorted(cells.items()))
 
@@ -115,17 +132,17 @@ def _shares(values: Sequence[str], most: int = 4) -> str:
     return ", ".join(shown + ([f"{len(counts) - most} more"] if len(counts) > most else []))
 
 
-def _counts(samples: Sequence[Sample], found: Sequence[Examined]) -> Table:
+def _counts(samples: Sequence[Sample], files: Sequence[SurveyedFile]) -> Table:
     counted = Counter((s.generator, s.split, s.label) for s in samples)
-    read = Counter((e.sample.generator, e.sample.split, e.sample.label) for e in found)
+    read = Counter((e.sample.generator, e.sample.split, e.sample.label) for e in files)
     rows = [(g, s, counted[g, s, 1], counted[g, s, 0], read[g, s, 1] + read[g, s, 0])
             for g, s in sorted({(g, s) for g, s, _ in counted})]  # fmt: skip
     return Table("counts", "Images", ("generator", "split", "AI", "real", "read"), tuple(rows))
 
 
-def _containers(found: Sequence[Examined]) -> Table:
+def _containers(files: Sequence[SurveyedFile]) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for (generator, split, label), cell in _cells(found).items():
+    for (generator, split, label), cell in _cells(files).items():
         qualities = [e.facts.quality for e in cell if e.facts.quality is not None]
         rows.append((
             generator, split, LABELS[label], _shares([e.facts.container for e in cell]),
@@ -140,11 +157,11 @@ def _containers(found: Sequence[Examined]) -> Table:
     return Table("containers", "Containers and JPEG quality", columns, tuple(rows), digits=2)
 
 
-def _sizes(found: Sequence[Examined]) -> Table:
+def _sizes(files: Sequence[SurveyedFile]) -> Table:
     edges = (0, 128, 256, 257, 512, 1024, 2048)
     names = ("< 128", "128–255", "256", "257–511", "512–1023", "1024–2047", "≥ 2048")
     rows: list[tuple[Cell, ...]] = []
-    for (generator, split, label), cell in _cells(found).items():
+    for (generator, split, label), cell in _cells(files).items():
         short = np.array([min(e.facts.width, e.facts.height) for e in cell])
         counts = np.bincount(np.searchsorted(edges, short, side="right") - 1, minlength=len(names))
         top = _shares([f"{e.facts.width}x{e.facts.height}" for e in cell], most=2)
@@ -153,14 +170,14 @@ def _sizes(found: Sequence[Examined]) -> Table:
     return Table("sizes", "Sizes: images by their short side in pixels", columns, tuple(rows))
 
 
-def _duplicates(found: Sequence[Examined]) -> tuple[Table, list[str]]:
+def _duplicates(files: Sequence[SurveyedFile]) -> tuple[Table, list[str]]:
     """Files with equal bytes or equal pixels, and warnings for those that cross classes or splits."""
-    groups: dict[str, list[Examined]] = defaultdict(list)
-    for one in found:
+    groups: dict[str, list[SurveyedFile]] = defaultdict(list)
+    for one in files:
         groups[one.facts.pixels].append(one)
     repeated = [group for group in groups.values() if len(group) > 1]
 
-    def crossing(group: list[Examined]) -> str:
+    def crossing(group: list[SurveyedFile]) -> str:
         if len({e.sample.label for e in group}) > 1:
             return "classes"
         if "train" in (splits := {e.sample.split for e in group}) and len(splits) > 1:
@@ -188,14 +205,14 @@ def _duplicates(found: Sequence[Examined]) -> tuple[Table, list[str]]:
     return Table("duplicates", title, columns, tuple(rows), note), warnings
 
 
-def _run_probes(found: Sequence[Examined]) -> dict[tuple[str, str], ProbeResult]:
-    labels = np.array([e.sample.label for e in found])
-    generators = np.array([e.sample.generator for e in found])
-    _, groups = np.unique([e.facts.pixels for e in found], return_inverse=True)
+def _run_probes(files: Sequence[SurveyedFile]) -> dict[tuple[str, str], ProbeResult]:
+    labels = np.array([e.sample.label for e in files])
+    generators = np.array([e.sample.generator for e in files])
+    _, groups = np.unique([e.facts.pixels for e in files], return_inverse=True)
     names = sorted(set(generators))
     results = {}
     for probe in PROBES:
-        features = np.array([probe.features(e) for e in found], dtype=np.float64)
+        features = np.array([probe.features(e) for e in files], dtype=np.float64)
         results[probe.name, ALL] = cross_validate(probe.model(), features, labels, groups)
         for name in names if len(names) > 1 else []:
             own = generators == name
@@ -204,12 +221,14 @@ def _run_probes(found: Sequence[Examined]) -> dict[tuple[str, str], ProbeResult]
 
 
 def _probe_table(probes: dict[tuple[str, str], ProbeResult]) -> Table:
-    rows: list[tuple[Cell, ...]] = [(probe, where, r.n, r.accuracy, r.auc) for (probe, where), r in probes.items()]
+    rows: list[tuple[Cell, ...]] = [
+        (probe, where, r.n, r.balanced_accuracy, r.auc) for (probe, where), r in probes.items()
+    ]
     note = (
-        "Five-fold cross-validated; accuracy is the mean of both classes', so chance is 0.5. The metadata are: "
+        "Five-fold cross-validated. Balanced accuracy is the mean over both classes; chance is 0.5. Metadata: "
         + ", ".join(METADATA_FEATURES) + "."
     )  # fmt: skip
-    columns = ("probe", "generator", "images", "accuracy", "AUC")
+    columns = ("probe", "generator", "images", "balanced accuracy", "AUC")
     return Table("probes", "Telling the classes apart without looking at the picture", columns, tuple(rows), note)
 
 
@@ -217,14 +236,15 @@ def _probe_warnings(probes: dict[tuple[str, str], ProbeResult]) -> list[str]:
     warnings = []
     for probe in PROBES:
         result = probes[probe.name, ALL]
-        if result.accuracy > CHANCE + max(MARGIN, 3 * result.error):
+        if result.balanced_accuracy > CHANCE + max(MARGIN, 3 * result.error):
             warnings.append(
-                f"A classifier that sees {probe.sees} is right in {result.accuracy:.1%} of cases (chance: 50 %). "
+                f"A classifier that sees {probe.sees} has a balanced accuracy of {result.balanced_accuracy:.1%} "
+                "(chance: 50 %). "
                 "A detector trained on this data can cheat the same way."
             )
     if warnings:
         warnings.append(
-            "An accuracy on this data proves nothing about pictures beyond what these probes reach. Report it beside "
-            "them, and under the format-balanced protocol (audit --balanced shows what is left then)."
+            "On this data, only what a detector reaches beyond these probes is evidence that it understands pictures. "
+            "Report the probes beside it, and use the format-balanced protocol (audit --balanced measures it)."
         )
     return warnings

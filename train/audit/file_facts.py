@@ -1,4 +1,4 @@
-"""What a file says about itself without being looked at: container, size, JPEG quality, content and pixel hashes."""
+"""Properties of an image file: container, size, JPEG quality, hashes of its bytes and of its pixels."""
 
 from __future__ import annotations
 
@@ -28,9 +28,21 @@ STANDARD_LUMINANCE = np.array([
 
 @dataclass(frozen=True)
 class FileFacts:
-    """container: Pillow's format name. quality: estimated JPEG quality 1-100, None where it is no JPEG.
+    """Properties of one image file.
 
-    subsampling: chroma of a JPEG, such as "4:2:0". content, pixels: SHA-256 of the file, and of its RGB pixels.
+    Attributes:
+        container: Pillow's name of the format.
+        mode: Pillow's name of the colour mode.
+        width: native width in pixels.
+        height: native height in pixels.
+        file_bytes: size of the file.
+        quality: estimated JPEG quality, 1 to 100; None for other formats.
+        subsampling: chroma subsampling of a JPEG, such as "4:2:0"; "" for other formats.
+        progressive: whether it is a progressive JPEG.
+        exif: whether it has EXIF data.
+        icc: whether it has a colour profile.
+        content: SHA-256 of the file's bytes.
+        pixels: SHA-256 of size and RGB pixels.
     """
 
     container: str
@@ -48,7 +60,7 @@ class FileFacts:
 
 
 def estimate_quality(table: list[int]) -> int:
-    """libjpeg quality whose scaled standard luminance table is nearest to this one: 64 values, row by row -> 1..100."""
+    """Estimate libjpeg's quality, 1 to 100: the one whose luminance table (64 values, row by row) is nearest."""
     candidates = np.arange(1, 101)
     scale = np.where(candidates < 50, 5000 // candidates, 200 - 2 * candidates)
     tables = ((STANDARD_LUMINANCE[None] * scale[:, None] + 50) // 100).clip(1, 255)
@@ -56,7 +68,12 @@ def estimate_quality(table: list[int]) -> int:
 
 
 def file_facts(path: Path, data: bytes, image: Image.Image) -> FileFacts:
-    """Facts of one file, from its bytes and its decoded RGB image.
+    """Collect the properties of one file.
+
+    Args:
+        path: for messages.
+        data: bytes of the file.
+        image: its decoded RGB image.
 
     Raises:
         ImageError: the header cannot be read.
@@ -93,7 +110,7 @@ METADATA_FEATURES = (
 
 
 def metadata_features(facts: FileFacts) -> list[float]:
-    """What a classifier that never sees the picture is given: one value for each of `METADATA_FEATURES`."""
+    """Features for a classifier that sees no pixels: one value for each of `METADATA_FEATURES`."""
     kinds = [float(facts.container in names) for names in (("JPEG", "MPO"), ("PNG",), ("WEBP",))]
     modes = [float(facts.mode == "L"), float(facts.mode == "P"), float(facts.mode in ("RGBA", "LA", "PA"))]
     return [

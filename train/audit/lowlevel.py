@@ -1,4 +1,4 @@
-"""Low-level image statistics: what a detector may use without understanding the picture, and the controls for that.
+"""Low-level image statistics: cues that a detector may use without understanding the picture.
 
 `blockiness` and `spectrum` feed the probes of `audit` and `controls`; entropy, high-frequency ratio and total
 variation are the classical statistics of Fig. 7. All take luminance in [0, 255] as float64 [H, W].
@@ -27,11 +27,18 @@ def luminance(image: Image.Image) -> np.ndarray:
 
 
 def blockiness(gray: np.ndarray) -> np.ndarray:
-    """Traces of JPEG's 8 x 8 grid: [79].
+    """Traces of JPEG's 8 x 8 grid.
 
-    16: log mean absolute step between neighbours at each of the 8 column and 8 row phases, less their mean: a step
-    that is larger where blocks meet shows a compression on this grid. 63: share of each AC coefficient of the 8 x 8
-    blocks that is nearly zero (below 1): quantisation empties the high ones.
+    The first 16 values are the log mean absolute steps between neighbours at each of the 8 column and 8 row phases,
+    less their mean: larger steps where blocks meet show that the image was compressed on this grid. The other 63 are,
+    for each AC coefficient of the 8 x 8 blocks, the share of blocks where it is nearly zero (below 1): quantisation
+    empties the high frequencies.
+
+    Args:
+        gray: float64 [H, W] in [0, 255].
+
+    Returns:
+        float64 [79].
     """
     phases = []
     for steps in (np.abs(np.diff(gray, axis=1)), np.abs(np.diff(gray, axis=0)).T):
@@ -55,7 +62,7 @@ def _power(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spectrum(gray: np.ndarray) -> np.ndarray:
-    """Log power, averaged over rings up to Nyquist, less its mean: shape of the spectrum without the contrast, [32]."""
+    """Log power averaged over 32 rings up to Nyquist, less its mean, so that contrast drops out: float64 [32]."""
     power, radius = _power(gray)
     ring = np.minimum((radius / 0.5 * RADIAL_BINS).astype(int), RADIAL_BINS).ravel()
     total = np.bincount(ring, power.ravel(), RADIAL_BINS + 1)[:RADIAL_BINS]

@@ -1,4 +1,4 @@
-"""Cross-validated accuracy of a simple classifier: how much a set of features that are no picture gives away."""
+"""Simple classifiers on features that are no pictures, cross-validated: how well they tell the classes apart."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ CHANCE = 0.5
 FOLDS = 5
 LEAST = 1e-9
 MIN_PER_CLASS = 4
-"""Fewer different images of a class say nothing; the probe gives NaN then."""
+"""With fewer different images of a class, the figures are NaN."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """accuracy: balanced over the classes, so that chance is 0.5 whatever their shares. n: images of both classes."""
+    """Figures of one probe.
 
-    accuracy: float
+    Attributes:
+        balanced_accuracy: mean of the accuracies of the two classes; chance is 0.5 whatever their shares.
+        auc: area under the ROC curve.
+        n: images of both classes together.
+    """
+
+    balanced_accuracy: float
     auc: float
     n: int
 
@@ -51,7 +57,14 @@ def scores(model: BaseEstimator, features: np.ndarray) -> np.ndarray:
 
 
 def cross_validate(model: BaseEstimator, features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> ProbeResult:
-    """Out-of-fold figures: float [n, F], int [n] (1 AI), int [n] groups that must not be torn apart (duplicates)."""
+    """Compute out-of-fold figures.
+
+    Args:
+        model: classifier, fitted anew for each fold.
+        features: float [n, F].
+        labels: int [n], 1 AI-generated, 0 real.
+        groups: int [n]; images of one group, such as duplicates, stay in one fold.
+    """
     counts = [len(np.unique(groups[labels == label])) for label in (0, 1)]
     if min(counts) < MIN_PER_CLASS:
         return ProbeResult(math.nan, math.nan, len(labels))
@@ -66,7 +79,16 @@ def cross_validate(model: BaseEstimator, features: np.ndarray, labels: np.ndarra
 
 
 def transfer(features: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """A linear probe fitted on one set, applied to another: log odds of AI, float [n]; 0 where a row is not finite."""
+    """Fit a linear probe on one set and apply it to another.
+
+    Args:
+        features: float [n, F] of the training images; rows that are not finite are left out.
+        labels: int [n], 1 AI-generated, 0 real.
+        test: float [m, F].
+
+    Returns:
+        Log odds of AI, float [m]; 0 where a row of `test` is not finite.
+    """
     usable = np.isfinite(features).all(axis=1)
     model = linear().fit(features[usable], labels[usable])
     probability = scores(model, np.nan_to_num(test)).clip(LEAST, 1 - LEAST)

@@ -1,4 +1,4 @@
-"""Read the files of a data set for the audit: facts and low-level features of each, in threads."""
+"""Read the files of a data set for the audit: properties and low-level features of each, in threads."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ from .file_facts import FileFacts, file_facts
 from .lowlevel import blockiness, luminance, spectrum
 
 AHEAD = 64
-"""Files read before their features are taken."""
+"""Files read ahead of their features."""
 
 
 @dataclass(frozen=True)
-class Examined:
-    """One readable file. jpeg: float64 [79] at native size. spectrum: float64 [32] at the network's input size."""
+class SurveyedFile:
+    """A readable file.
+
+    Attributes:
+        sample: path, label, generator and split.
+        facts: properties of the file.
+        jpeg: float64 [79], traces of JPEG's 8x8 grid at native size (`lowlevel.blockiness`).
+        spectrum: float64 [32], radial power spectrum at the network's input size (`lowlevel.spectrum`).
+    """
 
     sample: Sample
     facts: FileFacts
@@ -37,10 +44,10 @@ class Examined:
 
 
 def thin(samples: Sequence[Sample], limit: int) -> list[Sample]:
-    """At most `limit` of each generator, split and class, evenly spaced in their order; 0 keeps all.
+    """Keep at most `limit` samples of each generator, split and class, evenly spaced in their order; 0 keeps all.
 
     Raises:
-        UsageError: a negative limit.
+        UsageError: the limit is negative.
     """
     if limit < 0:
         raise UsageError(f"--limit must be 0 (all) or more, got {limit}")
@@ -55,15 +62,19 @@ def thin(samples: Sequence[Sample], limit: int) -> list[Sample]:
 
 
 def content_rng(content: str, seed: int = 0) -> np.random.Generator:
-    """Random, but the same for the same file: `content` is its SHA-256."""
+    """A random generator seeded by the SHA-256 of a file, so that the same file always gets the same draws."""
     return np.random.default_rng([seed, int(content[:16], 16)])
 
 
-def examine_one(sample: Sample, balanced: bool) -> Examined:
-    """Read one file; with `balanced`, the file that the format-balanced protocol makes of it.
+def survey_file(sample: Sample, balanced: bool) -> SurveyedFile:
+    """Read one file and compute its features.
+
+    Args:
+        sample: the file.
+        balanced: look at the file that the format-balanced protocol makes of it.
 
     Raises:
-        ImageError: not a readable image.
+        ImageError: the file is not a readable image.
     """
     try:
         data = sample.path.read_bytes()
@@ -78,19 +89,30 @@ def examine_one(sample: Sample, balanced: bool) -> Examined:
         image = Image.open(io.BytesIO(data)).convert("RGB")
     facts = file_facts(sample.path, data, image)
     seen = Image.fromarray(resize_crop(image, Preprocess()))
-    return Examined(sample, facts, blockiness(luminance(image)), spectrum(luminance(seen)))
+    return SurveyedFile(sample, facts, blockiness(luminance(image)), spectrum(luminance(seen)))
 
 
-def examine(
+def survey(
     samples: Sequence[Sample], skips: SkipLog, *, balanced: bool = False, workers: int = 2, quiet: bool = False
-) -> list[Examined]:
-    """All readable files in order; the others go into `skips`. Pixels are dropped at once: only features are kept."""
-    progress = Rate(len(samples), "images", quiet=quiet)
-    found = []
+) -> list[SurveyedFile]:
+    """Read many files; their pixels are dropped once the features are computed.
 
-    def attempt(sample: Sample) -> Examined | ImageError:
+    Args:
+        samples: the files.
+        skips: receives the unreadable files.
+        balanced: look at the files that the format-balanced protocol makes of them.
+        workers: threads.
+        quiet: show no progress.
+
+    Returns:
+        The readable files, in order.
+    """
+    progress = Rate(len(samples), "images", quiet=quiet)
+    files = []
+
+    def attempt(sample: Sample) -> SurveyedFile | ImageError:
         try:
-            return examine_one(sample, balanced)
+            return survey_file(sample, balanced)
         except ImageError as error:
             return error
 
@@ -100,7 +122,7 @@ def examine(
             if isinstance(result, ImageError):
                 skips.add(sample.path, str(result))
             else:
-                found.append(result)
+                files.append(result)
             progress.advance(1)
     progress.close()
-    return found
+    return files

@@ -14,7 +14,7 @@ from ..option_groups import read_all
 from ..studies.ablate import choose_parts
 from ..studies.paper import ANALYSES, Budget, Studies, paper
 from ..studies.report import write_html
-from ..studies.study_data import Source
+from ..studies.study_data import StudyData
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Common:
     device: str
     quiet: bool
 
-    def source(self) -> Source:
+    def study_data(self) -> StudyData:
         """Read the data's folders; nothing is decoded or computed yet.
 
         Raises:
@@ -48,7 +48,7 @@ class Common:
         if unknown := [name for name in report_only or () if name not in names]:
             there = ", ".join(sorted(names))
             raise UsageError(f"--report-only {', '.join(unknown)}: no such generator; there are: {there}")
-        return Source.create(
+        return StudyData.create(
             samples, self.backbone, self.cache, FitConfig(epochs=epochs, batch_size=batch_size), train_on=train_on,
             report_only=report_only or (), seeds=seeds, limit=limit, train_limit=train_limit, workers=self.workers,
             device=choose_device(self.device), quiet=self.quiet,
@@ -69,7 +69,7 @@ def run_audit(
 
 def run_studies(common: Common, names: Sequence[str], budget: Budget, out: Path) -> str:
     """Some studies into `out`, with an HTML page of these alone; returns their tables as Markdown."""
-    studies = Studies(common.source(), budget, out)
+    studies = Studies(common.study_data(), budget, out)
     results = studies.run(names)
     page = out / f"{'-'.join(names) if len(names) < 3 else 'studies'}.html"
     write_html(page, "CINEMAE: " + ", ".join(result.title for result, _ in results), studies.facts(), results)
@@ -96,4 +96,4 @@ def run_analyze(common: Common, parts: str, budget: Budget, out: Path) -> str:
 
 def run_paper(common: Common, budget: Budget, out: Path) -> str:
     """`cinemae-train paper`."""
-    return "\n".join(str(path) for path in paper(common.source(), budget, out))
+    return "\n".join(str(path) for path in paper(common.study_data(), budget, out))

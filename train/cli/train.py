@@ -87,9 +87,7 @@ def extract(
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     generator: Generators = None,
     k: Annotated[int, typer.Option("--k", min=1, max=64, help="Masked passes of a set.")] = 2,
-    mask_sets: Annotated[
-        int, typer.Option(min=1, help="Mask sets R to draw from; the first is deployed.")
-    ] = 4,
+    mask_sets: Annotated[int, typer.Option(min=1, help="Mask sets R to draw from; the first is deployed.")] = 4,
     mask_strategy: Annotated[str, typer.Option(help="balanced or independent.")] = "balanced",
     mask_seed: Annotated[int, typer.Option(min=0)] = 0,
     augment: Annotated[str, typer.Option(help="none, robust (JPEG, rescaling) or balanced.")] = "none",

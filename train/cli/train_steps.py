@@ -8,7 +8,7 @@ from pathlib import Path
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, MethodConfig
 from ..evaluation.evaluate import Evaluation, evaluate, held_out_rows, score, spec_of
-from ..evaluation.report import plain, to_json, write_report
+from ..evaluation.report import table, to_json, write_report
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
@@ -118,14 +118,14 @@ def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncert
     config = recipe["config"]
     cache = open_cache(root, key=recipe["cache"])
     rows = held_out_rows(loaded, cache, config["held_out"], config["seed"], config["split"])
-    scored = score(loaded, cache, rows)
+    scores = score(loaded, cache, rows)
     where = held_out_text(loaded.manifest.training.generators, len(rows))
-    found = calibrate_probability(scored.labels, scored.logits, where, target_fpr, uncertain_share)
-    update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": found}), {})
+    new = calibrate_probability(scores.labels, scores.logits, where, target_fpr, uncertain_share)
+    update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": new}), {})
     return (
-        f"{loaded.folder}: probability = sigmoid({found.a:.4f} * logit {found.b:+.4f}); "
-        f"threshold {found.threshold:.4f} (target FPR {target_fpr:g}), "
-        f"uncertain from {found.uncertain_low:.4f} to {found.uncertain_high:.4f}; {where}"
+        f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); "
+        f"threshold {new.threshold:.4f} (target FPR {target_fpr:g}), "
+        f"uncertain from {new.uncertain_low:.4f} to {new.uncertain_high:.4f}; {where}"
     )
 
 
@@ -142,25 +142,28 @@ def run_eval(
     spec = spec_of(loaded, root, paths, augment)
     report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
     cache = FeatureCache(report.folder, paths)
-    scored = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
-    found = evaluate(loaded, scored, resamples, seed)
+    scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
+    evaluation = evaluate(loaded, scores, resamples, seed)
     folder = out or loaded.folder / ("eval" if augment == "none" else f"eval-{augment}")
-    written = write_report(found, scored, folder)
+    written = write_report(evaluation, scores, folder)
     if augment == "none":
-        figures = {**loaded.manifest.metrics, **manifest_figures(found)}
+        figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
-        update_checkpoint(loaded.folder, manifest, {"eval": to_json(found)})
-    lines = [plain(found), f"* trained on this generator; written: {', '.join(str(path) for path in written)}"]
+        update_checkpoint(loaded.folder, manifest, {"eval": to_json(evaluation)})
+    lines = [
+        table(evaluation, intervals=False).plain(),
+        f"* trained on this generator; written: {', '.join(str(path) for path in written)}",
+    ]
     if report.skipped:
         lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
     return "\n".join(lines)
 
 
-def manifest_figures(found: Evaluation) -> dict[str, dict[str, float]]:
+def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """The few figures an engine carries, by generator/split; those that exist."""
     names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
     figures = {}
-    for group in found.groups:
+    for group in evaluation.groups:
         values = {name: float(getattr(group.metrics, name)) for name in names}
         figures[f"{group.generator}/{group.split}"] = {n: v for n, v in values.items() if v == v}
     return figures

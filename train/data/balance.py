@@ -1,9 +1,10 @@
-"""The format-balanced protocol: both classes cut, resampled and re-encoded alike, so that the file gives nothing away.
+"""The format-balanced protocol: images of both classes are cropped, resampled and re-encoded alike.
 
-GenImage's real images are JPEGs of many sizes and its fakes PNGs of one; a detector can learn that instead of the
-picture. Here every image, whatever its class, becomes a square of one size that was really resampled (a random crop
-just under the full square moves and stretches any old 8x8 grid) and was JPEG-encoded last at one quality. What a
-native resolution or an earlier compression leaves in the pixels is weakened, not gone: `audit --balanced` measures it.
+GenImage's real images are JPEGs of many sizes and its fakes are PNGs of one size, and a detector can learn that
+instead of the picture. Here every image becomes a square of one size, encoded once more as JPEG at one quality. The
+square is a random crop slightly below the full one, so that every image is resampled and an older 8x8 JPEG grid is
+shifted and stretched. Traces of the native resolution and of earlier compression are weakened, but not removed;
+`audit --balanced` measures what is left.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class BalanceConfig:
-    """size: side of the result in pixels. quality: of its JPEG. crop: range of the side kept, of the full square."""
+    """Parameters of the protocol.
+
+    Attributes:
+        size: side of the result in pixels.
+        quality: JPEG quality of the result.
+        crop: range of the side of the random crop, as a share of the short side.
+    """
 
     size: int = 256
     quality: int = 90
@@ -28,7 +35,13 @@ BALANCED = BalanceConfig()
 
 
 def balance_bytes(image: Image.Image, rng: np.random.Generator, config: BalanceConfig = BALANCED) -> bytes:
-    """RGB image at native size -> the balanced JPEG file, 4:2:0, without metadata; `rng` draws the crop."""
+    """Make the balanced JPEG file (4:2:0, no metadata) of an image.
+
+    Args:
+        image: RGB, native size.
+        rng: draws the crop.
+        config: parameters of the protocol.
+    """
     side = rng.uniform(*config.crop) * min(image.size)
     left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
     box = (left, top, left + side, top + side)
@@ -39,5 +52,5 @@ def balance_bytes(image: Image.Image, rng: np.random.Generator, config: BalanceC
 
 
 def balance(image: Image.Image, rng: np.random.Generator, config: BalanceConfig = BALANCED) -> Image.Image:
-    """As `balance_bytes`, decoded again: RGB [size, size]. One of the extraction's transforms."""
+    """The decoded result of `balance_bytes`: RGB [size, size]; a transform for the extraction."""
     return Image.open(io.BytesIO(balance_bytes(image, rng, config))).convert("RGB")

@@ -14,14 +14,19 @@ from ...runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Corruption:
-    """One kind at one level. level: JPEG quality, noise std of 255, blur sigma in pixels, scale; None for grayscale."""
+    """One kind of corruption at one level.
+
+    Attributes:
+        kind: key of `KINDS`.
+        level: JPEG quality, noise standard deviation (of 255), blur sigma in pixels, or scale; None for grayscale.
+    """
 
     kind: str
     level: float | None = None
 
     @property
     def name(self) -> str:
-        """Such as jpeg_75, blur_0.5, grayscale."""
+        """Name such as jpeg_75, blur_0.5 or grayscale."""
         return self.kind if self.level is None else f"{self.kind}_{self.level:g}"
 
 
@@ -76,10 +81,10 @@ CORRUPTIONS = {c.name: c for kind, levels in LEVELS.items() for c in (Corruption
 
 
 def corruption(name: str) -> Corruption:
-    """The named corruption.
+    """Look up a corruption by its name.
 
     Raises:
-        UsageError: unknown name; lists those that exist.
+        UsageError: the name is unknown; the message lists those that exist.
     """
     if name not in CORRUPTIONS:
         raise UsageError(f"unknown corruption {name!r}; there are: {', '.join(CORRUPTIONS)}")
@@ -87,5 +92,5 @@ def corruption(name: str) -> Corruption:
 
 
 def corrupt(image: Image.Image, chosen: Corruption, rng: np.random.Generator) -> Image.Image:
-    """RGB image -> RGB image of the same size; `rng` draws the noise."""
+    """Apply a corruption: RGB image -> RGB image of the same size; `rng` draws the noise."""
     return KINDS[chosen.kind](image, chosen.level if chosen.level is not None else 0.0, rng)

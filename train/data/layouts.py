@@ -1,4 +1,4 @@
-"""How the published benchmarks lay out their folders, as a table, and finding out which one a folder follows."""
+"""The folder layouts of published benchmarks, and the detection of the one that a folder follows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 NO_SPLIT = "test"
-"""Split of trees without a split folder: AIGCDetectBenchmark, Chameleon and their like are test sets."""
+"""Split of trees that have no split folder, such as AIGCDetectBenchmark and Chameleon, which are test sets."""
 
 REAL, AI = 0, 1
 
 
 @dataclass(frozen=True)
 class Layout:
-    """real, fake: names of the two class folders, compared without regard to case. example: for messages."""
+    """Folder layout of a family of data sets.
+
+    Attributes:
+        name: value of `--layout`.
+        real: name of the folder of real images, compared without regard to case.
+        fake: name of the folder of AI-generated images.
+        example: the tree, for messages.
+    """
 
     name: str
     real: str
@@ -71,7 +78,14 @@ _KNOWN = set(_AIGC_NAMES) | set(FORENSYNTHS)
 
 
 class ClassFolder(NamedTuple):
-    """One folder of one class: everything below it has this label, generator and split."""
+    """A folder whose images all have one label, generator and split.
+
+    Attributes:
+        path: the folder.
+        label: 1 AI-generated, 0 real.
+        generator: name of the generator.
+        split: "train", "val" or "test".
+    """
 
     path: Path
     label: int
@@ -80,12 +94,12 @@ class ClassFolder(NamedTuple):
 
 
 def is_hidden(name: str) -> bool:
-    """Files and folders that archives and file managers leave behind."""
+    """Whether a name belongs to the files and folders that archives and file managers leave behind."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """os.walk in sorted order, through links to folders but never twice into the same one."""
+    """`os.walk` in sorted order; links to folders are followed, and no folder is visited twice."""
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         stat = os.stat(folder)
@@ -98,26 +112,31 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def class_folders(root: Path) -> list[tuple[Path, str]]:
-    """Every folder named as a class in some layout, with that name in lower case; nothing below one is searched.
+    """Find the class folders of every layout below `root`; class folders are not searched themselves.
 
-    A root that is itself such a folder counts as none: the label of a lone class says nothing.
+    Returns:
+        Path and lower-case name of each. `root` itself is not among them, even if it is named as a class.
     """
     names = {name for layout in LAYOUTS.values() for name in (layout.real, layout.fake)}
-    found = []
+    classes = []
     for folder, folders, _ in walk(root):
         here = [name for name in folders if name.lower() in names]
-        found += [(folder / name, name.lower()) for name in here]
+        classes += [(folder / name, name.lower()) for name in here]
         folders[:] = [name for name in folders if name not in here]
-    return found
+    return classes
 
 
-def detect(root: Path, found: list[tuple[Path, str]]) -> Layout:
-    """Which layout the class folders follow.
+def detect(root: Path, classes: list[tuple[Path, str]]) -> Layout:
+    """Tell which layout the class folders follow.
+
+    Args:
+        root: the data set's folder.
+        classes: the class folders, from `class_folders`.
 
     Raises:
-        UsageError: none was found, or they follow more than one layout.
+        UsageError: there are none, or they follow more than one layout.
     """
-    names = {name for _, name in found}
+    names = {name for _, name in classes}
     pairs = sorted({(layout.real, layout.fake) for layout in LAYOUTS.values() if names & {layout.real, layout.fake}})
     if not pairs:
         known = "\n".join(f"  {layout.name:12} {layout.example}" for layout in LAYOUTS.values())
@@ -136,18 +155,18 @@ def detect(root: Path, found: list[tuple[Path, str]]) -> Layout:
         return LAYOUTS["genimage"]
     if pairs[0] == ("real", "fake"):
         return LAYOUTS["community"]
-    inner = [_split_off(path.parent.relative_to(root).parts)[0] for path, _ in found]
+    inner = [_split_off(path.parent.relative_to(root).parts)[0] for path, _ in classes]
     if not any(inner) and _root_name(root).lower() not in _KNOWN:
         return LAYOUTS["chameleon"]
     tops = {parts[0].lower() for parts in inner if parts} | {_root_name(root).lower()}
     return LAYOUTS["aigcdetect" if tops & _AIGC_ONLY else "forensynths"]
 
 
-def assign(root: Path, found: list[tuple[Path, str]], layout: Layout) -> list[ClassFolder]:
-    """Label, generator and split of each class folder that the layout knows."""
+def assign(root: Path, classes: list[tuple[Path, str]], layout: Layout) -> list[ClassFolder]:
+    """Give label, generator and split to each class folder that belongs to the layout."""
     labels = {layout.real: REAL, layout.fake: AI}
     out = []
-    for path, name in found:
+    for path, name in classes:
         if name in labels:
             parts, split = _split_off(path.parent.relative_to(root).parts)
             split = split or _split_off(root.resolve().parts[-1:])[1] or NO_SPLIT
@@ -156,7 +175,7 @@ def assign(root: Path, found: list[tuple[Path, str]], layout: Layout) -> list[Cl
 
 
 def _split_off(parts: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Path parts without the split folder, and the split it names ("" if none): the last one wins."""
+    """Path parts without the last folder that names a split, and that split; "" where none does."""
     at = [i for i, part in enumerate(parts) if part.lower() in SPLITS]
     if not at:
         return parts, ""
@@ -164,7 +183,7 @@ def _split_off(parts: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
 
 
 def _root_name(root: Path) -> str:
-    """Name of the data set's folder: the root's own, or its parent's where the root is a split."""
+    """Name of the data set's folder: the root, or its first parent that is no split."""
     root = root.resolve()
     while root.name.lower() in SPLITS and root.parent != root:
         root = root.parent
@@ -172,7 +191,7 @@ def _root_name(root: Path) -> str:
 
 
 def _generator(root: Path, parts: tuple[str, ...], layout: Layout) -> str:
-    """The first folder that is no split; the root, where it names a generator or there is no such folder."""
+    """Name of the generator: the first folder that names no split, or the root where that is the generator's folder."""
     own = _root_name(root)
     name = parts[0] if parts else own
     if layout.name == "genimage":

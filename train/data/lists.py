@@ -16,8 +16,15 @@ LABELS = {"0": REAL, "real": REAL, "nature": REAL, "0_real": REAL, "1": AI, "ai"
 UNNAMED = "unnamed"
 
 
-class Row(NamedTuple):
-    """One line of a list; a relative path is taken from the list's folder."""
+class ListEntry(NamedTuple):
+    """One line of a list.
+
+    Attributes:
+        path: the image; a relative path is taken from the folder of the list.
+        label: 1 AI-generated, 0 real.
+        generator: "unnamed" where the list does not say.
+        split: "train", "val" or "test".
+    """
 
     path: Path
     label: int
@@ -26,7 +33,7 @@ class Row(NamedTuple):
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, fields) of each entry, blank lines left out."""
+    """Line number and fields of each entry; blank lines are left out."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix.lower() == ".csv":
             reader = csv.DictReader(file)
@@ -44,11 +51,11 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, record
 
 
-def read_list(path: Path) -> list[Row]:
-    """All entries in file order.
+def read_list(path: Path) -> list[ListEntry]:
+    """Read all entries, in file order.
 
     Raises:
-        UsageError: a line without path or label, or an unknown label or split; names the line.
+        UsageError: a line has no path, or an unknown label or split; the message names the line.
     """
     rows = []
     try:
@@ -58,10 +65,11 @@ def read_list(path: Path) -> list[Row]:
                 raise UsageError(f"{path}, line {number}: no path; the columns are path,label[,generator[,split]]")
             if label not in LABELS:
                 raise UsageError(f"{path}, line {number}: label {label!r} is none of {', '.join(LABELS)}")
+            generator = str(record.get("generator") or UNNAMED)
             split = str(record.get("split") or NO_SPLIT).lower()
             if split not in SPLITS:
                 raise UsageError(f"{path}, line {number}: split {split!r} is none of train, val, test")
-            rows.append(Row(path.parent / name, LABELS[label], str(record.get("generator") or UNNAMED), SPLITS[split]))
+            rows.append(ListEntry(path.parent / name, LABELS[label], generator, SPLITS[split]))
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text") from None
     return rows

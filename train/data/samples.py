@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +22,14 @@ SHOWN_SKIPS = 20
 
 @dataclass(frozen=True)
 class Sample:
-    """One image. label: 1 AI-generated, 0 real. split: "train", "val" or "test"."""
+    """One labelled image.
+
+    Attributes:
+        path: the file.
+        label: 1 AI-generated, 0 real.
+        generator: the generator whose part of the data set holds the image; real images have one too.
+        split: "train", "val" or "test".
+    """
 
     path: Path
     label: int
@@ -33,7 +39,11 @@ class Sample:
 
 @dataclass
 class SkipLog:
-    """Files left out, counted and named: never replaced by another sample."""
+    """Files that were left out; a file is never replaced by another sample.
+
+    Attributes:
+        skipped: path and reason of each.
+    """
 
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
@@ -44,7 +54,7 @@ class SkipLog:
             log.warning("skipped: %s", reason if str(path) in reason else f"{path}: {reason}")
 
     def summary(self) -> str:
-        """One line, "" when nothing was skipped."""
+        """One line with the count, "" where nothing was skipped."""
         return f"{len(self.skipped):,} files skipped" if self.skipped else ""
 
 
@@ -56,17 +66,21 @@ def read_samples(
     generators: Sequence[str] | None = None,
     skipped: SkipLog | None = None,
 ) -> list[Sample]:
-    """All images under `root` (or in the list file `root`), sorted by generator, split, label and path.
+    """Read all images of a data set, sorted by generator, split, label and path.
 
-    Files are not opened: damaged ones are found when they are decoded. Empty files and other kinds of file are left
-    out here, recorded in `skipped` and named in the log.
+    Files are not opened: damaged ones are found when they are decoded. Empty files and files of other kinds are left
+    out and named in the log.
 
     Args:
-        layout: one of `LAYOUT_NAMES`; `auto` finds out by itself.
-        split: only this split. generators: only these, compared without regard to case.
+        root: folder of the data set, or a list file.
+        layout: one of `LAYOUT_NAMES`; `auto` detects it.
+        split: read this split alone.
+        generators: read these generators alone, compared without regard to case.
+        skipped: receives the files that are left out.
 
     Raises:
-        UsageError: nothing there, no known or an ambiguous layout, or an unknown split or generator.
+        UsageError: `root` is missing or empty, its layout is unknown or ambiguous, or it lacks the split or a
+            generator.
     """
     root = Path(root)
     skips = skipped if skipped is not None else SkipLog()
@@ -88,12 +102,6 @@ def read_samples(
     return sorted(samples, key=lambda s: (s.generator, s.split, s.label, s.path))
 
 
-def describe(samples: Iterable[Sample]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(generator, split) -> (AI, real) counts, sorted."""
-    counts = Counter((s.generator, s.split, s.label) for s in samples)
-    return {(g, s): (counts[g, s, 1], counts[g, s, 0]) for g, s in sorted({(g, s) for g, s, _ in counts})}
-
-
 def _is_list(root: Path, layout: str) -> bool:
     if layout == "list" or (layout == "auto" and root.is_file()):
         if root.suffix.lower() not in LIST_SUFFIXES or not root.is_file():
@@ -104,21 +112,21 @@ def _is_list(root: Path, layout: str) -> bool:
 
 def _from_list(root: Path, skips: SkipLog) -> list[Sample]:
     samples = []
-    for row in read_list(root):
-        reason = _unusable(row.path, any_suffix=True)
+    for entry in read_list(root):
+        reason = _unusable(entry.path, any_suffix=True)
         if reason:
-            skips.add(row.path, reason)
+            skips.add(entry.path, reason)
         else:
-            samples.append(Sample(*row))
+            samples.append(Sample(*entry))
     return samples
 
 
 def _from_folders(root: Path, layout: str, skips: SkipLog) -> list[Sample]:
     if not root.is_dir():
         raise UsageError(f"{root}: is a file; layout {layout} wants a folder ({LAYOUTS[layout].example})")
-    found = class_folders(root)
-    chosen = detect(root, found) if layout == "auto" else LAYOUTS[layout]
-    folders = assign(root, found, chosen)
+    classes = class_folders(root)
+    chosen = detect(root, classes) if layout == "auto" else LAYOUTS[layout]
+    folders = assign(root, classes, chosen)
     if not folders:
         raise UsageError(f"{root}: nothing fits layout {chosen.name} ({chosen.example})")
     samples = []

@@ -19,8 +19,16 @@ from .metrics import FIGURES, Metrics, binary_metrics, mean_over
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Rows of a cache with their raw logits float32 [n], labels int64 [n], generator and split of each."""
+class LabelledScores:
+    """Scores of labelled images, one entry for each image in all fields.
+
+    Attributes:
+        paths: absolute paths of the files.
+        labels: int64 [n], 1 AI-generated, 0 real.
+        logits: float32 [n], raw logits of the head.
+        generators: generator of each image.
+        splits: split of each image.
+    """
 
     paths: tuple[str, ...]
     labels: np.ndarray
@@ -35,13 +43,20 @@ class Scored:
 
     @property
     def groups(self) -> list[tuple[str, str]]:
-        """(generator, split), sorted."""
+        """Every (generator, split) there is, sorted."""
         return sorted(set(zip(self.generators, self.splits, strict=True)))
 
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """One line of the table. `seen`: the head trained on this generator."""
+    """Figures of one generator's split: a row of the evaluation's table.
+
+    Attributes:
+        generator: name of the generator.
+        split: "train", "val" or "test".
+        seen: whether the head was trained on this generator.
+        metrics: the figures.
+    """
 
     generator: str
     split: str
@@ -51,7 +66,15 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of every generator, plain means over all and over the generators not trained on (NaN without any)."""
+    """All figures of one checkpoint.
+
+    Attributes:
+        checkpoint: its folder.
+        calibration: the calibration used.
+        groups: figures by generator and split.
+        mean: plain means over all groups, by the name of the figure.
+        mean_unseen: the same over the generators that the head was not trained on; NaN where there is none.
+    """
 
     checkpoint: str
     calibration: Calibration
@@ -61,8 +84,21 @@ class Evaluation:
 
 
 def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none") -> CacheSpec:
-    """The cache to score these (absolute) paths from: the one with all mask sets where ROOT has them all in it already,
-    else one with the deployed set alone, which costs less than half to fill."""
+    """Choose the cache from which images are scored.
+
+    Scoring needs the deployed mask set alone. Where the cache with all mask sets, which fitting filled, already holds
+    every image, it is used as it is; otherwise a cache with the deployed set alone is filled, at less than half the
+    cost.
+
+    Args:
+        loaded: the checkpoint.
+        root: folder of all caches.
+        paths: absolute paths of the images to score.
+        augment: augmentation of the images.
+
+    Returns:
+        The specification of the cache to use; its key is the folder's name under `root`.
+    """
     manifest = loaded.manifest
     full, deployed = (
         CacheSpec.create(manifest.backbone, manifest.preprocess, manifest.method, sets, augment)
@@ -74,25 +110,41 @@ def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str
     return deployed
 
 
-def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scored:
-    """Raw logits of the chosen rows with the deployed masks, one shard in memory at a time."""
+def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> LabelledScores:
+    """Score rows of a cache with the deployed masks, one shard in memory at a time.
+
+    Args:
+        loaded: the checkpoint.
+        cache: the features.
+        chosen: int64 [n] row indices.
+    """
     method = loaded.manifest.method
     logits = np.empty(len(chosen), np.float32)
     for positions, features in cache.batches(chosen):
         stats = torch.from_numpy(features.stats(method)[:, 0])
         logits[positions] = logits_of(loaded.head, torch.from_numpy(features.f_global), stats).numpy()
     rows = [cache.rows[i] for i in chosen]
-    return Scored(
+    return LabelledScores(
         tuple(row.path for row in rows), cache.labels(chosen), logits,
         tuple(row.generator for row in rows), tuple(row.split for row in rows),
     )  # fmt: skip
 
 
 def held_out_rows(loaded: LoadedHead, cache: FeatureCache, share: float, seed: int, split: str) -> np.ndarray:
-    """The rows of the training generators that fitting held out.
+    """Find the rows of the training generators that fitting held out.
+
+    Args:
+        loaded: the checkpoint.
+        cache: the features it was fitted on.
+        share: share of the training images that was held out.
+        seed: seed of the fit.
+        split: split it was trained on.
+
+    Returns:
+        int64 [n] row indices.
 
     Raises:
-        UsageError: the cache holds none.
+        UsageError: the cache holds none of them.
     """
     chosen = cache.select(split=split, generators=loaded.manifest.training.generators)
     held = np.array([i for i in chosen if is_held_out(cache.rows[i].content, share, seed)], dtype=np.int64)
@@ -103,13 +155,20 @@ def held_out_rows(loaded: LoadedHead, cache: FeatureCache, share: float, seed: i
     return held
 
 
-def evaluate(loaded: LoadedHead, scored: Scored, resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """Figures per generator and split, and their means."""
+def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, seed: int = 0) -> Evaluation:
+    """Compute the figures per generator and split, and their means.
+
+    Args:
+        loaded: the checkpoint that made the scores.
+        scores: labels and logits.
+        resamples: bootstrap resamples for the intervals; 0 leaves the intervals out.
+        seed: seed of the bootstrap.
+    """
     manifest = loaded.manifest
     groups = tuple(
         GroupFigures(generator, split, generator in manifest.training.generators,
-                     binary_metrics(*scored.of(generator, split), manifest.calibration, resamples, seed))
-        for generator, split in scored.groups
+                     binary_metrics(*scores.of(generator, split), manifest.calibration, resamples, seed))
+        for generator, split in scores.groups
     )  # fmt: skip
 
     def means(lines: list[GroupFigures]) -> dict[str, float]:

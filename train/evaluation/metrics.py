@@ -20,7 +20,12 @@ BOOTSTRAP_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds of a bootstrap percentile confidence interval; NaN where it is not defined."""
+    """A bootstrap percentile confidence interval.
+
+    Attributes:
+        low: lower bound, NaN where the interval is not defined.
+        high: upper bound.
+    """
 
     low: float
     high: float
@@ -28,10 +33,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures of one generator. NaN where a class is absent. `ci` holds intervals by the name of the figure.
+    """Figures of one set of labelled images; NaN where a class that a figure needs is absent.
 
-    accuracy, real_accuracy, fake_accuracy are at the stored threshold, the *_05 ones where sigmoid(logit) is 0.5 (the
-    paper's); AUC and AP count AI as positive; ece is of the calibrated probability.
+    Attributes:
+        n_ai: number of AI-generated images.
+        n_real: number of real images.
+        accuracy: share of all images on the right side of the stored threshold.
+        real_accuracy: the same share of the real images alone.
+        fake_accuracy: the same share of the AI images alone.
+        accuracy_05: as `accuracy`, with the threshold where sigmoid(logit) = 0.5, the paper's rule.
+        real_accuracy_05: as `real_accuracy`, at that threshold.
+        fake_accuracy_05: as `fake_accuracy`, at that threshold.
+        auc: area under the ROC curve, AI positive.
+        ap: average precision, AI positive.
+        tpr_at_fpr_1: share of AI images found while at most 1 % of the real images are flagged.
+        tpr_at_fpr_5: the same at 5 %.
+        ece: expected calibration error of the calibrated probability.
+        ci: 95 % intervals by the name of the figure; empty without resamples.
     """
 
     n_ai: int
@@ -55,7 +73,7 @@ FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_ac
 
 
 def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Calibrated P(AI): float [n]."""
+    """Calibrated P(AI) of raw logits: float [n] -> float64 [n] in [0, 1]."""
     return expit(calibration.a * logits.astype(np.float64) + calibration.b)
 
 
@@ -68,7 +86,7 @@ def expected_calibration_error(labels: np.ndarray, probability: np.ndarray, bins
 
 
 def tpr_at_fpr(labels: np.ndarray, logits: np.ndarray, fpr: float) -> float:
-    """Largest share of AI images caught while at most `fpr` of the real ones are flagged."""
+    """Largest share of AI images found while at most `fpr` of the real ones are flagged."""
     false_positive, true_positive, _ = roc_curve(labels, logits, drop_intermediate=False)
     return float(true_positive[false_positive <= fpr].max())
 
@@ -91,16 +109,16 @@ def _intervals(real: np.ndarray, fake: np.ndarray, threshold: float, resamples: 
         return lambda r, f, axis=-1: ((r <= bound).sum(axis=axis) + (f > bound).sum(axis=axis)) / n
 
     statistics = {"auc": _auc, "accuracy": accuracy_at(threshold), "accuracy_05": accuracy_at(0.0)}
-    found = {}
+    intervals = {}
     for name, statistic in statistics.items():
         rng = np.random.default_rng(seed)
         interval = bootstrap((real, fake), statistic, random_state=rng, **options).confidence_interval
-        found[name] = Interval(float(interval.low), float(interval.high))
-    return found
+        intervals[name] = Interval(float(interval.low), float(interval.high))
+    return intervals
 
 
 def mean_over(values: list[float]) -> float:
-    """Mean of the finite ones; NaN without any."""
+    """Mean of the finite values; NaN where there is none."""
     finite = [value for value in values if math.isfinite(value)]
     return float(np.mean(finite)) if finite else math.nan
 
@@ -108,7 +126,15 @@ def mean_over(values: list[float]) -> float:
 def binary_metrics(
     labels: np.ndarray, logits: np.ndarray, calibration: Calibration, resamples: int = 1000, seed: int = 0
 ) -> Metrics:
-    """Figures of one set: int [n] labels (1 AI), float [n] raw logits. Intervals: both classes, `resamples` > 0."""
+    """Compute all figures of one set of images.
+
+    Args:
+        labels: int [n], 1 AI-generated, 0 real.
+        logits: float [n], raw.
+        calibration: gives the stored threshold and the calibrated probability.
+        resamples: bootstrap resamples for the intervals; 0 leaves them out.
+        seed: seed of the bootstrap.
+    """
     labels, logits = np.asarray(labels).astype(np.int64), np.asarray(logits, dtype=np.float64)
     real, fake = logits[labels == 0], logits[labels == 1]
     both = len(real) > 0 and len(fake) > 0

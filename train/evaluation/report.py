@@ -1,11 +1,10 @@
-"""Write an evaluation as JSON, CSV and Markdown tables, with ROC curves and a reliability diagram as PNG."""
+"""Write an evaluation as JSON, CSV and Markdown, with ROC curves and a reliability diagram as PNG."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from ...runtime.atomic import atomic_path, write_text
-from .evaluate import Evaluation, GroupFigures, Scored
+from ..tables import Cell, Table, jsonable
+from .evaluate import Evaluation, GroupFigures, LabelledScores
 from .metrics import ECE_BINS, FIGURES, Interval, probabilities
 
 TITLES = {
@@ -30,116 +30,83 @@ NOTE = (
 )
 
 
-def _line(
-    generator: str, split: str, counts: tuple[str, str], values: dict[str, float], ci: dict[str, Interval]
-) -> list[str]:
-    cells = []
-    for name in FIGURES:
-        interval = f" [{ci[name].low:.3f}, {ci[name].high:.3f}]" if name in ci else ""
-        cells.append("-" if math.isnan(values[name]) else f"{values[name]:.3f}{interval}")
-    return [generator, split, *counts, *cells]
+def table(evaluation: Evaluation, intervals: bool = True) -> Table:
+    """The table for readers: one row for each generator and split, then the means.
 
+    Args:
+        evaluation: the figures.
+        intervals: write 95 % intervals behind the figures that have one.
+    """
 
-def table(found: Evaluation, intervals: bool = True) -> list[list[str]]:
-    """Header and rows as text; the last rows are the means."""
-    lines = [["generator", "split", "AI", "real", *(TITLES[name] for name in FIGURES)]]
-    for group in found.groups:
-        m = group.metrics
-        values = {name: getattr(m, name) for name in FIGURES}
-        mark = f"{group.generator}{' *' if group.seen else ''}"
-        lines.append(_line(mark, group.split, (str(m.n_ai), str(m.n_real)), values, m.ci if intervals else {}))
-    lines.append(_line("mean", "", ("", ""), found.mean, {}))
-    if any(not group.seen for group in found.groups) and any(group.seen for group in found.groups):
-        lines.append(_line("mean of unseen", "", ("", ""), found.mean_unseen, {}))
-    return lines
-
-
-def markdown(found: Evaluation) -> str:
-    """The table with its legend."""
-    lines = table(found)
-    body = [f"| {' | '.join(line)} |" for line in lines]
-    body.insert(1, f"|{' --- |' * len(lines[0])}")
-    c = found.calibration
-    where = (
-        f"threshold {c.threshold:.4f} (logit), uncertain {c.uncertain_low:.4f} to {c.uncertain_high:.4f}; {c.fitted_on}"
-    )
-    return "\n".join([f"# Evaluation of {Path(found.checkpoint).name}", "", *body, "", where, "", NOTE, ""])
-
-
-def plain(found: Evaluation) -> str:
-    """The table for a terminal, columns aligned, without intervals."""
-    lines = table(found, intervals=False)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = []
-    for line in lines:
-        padded = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
-        padded += [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
-        text.append("  ".join(padded))
-    return "\n".join(text)
-
-
-def _jsonable(value: Any) -> Any:
-    """NaN -> None, through containers."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _jsonable(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(one) for one in value]
-    return value
-
-
-def to_json(found: Evaluation) -> dict[str, Any]:
-    """Everything, absent figures as null."""
-    groups = [{"generator": g.generator, "split": g.split, "seen": g.seen, **asdict(g.metrics)} for g in found.groups]
-    value: dict[str, Any] = _jsonable(
-        {"checkpoint": found.checkpoint, "calibration": found.calibration.model_dump(), "groups": groups,
-         "mean": found.mean, "mean_unseen": found.mean_unseen}
-    )  # fmt: skip
-    return value
-
-
-def to_csv(groups: tuple[GroupFigures, ...]) -> str:
-    """One line a generator and split, intervals in columns of their own, absent figures empty."""
-    bounded = [name for name in FIGURES if any(name in group.metrics.ci for group in groups)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "generator",
-            "split",
-            "seen",
-            "n_ai",
-            "n_real",
-            *FIGURES,
-            *(f"{n}_{e}" for n in bounded for e in ("low", "high")),
+    def cells(values: Mapping[str, float], ci: Mapping[str, Interval]) -> list[Cell]:
+        return [
+            f"{values[name]:.3f} [{ci[name].low:.3f}, {ci[name].high:.3f}]" if name in ci else values[name]
+            for name in FIGURES
         ]
+
+    rows: list[tuple[Cell, ...]] = []
+    for group in evaluation.groups:
+        m = group.metrics
+        mark = f"{group.generator}{' *' if group.seen else ''}"
+        rows.append((mark, group.split, m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
+    rows.append(("mean", "", None, None, *cells(evaluation.mean, {})))
+    if len({group.seen for group in evaluation.groups}) == 2:
+        rows.append(("mean of unseen", "", None, None, *cells(evaluation.mean_unseen, {})))
+    c = evaluation.calibration
+    where = (
+        f"Threshold {c.threshold:.4f} (logit), uncertain {c.uncertain_low:.4f} to {c.uncertain_high:.4f}; "
+        f"{c.fitted_on}."
     )
+    columns = ("generator", "split", "AI images", "real images", *(TITLES[name] for name in FIGURES))
+    title = f"Evaluation of {Path(evaluation.checkpoint).name}"
+    return Table("eval", title, columns, tuple(rows), f"{where}\n\n{NOTE}")
+
+
+def csv_table(groups: tuple[GroupFigures, ...]) -> Table:
+    """The table for programs: the fields' names as columns, and the bounds of intervals in columns of their own."""
+    bounded = [name for name in FIGURES if any(name in group.metrics.ci for group in groups)]
+    none = Interval(math.nan, math.nan)
+    rows: list[tuple[Cell, ...]] = []
     for group in groups:
         m = group.metrics
-        values = [getattr(m, name) for name in FIGURES]
-        nothing = Interval(math.nan, math.nan)
-        values += [bound for name in bounded for bound in (m.ci.get(name, nothing).low, m.ci.get(name, nothing).high)]
-        cells = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
-        writer.writerow([group.generator, group.split, int(group.seen), m.n_ai, m.n_real, *cells])
-    return text.getvalue()
+        bounds = [bound for name in bounded for bound in vars(m.ci.get(name, none)).values()]
+        figures = [getattr(m, name) for name in FIGURES]
+        rows.append((group.generator, group.split, int(group.seen), m.n_ai, m.n_real, *figures, *bounds))
+    ends = (f"{name}_{end}" for name in bounded for end in ("low", "high"))
+    return Table("eval", "Evaluation", ("generator", "split", "seen", "n_ai", "n_real", *FIGURES, *ends), tuple(rows))
 
 
-def write_report(found: Evaluation, scored: Scored, out: Path) -> list[Path]:
-    """eval.json, eval.csv, eval.md, roc.png and reliability.png in `out`; returns their paths."""
-    write_text(out / "eval.json", json.dumps(to_json(found), indent=1))
-    write_text(out / "eval.csv", to_csv(found.groups))
-    write_text(out / "eval.md", markdown(found))
-    _plot_roc(found, scored, out / "roc.png")
-    _plot_reliability(found, scored, out / "reliability.png")
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything for eval.json; figures that do not exist are null."""
+    groups = [
+        {"generator": g.generator, "split": g.split, "seen": g.seen, **asdict(g.metrics)} for g in evaluation.groups
+    ]
+    record: dict[str, Any] = jsonable(
+        {"checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
+         "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen}
+    )  # fmt: skip
+    return record
+
+
+def write_report(evaluation: Evaluation, scores: LabelledScores, out: Path) -> list[Path]:
+    """Write eval.json, eval.csv, eval.md, roc.png and reliability.png into `out`.
+
+    Returns:
+        The paths of the files.
+    """
+    write_text(out / "eval.json", json.dumps(to_json(evaluation), indent=1))
+    write_text(out / "eval.csv", csv_table(evaluation.groups).csv())
+    write_text(out / "eval.md", table(evaluation).markdown())
+    _plot_roc(evaluation, scores, out / "roc.png")
+    _plot_reliability(evaluation, scores, out / "reliability.png")
     return [out / name for name in ("eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png")]
 
 
-def _plot_roc(found: Evaluation, scored: Scored, path: Path) -> None:
+def _plot_roc(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:
     figure = _figure()
     axes = figure.add_subplot()
-    for group in found.groups:
-        labels, logits = scored.of(group.generator, group.split)
+    for group in evaluation.groups:
+        labels, logits = scores.of(group.generator, group.split)
         if math.isnan(group.metrics.auc):
             continue
         false_positive, true_positive, _ = roc_curve(labels, logits)
@@ -151,12 +118,12 @@ def _plot_roc(found: Evaluation, scored: Scored, path: Path) -> None:
     _finish(figure, axes, path)
 
 
-def _plot_reliability(found: Evaluation, scored: Scored, path: Path) -> None:
+def _plot_reliability(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:
     figure = _figure()
     axes = figure.add_subplot()
-    for group in found.groups:
-        labels, logits = scored.of(group.generator, group.split)
-        probability = probabilities(logits, found.calibration)
+    for group in evaluation.groups:
+        labels, logits = scores.of(group.generator, group.split)
+        probability = probabilities(logits, evaluation.calibration)
         which = np.minimum((probability * ECE_BINS).astype(int), ECE_BINS - 1)
         count = np.bincount(which, minlength=ECE_BINS)
         filled = count > 0

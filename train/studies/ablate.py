@@ -14,8 +14,8 @@ from ..audit.probe import transfer
 from ..fitting.fit import Examples
 from ..tables import Table
 from . import plots
-from .comparison import MEANS, comparison, fit_scores, load_data
-from .experiment import Setup
+from .comparison import MEANS, comparison, fit_scores, head_inputs
+from .experiment import Experiment
 from .result import Plot, StudyResult
 
 LAMBDAS = (0.0, 0.1, 0.3, 0.5, 1.0)
@@ -24,10 +24,16 @@ SUBSETS = ((), ("s1",), ("s2",), ("s3",), ("s2", "s3"), ("s1", "s3"), ("s1", "s2
 
 
 def _finish(
-    out: Path, name: str, title: str, what: str, text: str, setup: Setup, variants: Mapping[str, list[np.ndarray]]
+    out: Path,
+    name: str,
+    title: str,
+    what: str,
+    text: str,
+    experiment: Experiment,
+    variants: Mapping[str, list[np.ndarray]],
 ) -> StudyResult:
     """Table and bar chart of the variants."""
-    table = comparison(name, title, what, setup, variants)
+    table = comparison(name, title, what, experiment, variants)
     return StudyResult(name, title, text, (table,), (plot_comparison(out, table, title),))
 
 
@@ -39,17 +45,17 @@ def plot_comparison(out: Path, table: Table, title: str) -> Plot:
     return Plot(f"{table.name}.png", f"{title}: AUC")
 
 
-def statistics_subsets(setup: Setup, out: Path) -> StudyResult:
+def statistics_subsets(experiment: Experiment, out: Path) -> StudyResult:
     """Table 6a: every subset of s1, s2, s3; none is f_global alone."""
-    data = load_data(setup, {"method": setup.method})["method"]
+    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
     variants = {
         " + ".join(subset) or "none (f_global alone)": fit_scores(
-            setup, data, setup.head.model_copy(update={"statistics": subset})
+            experiment, inputs, experiment.head.model_copy(update={"statistics": subset})
         )
         for subset in SUBSETS
     }
     text = "Each subset of the statistics, a head fitted from scratch (Table 6a of the paper)."
-    return _finish(out, "statistics", "Ablation: statistics", "statistics", text, setup, variants)
+    return _finish(out, "statistics", "Ablation: statistics", "statistics", text, experiment, variants)
 
 
 def _deployed(part: Examples) -> np.ndarray:
@@ -58,32 +64,37 @@ def _deployed(part: Examples) -> np.ndarray:
 
 
 def _methods_study(
-    out: Path, name: str, title: str, what: str, text: str, setup: Setup, methods: Mapping[str, MethodConfig]
+    out: Path, name: str, title: str, what: str, text: str, experiment: Experiment, methods: Mapping[str, MethodConfig]
 ) -> StudyResult:
     """The full head under every method, and, since f_global can hide a difference, the statistics without it."""
-    data = load_data(setup, methods)
-    heads = {key: fit_scores(setup, one, setup.head) for key, one in data.items()}
-    full = comparison(name, title, what, setup, heads)
+    inputs = head_inputs(experiment, methods)
+    heads = {key: fit_scores(experiment, one, experiment.head) for key, one in inputs.items()}
+    full = comparison(name, title, what, experiment, heads)
     alone = {}
-    for key, one in data.items():
+    for key, one in inputs.items():
         alone[key] = [transfer(_deployed(one.train), one.train.labels.numpy(), _deployed(one.test))]
-    bare = comparison(f"{name}_statistics", f"{title}, s1..s3 alone (logistic regression)", what, setup, alone)
+    bare = comparison(f"{name}_statistics", f"{title}, s1..s3 alone (logistic regression)", what, experiment, alone)
     pictures = tuple(plot_comparison(out, table, table.title) for table in (full, bare))
     return StudyResult(name, title, text, (full, bare), pictures)
 
 
-def lambdas(setup: Setup, out: Path) -> StudyResult:
+def lambdas(experiment: Experiment, out: Path) -> StudyResult:
     """Table 6b: the weight of the fidelity term."""
-    methods = {f"λ = {value:g}": setup.method.model_copy(update={"lambda_": value}) for value in LAMBDAS}
+    methods = {f"λ = {value:g}": experiment.method.model_copy(update={"lambda_": value}) for value in LAMBDAS}
     text = "The weight λ of the fidelity term (Table 6b); at 0 the statistics see D_stat alone."
-    return _methods_study(out, "lambda", "Ablation: λ", "λ", text, setup, methods)
+    return _methods_study(out, "lambda", "Ablation: λ", "λ", text, experiment, methods)
 
 
-def pixels(setup: Setup, out: Path) -> StudyResult:
+def pixels(experiment: Experiment, out: Path) -> StudyResult:
     """The decisions the method takes where the paper is silent: pixel space and the two reductions."""
     methods = {
         f"{space}, D_stat {stat}, fidelity {fidelity}": MethodConfig.model_validate(
-            {**setup.method.model_dump(), "pixel_space": space, "stat_reduction": stat, "fidelity_reduction": fidelity}
+            {
+                **experiment.method.model_dump(),
+                "pixel_space": space,
+                "stat_reduction": stat,
+                "fidelity_reduction": fidelity,
+            }
         )
         for space in ("unit", "imagenet")
         for stat in ("mean", "sum")
@@ -93,19 +104,21 @@ def pixels(setup: Setup, out: Path) -> StudyResult:
         "The paper does not say in which pixel space LCAS lives, nor whether its two terms sum or average over a "
         "patch's values. All eight readings at the same λ; the first is the default."
     )
-    return _methods_study(out, "pixels", "Ablation: pixel space and reductions", "reading", text, setup, methods)
+    return _methods_study(out, "pixels", "Ablation: pixel space and reductions", "reading", text, experiment, methods)
 
 
-def fusions(setup: Setup, out: Path) -> StudyResult:
+def fusions(experiment: Experiment, out: Path) -> StudyResult:
     """Table 7: the six fusion variants."""
-    data = load_data(setup, {"method": setup.method})["method"]
-    heads: dict[str, HeadConfig] = {name: setup.head.model_copy(update={"fusion": name}) for name in get_args(Fusion)}
-    variants = {name.replace("_", " "): fit_scores(setup, data, head) for name, head in heads.items()}
+    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
+    heads: dict[str, HeadConfig] = {
+        name: experiment.head.model_copy(update={"fusion": name}) for name in get_args(Fusion)
+    }
+    variants = {name.replace("_", " "): fit_scores(experiment, inputs, head) for name, head in heads.items()}
     text = "How f_global and f_anomaly meet (Table 7): before the classifier (early) or after one on each (late)."
-    return _finish(out, "fusion", "Ablation: fusion", "fusion", text, setup, variants)
+    return _finish(out, "fusion", "Ablation: fusion", "fusion", text, experiment, variants)
 
 
-CACHED_PARTS: dict[str, Callable[[Setup, Path], StudyResult]] = {
+CACHED_PARTS: dict[str, Callable[[Experiment, Path], StudyResult]] = {
     "statistics": statistics_subsets,
     "lambda": lambdas,
     "pixels": pixels,

@@ -11,31 +11,31 @@ import numpy as np
 from ...runtime.manifest import HeadConfig
 from ..tables import Cell, Table
 from .ablate import plot_comparison
-from .comparison import comparison, fit_scores, load_data
+from .comparison import comparison, fit_scores, head_inputs
 from .nll import image_nll
 from .result import StudyResult
-from .study_data import Source
+from .study_data import StudyData
 
 
-def backbones(source: Source, out: Path, names: Sequence[str]) -> StudyResult:
+def backbones(data: StudyData, out: Path, names: Sequence[str]) -> StudyResult:
     """Detector and f_global alone on each of `names`, on the thinned samples."""
-    samples = source.train_samples() + source.test_samples()
+    samples = data.train_samples() + data.test_samples()
     variants: dict[str, list[np.ndarray]] = {}
     rows: list[tuple[Cell, ...]] = []
     for name in names:
-        one = replace(source, backbone=name)
+        one = replace(data, backbone=name)
         cache = one.fill(samples)
-        setup = one.setup(cache)
+        experiment = one.experiment(cache)
         config = cache.spec.backbone.config
         label = f"{Path(name).name} ({config.encoder_dim} x {config.encoder_depth})"
-        data = load_data(setup, {"m": setup.method})["m"]
-        variants[label] = fit_scores(setup, data, setup.head)
-        variants[f"{label}, f_global alone"] = fit_scores(setup, data, HeadConfig(statistics=()))
-        nll, ai = image_nll(cache, setup.eval_rows), setup.eval_labels == 1
+        inputs = head_inputs(experiment, {"m": experiment.method})["m"]
+        variants[label] = fit_scores(experiment, inputs, experiment.head)
+        variants[f"{label}, f_global alone"] = fit_scores(experiment, inputs, HeadConfig(statistics=()))
+        nll, ai = image_nll(cache, experiment.eval_rows), experiment.eval_labels == 1
         millions = sum(p.numel() for key, p in one.load().named_parameters() if not key.startswith("decoder")) / 1e6
         rows.append((label, millions, float(nll[~ai].mean()), float(nll[ai].mean())))
     title = "Ablation: backbone"
-    table = comparison("backbones", title, "backbone", setup, variants, source.bounds())
+    table = comparison("backbones", title, "backbone", experiment, variants, data.bounds())
     columns = ("backbone", "encoder parameters, M", "NLL real", "NLL AI")
     sizes = Table("backbone_sizes", "Backbones: size and mean reconstruction error", columns, tuple(rows))
     text = "The same protocol on other masked autoencoders (Table 5b)."

@@ -17,11 +17,11 @@ from ..model.mae import MaskedAutoencoder
 from ..progress import Rate
 from ..weights.layouts import is_decoder
 from .ablate import plot_comparison
-from .comparison import Data, comparison, fit_scores, load_data
-from .experiment import Setup
+from .comparison import HeadInputs, comparison, fit_scores, head_inputs
+from .experiment import Experiment
 from .image_batches import image_batches
 from .result import StudyResult
-from .study_data import Source
+from .study_data import StudyData
 
 STRATEGIES = {
     "both trained": (True, True),
@@ -44,28 +44,32 @@ def unfreeze(mae: MaskedAutoencoder, encoder: bool, decoder: bool) -> list[nn.Pa
 
 
 def train_unfrozen(
-    source: Source, setup: Setup, data: Data, encoder: bool, decoder: bool, epochs: int, seed: int
+    data: StudyData, experiment: Experiment, inputs: HeadInputs, encoder: bool, decoder: bool, epochs: int, seed: int
 ) -> np.ndarray:
     """Adam at the head's rate on everything trainable; logits float32 [n] of `eval_rows` after the last epoch."""
     torch.manual_seed(seed)
-    device = source.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mask_sets = setup.cache.spec.mask_sets()
-    mae = source.load()
-    detector = CinemaeDetector(mae, Head(mae.config.encoder_dim, setup.head), mask_sets[0], setup.method).to(device)
-    detector.head.fit_standardisation(data.train.stats.flatten(0, 1))
-    adam = torch.optim.Adam([*unfreeze(mae, encoder, decoder), *detector.head.parameters()], lr=setup.fit.lr)
+    device = data.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mask_sets = experiment.cache.spec.mask_sets()
+    mae = data.load()
+    detector = CinemaeDetector(mae, Head(mae.config.encoder_dim, experiment.head), mask_sets[0], experiment.method).to(
+        device
+    )
+    detector.head.fit_standardisation(inputs.train.stats.flatten(0, 1))
+    adam = torch.optim.Adam([*unfreeze(mae, encoder, decoder), *detector.head.parameters()], lr=experiment.fit.lr)
     visible = torch.from_numpy(mask_sets).to(device)
     hidden = np.stack([masked_from_visible(one, mae.config.n_patches) for one in mask_sets])
     masked = torch.from_numpy(hidden).to(device)
-    rows, _ = setup.rows
-    labels = torch.from_numpy(setup.cache.labels(rows)).float()
-    paths = np.array([setup.cache.rows[i].path for i in rows])
+    rows, _ = experiment.rows
+    labels = torch.from_numpy(experiment.cache.labels(rows)).float()
+    paths = np.array([experiment.cache.rows[i].path for i in rows])
     rng = np.random.default_rng(seed)
-    progress = Rate(epochs * len(rows), "images", quiet=setup.quiet)
-    preprocess = setup.cache.spec.preprocess
+    progress = Rate(epochs * len(rows), "images", quiet=experiment.quiet)
+    preprocess = experiment.cache.spec.preprocess
     for epoch in range(epochs):
         order = rng.permutation(len(rows))
-        for positions, images in image_batches(paths[order].tolist(), preprocess, setup.fit.batch_size, source.workers):
+        for positions, images in image_batches(
+            paths[order].tolist(), preprocess, experiment.fit.batch_size, data.workers
+        ):
             drawn = rng.integers(len(mask_sets))
             logits = detector.detect(images.to(device), visible[drawn], masked[drawn]).logit
             loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
@@ -74,34 +78,34 @@ def train_unfrozen(
             adam.step()
             progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
     progress.close()
-    scores = np.zeros(len(setup.eval_rows), np.float32)
-    tested = [setup.cache.rows[i].path for i in setup.eval_rows]
+    scores = np.zeros(len(experiment.eval_rows), np.float32)
+    tested = [experiment.cache.rows[i].path for i in experiment.eval_rows]
     with torch.inference_mode():
-        for positions, images in image_batches(tested, preprocess, source.batch_size, source.workers):
+        for positions, images in image_batches(tested, preprocess, data.batch_size, data.workers):
             scores[positions] = detector(images.to(device)).logit.cpu().numpy()
     return scores
 
 
-def freezing(source: Source, out: Path, epochs: int | None = None) -> StudyResult:
+def freezing(data: StudyData, out: Path, epochs: int | None = None) -> StudyResult:
     """All four strategies on the thinned samples; the frozen one trains on cached features."""
-    samples = source.train_samples() + source.test_samples()
-    epochs = epochs or source.fit.epochs
-    one = replace(source, fit=replace(source.fit, epochs=epochs))
-    setup = one.setup(one.fill(samples))
-    data = load_data(setup, {"method": setup.method})["method"]
-    seeds = [setup.fit.seed + i for i in range(setup.seeds)]
+    samples = data.train_samples() + data.test_samples()
+    epochs = epochs or data.fit.epochs
+    one = replace(data, fit=replace(data.fit, epochs=epochs))
+    experiment = one.experiment(one.fill(samples))
+    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
+    seeds = [experiment.fit.seed + i for i in range(experiment.seeds)]
     variants = {}
     for name, (encoder, decoder) in STRATEGIES.items():
         if encoder or decoder:
-            scores = [train_unfrozen(one, setup, data, encoder, decoder, epochs, seed) for seed in seeds]
+            scores = [train_unfrozen(one, experiment, inputs, encoder, decoder, epochs, seed) for seed in seeds]
         else:
-            scores = fit_scores(setup, data, setup.head)
+            scores = fit_scores(experiment, inputs, experiment.head)
         variants[name] = scores
-    rows, _ = setup.rows
+    rows, _ = experiment.rows
     title = "Ablation: freezing"
-    recipe = f"{epochs} epochs each, batch {setup.fit.batch_size}, Adam, lr {setup.fit.lr:g}"
-    note = f"{len(rows):,} training images, {recipe}; what is unfrozen stays as after the last epoch. {source.bounds()}"
-    table = comparison("freezing", title, "strategy", setup, variants, note)
+    recipe = f"{epochs} epochs each, batch {experiment.fit.batch_size}, Adam, lr {experiment.fit.lr:g}"
+    note = f"{len(rows):,} training images, {recipe}; what is unfrozen stays as after the last epoch. {data.bounds()}"
+    table = comparison("freezing", title, "strategy", experiment, variants, note)
     text = (
         "Encoder and decoder trained together with the head on the detection loss, or frozen (Table 5a). The "
         "gradient reaches the decoder through LCAS and the encoder through both branches."

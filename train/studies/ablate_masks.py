@@ -5,27 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from .ablate import plot_comparison
-from .comparison import comparison, fit_scores, load_data
+from .comparison import comparison, fit_scores, head_inputs
 from .result import StudyResult
-from .study_data import Source
+from .study_data import StudyData
 
 KS = (1, 2, 4, 8)
 STRATEGIES = ("balanced", "independent")
 
 
-def masks(source: Source, out: Path, ks: tuple[int, ...] = KS) -> StudyResult:
+def masks(data: StudyData, out: Path, ks: tuple[int, ...] = KS) -> StudyResult:
     """K in `ks` under both strategies, on the thinned samples, one stored mask set each."""
-    samples = source.train_samples() + source.test_samples()
+    samples = data.train_samples() + data.test_samples()
     variants = {}
     for strategy in STRATEGIES:
-        most = source.method.model_copy(update={"k": max(ks), "mask_strategy": strategy, "mask_sets": 1})
-        cache = source.fill(samples, method=most)
+        most = data.method.model_copy(update={"k": max(ks), "mask_strategy": strategy, "mask_sets": 1})
+        cache = data.fill(samples, method=most)
         for k in ks:
             method = cache.spec.method(k)
-            setup = source.setup(cache, method)
-            variants[f"K = {k}, {strategy}"] = fit_scores(setup, load_data(setup, {"m": method})["m"], setup.head)
+            experiment = data.experiment(cache, method)
+            variants[f"K = {k}, {strategy}"] = fit_scores(
+                experiment, head_inputs(experiment, {"m": method})["m"], experiment.head
+            )
     title = "Ablation: K and mask strategy"
-    note = f"{source.bounds()} One mask set (R = 1); s3 is 0 at K = 1.".strip()
-    table = comparison("masks", title, "masks", setup, variants, note)
+    note = f"{data.bounds()} One mask set (R = 1); s3 is 0 at K = 1.".strip()
+    table = comparison("masks", title, "masks", experiment, variants, note)
     text = "The number of masked passes, and balanced against independent masks."
     return StudyResult("masks", title, text, (table,), (plot_comparison(out, table, title),))

@@ -13,7 +13,7 @@ from ...runtime.manifest import HeadConfig, MethodConfig
 from ..features.cache import FeatureCache
 from ..fitting.fit import Examples, logits_of, train_head
 from ..tables import Cell, Table
-from .experiment import Setup
+from .experiment import Experiment
 
 ACCURACY_NOTE = (
     "Accuracies where P(AI) = 0.5 (the paper's rule), means over generators; real and AI apart. AUC: mean over all "
@@ -36,7 +36,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Data:
+class HeadInputs:
     """Head inputs of a method's three parts; `held` picks the epoch, `test` is reported, in `eval_rows` order."""
 
     train: Examples
@@ -50,12 +50,12 @@ def figures(labels: np.ndarray, scores: np.ndarray, bound: float = 0.0) -> Figur
     return Figures(float(real + fake) / 2, float(real), float(fake), float(roc_auc_score(labels, scores)))
 
 
-def per_generator(setup: Setup, scores: np.ndarray, bound: float = 0.0) -> dict[str, Figures]:
+def per_generator(experiment: Experiment, scores: np.ndarray, bound: float = 0.0) -> dict[str, Figures]:
     """Figures of every evaluated generator from float [n] scores of `eval_rows`."""
     return {
-        name: figures(setup.eval_labels[own], scores[own], bound)
-        for name in setup.generators
-        if (own := setup.eval_generators == name).any()
+        name: figures(experiment.eval_labels[own], scores[own], bound)
+        for name in experiment.generators
+        if (own := experiment.eval_generators == name).any()
     }
 
 
@@ -72,45 +72,52 @@ def read_features(
     return f_global, stats
 
 
-def load_data(setup: Setup, methods: Mapping[str, MethodConfig]) -> dict[str, Data]:
+def head_inputs(experiment: Experiment, methods: Mapping[str, MethodConfig]) -> dict[str, HeadInputs]:
     """Head inputs under every method; f_global is shared between them."""
     parts = []
-    for rows in (*setup.rows, setup.eval_rows):
-        f_global, stats = read_features(setup.cache, rows, list(methods.values()))
-        labels = torch.from_numpy(setup.cache.labels(rows)).float()
+    for rows in (*experiment.rows, experiment.eval_rows):
+        f_global, stats = read_features(experiment.cache, rows, list(methods.values()))
+        labels = torch.from_numpy(experiment.cache.labels(rows)).float()
         shared = torch.from_numpy(f_global)
         parts.append([Examples(shared, torch.from_numpy(one), labels) for one in stats])
-    return {name: Data(*(part[i] for part in parts)) for i, name in enumerate(methods)}
+    return {name: HeadInputs(*(part[i] for part in parts)) for i, name in enumerate(methods)}
 
 
-def fit_scores(setup: Setup, data: Data, head: HeadConfig) -> list[np.ndarray]:
+def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig) -> list[np.ndarray]:
     """Logits float32 [n] of `eval_rows`, with the deployed masks, of a head for each seed."""
     found = []
-    for seed in range(setup.seeds):
-        config = replace(setup.fit, seed=setup.fit.seed + seed)
-        fitted = train_head(data.train, data.held, config, head, quiet=True).head
-        found.append(logits_of(fitted, data.test.f_global, data.test.stats[:, 0]).numpy())
+    for seed in range(experiment.seeds):
+        config = replace(experiment.fit, seed=experiment.fit.seed + seed)
+        fitted = train_head(inputs.train, inputs.held, config, head, quiet=True).head
+        found.append(logits_of(fitted, inputs.test.f_global, inputs.test.stats[:, 0]).numpy())
     return found
 
 
 def comparison(
-    name: str, title: str, what: str, setup: Setup, variants: Mapping[str, Sequence[np.ndarray]], note: str = ""
+    name: str,
+    title: str,
+    what: str,
+    experiment: Experiment,
+    variants: Mapping[str, Sequence[np.ndarray]],
+    note: str = "",
 ) -> Table:
     """One row a variant, from its scores of `eval_rows` for each seed, AI above 0."""
-    unseen = [g for g in setup.generators if not setup.is_trained(g)]
-    groups = dict(zip(MEANS, (unseen, [g for g in setup.generators if g in setup.report_only]), strict=True))
+    unseen = [g for g in experiment.generators if not experiment.is_trained(g)]
+    groups = dict(zip(MEANS, (unseen, [g for g in experiment.generators if g in experiment.report_only]), strict=True))
     groups = {title: names for title, names in groups.items() if names}
     rows: list[tuple[Cell, ...]] = []
     for label, seeds in variants.items():
-        found = [per_generator(setup, scores) for scores in seeds]
-        means = {g: Figures(*np.mean([list(vars(f[g]).values()) for f in found], axis=0)) for g in setup.generators}
+        found = [per_generator(experiment, scores) for scores in seeds]
+        means = {
+            g: Figures(*np.mean([list(vars(f[g]).values()) for f in found], axis=0)) for g in experiment.generators
+        }
         aucs = [float(np.mean([figure.auc for figure in f.values()])) for f in found]
         overall = [float(np.mean([getattr(f, key) for f in means.values()])) for key in ("accuracy", "real", "fake")]
         spread = f" ± {np.std(aucs):.3f}" if len(aucs) > 1 else ""
         rows.append((
             label, *overall, f"{np.mean(aucs):.3f}{spread}",
             *(float(np.mean([means[g].auc for g in names])) for names in groups.values()),
-            *(means[g].auc for g in setup.generators),
+            *(means[g].auc for g in experiment.generators),
         ))  # fmt: skip
-    columns = (what, "acc", "real", "AI", "AUC", *groups, *(f"AUC {g}" for g in setup.generators))
+    columns = (what, "acc", "real", "AI", "AUC", *groups, *(f"AUC {g}" for g in experiment.generators))
     return Table(name, title, columns, tuple(rows), f"{ACCURACY_NOTE} {note}".strip())

@@ -17,8 +17,8 @@ from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminanc
 from ..audit.probe import transfer
 from ..progress import Rate
 from . import plots
-from .comparison import comparison, fit_scores, load_data, per_generator
-from .experiment import Setup
+from .comparison import comparison, fit_scores, head_inputs, per_generator
+from .experiment import Experiment
 from .result import Plot, StudyResult
 
 log = logging.getLogger("cinemae.train")
@@ -39,12 +39,12 @@ class LowLevel:
     classical: np.ndarray
 
 
-def low_level(setup: Setup, rows: np.ndarray, workers: int = 2) -> LowLevel:
+def low_level(experiment: Experiment, rows: np.ndarray, workers: int = 2) -> LowLevel:
     """Read the files of the rows again, once, in threads."""
-    preprocess = setup.cache.spec.preprocess
+    preprocess = experiment.cache.spec.preprocess
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        path = setup.cache.rows[index].path
+        path = experiment.cache.rows[index].path
         try:
             image = decode(path)
         except ImageError as error:
@@ -54,7 +54,7 @@ def low_level(setup: Setup, rows: np.ndarray, workers: int = 2) -> LowLevel:
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])
         return blockiness(luminance(image)), spectrum(seen), classical
 
-    progress = Rate(len(rows), "images", quiet=setup.quiet)
+    progress = Rate(len(rows), "images", quiet=experiment.quiet)
     found = []
     with ThreadPoolExecutor(workers, thread_name_prefix="lowlevel") as pool:
         for start in range(0, len(rows), 256):
@@ -65,25 +65,25 @@ def low_level(setup: Setup, rows: np.ndarray, workers: int = 2) -> LowLevel:
     return LowLevel(*(np.stack(column) for column in zip(*found, strict=True)))
 
 
-def controls(setup: Setup, out: Path) -> StudyResult:
+def controls(experiment: Experiment, out: Path) -> StudyResult:
     """Fit every control on the training split, test it on every generator."""
-    data = load_data(setup, {"method": setup.method})["method"]
-    step = max(1, len(setup.rows[0]) // PROBE_IMAGES)
-    rows = setup.rows[0][::step]
-    labels = setup.cache.labels(rows)
-    train, test = low_level(setup, rows), low_level(setup, setup.eval_rows)
-    stats = [part.stats[:, 0].double().numpy() for part in (data.train, data.test)]
+    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
+    step = max(1, len(experiment.rows[0]) // PROBE_IMAGES)
+    rows = experiment.rows[0][::step]
+    labels = experiment.cache.labels(rows)
+    train, test = low_level(experiment, rows), low_level(experiment, experiment.eval_rows)
+    stats = [part.stats[:, 0].double().numpy() for part in (inputs.train, inputs.test)]
     variants = {
-        "CINEMAE (f_global + s1..s3)": fit_scores(setup, data, setup.head),
-        "f_global alone": fit_scores(setup, data, HeadConfig(statistics=())),
-        "s1..s3 alone (logistic regression)": [transfer(stats[0], data.train.labels.numpy(), stats[1])],
+        "CINEMAE (f_global + s1..s3)": fit_scores(experiment, inputs, experiment.head),
+        "f_global alone": fit_scores(experiment, inputs, HeadConfig(statistics=())),
+        "s1..s3 alone (logistic regression)": [transfer(stats[0], inputs.train.labels.numpy(), stats[1])],
         "spectrum probe": [transfer(train.spectrum, labels, test.spectrum)],
         "JPEG probe": [transfer(train.jpeg, labels, test.jpeg)],
         "entropy, HF ratio, gradient TV": [transfer(train.classical, labels, test.classical)],
     }
-    table = comparison("controls", "Controls", "detector", setup, variants)
-    series = {name: [f.auc for f in per_generator(setup, seeds[0]).values()] for name, seeds in variants.items()}
-    plots.bars(out / "controls.png", "AUC of the detector and of its controls", "AUC", setup.generators, series)
+    table = comparison("controls", "Controls", "detector", experiment, variants)
+    series = {name: [f.auc for f in per_generator(experiment, seeds[0]).values()] for name, seeds in variants.items()}
+    plots.bars(out / "controls.png", "AUC of the detector and of its controls", "AUC", experiment.generators, series)
     text = (
         "What simpler things reach with the same training images. The probes are linear: the spectrum probe sees 32 "
         "rings of the power spectrum at the network's input, the JPEG probe traces of the 8 x 8 grid at native size. "

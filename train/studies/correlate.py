@@ -11,16 +11,16 @@ from ..tables import Cell, Table
 from . import plots
 from .comparison import read_features
 from .controls import CLASSICAL, low_level
-from .experiment import Setup
+from .experiment import Experiment
 from .result import Plot, StudyResult
 
 NAMES = ("s1", "s2", "s3")
 
 
-def correlate(setup: Setup, out: Path) -> StudyResult:
+def correlate(experiment: Experiment, out: Path) -> StudyResult:
     """Over all evaluated images together, and within each generator and class."""
-    _, (stats,) = read_features(setup.cache, setup.eval_rows, [setup.method])
-    deployed, classical = stats[:, 0], low_level(setup, setup.eval_rows).classical
+    _, (stats,) = read_features(experiment.cache, experiment.eval_rows, [experiment.method])
+    deployed, classical = stats[:, 0], low_level(experiment, experiment.eval_rows).classical
     readable = np.isfinite(classical).all(axis=1)
 
     def rho(chosen: np.ndarray) -> np.ndarray:
@@ -34,9 +34,9 @@ def correlate(setup: Setup, out: Path) -> StudyResult:
         return found
 
     groups = {"all": np.ones(len(readable), bool)}
-    for name in setup.generators:
+    for name in experiment.generators:
         for label, word in ((1, "AI"), (0, "real")):
-            groups[f"{name}, {word}"] = (setup.eval_generators == name) & (setup.eval_labels == label)
+            groups[f"{name}, {word}"] = (experiment.eval_generators == name) & (experiment.eval_labels == label)
     rows: list[tuple[Cell, ...]] = []
     for group, chosen in groups.items():
         values = rho(chosen)

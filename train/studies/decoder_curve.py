@@ -15,10 +15,10 @@ from ..progress import Rate
 from ..tables import Cell, Table
 from . import plots
 from .ablate_freezing import unfreeze
-from .experiment import Setup
+from .experiment import Experiment
 from .image_batches import image_batches, normalised
 from .result import Plot, StudyResult
-from .study_data import Source
+from .study_data import StudyData
 
 RATE = 3e-4
 POINTS = 8
@@ -47,44 +47,46 @@ def batch_nll(mae: MaskedAutoencoder, inputs: Tensor, visible: Tensor) -> Tensor
     return torch.stack(found).mean(0)
 
 
-def decoder_curve(source: Source, setup: Setup, out: Path, steps: int = 1000, fresh: bool = True) -> StudyResult:
+def decoder_curve(
+    data: StudyData, experiment: Experiment, out: Path, steps: int = 1000, fresh: bool = True
+) -> StudyResult:
     """Train the decoder on the training split's images of both classes with the pretraining loss, encoder frozen.
 
     Args:
-        setup: whose cache holds (some of) the samples; its test rows are measured, its training rows trained on.
+        experiment: whose cache holds (some of) the samples; its test rows are measured, its training rows trained on.
         fresh: start from a newly initialised decoder, else from the pretrained one.
     """
-    device = source.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mae = source.load()
+    device = data.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mae = data.load()
     if fresh:
-        fresh_decoder(mae, setup.fit.seed)
+        fresh_decoder(mae, experiment.fit.seed)
     mae = mae.to(device)
     adam = torch.optim.Adam(unfreeze(mae, False, True), lr=RATE)
-    preprocess, batch_size = setup.cache.spec.preprocess, setup.fit.batch_size
-    visible = torch.from_numpy(setup.cache.spec.mask_sets()[0]).to(device)
-    trained = np.array([setup.cache.rows[i].path for i in setup.rows[0]])
-    tested = [setup.cache.rows[i].path for i in setup.eval_rows]
+    preprocess, batch_size = experiment.cache.spec.preprocess, experiment.fit.batch_size
+    visible = torch.from_numpy(experiment.cache.spec.mask_sets()[0]).to(device)
+    trained = np.array([experiment.cache.rows[i].path for i in experiment.rows[0]])
+    tested = [experiment.cache.rows[i].path for i in experiment.eval_rows]
     curve: dict[str, list[float]] = defaultdict(list)
     when: list[int] = []
 
     def measure(step: int) -> None:
         nll = np.full(len(tested), np.nan)
-        for positions, images in image_batches(tested, preprocess, source.batch_size, source.workers):
+        for positions, images in image_batches(tested, preprocess, data.batch_size, data.workers):
             nll[positions] = batch_nll(mae, normalised(images, device), visible).cpu().numpy()
         when.append(step)
-        for name in setup.generators:
+        for name in experiment.generators:
             for label, word in ((1, "AI"), (0, "real")):
-                own = (setup.eval_generators == name) & (setup.eval_labels == label)
+                own = (experiment.eval_generators == name) & (experiment.eval_labels == label)
                 curve[f"{name}, {word}"].append(float(np.nanmean(nll[own])))
 
-    rng = np.random.default_rng(setup.fit.seed)
-    generator = torch.Generator().manual_seed(setup.fit.seed)
-    progress = Rate(steps * batch_size, "images", quiet=setup.quiet)
+    rng = np.random.default_rng(experiment.fit.seed)
+    generator = torch.Generator().manual_seed(experiment.fit.seed)
+    progress = Rate(steps * batch_size, "images", quiet=experiment.quiet)
     marks = {round(steps * (i + 1) / POINTS) for i in range(POINTS)}
     measure(0)
     step = 0
     while step < steps:
-        for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, source.workers):
+        for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, data.workers):
             keep = random_visible(len(images), mae.config, generator).to(device)
             loss = masked_loss(mae, normalised(images, device), keep)
             adam.zero_grad(set_to_none=True)
@@ -97,14 +99,14 @@ def decoder_curve(source: Source, setup: Setup, out: Path, steps: int = 1000, fr
             if step == steps:
                 break
     progress.close()
-    return _report(setup, out, curve, when, fresh, len(trained))
+    return _report(experiment, out, curve, when, fresh, len(trained))
 
 
 def _report(
-    setup: Setup, out: Path, curve: dict[str, list[float]], when: list[int], fresh: bool, n: int
+    experiment: Experiment, out: Path, curve: dict[str, list[float]], when: list[int], fresh: bool, n: int
 ) -> StudyResult:
     """Table and plot of the measurements."""
-    palette = dict(zip(setup.generators, plots.colours(len(setup.generators)), strict=True))
+    palette = dict(zip(experiment.generators, plots.colours(len(experiment.generators)), strict=True))
     lines = {
         name: (when, values, palette[name.rsplit(", ", 1)[0]], "--" if name.endswith("real") else "-")
         for name, values in curve.items()
@@ -114,8 +116,8 @@ def _report(
     rows: list[tuple[Cell, ...]] = [(name, *values) for name, values in curve.items()]
     start = "a newly initialised decoder" if fresh else "the pretrained decoder"
     note = (
-        f"Fig. 2. Encoder frozen, {start}, {n:,} training images of both classes, batch {setup.fit.batch_size}, Adam, "
-        f"lr {RATE:g}."
+        f"Fig. 2. Encoder frozen, {start}, {n:,} training images of both classes, batch {experiment.fit.batch_size}, "
+        f"Adam, lr {RATE:g}."
     )
     table = Table("decoder_curve", title, ("images", *(f"step {step}" for step in when)), tuple(rows), note)
     text = "Whether AI images stay easier to reconstruct than real ones while the decoder learns. Dashed: real images."

@@ -45,7 +45,7 @@ def choose_training(samples: Sequence[Sample], wanted: Sequence[str] | None) -> 
 
 
 @dataclass(frozen=True)
-class Setup:
+class Experiment:
     """fit.generators and fit.split say what is trained on; everything outside that split is evaluated.
 
     report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
@@ -106,7 +106,7 @@ class Setup:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the figures of a study on this setup."""
+        """What decides the figures of a study on this experiment."""
         contents = hashlib.sha256()
         for row in self.cache.rows:
             contents.update(f"{row.content}{row.label}{row.generator}{row.split}\n".encode())

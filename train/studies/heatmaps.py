@@ -13,8 +13,8 @@ from ...runtime.preprocess import load_image
 from ..model.lcas import patch_map
 from ..tables import Table
 from . import plots
-from .comparison import fit_scores, load_data
-from .experiment import Setup
+from .comparison import fit_scores, head_inputs
+from .experiment import Experiment
 from .result import Plot, StudyResult
 
 KINDS = {
@@ -31,20 +31,20 @@ def choose(labels: np.ndarray, scores: np.ndarray, label: int, flagged: bool, co
     return fits[np.argsort(-np.abs(scores[fits]), kind="stable")][:count]
 
 
-def heatmaps(setup: Setup, out: Path, count: int = 4) -> StudyResult:
+def heatmaps(experiment: Experiment, out: Path, count: int = 4) -> StudyResult:
     """The `count` most confident of each kind, each map scaled to its own [0, 1] as in the paper's figures."""
-    data = load_data(setup, {"method": setup.method})["method"]
-    scores = fit_scores(setup, data, setup.head)[0]
+    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
+    scores = fit_scores(experiment, inputs, experiment.head)[0]
     files, rows = [], []
     for kind, (label, flagged) in KINDS.items():
-        chosen = choose(setup.eval_labels, scores, label, flagged, count)
+        chosen = choose(experiment.eval_labels, scores, label, flagged, count)
         name = f"heatmaps_{'ai' if label else 'real'}_{'flagged' if flagged else 'passed'}.png"
         if len(chosen):
-            _draw(setup, chosen, scores, kind, out / name)
+            _draw(experiment, chosen, scores, kind, out / name)
             files.append(Plot(name, kind, photographs=True))
         for position in chosen:
-            row = setup.cache.rows[setup.eval_rows[position]]
-            s1, s2, s3 = data.test.stats[int(position), 0].tolist()
+            row = experiment.cache.rows[experiment.eval_rows[position]]
+            s1, s2, s3 = inputs.test.stats[int(position), 0].tolist()
             file = "/".join(Path(row.path).parts[-2:])
             rows.append((kind, row.generator, float(scores[position]), s1, s2, s3, file))
     note = (
@@ -57,25 +57,25 @@ def heatmaps(setup: Setup, out: Path, count: int = 4) -> StudyResult:
     return StudyResult("heatmaps", "Heatmaps of successes and failures", text, (table,), tuple(files))
 
 
-def maps(setup: Setup, positions: np.ndarray) -> np.ndarray:
+def maps(experiment: Experiment, positions: np.ndarray) -> np.ndarray:
     """LCAS under the deployed masks: float32 [n, N], NaN where a patch was never masked."""
-    config = setup.cache.spec.backbone.config
-    visible = setup.cache.spec.mask_sets()[0, : setup.method.k]
+    config = experiment.cache.spec.backbone.config
+    visible = experiment.cache.spec.mask_sets()[0, : experiment.method.k]
     masked = torch.from_numpy(masked_from_visible(visible, config.n_patches))
     found = np.empty((len(positions), config.n_patches), np.float32)
-    for where, features in setup.cache.batches(setup.eval_rows[positions]):
-        lcas = torch.from_numpy(features.lcas(setup.method)[:, 0])
+    for where, features in experiment.cache.batches(experiment.eval_rows[positions]):
+        lcas = torch.from_numpy(features.lcas(experiment.method)[:, 0])
         found[where] = patch_map(lcas, masked, config.n_patches).numpy()
     return found
 
 
-def _draw(setup: Setup, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
-    config, preprocess = setup.cache.spec.backbone.config, setup.cache.spec.preprocess
+def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
+    config, preprocess = experiment.cache.spec.backbone.config, experiment.cache.spec.preprocess
     made = plots.figure(2.2 * len(positions) + 0.4, 4.8)
     made.suptitle(f"{kind}: contextual anomaly (LCAS), each scaled to itself")
     axes = made.subplots(2, len(positions), squeeze=False)
-    for column, (position, values) in enumerate(zip(positions, maps(setup, positions), strict=True)):
-        row = setup.cache.rows[setup.eval_rows[position]]
+    for column, (position, values) in enumerate(zip(positions, maps(experiment, positions), strict=True)):
+        row = experiment.cache.rows[experiment.eval_rows[position]]
         low, high = np.nanmin(values), np.nanmax(values)
         grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)
         top, bottom = axes[:, column]

@@ -12,7 +12,7 @@ from ...runtime.manifest import IMAGENET_STD
 from ..features.cache import FeatureCache, Features
 from ..tables import Cell, Table
 from . import plots
-from .experiment import Setup
+from .experiment import Experiment
 from .result import Plot, StudyResult
 
 
@@ -33,9 +33,9 @@ def image_nll(cache: FeatureCache, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def halves(setup: Setup) -> np.ndarray:
+def halves(experiment: Experiment) -> np.ndarray:
     """`eval_rows` in two by the files' content, so that thresholds are tested on other images: bool [n]."""
-    return np.array([int(setup.cache.rows[i].content[:8], 16) % 2 == 0 for i in setup.eval_rows])
+    return np.array([int(experiment.cache.rows[i].content[:8], 16) % 2 == 0 for i in experiment.eval_rows])
 
 
 def _balanced_accuracy(stump: DecisionTreeClassifier, nll: np.ndarray, labels: np.ndarray) -> float:
@@ -43,25 +43,29 @@ def _balanced_accuracy(stump: DecisionTreeClassifier, nll: np.ndarray, labels: n
     return float((right[labels == 0].mean() + right[labels == 1].mean()) / 2)
 
 
-def nll_study(setup: Setup, out: Path) -> StudyResult:
+def nll_study(experiment: Experiment, out: Path) -> StudyResult:
     """Distributions [Fig. 3] and the cross-generator matrix of threshold classifiers [Fig. 4]."""
-    nll, labels, names = image_nll(setup.cache, setup.eval_rows), setup.eval_labels, setup.generators
-    fitting = halves(setup)
+    nll, labels, names = (
+        image_nll(experiment.cache, experiment.eval_rows),
+        experiment.eval_labels,
+        experiment.generators,
+    )
+    fitting = halves(experiment)
     values = np.full((len(names), len(names)), np.nan)
     directions = []
-    for i, source in enumerate(names):
-        own = fitting & (setup.eval_generators == source)
+    for i, fitted_on in enumerate(names):
+        own = fitting & (experiment.eval_generators == fitted_on)
         stump = DecisionTreeClassifier(max_depth=1, class_weight="balanced", random_state=0)
         stump.fit(nll[own, None], labels[own])
         lowest, highest = stump.predict(np.array([[nll.min() - 1], [nll.max() + 1]]))
         directions.append("low is AI" if lowest > highest else "high is AI" if highest > lowest else "one side")
         for j, target in enumerate(names):
-            other = ~fitting & (setup.eval_generators == target)
+            other = ~fitting & (experiment.eval_generators == target)
             if len(np.unique(labels[other])) == 2:
                 values[i, j] = _balanced_accuracy(stump, nll[other], labels[other])
     title = "NLL threshold classifiers across generators"
     plots.matrix(out / "nll_matrix.png", f"{title}: accuracy", names, names, values, 0.0, 1.0, "tested on", "fitted on")
-    _plot_distributions(setup, nll, out / "nll_distributions.png")
+    _plot_distributions(experiment, nll, out / "nll_distributions.png")
     matrix_rows: list[tuple[Cell, ...]] = [
         (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
     ]
@@ -72,7 +76,7 @@ def nll_study(setup: Setup, out: Path) -> StudyResult:
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for name in names:
-        own = setup.eval_generators == name
+        own = experiment.eval_generators == name
         real, fake = nll[own & (labels == 0)], nll[own & (labels == 1)]
         auc = float(roc_auc_score(labels[own], -nll[own]))
         spread = [float(value) for part in (fake, real) for value in (part.mean(), part.std())]
@@ -88,8 +92,8 @@ def nll_study(setup: Setup, out: Path) -> StudyResult:
     return StudyResult("nll", "Reconstruction error alone", text, (moments, matrix), pictures)
 
 
-def _plot_distributions(setup: Setup, nll: np.ndarray, path: Path) -> None:
-    names = setup.generators
+def _plot_distributions(experiment: Experiment, nll: np.ndarray, path: Path) -> None:
+    names = experiment.generators
     made = plots.figure(3.2 * min(3, len(names)) + 1, 2.4 * -(-len(names) // 3) + 0.6)
     axes = made.subplots(-(-len(names) // 3), min(3, len(names)), squeeze=False, sharex=True)
     edges = np.linspace(float(nll.min()), float(np.quantile(nll, 0.99)), 36)
@@ -97,7 +101,7 @@ def _plot_distributions(setup: Setup, nll: np.ndarray, path: Path) -> None:
         cell.axis("off")
     for cell, name in zip(axes.ravel(), names, strict=False):
         for label, word, colour in ((0, "real", plots.REAL_COLOUR), (1, "AI", plots.AI_COLOUR)):
-            own = nll[(setup.eval_generators == name) & (setup.eval_labels == label)]
+            own = nll[(experiment.eval_generators == name) & (experiment.eval_labels == label)]
             cell.hist(own.clip(edges[0], edges[-1]), edges, density=True, alpha=0.55, color=colour, label=word)
         cell.set_title(name, fontsize=9)
         cell.legend(fontsize=7)

@@ -17,14 +17,14 @@ from .ablate_masks import masks
 from .controls import controls
 from .correlate import correlate
 from .decoder_curve import decoder_curve
-from .experiment import Setup
+from .experiment import Experiment
 from .heatmaps import heatmaps
 from .main_table import balanced, main_table
 from .nll import nll_study
 from .report import write_html, write_markdown
 from .result import StudyResult, once
 from .robustness import robustness
-from .study_data import Source
+from .study_data import StudyData
 
 log = logging.getLogger("cinemae.train")
 
@@ -48,56 +48,56 @@ class Budget:
 class Studies:
     """The studies by name, each run once into its own folder under `out`."""
 
-    def __init__(self, source: Source, budget: Budget, out: Path) -> None:
-        self.source, self.budget, self.out = source, budget, out
-        self._main: Setup | None = None
-        self._small: Setup | None = None
+    def __init__(self, data: StudyData, budget: Budget, out: Path) -> None:
+        self.data, self.budget, self.out = data, budget, out
+        self._main: Experiment | None = None
+        self._small: Experiment | None = None
 
     @property
-    def main(self) -> Setup:
+    def main(self) -> Experiment:
         """On all samples; extracts what is missing."""
         if self._main is None:
-            self._main = self.source.setup()
+            self._main = self.data.experiment()
         return self._main
 
     @property
-    def small(self) -> Setup:
+    def small(self) -> Experiment:
         """On the thinned samples of the studies with forwards of their own, from the same cache."""
         if self._small is None:
-            self._small = self.source.setup(self.source.fill(self.source.train_samples() + self.source.test_samples()))
+            self._small = self.data.experiment(self.data.fill(self.data.train_samples() + self.data.test_samples()))
         return self._small
 
     def makers(self) -> dict[str, tuple[Callable[[Path], StudyResult], dict[str, Any]]]:
         """Every study in the report's order: its function of a folder, and the options that decide its figures."""
-        source, budget = self.source, self.budget
-        named = (source.backbone, *budget.other_backbones)
+        data, budget = self.data, self.budget
+        named = (data.backbone, *budget.other_backbones)
         found: dict[str, tuple[Callable[[Path], StudyResult], dict[str, Any]]] = {
             "audit": (self._audit, {"limit": budget.audit_limit}),
             "main": (lambda out: main_table(self.main, out), {}),
             "controls": (lambda out: controls(self.main, out), {}),
-            "balanced": (lambda out: balanced(source, out), source.limits),
-            "robustness": (lambda out: robustness(source, self.main, out), source.limits),
+            "balanced": (lambda out: balanced(data, out), data.limits),
+            "robustness": (lambda out: robustness(data, self.main, out), data.limits),
         }
         found |= {name: (partial(self._cached, part), {}) for name, part in CACHED_PARTS.items()}
         found |= {
-            "masks": (lambda out: masks(source, out), source.limits),
-            "freezing": (lambda out: freezing(source, out, budget.freezing_epochs),
-                         {**source.limits, "epochs": budget.freezing_epochs}),
-            "backbones": (lambda out: backbones(source, out, named), {**source.limits, "names": named}),
+            "masks": (lambda out: masks(data, out), data.limits),
+            "freezing": (lambda out: freezing(data, out, budget.freezing_epochs),
+                         {**data.limits, "epochs": budget.freezing_epochs}),
+            "backbones": (lambda out: backbones(data, out, named), {**data.limits, "names": named}),
             "nll": (lambda out: nll_study(self.main, out), {}),
-            "curve": (lambda out: decoder_curve(source, self.small, out, budget.curve_steps, budget.fresh_decoder),
-                      {**source.limits, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}),
+            "curve": (lambda out: decoder_curve(data, self.small, out, budget.curve_steps, budget.fresh_decoder),
+                      {**data.limits, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}),
             "spearman": (lambda out: correlate(self.main, out), {}),
             "heatmaps": (lambda out: heatmaps(self.main, out), {}),
         }  # fmt: skip
         return found
 
-    def _cached(self, part: Callable[[Setup, Path], StudyResult], out: Path) -> StudyResult:
+    def _cached(self, part: Callable[[Experiment, Path], StudyResult], out: Path) -> StudyResult:
         return part(self.main, out)
 
     def _audit(self, out: Path) -> StudyResult:
-        source = self.source
-        found = audit(source.samples, limit=self.budget.audit_limit, workers=source.workers, quiet=source.quiet)
+        data = self.data
+        found = audit(data.samples, limit=self.budget.audit_limit, workers=data.workers, quiet=data.quiet)
         text = "\n\n".join(f"Warning: {warning}" for warning in found.warnings) or "Nothing to warn of."
         return StudyResult("audit", "Audit of the data", text, found.tables)
 
@@ -114,21 +114,21 @@ class Studies:
 
     def facts(self) -> list[str]:
         """What a reader of the report must know first."""
-        source, config = self.source, self.source.info.config
-        apart = ", ".join(source.report_only)
+        data, config = self.data, self.data.info.config
+        apart = ", ".join(data.report_only)
         rest = f"; reported only, nothing was chosen on them: {apart}" if apart else ""
         return [
-            f"Backbone: {Path(source.backbone).name}, {config.encoder_dim} x {config.encoder_depth}, "
-            f"SHA-256 {source.info.sha256[:16]}, licence {source.info.licence}.",
-            f"Trained on {', '.join(source.fit.generators or ())}; {len(self.main.rows[0]):,} images to train on, "
+            f"Backbone: {Path(data.backbone).name}, {config.encoder_dim} x {config.encoder_depth}, "
+            f"SHA-256 {data.info.sha256[:16]}, licence {data.info.licence}.",
+            f"Trained on {', '.join(data.fit.generators or ())}; {len(self.main.rows[0]):,} images to train on, "
             f"{len(self.main.rows[1]):,} held out, {len(self.main.eval_rows):,} tested{rest}.",
-            f"Heads: {source.fit.epochs} epochs, batch {source.fit.batch_size}; seeds a figure: {source.seeds}.",
+            f"Heads: {data.fit.epochs} epochs, batch {data.fit.batch_size}; seeds a figure: {data.seeds}.",
         ]
 
 
-def paper(source: Source, budget: Budget, out: Path) -> list[Path]:
+def paper(data: StudyData, budget: Budget, out: Path) -> list[Path]:
     """Every study, then report.html and report.md in `out`. Killed, the same command goes on with what is missing."""
-    studies = Studies(source, budget, out)
+    studies = Studies(data, budget, out)
     results = studies.run(list(studies.makers()))
     title = "CINEMAE: the paper's tables"
     write_html(out / "report.html", title, studies.facts(), results)

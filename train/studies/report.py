@@ -28,10 +28,9 @@ figure { margin: 1rem 0; } img { max-width: 100%; height: auto; background: #fff
 
 def table_html(table: Table) -> str:
     """Title, table and note; numbers right-aligned."""
-    numeric = [all(not isinstance(row[i], str) for row in table.rows) for i in range(len(table.columns))]
 
     def cells(tag: str, values: Sequence[str]) -> str:
-        classes = [" class=n" if n else "" for n in numeric]
+        classes = [" class=n" if n else "" for n in table.numeric]
         return "".join(f"<{tag}{c}>{escape(v)}</{tag}>" for v, c in zip(values, classes, strict=True))
 
     body = "".join(f"<tr>{cells('td', [table.text(value) for value in row])}</tr>\n" for row in table.rows)

@@ -18,10 +18,10 @@ from ..fitting.fit import logits_of, train_head
 from ..model.head import Head
 from ..tables import Cell, Table
 from . import plots
-from .comparison import Figures, figures, load_data, read_features
-from .experiment import Setup
+from .comparison import Figures, figures, head_inputs, read_features
+from .experiment import Experiment
 from .result import Plot, StudyResult
-from .study_data import Source
+from .study_data import StudyData
 
 CLEAN = "clean"
 FIGURES = ("accuracy", "real", "fake", "auc")
@@ -57,31 +57,33 @@ def as_transform(chosen: Corruption) -> Transform:
     return transform
 
 
-def robustness(source: Source, setup: Setup, out: Path, names: Sequence[str] = tuple(CORRUPTIONS)) -> StudyResult:
-    """Heads fitted on clean images of `setup`, tested on the thinned test images, corrupted.
+def robustness(
+    data: StudyData, experiment: Experiment, out: Path, names: Sequence[str] = tuple(CORRUPTIONS)
+) -> StudyResult:
+    """Heads fitted on clean images of `experiment`, tested on the thinned test images, corrupted.
 
     Every condition has its own cache, so a killed run goes on where it was.
     """
-    data = load_data(setup, {"method": setup.method})["method"]
+    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
     detectors = {
-        label: train_head(data.train, data.held, setup.fit, head, quiet=True).head
-        for label, head in (("CINEMAE", setup.head), ("f_global alone", HeadConfig(statistics=())))
+        label: train_head(inputs.train, inputs.held, experiment.fit, head, quiet=True).head
+        for label, head in (("CINEMAE", experiment.head), ("f_global alone", HeadConfig(statistics=())))
     }
-    samples = source.test_samples()
-    deployed = setup.method.model_copy(update={"mask_sets": 1})
-    found = {CLEAN: _score(setup, source.fill(samples, method=deployed), detectors)}
+    samples = data.test_samples()
+    deployed = experiment.method.model_copy(update={"mask_sets": 1})
+    found = {CLEAN: _score(experiment, data.fill(samples, method=deployed), detectors)}
     for name in names:
         transform = as_transform(CORRUPTIONS[name])
-        cache = source.fill(samples, method=deployed, augment=f"corruption:{name}", transform=transform)
-        found[name] = _score(setup, cache, detectors)
-    tables = tuple(_table(label, found, setup.generators, source.limit) for label in detectors)
-    pictures = _plots(found, setup.generators, list(detectors), out)
+        cache = data.fill(samples, method=deployed, augment=f"corruption:{name}", transform=transform)
+        found[name] = _score(experiment, cache, detectors)
+    tables = tuple(_table(label, found, experiment.generators, data.limit) for label in detectors)
+    pictures = _plots(found, experiment.generators, list(detectors), out)
     return StudyResult("robustness", "Robustness", TEXT, tables, pictures)
 
 
-def _score(setup: Setup, cache: FeatureCache, detectors: Mapping[str, Head]) -> Scores:
+def _score(experiment: Experiment, cache: FeatureCache, detectors: Mapping[str, Head]) -> Scores:
     rows = np.arange(len(cache.rows), dtype=np.int64)
-    f_global, (stats,) = read_features(cache, rows, [setup.method])
+    f_global, (stats,) = read_features(cache, rows, [experiment.method])
     tensors = torch.from_numpy(f_global), torch.from_numpy(stats[:, 0])
     logits = {label: logits_of(head, *tensors).numpy() for label, head in detectors.items()}
     return Scores(cache.labels(rows), np.array([row.generator for row in cache.rows]), logits)

@@ -1,9 +1,9 @@
-"""From data and weights to a `Setup`: extraction into the cache for the main setup and for the studies' variants."""
+"""The data and weights of the studies, extracted into the feature cache for the main experiment and for variants."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +20,11 @@ from ..features.extract import extract, preprocess_for
 from ..fitting.fit import FitConfig
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
-from .experiment import Setup, choose_training
+from .experiment import Experiment, choose_training
 
 
 @dataclass(frozen=True)
-class Source:
+class StudyData:
     """Everything a study may need: labelled files, weights, and where features are kept.
 
     limit, train_limit: images of each generator, split and class that the studies with forwards of their own test and
@@ -51,8 +51,8 @@ class Source:
         train_on: Sequence[str] | None = None, report_only: Sequence[str] = (), seeds: int = 1, limit: int = 0,
         train_limit: int = 0, batch_size: int = 32, workers: int = 2, device: torch.device | None = None,
         quiet: bool = False, method: MethodConfig | None = None,
-    ) -> Source:  # fmt: skip
-        """A source that keeps, of the training split, only the generators trained on.
+    ) -> StudyData:  # fmt: skip
+        """Study data that keep, of the training split, only the generators trained on.
 
         Raises:
             UsageError: as `choose_training`.
@@ -92,21 +92,16 @@ class Source:
 
     def fill(
         self, samples: Sequence[Sample] | None = None, *, method: MethodConfig | None = None, augment: str = "none",
-        transform: Transform | None = None, backbone: str | None = None,
+        transform: Transform | None = None,
     ) -> FeatureCache:  # fmt: skip
         """The cache of these samples (default: all) under a variant, filled; what is there costs nothing."""
         chosen = self.samples if samples is None else samples
-        loader: Callable[[], MaskedAutoencoder] = self.load
-        info = self.info
-        if backbone is not None:
-            other = load_backbone(backbone)
-            loader, info = (lambda: other.mae), other.info
-        spec = CacheSpec.create(info, preprocess_for(info.config), method or self.method, augment=augment)
-        report = extract(chosen, loader, spec, self.root, batch_size=self.batch_size, workers=self.workers,
+        spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment)
+        report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
                          device=self.device, transform=transform, quiet=self.quiet)  # fmt: skip
         return FeatureCache(report.folder, {os.path.abspath(sample.path) for sample in chosen})
 
-    def setup(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Setup:
+    def experiment(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Experiment:
         """The studies' starting point: on the main cache, or on a variant's."""
-        return Setup(cache or self.fill(), method or self.method, self.fit, self.report_only, self.seeds,
+        return Experiment(cache or self.fill(), method or self.method, self.fit, self.report_only, self.seeds,
                      HeadConfig(), self.quiet)  # fmt: skip

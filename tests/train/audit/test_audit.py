@@ -48,7 +48,7 @@ def leaky_audit(leaky) -> Audit:
 
 
 def test_flags_png_fakes_and_jpeg_reals(leaky_audit):
-    assert leaky_audit.probes["metadata", ALL].accuracy == 1.0
+    assert leaky_audit.probes["metadata", ALL].balanced_accuracy == 1.0
     assert any("container" in text and "can cheat" in text and "100.0%" in text for text in leaky_audit.warnings)
     assert "PNG 100 %" in leaky_audit.markdown()
     assert "80 (80 to 80)" in leaky_audit.markdown()
@@ -56,7 +56,7 @@ def test_flags_png_fakes_and_jpeg_reals(leaky_audit):
 
 def test_balanced_protocol_takes_the_metadata_away(leaky):
     result = audit(leaky, balanced=True, quiet=True)
-    assert abs(result.probes["metadata", ALL].accuracy - 0.5) < CHANCE_MARGIN
+    assert abs(result.probes["metadata", ALL].balanced_accuracy - 0.5) < CHANCE_MARGIN
     assert not any("container" in text for text in result.warnings)
 
 
@@ -64,7 +64,7 @@ def test_like_files_are_not_flagged(tmp_path):
     result = audit(tree(tmp_path, (".jpg", {"quality": 85}), (".jpg", {"quality": 85})), quiet=True)
     assert not result.warnings
     for (_, _), probe in result.probes.items():
-        assert abs(probe.accuracy - 0.5) < CHANCE_MARGIN
+        assert abs(probe.balanced_accuracy - 0.5) < CHANCE_MARGIN
 
 
 def test_jpeg_probe_sees_an_old_compression_inside_a_png(tmp_path):
@@ -78,8 +78,8 @@ def test_jpeg_probe_sees_an_old_compression_inside_a_png(tmp_path):
                 image = Image.open(tmp_path / "once.jpg").convert("RGB")
             image.save(path)
     probes = audit(read_samples(tmp_path), quiet=True).probes
-    assert probes["JPEG traces", ALL].accuracy > 0.9
-    assert abs(probes["metadata", ALL].accuracy - 0.5) < CHANCE_MARGIN
+    assert probes["JPEG traces", ALL].balanced_accuracy > 0.9
+    assert abs(probes["metadata", ALL].balanced_accuracy - 0.5) < CHANCE_MARGIN
 
 
 def test_duplicates_across_classes_and_splits(tmp_path):
@@ -117,7 +117,7 @@ def test_reports_are_written(leaky_audit, tmp_path):
     record = json.loads((tmp_path / "audit.json").read_text())
     assert {table["name"] for table in record["tables"]} == {"counts", "containers", "sizes", "duplicates", "probes"}
     assert (tmp_path / "audit.md").read_text().startswith("## Audit")
-    assert (tmp_path / "probes.csv").read_text().splitlines()[0] == "probe,generator,images,accuracy,AUC"
+    assert (tmp_path / "probes.csv").read_text().splitlines()[0] == "probe,generator,images,balanced accuracy,AUC"
 
 
 def test_thin_is_even_and_keeps_all_at_zero(leaky):
@@ -162,4 +162,4 @@ def test_low_level_statistics_mean_what_they_say():
 def test_bench_metadata_is_near_chance(data_root):
     result = audit(read_samples(data_root / "bench"), limit=15, quiet=True)
     metadata = result.probes["metadata", ALL]
-    assert metadata.accuracy < 0.5 + 4 * metadata.error
+    assert metadata.balanced_accuracy < 0.5 + 4 * metadata.error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from cinemae.runtime.errors import UsageError
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
-from cinemae.train.data.samples import SkipLog, describe, read_samples
+from cinemae.train.data.samples import Sample, SkipLog, read_samples
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm",
@@ -20,6 +21,12 @@ GENIMAGE_TREE = {
     "VQDM": "imagenet_ai_0419_vqdm",
     "wukong": "imagenet_ai_0424_wukong",
 }
+
+
+def describe(samples: list[Sample]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(generator, split) -> (AI, real) counts."""
+    counts = Counter((s.generator, s.split, s.label) for s in samples)
+    return {(g, s): (counts[g, s, 1], counts[g, s, 0]) for g, s, _ in counts}
 
 
 def touch(path: Path) -> Path:

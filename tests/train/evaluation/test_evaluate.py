@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 from cinemae.runtime.manifest import Calibration
-from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, Scored
+from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, LabelledScores
 from cinemae.train.evaluation.metrics import (
     FIGURES,
     _auc,
@@ -22,7 +22,7 @@ from cinemae.train.evaluation.metrics import (
     probabilities,
     tpr_at_fpr,
 )
-from cinemae.train.evaluation.report import markdown, plain, table, to_csv, to_json, write_report
+from cinemae.train.evaluation.report import csv_table, table, to_json, write_report
 from sklearn.metrics import roc_auc_score
 
 CALIBRATION = Calibration(a=2.0, b=-1.0, threshold=0.8, uncertain_low=0.5, uncertain_high=1.1)
@@ -104,7 +104,7 @@ def evaluation(drawn):
         GroupFigures("gen_a", "val", True, binary_metrics(labels, logits, CALIBRATION, 50)),
         GroupFigures("gen_b", "val", False, binary_metrics(*alone, CALIBRATION)),
     )
-    scored = Scored(
+    scored = LabelledScores(
         tuple(map(str, range(304))), np.concatenate([labels, alone[0]]), np.concatenate([logits, alone[1]]),
         ("gen_a",) * 300 + ("gen_b",) * 4, ("val",) * 304,
     )  # fmt: skip
@@ -123,13 +123,15 @@ def test_reports_agree_and_absent_figures_are_absent(evaluation, tmp_path):
     lines = list(csv.DictReader(io.StringIO((tmp_path / "eval.csv").read_text())))
     assert float(lines[0]["auc"]) == pytest.approx(data["groups"][0]["auc"], abs=1e-6)
     assert lines[1]["auc"] == lines[1]["auc_low"] == ""
-    assert len(to_csv(found.groups).splitlines()) == 3
-    rows = table(found)
-    assert [row[0] for row in rows] == ["generator", "gen_a *", "gen_b", "mean", "mean of unseen"]
-    assert rows[2][rows[0].index("AUC")] == "-"
-    assert f"{found.groups[0].metrics.auc:.3f} [" in markdown(found)
-    assert "[" not in plain(found)
-    assert len({len(line) for line in plain(found).splitlines()}) == 1, "columns are aligned"
+    assert len(csv_table(found.groups).csv().splitlines()) == 3
+    shown, plain = table(found), table(found, intervals=False).plain()
+    assert [shown.columns[0], *(row[0] for row in shown.rows)] == [
+        "generator", "gen_a *", "gen_b", "mean", "mean of unseen",
+    ]  # fmt: skip
+    assert shown.text(shown.rows[1][shown.columns.index("AUC")]) == "–"
+    assert f"{found.groups[0].metrics.auc:.3f} [" in shown.markdown()
+    assert "[" not in plain
+    assert len({len(line) for line in plain.splitlines()}) == 1, "columns are aligned"
 
 
 PEAK = """

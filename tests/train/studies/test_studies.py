@@ -22,7 +22,7 @@ from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.paper import Budget, Studies, paper
 from cinemae.train.studies.result import StudyResult, once
-from cinemae.train.studies.study_data import Source
+from cinemae.train.studies.study_data import StudyData
 from cinemae.train.tables import Table
 from cinemae.train.weights.layouts import is_decoder
 from cinemae.train.weights.save import save_backbone
@@ -71,26 +71,26 @@ def weights(tmp_path_factory, tiny_config) -> Path:
 
 
 @pytest.fixture(scope="module")
-def source(samples, weights, tmp_path_factory) -> Source:
+def data(samples, weights, tmp_path_factory) -> StudyData:
     torch.set_num_threads(1)
     fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
-    return Source.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, report_only=["BigGAN"],
+    return StudyData.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, report_only=["BigGAN"],
                          seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def setup(source):
-    return source.setup()
+def experiment(data):
+    return data.experiment()
 
 
 @pytest.fixture(scope="module")
-def report(source, tmp_path_factory, weights):
+def report(data, tmp_path_factory, weights):
     """The whole protocol, once."""
     out = tmp_path_factory.mktemp("paper")
     budget = Budget(freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4)
     patch = pytest.MonkeyPatch()
     patch.chdir(out)
-    paper(source, budget, out)
+    paper(data, budget, out)
     patch.undo()
     return out, budget
 
@@ -146,7 +146,7 @@ def test_decoder_curve_falls(report):
         assert row[-1] < row[1]
 
 
-def test_a_second_run_computes_nothing(report, source, monkeypatch):
+def test_a_second_run_computes_nothing(report, data, monkeypatch):
     out, budget = report
     monkeypatch.chdir(out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("study.json")}
@@ -156,14 +156,14 @@ def test_a_second_run_computes_nothing(report, source, monkeypatch):
 
     for name in ("audit", "main_table", "controls", "freezing", "decoder_curve", "robustness"):
         monkeypatch.setattr(f"cinemae.train.studies.paper.{name}", refuse)
-    paper(source, budget, out)
+    paper(data, budget, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("study.json")} == before
 
 
-def test_other_options_run_again(report, source):
+def test_other_options_run_again(report, data):
     out, _ = report
     old = table_of(out, "curve", "decoder_curve").columns
-    Studies(source, Budget(curve_steps=16), out).run(["curve"])
+    Studies(data, Budget(curve_steps=16), out).run(["curve"])
     assert table_of(out, "curve", "decoder_curve").columns != old
 
 
@@ -183,40 +183,42 @@ def test_once_repeats_after_an_interrupted_study(tmp_path):
     assert len(made) == 3
 
 
-def test_nll_from_the_cache_is_the_definition(source, setup):
+def test_nll_from_the_cache_is_the_definition(data, experiment):
     """Half the mean squared error over masked pixels in normalised space, from an own forward in float64."""
     from cinemae.runtime.preprocess import load_image
 
-    mae = source.load().double().eval()
-    rows = setup.eval_rows[:4]
-    pixels = np.stack([load_image(setup.cache.rows[i].path, setup.cache.spec.preprocess).pixels for i in rows])
+    mae = data.load().double().eval()
+    rows = experiment.eval_rows[:4]
+    pixels = np.stack(
+        [load_image(experiment.cache.rows[i].path, experiment.cache.spec.preprocess).pixels for i in rows]
+    )
     unit = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 255
     mean, std = channel_constants(unit)
     inputs = (unit - mean[:, None, None]) / std[:, None, None]
     target = patchify(inputs, mae.config.patch_size)
     runs = []
     with torch.inference_mode():
-        for keep in torch.from_numpy(setup.cache.spec.mask_sets()[0]):
+        for keep in torch.from_numpy(experiment.cache.spec.mask_sets()[0]):
             hidden = [i for i in range(mae.config.n_patches) if i not in keep.tolist()]
             runs.append((mae.reconstruct(inputs, keep)[:, hidden] - target[:, hidden]).square().mean(dim=(1, 2)) / 2)
-    assert image_nll(setup.cache, rows) == pytest.approx(torch.stack(runs).mean(0).numpy(), rel=NLL_TOLERANCE)
+    assert image_nll(experiment.cache, rows) == pytest.approx(torch.stack(runs).mean(0).numpy(), rel=NLL_TOLERANCE)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_unfreezing_trains_exactly_the_named_parts(source, name):
+def test_unfreezing_trains_exactly_the_named_parts(data, name):
     encoder, decoder = STRATEGIES[name]
-    mae = source.load()
+    mae = data.load()
     unfreeze(mae, encoder, decoder)
     for key, parameter in mae.named_parameters():
         wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
         assert parameter.requires_grad == wanted, key
 
 
-def test_report_only_generators_stand_last_and_apart(setup):
-    assert setup.generators == ["sd", "glide", "BigGAN"]
-    perfect = np.where(setup.eval_labels == 1, 1.0, -1.0)
-    wrong = np.where(setup.eval_generators == "BigGAN", -perfect, perfect)
-    table = comparison("x", "X", "what", setup, {"a": [perfect], "b": [wrong]})
+def test_report_only_generators_stand_last_and_apart(experiment):
+    assert experiment.generators == ["sd", "glide", "BigGAN"]
+    perfect = np.where(experiment.eval_labels == 1, 1.0, -1.0)
+    wrong = np.where(experiment.eval_generators == "BigGAN", -perfect, perfect)
+    table = comparison("x", "X", "what", experiment, {"a": [perfect], "b": [wrong]})
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["AUC report-only"] == 0
     assert row["AUC unseen"] == 0.5
