@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ ELSEWHERE = (
     "CHANGELOG.md", "CONTRIBUTING.md", "models/MODEL_CARD.md", "benchmarks/**/*.md", "benchmarks/pictures/*.png",
     "examples/*.*",
 )  # fmt: skip
+NAME = re.compile(r"`(cinemae\.(?:runtime|train|export)\.(?:\w+\.)*?)((?:[A-Z]\w*\.)?\w+)`")
 STAGED = tempfile.TemporaryDirectory(prefix="cinemae-docs-")
 """Removed when mkdocs ends."""
 
@@ -41,7 +43,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """In the repository the pages of docs/ lie one folder deeper than on the site, and other documents one higher."""
+    """Links: in the repository the pages of docs/ lie one folder deeper than on the site, and other documents higher.
+
+    A full name in backticks becomes a link to the Python API, shown without its modules.
+    """
     if page.file.generated_by:
         return markdown.replace("](docs/", "](")
-    return markdown.replace("](../", "](") if "/" not in page.file.src_uri else markdown
+    if "/" not in page.file.src_uri:
+        markdown = markdown.replace("](../", "](")
+    return NAME.sub(r"[`\2`][\1\2]", markdown)
