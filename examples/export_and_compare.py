@@ -1,0 +1,22 @@
+"""Export a checkpoint as an ONNX engine, compare it with PyTorch, and score an image with it."""
+
+from pathlib import Path
+
+from cinemae import Detector
+from cinemae.export.fused import export_fused
+from cinemae.export.parity import format_table, parity_table, require
+from cinemae.train.fitting.checkpoint import load_checkpoint
+
+CHECKPOINT, ENGINE = Path("runs/checkpoint"), Path("models/mine.onnx")
+
+loaded = load_checkpoint(CHECKPOINT)
+ENGINE.parent.mkdir(exist_ok=True)
+manifest = export_fused(loaded.detector, loaded.manifest, ENGINE)
+print(f"{ENGINE}: {ENGINE.stat().st_size / 2**20:.1f} MiB, content {manifest.content_sha256[:12]}")
+
+rows = parity_table(loaded.detector, {"fused fp32": (ENGINE, "fp32")})
+print(format_table(rows, {"fused fp32": "fp32"}))
+require(rows)  # ParityError where a difference is beyond its tolerance
+
+with Detector.load(ENGINE) as detector:
+    print(detector.detect("photo.jpg"))

@@ -1,0 +1,19 @@
+"""Score every image of a folder and print the ones to look at first."""
+
+from pathlib import Path
+
+from cinemae import Detector
+
+FOLDER = Path("photos")
+ENGINE = None  # the bundled demonstration engine; name your own: "models/cinemae.onnx"
+
+paths = sorted(path for path in FOLDER.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+with Detector.load(ENGINE) as detector:
+    records = list(detector.detect_many(paths, batch_size=16))
+
+scored = [record for record in records if record.status == "ok"]
+for record in sorted(scored, key=lambda record: -record.probability):
+    print(f"{record.probability:.3f}  {record.verdict:<9}  {record.path}  {'; '.join(record.reasons)}")
+for record in records:
+    if record.status == "error":
+        print(f"not scored: {record.path}: {record.error}")

@@ -1,0 +1,84 @@
+"""The programs and the notebook in `examples/` run as they stand, on rendered pictures and tiny models."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from pictures import picture
+from training_tree import render
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Execute an example in `folder`; returns its variables."""
+    monkeypatch.chdir(folder)
+    source = (EXAMPLES / name).read_text("utf-8")
+    if name.endswith(".ipynb"):
+        cells = json.loads(source)["cells"]
+        assert all(not cell.get("outputs") for cell in cells), "strip the outputs before you commit"
+        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    variables = {"__name__": "example"}
+    exec(compile(source, name, "exec"), variables)
+    return variables
+
+
+@pytest.fixture
+def bundled(tiny_engine, monkeypatch):
+    """The tiny engine in place of the bundled one."""
+    monkeypatch.setattr("cinemae.runtime.engines.load.bundled_path", lambda: tiny_engine)
+
+
+def test_score_folder(bundled, tmp_path, monkeypatch, capsys):
+    (tmp_path / "photos" / "deeper").mkdir(parents=True)
+    for i in range(3):
+        picture(120, 90, i).save(tmp_path / "photos" / "deeper" / f"{i}.jpg")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
+    run("score_folder.py", tmp_path, monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert "broken.png" in lines[-1]
+
+
+def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
+    shutil.copy(tiny_weights, tmp_path / "backbone.safetensors")
+    picture().save(tmp_path / "photo.jpg")
+    with (tmp_path / "images.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("path", "label", "generator", "split"))
+        for i in range(160):
+            render(i % 2, i, (80, 72)).save(tmp_path / f"{i}.png")
+            rows.writerow((f"{i}.png", i % 2, "gen_a", "train" if i < 120 else "test"))
+    run("train_on_csv.py", tmp_path, monkeypatch)
+    assert "gen_a" in capsys.readouterr().out
+    run("export_and_compare.py", tmp_path, monkeypatch)
+    assert "ok" in capsys.readouterr().out
+
+
+def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("fastapi")
+    from cinemae.runtime import Detector
+    from cinemae.runtime.serve.app import create_app
+    from cinemae.runtime.serve.settings import ServeSettings
+    from serve_tools import ArithmeticEngine, running
+
+    detector = Detector(ArithmeticEngine(tiny_manifest), tiny_manifest)
+    picture().save(tmp_path / "photo.jpg")
+    settings = ServeSettings()
+    with running(create_app(lambda: detector, settings), settings) as (address, _):
+        monkeypatch.setenv("CINEMAE_SERVER", address)
+        run("call_server.py", tmp_path, monkeypatch)
+    assert capsys.readouterr().out.startswith("photo.jpg ")
+
+
+def test_heatmaps_notebook(bundled, tmp_path, monkeypatch):
+    picture().save(tmp_path / "photo.jpg")
+    found = run("heatmaps.ipynb", tmp_path, monkeypatch)
+    assert found["lcas"].shape == (4, 4)
+
+
+def test_every_example_is_run_here():
+    tested = Path(__file__).read_text("utf-8")
+    assert [path.name for path in EXAMPLES.iterdir() if path.is_file() and f'"{path.name}"' not in tested] == []
