@@ -100,6 +100,8 @@ def create_session(path: Path, device: str, threads: int | None) -> tuple[Any, t
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     limit_spinning(ort, options)
+    # x86 without VNNI adds pairs of products in 16 bits, which saturate: take the slower kernel that does not (INT8)
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = ort.InferenceSession(
             str(path), options, providers=[(provider, _provider_options(provider)) for provider in providers]
