@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def cluster(address: str) -> Iterator[None]:
     try:
         if not found_running:
             _check_port(address)
-            ray.init(address=where, log_to_driver=False, logging_level="ERROR", **extra)
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **extra)
     except Exception as error:  # Ray raises bare Exceptions too, when a node does not come up
         raise CinemaeError(f"--ray {address}: no Ray cluster answers there ({one_line(error)})") from None
     try:

@@ -155,9 +155,7 @@ def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, A
 
 def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     """The parts of the page before and after its records."""
-    folder = files(__package__) / "templates"
-    page, style, script = ("".join((folder / name).read_text(encoding="utf-8") for name in names)
-                           for names in (("report.html",), STYLES, SCRIPTS))  # fmt: skip
+    page, style, script = _templates("report.html"), _templates(*STYLES), _templates(*SCRIPTS)
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -171,6 +169,11 @@ def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     # records are pushed while a template pulls, so the page is cut in two in any case, and the escaping is JSON's.
     fill = functools.partial(re.sub, r"\{\{(\w+)\}\}", lambda match: values[match[1]])
     return fill(head), fill(tail)
+
+
+def _templates(*names: str) -> str:
+    """The text of template files, joined."""
+    return "".join((files(__package__) / "templates" / name).read_text(encoding="utf-8") for name in names)
 
 
 def _csp_hash(text: str) -> str:

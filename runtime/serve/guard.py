@@ -35,8 +35,8 @@ _PROTECTED = ("/v1/", "/metrics", "/openapi.json")
 
 def host_of(header: str) -> str:
     """The host of a Host header without its port, in lower case; "" for a malformed one."""
-    found = _HOST.fullmatch(header.lower())
-    return found[1] if found else ""
+    match = _HOST.fullmatch(header.lower())
+    return match[1] if match else ""
 
 
 class Guard:

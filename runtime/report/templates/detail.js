@@ -39,7 +39,7 @@ function openDetail(place) {
 }
 function pairOf(row) {
   const pair = make("div", "pair"), left = make("figure"), right = make("figure"), reading = make("output");
-  left.append(pictureBox(row, false), make("figcaption", "", "What the network saw"));
+  left.append(pictureBox(row, false), make("figcaption", "", "Input of the network"));
   const hot = pictureBox(row, true), caption = make("figcaption", "", "Contextual anomaly (LCAS)"), bar = make("canvas", "colours"), ends = make("div", "ends");
   caption.prepend(reading);
   drawColourBar(bar, info.colours, info.opacity);

@@ -1,4 +1,4 @@
-"""Heatmaps: colours follow LCAS on one scale, unknown patches are hatched, files never meet or replace an input."""
+"""Heatmaps: colours follow LCAS on one scale, hatching for unknown patches, no path collisions, no input replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTML report: what it holds, that nothing in a name can break out of it, and that it works in a real browser."""
+"""The HTML report: its content, the escaping of names, and its behaviour in a real browser."""
 
 from __future__ import annotations
 

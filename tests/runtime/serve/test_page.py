@@ -1,32 +1,28 @@
-"""The page in headless Chromium: choose, drop, paste, keyboard, heatmap, light and dark, token, no outside help."""
+"""The page in headless Chromium: choose, drop, paste, keyboard, heatmap, light and dark, token, no other origin."""
 
 from __future__ import annotations
 
 import base64
-import shutil
 
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the serve extra")
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+pytest.importorskip("selenium.webdriver", reason="needs selenium")
 
-import numpy as np  # noqa: E402
-from cinemae.runtime.detector import Detector  # noqa: E402
-from cinemae.runtime.report.colour_map import colour_table  # noqa: E402
-from cinemae.runtime.serve.app import create_app  # noqa: E402
-from cinemae.runtime.serve.settings import ServeSettings  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+import numpy as np
+from browser import chromium
+from cinemae.runtime.detector import Detector
+from cinemae.runtime.report.colour_map import colour_table
+from cinemae.runtime.serve.app import create_app
+from cinemae.runtime.serve.settings import ServeSettings
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+from serve_tools import ArithmeticEngine, encode, picture, running
 
 pytestmark = pytest.mark.slow
 
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--window-size=1100,1400",
-)  # fmt: skip
 STRIP = "return document.querySelector('.view').getContext('2d').getImageData(0, 150, 400, 1).data.join()"
 COLOUR_TOLERANCE = 3
 """Of 255: the canvas rounds when it blends."""
@@ -42,18 +38,10 @@ document.body.dispatchEvent(event);
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield made
-    made.quit()
+def browser():
+    with chromium() as driver:
+        driver.set_window_size(1100, 1400)
+        yield driver
 
 
 @pytest.fixture(scope="module")

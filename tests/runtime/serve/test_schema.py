@@ -1,4 +1,4 @@
-"""The OpenAPI description against the server: schemathesis sends what it allows and what it does not; never a 5xx."""
+"""The server against its OpenAPI description: schemathesis sends valid and invalid requests; no response is a 5xx."""
 
 from __future__ import annotations
 

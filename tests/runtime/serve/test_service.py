@@ -1,4 +1,4 @@
-"""The server: records as a local run makes them, batching, 429, readiness, token, and a stop that loses nothing."""
+"""The server: the records of a local run, batching, 429, readiness, access control, orderly shutdown."""
 
 from __future__ import annotations
 
