@@ -5,7 +5,6 @@ from pathlib import Path
 from cinemae.runtime.manifest import HeadConfig, MethodConfig
 from cinemae.train.data.samples import read_samples
 from cinemae.train.evaluation.evaluate import evaluate, score
-from cinemae.train.evaluation.report import plain
 from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract, preprocess_for
@@ -30,4 +29,7 @@ fit(cache, CHECKPOINT, method, HeadConfig(), FitConfig(epochs=30, lr=1e-3))
 
 # Figures per generator, on images that were not trained on.
 head = load_head(CHECKPOINT)
-print(plain(evaluate(head, score(head, cache, cache.select(split="test")), resamples=200)))
+found = evaluate(head, score(head, cache, cache.select(split="test")), resamples=200)
+for group in found.groups:
+    m = group.metrics
+    print(f"{group.generator}: AUC {m.auc:.3f}; accuracy on real {m.real_accuracy:.3f}, on AI {m.fake_accuracy:.3f}")
