@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from cinemae.runtime.atomic import write_text
 from cinemae.runtime.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
-from cinemae.train.features.cache import CacheWriter, FeatureCache, Row
+from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint import read_manifest
 from cinemae.train.fitting.fit import FitConfig, fit
 from cinemae.train.model.mae import PRESETS
@@ -47,7 +48,7 @@ def fill(folder: Path, images: int, mask_sets: int) -> FeatureCache:
         label = i % 2
         features = rng.normal(size=config.encoder_dim).astype(np.float32)
         features[:SIGNAL_DIMS] += SIGNAL * label
-        row = Row(f"/synthetic/{i}", label, "synthetic", "train", f"{i:064x}", 0, 256, 256, 1, 1)
+        row = Row(f"/synthetic/{i}", label, "synthetic", "train", f"{i:064x}", 0, 256, 256)
         writer.add(row, features, sums * np.float32(rng.uniform(0.5, 1.5)), context)
     writer.flush()
     return FeatureCache(writer.folder)

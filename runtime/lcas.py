@@ -63,7 +63,8 @@ def lcas_run(
         float [B, M] in the dtype of `patches`.
     """
     seen = patches[:, visible]
-    mu = seen.mean(axis=2).mean(axis=1)[:, None, None]
+    first = seen[:, :1, :1]
+    mu = first + (seen - first).mean(axis=(1, 2), keepdims=True)  # about one value: exact where the image is flat
     sigma = np.maximum(seen.std(axis=2).mean(axis=1), method.sigma_floor)[:, None, None]
     hat, original = reconstruction[:, masked], patches[:, masked]
     deviation = ((hat - mu) / sigma) ** 2
@@ -77,10 +78,11 @@ def lcas_run(
 def statistics(lcas: np.ndarray) -> np.ndarray:
     """s1 (variability), s2 (overall anomaly), s3 (perturbation sensitivity) (Eq. 6): [B, K, M] -> [B, 3]."""
     s1 = (lcas.max(axis=2) - lcas.min(axis=2)).mean(axis=1)
-    means = lcas.mean(axis=2)
-    s2 = means.mean(axis=1)
-    s3 = np.abs(means - s2[:, None]).mean(axis=1)
-    return np.stack([s1, s2, s3], axis=1)
+    first = lcas[:, 0, :1]  # the means are taken about it: s3 is their distance from s2, often a millionth of them
+    means = (lcas - first[:, None]).mean(axis=2)
+    overall = means.mean(axis=1)
+    s3 = np.abs(means - overall[:, None]).mean(axis=1)
+    return np.stack([s1, first[:, 0] + overall, s3], axis=1)
 
 
 def patch_map(lcas: np.ndarray, masked: np.ndarray, n_patches: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
 from ...train.model.detector import CinemaeDetector
+from ...train.model.lcas import statistics
 
 
 class PackedLcas(nn.Module):
@@ -93,9 +94,11 @@ class PackedLcas(nn.Module):
         k, method = self.method.k, self.method
         original = pixels if method.pixel_space == "unit" else normalised
         seen = original[:, self.visible].reshape(-1, k, self.v, self.values)
-        means = seen.mean(dim=3, keepdim=True)
-        spread = (seen - means).square().mean(dim=3).sqrt()
-        mu = means.mean(dim=2, keepdim=True)
+        first = seen[:, :, :1, :1]
+        centred = seen - first  # about one value: exact where the image is flat
+        means = centred.mean(dim=3, keepdim=True)
+        spread = (centred - means).square().mean(dim=3).sqrt()
+        mu = first + means.mean(dim=2, keepdim=True)
         sigma = spread.mean(dim=2).clamp_min(method.sigma_floor).reshape(-1, k, 1, 1)
         hidden = original[:, self.masked].reshape(-1, k, self.m, self.values)
         hat = predicted.float().reshape(-1, k, self.m, self.values)
@@ -104,15 +107,7 @@ class PackedLcas(nn.Module):
         error = (hat - hidden).square()
         fidelity = error.sum(dim=3) if method.fidelity_reduction == "sum" else error.mean(dim=3)
         lcas = reduced / 2 + sigma.log().reshape(-1, k, 1) + method.lambda_ * fidelity
-        return self.statistics(lcas), self.patch_map(lcas)
-
-    def statistics(self, lcas: Tensor) -> Tensor:
-        """s1 (variability), s2 (overall anomaly), s3 (perturbation sensitivity) (Eq. 6): [B, K, M] -> [B, 3]."""
-        s1 = (lcas.amax(2) - lcas.amin(2)).mean(dim=1, keepdim=True)
-        means = lcas.mean(dim=2)
-        s2 = means.mean(dim=1, keepdim=True)
-        s3 = (means - s2).abs().mean(dim=1, keepdim=True)
-        return torch.cat([s1, s2, s3], dim=1)
+        return statistics(lcas), self.patch_map(lcas)
 
     def patch_map(self, lcas: Tensor) -> Tensor:
         """Mean LCAS of each patch over the runs that masked it, NaN where none did: [B, K, M] -> [B, N]."""

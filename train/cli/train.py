@@ -125,6 +125,9 @@ def fit(
     out: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path("runs/checkpoint"),
     key: Annotated[str | None, typer.Option(help="Start of the cache's key, where there are several.")] = None,
     augment: Annotated[str | None, typer.Option(help="The cache with this augmentation.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Recorded list of samples; default: that of the last extraction into the cache.")
+    ] = None,
     generator: Annotated[
         list[str] | None, typer.Option("--generator", "-g", help="Train on this generator; repeatable.")
     ] = None,
@@ -175,7 +178,7 @@ def fit(
     generators = tuple(generator) if generator else None
     config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, target_fpr, uncertain_share)
     folder = commands.run_fit(
-        cache, key, augment, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
+        cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
     )
     typer.echo(commands.describe_fit(folder))
 

@@ -12,6 +12,7 @@ from ..evaluation.report import table, to_json, write_report
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
+from ..features.sample_list import SAMPLES_FILE, kept_samples, read_samples, record_part
 from ..fitting.checkpoint import (
     last_checkpoint,
     load_checkpoint_backbone,
@@ -50,13 +51,18 @@ def run_extract(
         loaded.info, preprocess_for(loaded.info.config), method,
         augment=options.augment, views=options.views, augment_seed=options.augment_seed,
     )  # fmt: skip
+    (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
     if ray is not None:
         from ..features.ray_extract import extract_on_ray
 
-        return extract_on_ray(ray, samples, backbone, spec, root, batch_size=machine.batch_size,
-                              workers=machine.workers, device=machine.device, threads=threads or 1)  # fmt: skip
-    part = parse_shard(shard) if shard else shard_from_environment()
-    return machine.extract(samples, lambda: loaded.mae, spec, root, part)
+        report = extract_on_ray(ray, samples, backbone, spec, root, batch_size=machine.batch_size,
+                                workers=machine.workers, device=machine.device, threads=threads or 1)  # fmt: skip
+        part = (0, 1)
+    else:
+        part = parse_shard(shard) if shard else shard_from_environment()
+        report = machine.extract(samples, lambda: loaded.mae, spec, root, part)
+    record_part(report.folder, samples, part, report.samples)
+    return report
 
 
 def describe_extract(report: ExtractReport) -> str:
@@ -79,11 +85,12 @@ def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
 
 
 def run_fit(
-    root: Path, key: str | None, augment: str | None, out: Path, options: MethodOptions, head: HeadConfig,
-    config: FitConfig, name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
+    root: Path, key: str | None, augment: str | None, samples: Path | None, out: Path, options: MethodOptions,
+    head: HeadConfig, config: FitConfig, name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
 ) -> Path:  # fmt: skip
-    """`cinemae-train fit`."""
-    cache = open_cache(root, augment, key, config.split)
+    """`cinemae-train fit`; `samples` is a recorded list, None: that of the last extraction into the cache."""
+    folder = open_cache(root, augment, key, config.split).folder
+    cache = FeatureCache(folder, read_samples(samples or folder / SAMPLES_FILE))
     fields = {"lambda_": options.lambda_, "pixel_space": options.pixel_space,
               "stat_reduction": options.stat_reduction, "fidelity_reduction": options.fidelity_reduction}  # fmt: skip
     method: MethodConfig = checked(MethodConfig, **{**cache.spec.method(options.k).model_dump(), **fields})
@@ -113,10 +120,11 @@ def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncert
     """`cinemae-train calibrate`; returns what it found."""
     loaded = load_head(checkpoint or last_checkpoint())
     recipe = read_metrics(loaded.folder).get("fit", {})
-    if not recipe:
+    if "samples" not in recipe:
         raise UsageError(f"{loaded.folder} does not say which images were held out (metrics.json); fit again")
     config = recipe["config"]
-    cache = open_cache(root, key=recipe["cache"])
+    folder = open_cache(root, key=recipe["cache"]).folder
+    cache = FeatureCache(folder, read_samples(kept_samples(folder, recipe["samples"])))
     rows = held_out_rows(loaded, cache, config["held_out"], config["seed"], config["split"])
     scores = score(loaded, cache, rows)
     where = held_out_text(loaded.manifest.training.generators, len(rows))
@@ -141,7 +149,7 @@ def run_eval(
     paths = {os.path.abspath(sample.path) for sample in samples}
     spec = spec_of(loaded, root, paths, augment)
     report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
-    cache = FeatureCache(report.folder, paths)
+    cache = FeatureCache(report.folder, report.samples)
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     evaluation = evaluate(loaded, scores, resamples, seed)
     folder = out or loaded.folder / ("eval" if augment == "none" else f"eval-{augment}")

@@ -105,7 +105,7 @@ def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str
         for sets in (loaded.mask_sets, loaded.mask_sets[:1])
     )
     folder = root / full.key
-    if (folder / SPEC_FILE).exists() and FeatureCache(folder).known.keys() >= set(paths):
+    if (folder / SPEC_FILE).exists() and {sample.path for sample in FeatureCache(folder).known} >= set(paths):
         return full
     return deployed
 

@@ -15,24 +15,21 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import sys
-import time
-from collections.abc import Container, Iterator
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from ...runtime.atomic import atomic_path, write_text
 from ...runtime.errors import UsageError
 from ...runtime.manifest import MethodConfig
 from ..model.lcas import RunSums, lcas_from_sums, statistics
 from .cache_spec import CacheSpec
+from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
 
@@ -54,8 +51,6 @@ class Row:
         view: number of the augmented view, from 0.
         width: of the image at its native size.
         height: of the image at its native size.
-        size: of the file in bytes.
-        mtime_ns: modification time of the file.
     """
 
     path: str
@@ -66,8 +61,11 @@ class Row:
     view: int
     width: int
     height: int
-    size: int
-    mtime_ns: int
+
+    @property
+    def sample(self) -> ListedSample:
+        """The sample as lists record it."""
+        return ListedSample(self.path, self.label, self.generator, self.split, self.content)
 
     @property
     def identity(self) -> tuple[str, int, str, str, int]:
@@ -105,16 +103,26 @@ class Features:
 
 
 class FeatureCache:
-    """The readable side of one cache folder: its rows, each once, and their features shard by shard.
+    """Reads one cache folder: its rows, each once, and their features shard by shard.
 
-    Where a path was extracted again for a generator's split, because the file or its label had changed, the newer row
-    counts; of rows with the same identity, the first path counts. Rows are ordered by split, generator, label, path
-    and view, however they were extracted. `known` holds the newest rows of every path, those that repeat another path's
-    bytes included. `paths`, absolute, limits the cache to those files.
+    Of several rows for the same path, generator, split and view, only the newest is kept: the file or its label had
+    changed. Of several rows with the same identity, only the first path is kept. Rows are ordered by split, generator,
+    label, path and view.
+
+    Args:
+        folder: of the cache.
+        samples: keep the rows of these samples alone; None keeps all rows, also those of files that were moved or
+            deleted since.
+
+    Attributes:
+        spec: of the features.
+        rows: the rows kept.
+        known: newest rows by sample, also those whose bytes repeat another path's.
     """
 
-    def __init__(self, folder: Path, paths: Container[str] | None = None) -> None:
+    def __init__(self, folder: Path, samples: Iterable[ListedSample] | None = None) -> None:
         self.folder = folder
+        listed = None if samples is None else frozenset(samples)
         self.spec = read_spec(folder)
         newest: dict[tuple[str, str, str, int], tuple[Row, int, int]] = {}
         self.shards: list[Path] = []
@@ -123,12 +131,12 @@ class FeatureCache:
             if rows is None:
                 continue
             for index, row in enumerate(rows):
-                if paths is None or row.path in paths:
+                if listed is None or row.sample in listed:
                     newest[row.path, row.generator, row.split, row.view] = (row, len(self.shards), index)
             self.shards.append(path)
-        self.known: dict[str, list[Row]] = {}
+        self.known: dict[ListedSample, list[Row]] = {}
         for row, _, _ in newest.values():
-            self.known.setdefault(row.path, []).append(row)
+            self.known.setdefault(row.sample, []).append(row)
         ordered = sorted(newest.values(), key=lambda e: (e[0].split, e[0].generator, e[0].label, e[0].path, e[0].view))
         unique: dict[tuple[str, int, str, str, int], tuple[Row, int, int]] = {}
         for entry in ordered:
@@ -171,50 +179,6 @@ class FeatureCache:
         for positions, features in self.batches(chosen):
             f_global[positions], stats[positions] = features.f_global, features.stats(method)
         return f_global, stats
-
-
-class CacheWriter:
-    """Collects rows and writes them as shards; any number of writers may fill one folder at the same time.
-
-    Args:
-        root: of the cache.
-        spec: decides the folder under `root`.
-        shard_rows: rows after which a shard is written.
-        shard_seconds: age of the oldest collected row at which a shard is written.
-    """
-
-    def __init__(self, root: Path, spec: CacheSpec, shard_rows: int = 512, shard_seconds: float = 60.0) -> None:
-        self.folder, self.shard_rows, self.shard_seconds = root / spec.key, shard_rows, shard_seconds
-        self.rows: list[Row] = []
-        self.tensors: list[tuple[np.ndarray, ...]] = []
-        self.opened = time.monotonic()
-        if not (self.folder / SPEC_FILE).exists():
-            write_text(self.folder / SPEC_FILE, spec.model_dump_json(indent=1))
-
-    def add(self, row: Row, f_global: np.ndarray, sums: np.ndarray, context: np.ndarray) -> None:
-        """Add one view.
-
-        Args:
-            row: its sample.
-            f_global: float32 [D].
-            sums: float32 [R, K, M, 3, 3].
-            context: float32 [R, K, 2, 2].
-        """
-        self.rows.append(row)
-        self.tensors.append((f_global, sums, context))
-        if len(self.rows) >= self.shard_rows or time.monotonic() - self.opened > self.shard_seconds:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the collected rows as a shard; they are on disk when this returns."""
-        if self.rows:
-            columns = zip(*self.tensors, strict=True)
-            tensors = {name: np.stack(column) for name, column in zip(TENSORS, columns, strict=True)}
-            rows = json.dumps([astuple(row) for row in self.rows], ensure_ascii=True)
-            # The name orders shards by age, and its random part keeps several writers apart.
-            with atomic_path(self.folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.safetensors") as temporary:
-                save_file(tensors, temporary, metadata={ROWS_KEY: rows})
-        self.rows, self.tensors, self.opened = [], [], time.monotonic()
 
 
 def read_spec(folder: Path) -> CacheSpec:

@@ -42,7 +42,7 @@ class CacheSpec(Model):
         augment_seed: seed of the augmentation.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     backbone: Backbone
     preprocess: Preprocess
     visible: tuple[tuple[tuple[int, ...], ...], ...]

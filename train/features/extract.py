@@ -24,8 +24,10 @@ from ..model.lcas import channel_constants, run_sums
 from ..model.mae import MaskedAutoencoder, patchify
 from ..progress import Rate
 from .augment import TRANSFORMS, Transform
-from .cache import TENSORS, CacheWriter, FeatureCache, Features, Row
+from .cache import TENSORS, FeatureCache, Features, Row
 from .cache_spec import CacheSpec
+from .cache_writer import CacheWriter
+from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
 
@@ -83,6 +85,7 @@ class ExtractReport:
         computed: images whose features were computed now.
         reused: images found in the cache.
         copied: images whose features were copied from another file with the same bytes.
+        samples: all images that have features now, with their content.
         skipped: path and reason of the files that are not readable images.
     """
 
@@ -90,6 +93,7 @@ class ExtractReport:
     computed: int
     reused: int
     copied: int
+    samples: tuple[ListedSample, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -130,6 +134,8 @@ def extract(
 ) -> ExtractReport:  # fmt: skip
     """Cache the features of `samples` under ROOT/KEY; what is there already is not computed again.
 
+    Every file is read and compared by its content, so that a replaced one is noticed whatever its size and time.
+
     Args:
         samples: any readers' output; the same list in every process when `shard` splits the work.
         backbone: gives the model; called only when there is something to compute.
@@ -148,26 +154,21 @@ def extract(
     cached = FeatureCache(writer.folder)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
     mine = samples[shard[0] :: shard[1]]
-    todo = [
-        sample
-        for sample in mine
-        if not _is_current(sample, cached.known.get(os.path.abspath(sample.path), []), spec.views)
-    ]
     extractor: FeatureExtractor | None = None
-    progress = Rate(len(mine), "images", done=len(mine) - len(todo), quiet=quiet)
+    progress = Rate(len(mine), "images", quiet=quiet)
     skipped: list[tuple[str, str]] = []
-    copied = 0
+    listed: list[ListedSample] = []
+    reused = copied = 0
     pending: list[tuple[Row, np.ndarray]] = []
 
     def read(sample: Sample) -> _Read:
         path = os.path.abspath(sample.path)
         try:
             data = Path(path).read_bytes()
-            stat = os.stat(path)
         except OSError as error:
             raise ImageError(f"{path}: {error.strerror}") from None
         content = hashlib.sha256(data).hexdigest()
-        row = Row(path, sample.label, sample.generator, sample.split, content, 0, 0, 0, stat.st_size, stat.st_mtime_ns)
+        row = Row(path, sample.label, sample.generator, sample.split, content, 0, 0, 0)
         if all((content, view) in stored for view in range(spec.views)):
             return _Read(row, ())
         try:
@@ -196,14 +197,17 @@ def extract(
             writer.add(own, *(getattr(one, name)[0] for name in TENSORS))
 
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool:
-        for sample, future in read_ahead(pool, read, todo, 2 * batch_size):
+        for sample, future in read_ahead(pool, read, mine, 2 * batch_size):
             try:
                 result = future.result()
             except ImageError as error:
                 log.warning("skipped: %s", error)
                 skipped.append((str(sample.path), str(error)))
             else:
-                if result.views:
+                listed.append(result.row.sample)
+                if len(cached.known.get(result.row.sample, ())) >= spec.views:
+                    reused += 1
+                elif result.views:
                     pending += [(replace(result.row, view=view), pixels) for view, pixels in enumerate(result.views)]
                 else:
                     copy(result.row)
@@ -215,21 +219,8 @@ def extract(
         compute()
     writer.flush()
     progress.close()
-    done = len(todo) - copied - len(skipped)
-    return ExtractReport(writer.folder, done, len(mine) - len(todo), copied, tuple(skipped))
-
-
-def _is_current(sample: Sample, of_path: list[Row], views: int) -> bool:
-    """Whether the cached rows of its path still describe this sample and all its views, without reading the file."""
-    rows = [row for row in of_path if (row.generator, row.split) == (sample.generator, sample.split)]
-    if len(rows) < views:
-        return False
-    try:
-        stat = os.stat(sample.path)
-    except OSError:
-        return False
-    now = (sample.label, stat.st_size, stat.st_mtime_ns)
-    return all((row.label, row.size, row.mtime_ns) == now for row in rows)
+    done = len(listed) - reused - copied
+    return ExtractReport(writer.folder, done, reused, copied, tuple(listed), tuple(skipped))
 
 
 def _generator(spec: CacheSpec, content: str, view: int) -> np.random.Generator:

@@ -91,5 +91,6 @@ def extract_on_ray(
         sum(report.computed for report in reports),
         sum(report.reused for report in reports),
         sum(report.copied for report in reports),
+        tuple(sample for report in reports for sample in report.samples),
         tuple(sorted(skipped for report in reports for skipped in report.skipped)),
     )

@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, Manifest, MethodConfig, Training
 from ..features.cache import FeatureCache
+from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS, Head
 from ..model.mae import MaskedAutoencoder
 from ..progress import Rate
@@ -210,7 +211,7 @@ def fit(
     """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as the last one.
 
     Args:
-        cache: features of the samples.
+        cache: features of the samples, opened with their recorded list.
         out: folder of the checkpoint.
         method: constants of LCAS; its K may be smaller than the cache's.
         head_config: shape of the head.
@@ -250,7 +251,9 @@ def fit(
         calibration=calibration, stat_ranges=ranges, heatmap_range=heatmap_range(cache, rows, method),
         training=training, metrics={"held_out": held_out}, tools=tool_versions(),
     )  # fmt: skip
-    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
+    digest = keep_samples(cache.folder, (cache.rows[i].sample for i in (*rows, *held_rows)))
+    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
+              "cache": cache.spec.key, "samples": digest}  # fmt: skip
     metrics = {"fit": recipe}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics=metrics, embed=embed)
     remember_checkpoint(out)

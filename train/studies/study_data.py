@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -99,7 +98,7 @@ class StudyData:
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment)
         report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
                          device=self.device, transform=transform, quiet=self.quiet)  # fmt: skip
-        return FeatureCache(report.folder, {os.path.abspath(sample.path) for sample in chosen})
+        return FeatureCache(report.folder, report.samples)
 
     def experiment(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Experiment:
         """The studies' starting point: on the main cache, or on a variant's."""

@@ -13,11 +13,13 @@ import pytest
 import torch
 from cinemae.runtime.preprocess import load_image
 from cinemae.train.cli.train import main
+from cinemae.train.features.sample_list import kept_samples, read_samples
 from cinemae.train.fitting.checkpoint import (
     last_checkpoint,
     load_checkpoint,
     load_head,
     read_manifest,
+    read_metrics,
     remember_checkpoint,
 )
 
@@ -89,6 +91,64 @@ def test_calibrate_moves_the_threshold(chain, capsys):
     assert after.threshold < before.threshold
     assert after.a == pytest.approx(before.a, rel=1e-3), "the same held-out images, the same logits"
     assert after.fitted_on == before.fitted_on
+
+
+def fit_again(*arguments) -> dict:
+    run("fit", "-q", "--epochs", "20", "--lr", "2e-2", "--held-out", "0.3", "--out", "runs/again", *arguments)
+    return read_metrics(Path("runs/again"))["fit"]
+
+
+def trained_on(recipe: dict) -> set[str]:
+    """Names of the files a fit read, from the list it recorded."""
+    (folder,) = Path("runs/cache").iterdir()
+    return {Path(sample.path).name for sample in read_samples(kept_samples(folder, recipe["samples"]))}
+
+
+def test_moved_renamed_deleted_and_replaced_images_leave_the_fit(chain, image_tree, tiny_weights, tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(image_tree, tree)
+    train = tree / "gen_a" / "train" / "ai"
+    moved, renamed, deleted, replaced = sorted(train.iterdir())[:4]
+    extract = ("extract", tree, "--backbone", tiny_weights, "-q")
+    run(*extract)
+    before = fit_again()
+    assert {moved.name, renamed.name, deleted.name} < trained_on(before)
+    moved.rename(tree / "gen_a" / "val" / "ai" / "moved.png")
+    renamed.rename(train / "renamed.png")
+    deleted.unlink()
+    shutil.copy(tree / "gen_b" / "val" / "ai" / "000.png", replaced)
+    run(*extract)
+    (folder,) = Path("runs/cache").iterdir()
+    listed = {sample.path: sample for sample in read_samples(folder / "samples.jsonl")}
+    assert set(listed) == {str(path) for path in tree.rglob("*.png")}
+    after = fit_again()
+    manifest = read_manifest(Path("runs/again"))
+    in_train = {path.name for path in (tree / "gen_a" / "train").rglob("*.png")}
+    assert trained_on(after) == in_train
+    assert "moved.png" not in in_train
+    assert manifest.training.n_ai + manifest.training.n_real + manifest.metrics["held_out"]["images"] == 46
+    assert listed[str(replaced)].content == listed[str(tree / "gen_b" / "val" / "ai" / "000.png")].content
+
+
+def test_calibrate_reads_the_list_of_the_fit(chain, image_tree, tiny_weights):
+    before = read_manifest(chain).calibration
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--split", "val")
+    with pytest.raises(SystemExit):
+        main(["fit", "-q"])  # the last extraction has no training split
+    run("calibrate")
+    assert read_manifest(chain).calibration.a == pytest.approx(before.a, rel=1e-3)
+
+
+def test_fit_reads_a_named_list_and_none_of_an_unfinished_extraction(chain, image_tree, tiny_weights, capsys):
+    (folder,) = Path("runs/cache").iterdir()
+    shutil.copy(folder / "samples.jsonl", "mine.jsonl")
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--shard", "0/2")
+    with pytest.raises(SystemExit):
+        main(["fit", "-q"])
+    assert "no extraction into this cache has finished" in capsys.readouterr().err
+    assert len(trained_on(fit_again("--samples", "mine.jsonl"))) == 24
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--shard", "1/2")
+    fit_again()
 
 
 def test_errors_are_one_line_with_the_right_code(tmp_path, monkeypatch, capsys):

@@ -139,8 +139,9 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from cinemae.runtime.manifest import Backbone, BackboneConfig, HeadConfig, Manifest, MethodConfig, Preprocess
-from cinemae.train.features.cache import CacheWriter, FeatureCache, Row
+from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint import LoadedHead
 from cinemae.train.data.samples import Sample
 from cinemae.train.evaluation.evaluate import score
@@ -177,7 +178,7 @@ def score_rows(count):
     writer = CacheWriter(root / str(count), spec, shard_rows=50)
     tensors = np.ones(8, np.float32), np.ones((1, 8, 147, 3, 3), np.float32), np.ones((1, 8, 2, 2), np.float32)
     for i in range(count):
-        writer.add(Row(f"/{i}", i % 2, "g", "val", f"{i:064x}", 0, 1, 1, 1, 1), *tensors)
+        writer.add(Row(f"/{i}", i % 2, "g", "val", f"{i:064x}", 0, 1, 1), *tensors)
     writer.flush()
     cache = FeatureCache(writer.folder)
     manifest = Manifest(name="x", kind="checkpoint", method=method, head=HeadConfig(), backbone=spec.backbone,

@@ -147,9 +147,10 @@ def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path):
     for sample in samples[:4]:
         shutil.copy(sample.path, tmp_path / sample.path.name)
         moved.append(replace(sample, path=tmp_path / sample.path.name))
-    assert fill(moved, spec).computed == 0
+    report = fill(moved, spec)
+    assert report.computed == 0
     assert identities(folder) == before
-    assert [row.path for row in FeatureCache(folder, {str(s.path) for s in moved}).rows] == [str(s.path) for s in moved]
+    assert [row.path for row in FeatureCache(folder, report.samples).rows] == [str(s.path) for s in moved]
 
 
 def test_one_file_may_belong_to_several_generators_and_change_its_label(samples, spec, fill):
@@ -161,17 +162,32 @@ def test_one_file_may_belong_to_several_generators_and_change_its_label(samples,
     assert [(row.generator, row.label) for row in cache.rows] == [("gen_a", 1), ("gen_c", 0)]
 
 
-def test_a_changed_file_replaces_its_row(spec, fill, tmp_path):
-    path = tmp_path / "one.png"
+def test_a_changed_file_replaces_its_row_even_with_the_same_size_and_time(spec, fill, tmp_path):
+    path = tmp_path / "one.bmp"
     render(0, 1).save(path)
     sample = Sample(path, 0, "g", "val")
-    before = FeatureCache(fill([sample], spec).folder).rows[0]
+    first, stat = fill([sample], spec), path.stat()
     render(1, 2).save(path)
-    os.utime(path, ns=(before.mtime_ns + 10**9, before.mtime_ns + 10**9))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     report = fill([sample], spec)
     (after,) = FeatureCache(report.folder).rows
     assert report.computed == 1
-    assert after.content != before.content
+    assert after.sample == report.samples[0] != first.samples[0]
+    assert [row.sample for row in FeatureCache(report.folder, first.samples).rows] == list(first.samples)
+
+
+def test_a_list_limits_the_cache_to_its_samples(samples, spec, fill, tmp_path):
+    """Moved to another split, given another label or generator, or deleted: cached, but listed no more."""
+    folder = fill(samples[:6], spec).folder
+    now = [replace(samples[0], split="train"), replace(samples[1], label=1), replace(samples[2], generator="x")]
+    report = fill([*now, samples[3]], spec)
+    assert (report.copied, report.reused, report.computed) == (3, 1, 0)
+    listed = FeatureCache(folder, report.samples)
+    assert {(row.path, row.label, row.generator, row.split) for row in listed.rows} == {
+        (str(s.path), s.label, s.generator, s.split) for s in (*now, samples[3])
+    }
+    assert len(FeatureCache(folder)) > len(listed)
 
 
 def test_bad_files_are_skipped_counted_and_named(samples, spec, fill, tmp_path, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,16 @@ def test_unfreezing_trains_exactly_the_named_parts(data, name):
     for key, parameter in mae.named_parameters():
         wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
         assert parameter.requires_grad == wanted, key
+
+
+def test_studies_read_their_own_samples_alone(data, samples):
+    """An image that another run cached as training data is test data here, and nothing else."""
+    chosen = samples[:8]
+    data.fill(chosen)
+    moved = [replace(chosen[0], split="test"), *chosen[1:4]]
+    rows = data.fill(moved).rows
+    assert {(row.path, row.split) for row in rows} == {(str(s.path), s.split) for s in moved}
+    assert data.experiment(data.fill(moved)).identity != data.experiment(data.fill(chosen)).identity
 
 
 def test_report_only_generators_stand_last_and_apart(experiment):

@@ -1,0 +1,101 @@
+"""The recorded list of samples: which files an extraction read, as what, and with which content.
+
+A fit reads the samples of a list, never all that a cache folder holds: a file that was moved to another split, renamed,
+replaced or deleted since an earlier extraction is still cached, but no longer listed. A list is a JSONL file, one
+object a sample, sorted; its digest is the SHA-256 of the file.
+
+    ROOT/KEY/samples.jsonl                of the last `cinemae-train extract` that finished
+    ROOT/KEY/samples-RUN-I-of-N.jsonl     of part I of an extraction in N parts, joined when the last one is there
+    ROOT/KEY/samples-DIGEST.jsonl         of a fit: what it trained on and held out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...runtime.atomic import write_text
+from ...runtime.errors import UsageError
+from ..data.samples import Sample
+
+SAMPLES_FILE = "samples.jsonl"
+
+
+class ListedSample(NamedTuple):
+    """One sample of a list.
+
+    Attributes:
+        path: of the image file, absolute.
+        label: 1 AI-generated, 0 real.
+        generator: name of the generator the sample belongs to.
+        split: "train", "val" or "test".
+        content: hex SHA-256 of the file.
+    """
+
+    path: str
+    label: int
+    generator: str
+    split: str
+    content: str
+
+
+def write_samples(path: Path, samples: Iterable[ListedSample]) -> None:
+    """Write a list, each sample once, atomically."""
+    write_text(path, _text(samples))
+
+
+def read_samples(path: Path) -> list[ListedSample]:
+    """Read a list.
+
+    Raises:
+        UsageError: there is no list, because no extraction finished, or the file is none.
+    """
+    try:
+        return [ListedSample(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path} is missing: no extraction into this cache has finished; run cinemae-train extract DATA to its end"
+        ) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{path} is no list of samples ({error}); extract writes one as {SAMPLES_FILE}") from None
+
+
+def keep_samples(folder: Path, samples: Iterable[ListedSample]) -> str:
+    """Write the list of a fit into its cache folder under its digest, and return the digest."""
+    text = _text(samples)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_text(kept_samples(folder, digest), text)
+    return digest
+
+
+def kept_samples(folder: Path, digest: str) -> Path:
+    """File in which `keep_samples` wrote the list with this digest."""
+    return folder / f"samples-{digest[:16]}.jsonl"
+
+
+def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], samples: Iterable[ListedSample]) -> None:
+    """Write the list of an extraction's part; when no part of the run is missing, join them as `SAMPLES_FILE`.
+
+    Args:
+        folder: of the cache.
+        run: all samples that were to be extracted, the same in every part.
+        shard: (i, n), number and count of the parts.
+        samples: those that part i extracted.
+    """
+    part, parts = shard
+    if parts == 1:
+        return write_samples(folder / SAMPLES_FILE, samples)
+    name = hashlib.sha256(repr([(str(s.path), s.label, s.generator, s.split) for s in run]).encode()).hexdigest()[:8]
+    files = [folder / f"samples-{name}-{index}-of-{parts}.jsonl" for index in range(parts)]
+    write_samples(files[part], samples)
+    if all(file.exists() for file in files):
+        write_samples(folder / SAMPLES_FILE, (sample for file in files for sample in read_samples(file)))
+    return None
+
+
+def _text(samples: Iterable[ListedSample]) -> str:
+    lines = [json.dumps(sample._asdict(), ensure_ascii=True) for sample in sorted(set(samples))]
+    return "".join(f"{line}\n" for line in lines)
