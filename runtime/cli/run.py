@@ -92,15 +92,14 @@ def run(
             ),
         )  # fmt: skip
         require_ray()
-        from ..ray.scan import run as run_on_ray
+        from ..ray.scan import scan_on_ray
 
-        raise typer.Exit(run_on_ray(chosen, sys.stdin.buffer))
+        raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
-    from ..scan.scan import RunOptions
-    from ..scan.scan import run as run_all
+    from ..scan.scan import ScanOptions, scan
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what it says about damaged files is in their records
-    options = RunOptions(
+    options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
         threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
@@ -108,7 +107,7 @@ def run(
         fail_on_ai=fail_on_ai, quiet=quiet, null=null,
     )  # fmt: skip
     try:
-        code = run_all(options, sys.stdin.buffer)
+        code = scan(options, sys.stdin.buffer)
     except BrokenPipeError:
         # the reader of stdout has left (head, for instance); nothing may be flushed into the closed pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cpus import usable_cpus
 from . import hardware as machine
 
 
@@ -78,7 +79,7 @@ def describe_machine() -> dict[str, Any]:
     names = ("cinemae", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "pillow")
     return {
         "cpu": machine.cpu_name(),
-        "cores": machine.usable_cores(),
+        "cores": usable_cpus(),
         "gpu": [gpu.name for gpu in gpus] if not isinstance(gpus, str) else [],
         "packages": {name: found for name in names if (found := machine.installed(name))},
     }

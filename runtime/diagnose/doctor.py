@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..cpus import usable_cpus
 from ..errors import CinemaeError, ExitCode
 from . import hardware as machine
 from .provider_probe import probe
@@ -77,7 +78,7 @@ def system_findings() -> Iterator[Finding]:
     else:
         yield Finding("python", "problem", python, f"use Python {'.'.join(map(str, MIN_PYTHON))} or newer")
     features = machine.cpu_features()
-    yield Finding("cpu", "ok", f"{machine.cpu_name()}, {machine.usable_cores()} usable cores"
+    yield Finding("cpu", "ok", f"{machine.cpu_name()}, {usable_cpus()} usable cores"
                   + (f", {' '.join(features)}" if features else ""))  # fmt: skip
     memory = machine.memory_gib()
     if memory is not None:

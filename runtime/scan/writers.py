@@ -12,15 +12,14 @@ from typing import IO, Any, Literal, Protocol, get_args
 from ..atomic import atomic_path
 from ..display_text import display_name, printable
 from ..errors import OutputError, UsageError
-from ..records import Record, to_dict, to_json
+from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
 
 Format = Literal["jsonl", "json", "csv"]
 FORMATS: tuple[str, ...] = get_args(Format)
-CSV_COLUMNS = (
-    "path", "status", "error", "verdict", "probability", "logit", "s1", "s2", "s3", "reasons", "width", "height",
-    "sha256", "engine", "schema",
-)  # fmt: skip
-"""`reasons` are joined by "; "; an absent value is an empty cell."""
+CSV_COLUMNS = tuple(
+    column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
+)
+"""`stats` becomes three columns; `reasons` are joined by "; "; an absent value is an empty cell."""
 
 
 class Writer(Protocol):
@@ -113,8 +112,7 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWri
 def csv_row(record: Record) -> list[Any]:
     """Cells of `CSV_COLUMNS`; floats in full precision."""
     values = to_dict(record)
-    stats = values.pop("stats") or {}
-    values.update({name: stats.get(name) for name in ("s1", "s2", "s3")})
+    values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
     values["reasons"] = "; ".join(record.reasons)
     return ["" if values[name] is None else values[name] for name in CSV_COLUMNS]
 

@@ -15,10 +15,10 @@ from PIL import Image
 from ...runtime.errors import ImageError, UsageError
 from ...runtime.manifest import Preprocess
 from ...runtime.preprocess import decode, resize_crop
+from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.balance import balance_bytes
 from ..data.samples import Sample, SkipLog
-from ..progress import Rate
 from .file_facts import FileFacts, file_facts
 from .lowlevel import blockiness, luminance, spectrum
 
@@ -85,7 +85,6 @@ def examine(
     samples: Sequence[Sample], skips: SkipLog, *, balanced: bool = False, workers: int = 2, quiet: bool = False
 ) -> list[Examined]:
     """All readable files in order; the others go into `skips`. Pixels are dropped at once: only features are kept."""
-    progress = Rate(len(samples), "images", quiet=quiet)
     found = []
 
     def attempt(sample: Sample) -> Examined | ImageError:
@@ -94,13 +93,15 @@ def examine(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool:
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool,
+        Progress("images", len(samples), quiet=quiet) as progress,
+    ):
         for sample, read in read_ahead(pool, attempt, samples, AHEAD):
             result = read.result()
             if isinstance(result, ImageError):
                 skips.add(sample.path, str(result))
             else:
                 found.append(result)
-            progress.advance(1)
-    progress.close()
+            progress.advance()
     return found

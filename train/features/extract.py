@@ -18,11 +18,11 @@ from ...runtime.errors import ImageError, UsageError
 from ...runtime.manifest import BackboneConfig, Preprocess
 from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import decode, prepare
+from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.samples import Sample
 from ..model.lcas import channel_constants, run_sums
 from ..model.mae import MaskedAutoencoder, patchify
-from ..progress import Rate
 from .augment import TRANSFORMS, Transform
 from .cache import TENSORS, CacheWriter, FeatureCache, Features, Row
 from .cache_spec import CacheSpec
@@ -138,7 +138,6 @@ def extract(
         if not _is_current(sample, cached.known.get(os.path.abspath(sample.path), []), spec.views)
     ]
     extractor: FeatureExtractor | None = None
-    progress = Rate(len(mine), "images", done=len(mine) - len(todo), quiet=quiet)
     skipped: list[tuple[str, str]] = []
     copied = 0
     pending: list[tuple[Row, np.ndarray]] = []
@@ -179,7 +178,10 @@ def extract(
             own = replace(row, view=view, width=known.width, height=known.height)
             writer.add(own, *(getattr(one, name)[0] for name in TENSORS))
 
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool:
+    with (
+        ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool,
+        Progress("images", len(mine), done=len(mine) - len(todo), quiet=quiet) as progress,
+    ):
         for sample, future in read_ahead(pool, read, todo, 2 * batch_size):
             try:
                 result = future.result()
@@ -194,11 +196,10 @@ def extract(
                     copied += 1
                 if len(pending) >= batch_size:
                     compute()
-            progress.advance(1)
+            progress.advance()
     if pending:
         compute()
     writer.flush()
-    progress.close()
     done = len(todo) - copied - len(skipped)
     return ExtractReport(writer.folder, done, len(mine) - len(todo), copied, tuple(skipped))
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.masks import masked_from_visible
+from ...runtime.progress import Progress
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.lcas import lcas_from_sums, statistics
 from ..model.mae import MaskedAutoencoder
-from ..progress import Rate
 from .ablate import plot_comparison
 from .comparison import Data, comparison, fit_scores, load_data
 from .experiment import Setup
@@ -76,19 +76,19 @@ def train_unfrozen(
     labels = torch.from_numpy(setup.cache.labels(rows)).float()
     paths = np.array([setup.cache.rows[i].path for i in rows])
     rng = np.random.default_rng(seed)
-    progress = Rate(epochs * len(rows), "images", quiet=setup.quiet)
     preprocess = setup.cache.spec.preprocess
-    for epoch in range(epochs):
-        order = rng.permutation(len(rows))
-        for positions, images in image_batches(paths[order].tolist(), preprocess, setup.fit.batch_size, source.workers):
-            drawn = rng.integers(len(mask_sets))
-            logits = forward(detector, images.to(device), visible[drawn], masked[drawn])
-            loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
-    progress.close()
+    with Progress("images", epochs * len(rows), quiet=setup.quiet) as progress:
+        for epoch in range(epochs):
+            order = rng.permutation(len(rows))
+            ordered = paths[order].tolist()
+            for positions, images in image_batches(ordered, preprocess, setup.fit.batch_size, source.workers):
+                drawn = rng.integers(len(mask_sets))
+                logits = forward(detector, images.to(device), visible[drawn], masked[drawn])
+                loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
+                adam.zero_grad(set_to_none=True)
+                loss.backward()
+                adam.step()
+                progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
     scores = np.zeros(len(setup.eval_rows), np.float32)
     tested = [setup.cache.rows[i].path for i in setup.eval_rows]
     with torch.inference_mode():

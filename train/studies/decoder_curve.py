@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...runtime.progress import Progress
 from ..model.mae import MaskedAutoencoder, patchify
 from ..pretrain import masked_loss, random_visible
-from ..progress import Rate
 from ..tables import Cell, Table
 from . import plots
 from .ablate_freezing import unfreeze
@@ -79,24 +79,23 @@ def decoder_curve(source: Source, setup: Setup, out: Path, steps: int = 1000, fr
 
     rng = np.random.default_rng(setup.fit.seed)
     generator = torch.Generator().manual_seed(setup.fit.seed)
-    progress = Rate(steps * batch_size, "images", quiet=setup.quiet)
     marks = {round(steps * (i + 1) / POINTS) for i in range(POINTS)}
     measure(0)
     step = 0
-    while step < steps:
-        for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, source.workers):
-            keep = random_visible(len(images), mae.config, generator).to(device)
-            loss = masked_loss(mae, normalised(images, device), keep)
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            step += 1
-            progress.advance(len(images), f"loss {float(loss.detach()):.3f}")
-            if step in marks:
-                measure(step)
-            if step == steps:
-                break
-    progress.close()
+    with Progress("images", steps * batch_size, quiet=setup.quiet) as progress:
+        while step < steps:
+            for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, source.workers):
+                keep = random_visible(len(images), mae.config, generator).to(device)
+                loss = masked_loss(mae, normalised(images, device), keep)
+                adam.zero_grad(set_to_none=True)
+                loss.backward()
+                adam.step()
+                step += 1
+                progress.advance(len(images), f"loss {float(loss.detach()):.3f}")
+                if step in marks:
+                    measure(step)
+                if step == steps:
+                    break
     return _report(setup, out, curve, when, fresh, len(trained))
 
 

@@ -14,9 +14,9 @@ from cinemae.runtime.display_text import printable
 from cinemae.runtime.errors import EngineError, OutputError, UsageError
 from cinemae.runtime.manifest import Manifest
 from cinemae.runtime.records import RECORD_FIELDS
-from cinemae.runtime.scan import scan as run_module
+from cinemae.runtime.scan import scan as scan_module
 from cinemae.runtime.scan.inputs import Inputs
-from cinemae.runtime.scan.scan import RunOptions, output_format, run
+from cinemae.runtime.scan.scan import ScanOptions, output_format, scan
 from cinemae.runtime.scan.tally import Tally
 from cinemae.runtime.scan.writers import CSV_COLUMNS
 from pictures import cinemae_run, encoded, folder_of, picture
@@ -35,7 +35,7 @@ def images(tmp_path):
 
 
 def options(inputs, engine, **changes):
-    return RunOptions(inputs=tuple(map(str, inputs)), engine=engine, device="cpu", threads=1, **changes)
+    return ScanOptions(inputs=tuple(map(str, inputs)), engine=engine, device="cpu", threads=1, **changes)
 
 
 def lines(data):
@@ -43,7 +43,7 @@ def lines(data):
 
 
 def test_records_in_input_order_with_every_field(images, tiny_engine, capsysbinary):
-    code = run(options([images / "2.png", images, images / "2.png"], tiny_engine))
+    code = scan(options([images / "2.png", images, images / "2.png"], tiny_engine))
     output, messages = capsysbinary.readouterr()
     records = lines(output)
     assert code == 1
@@ -68,10 +68,10 @@ def test_process_end_to_end_and_determinism(images, tiny_engine):
 
 
 def test_json_and_csv(images, tiny_engine, tmp_path, capsysbinary):
-    run(options([images], tiny_engine))
+    scan(options([images], tiny_engine))
     expected = lines(capsysbinary.readouterr().out)
     for name in ("a.json", "a.csv", "a.jsonl", "a.txt"):
-        run(options([images], tiny_engine, out=tmp_path / "deep" / name))
+        scan(options([images], tiny_engine, out=tmp_path / "deep" / name))
     assert capsysbinary.readouterr().out == b""
     assert json.loads((tmp_path / "deep/a.json").read_text("utf-8")) == expected
     assert lines((tmp_path / "deep/a.jsonl").read_bytes()) == lines((tmp_path / "deep/a.txt").read_bytes()) == expected
@@ -82,30 +82,30 @@ def test_json_and_csv(images, tiny_engine, tmp_path, capsysbinary):
         assert row["error"] == (record["error"] or "")
         if record["status"] == "ok":
             assert (float(row["logit"]), float(row["s2"])) == (record["logit"], record["stats"]["s2"])
-    run(options([tmp_path / "no.jpg"], tiny_engine, format="json"))
+    scan(options([tmp_path / "no.jpg"], tiny_engine, format="json"))
     assert json.loads(capsysbinary.readouterr().out)[0]["status"] == "error"
 
 
 def test_stdout_formats_stream(images, tiny_engine, capsysbinary):
     for name in ("json", "csv"):
-        run(options([images], tiny_engine, format=name))
+        scan(options([images], tiny_engine, format=name))
         text = capsysbinary.readouterr().out.decode()
         found = json.loads(text) if name == "json" else list(csv.DictReader(io.StringIO(text)))
         assert len(found) == 5
 
 
 def test_exit_codes_of_a_tally():
-    assert Tally(ok=3, real=3).exit_code(fail_on_ai=True) == 0
-    assert Tally(ok=3, ai=1, real=2).exit_code(fail_on_ai=False) == 0
-    assert Tally(ok=3, ai=1, real=2).exit_code(fail_on_ai=True) == 4
-    assert Tally(ok=3, ai=1, failed=1).exit_code(fail_on_ai=True) == 1
+    assert Tally(real=3).exit_code(fail_on_ai=True) == 0
+    assert Tally(ai=1, real=2).exit_code(fail_on_ai=False) == 0
+    assert Tally(ai=1, real=2).exit_code(fail_on_ai=True) == 4
+    assert Tally(ai=1, failed=1).exit_code(fail_on_ai=True) == 1
 
 
 def test_threshold_and_fail_on_ai(images, tiny_engine, tmp_path, capsysbinary):
     (images / "3.png").unlink()
-    assert run(options([images], tiny_engine, threshold=0.0001, fail_on_ai=True)) == 4
+    assert scan(options([images], tiny_engine, threshold=0.0001, fail_on_ai=True)) == 4
     assert {record["verdict"] for record in lines(capsysbinary.readouterr().out)} == {"ai"}
-    assert run(options([images], tiny_engine, threshold=0.9999, fail_on_ai=True)) == 0
+    assert scan(options([images], tiny_engine, threshold=0.9999, fail_on_ai=True)) == 0
     assert {record["verdict"] for record in lines(capsysbinary.readouterr().out)} == {"real"}
 
 
@@ -153,7 +153,7 @@ def test_explicit_device_that_is_absent_is_an_error(images, tiny_engine):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(Exception, match="not usable") as caught:
-        run(RunOptions((str(images),), tiny_engine, device="cuda"))
+        scan(ScanOptions((str(images),), tiny_engine, device="cuda"))
     assert caught.value.exit_code == 3
 
 
@@ -162,14 +162,14 @@ def test_options_that_contradict_each_other(tmp_path, tiny_engine):
     for changes in ({"resume": True}, {"resume": True, "out": out},
                     {"resume": True, "out": tmp_path / "o.jsonl", "report": tmp_path / "r.html"}):  # fmt: skip
         with pytest.raises(UsageError):
-            output_format(RunOptions(("a",), **changes), terminal=False)
-    assert output_format(RunOptions(("a",)), terminal=True) == "table"
-    assert output_format(RunOptions(("a",), out=out), terminal=True) == "csv"
+            output_format(ScanOptions(("a",), **changes), terminal=False)
+    assert output_format(ScanOptions(("a",)), terminal=True) == "table"
+    assert output_format(ScanOptions(("a",), out=out), terminal=True) == "csv"
     with pytest.raises(UsageError, match="names a file"):
-        run(options(["a"], tiny_engine, out=tmp_path))
+        scan(options(["a"], tiny_engine, out=tmp_path))
     for changes in ({"batch_size": 0}, {"workers": 0}):
         with pytest.raises(UsageError, match="at least 1"):
-            run(options(["a"], tiny_engine, **changes))
+            scan(options(["a"], tiny_engine, **changes))
 
 
 def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tmp_path, capsysbinary):
@@ -183,14 +183,14 @@ def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tm
     entry.value = entry.value.replace('"demonstration":false', '"demonstration":true')
     onnx.save(model, demo)
     short = seal(demo)[:12]
-    run(options([images], demo))
+    scan(options([images], demo))
     output, messages = capsysbinary.readouterr()
     assert {record["engine"] for record in lines(output)} == {f"tiny-test@{short} (demonstration)"}
     assert messages.count(b"demonstration") == 1
 
 
 def test_empty_folder_is_a_warning(tmp_path, tiny_engine, capsysbinary):
-    assert run(options([tmp_path], tiny_engine)) == 0
+    assert scan(options([tmp_path], tiny_engine)) == 0
     output, messages = capsysbinary.readouterr()
     assert output == b""
     assert b"holds no images" in messages
@@ -206,7 +206,7 @@ def test_file_that_vanishes_between_listing_and_reading(images, tiny_engine, cap
             yield item
 
     monkeypatch.setattr(Inputs, "__iter__", vanishing)
-    assert run(options([images], tiny_engine, quiet=True)) == 1
+    assert scan(options([images], tiny_engine, quiet=True)) == 1
     records = lines(capsysbinary.readouterr().out)
     assert len(records) == 5
     assert records[4]["error"] == "no such file"
@@ -216,7 +216,7 @@ def test_hostile_names_give_valid_json_and_a_harmless_table(tmp_path, tiny_engin
     raw = b"new\nline \x1b[31m \xff.png"
     with open(os.path.join(os.fsencode(tmp_path), raw), "wb") as file:
         file.write(encoded(picture()))
-    assert run(options([tmp_path], tiny_engine)) == 0
+    assert scan(options([tmp_path], tiny_engine)) == 0
     (record,) = lines(capsysbinary.readouterr().out)
     assert record["path"].endswith("new\nline \x1b[31m \\xff.png")
     record["path"].encode("utf-8")
@@ -227,17 +227,17 @@ def test_hostile_names_give_valid_json_and_a_harmless_table(tmp_path, tiny_engin
 def test_heatmaps_and_report(images, tiny_engine, tmp_path, monkeypatch, capsysbinary):
     monkeypatch.chdir(tmp_path)
     heat, page = tmp_path / "heat", tmp_path / "page.html"
-    run(options(["images"], tiny_engine, heatmaps=heat, report=page))
+    scan(options(["images"], tiny_engine, heatmaps=heat, report=page))
     assert sorted(str(path.relative_to(heat)) for path in heat.rglob("*.png")) == [
         f"{i}.png.lcas.png" for i in (0, 1, 2, 4)
     ]
     assert page.read_text("utf-8").count("images/") >= 5
     with pytest.raises(UsageError, match="holds the input"):
-        run(options(["images"], tiny_engine, heatmaps=tmp_path))
+        scan(options(["images"], tiny_engine, heatmaps=tmp_path))
     inside = Path("images/heat")
-    run(options(["images"], tiny_engine, heatmaps=inside, quiet=True))
+    scan(options(["images"], tiny_engine, heatmaps=inside, quiet=True))
     capsysbinary.readouterr()
-    run(options(["images"], tiny_engine, heatmaps=inside, quiet=True))
+    scan(options(["images"], tiny_engine, heatmaps=inside, quiet=True))
     assert len(lines(capsysbinary.readouterr().out)) == 5
 
 
@@ -245,7 +245,7 @@ def test_heatmap_that_cannot_be_saved_costs_no_record(images, tiny_engine, tmp_p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "heat").mkdir()
     (tmp_path / "heat/0.png.lcas.png").write_bytes(b"somebody's file")
-    assert run(options(["images"], tiny_engine, heatmaps=Path("heat"))) == 1
+    assert scan(options(["images"], tiny_engine, heatmaps=Path("heat"))) == 1
     output, messages = capsysbinary.readouterr()
     assert len(lines(output)) == 5
     assert messages.count(b"warning: no heatmap") == 1
@@ -261,7 +261,7 @@ def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypat
 
     monkeypatch.setattr("cinemae.runtime.detector.Detector._infer", fail)
     with pytest.raises(EngineError):
-        run(options([images], tiny_engine, out=out))
+        scan(options([images], tiny_engine, out=out))
     assert out.read_text() == "[]"
     assert list(tmp_path.glob(".a.json*")) == []
 
@@ -271,9 +271,9 @@ def test_full_disk_is_one_clear_error(images, tiny_engine, tmp_path, monkeypatch
         def write(self, data):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_module, "_writer", lambda *a: run_module.stdout_writer(Full(), "jsonl"))
+    monkeypatch.setattr(scan_module, "_writer", lambda *a: scan_module.stdout_writer(Full(), "jsonl"))
     with pytest.raises(OutputError, match="No space left"):
-        run(options([images], tiny_engine))
+        scan(options([images], tiny_engine))
 
 
 def test_reader_that_leaves_early(tmp_path, tiny_engine):
@@ -356,8 +356,8 @@ def test_version_names_the_package():
 
 
 def test_progress_counts_in_the_background(images, tiny_engine, monkeypatch, capsysbinary):
-    monkeypatch.setattr("cinemae.runtime.scan.progress.LOG_SECONDS", 0.0)
-    run(options([images], tiny_engine, batch_size=1))
+    monkeypatch.setattr("cinemae.runtime.progress.LOG_SECONDS", 0.0)
+    scan(options([images], tiny_engine, batch_size=1))
     assert b"inputs, " in capsysbinary.readouterr().err
 
 
@@ -384,9 +384,9 @@ def test_manifest_of_the_engine_is_the_exported_one(tiny_engine):
 
 
 def test_folder_of_parts_runs_too(images, tiny_parts, tiny_engine, capsysbinary):
-    run(options([images], tiny_parts))
+    scan(options([images], tiny_parts))
     parts = lines(capsysbinary.readouterr().out)
-    run(options([images], tiny_engine))
+    scan(options([images], tiny_engine))
     fused = lines(capsysbinary.readouterr().out)
     for a, b in zip(parts, fused, strict=True):
         assert a["status"] == b["status"]
@@ -398,6 +398,6 @@ def test_copy_of_an_engine_under_another_name_is_the_same_engine(images, tiny_en
     other = shutil.copy(tiny_engine, tmp_path / "other.onnx")
     outputs = []
     for engine in (tiny_engine, other):
-        run(options([images], engine, quiet=True))
+        scan(options([images], engine, quiet=True))
         outputs.append(capsysbinary.readouterr().out)
     assert outputs[0] == outputs[1]

@@ -22,7 +22,7 @@ pytest.importorskip("pyarrow", reason="needs the ray extra")
 from cinemae.runtime.detector import Detector  # noqa: E402
 from cinemae.runtime.errors import EngineError, UsageError  # noqa: E402
 from cinemae.runtime.ray.options import RayOptions  # noqa: E402
-from cinemae.runtime.ray.scan import run  # noqa: E402
+from cinemae.runtime.ray.scan import scan_on_ray  # noqa: E402
 from cinemae.runtime.ray.shards import read_shard  # noqa: E402
 from cinemae.runtime.ray.storage import Folder  # noqa: E402
 from cinemae.runtime.records import to_dict  # noqa: E402
@@ -127,7 +127,7 @@ def shards_in(out):
 def test_a_killed_worker_loses_nothing(cluster, photos, local, tiny_engine, tmp_path):
     out = tmp_path / "out"
     codes = []
-    thread = threading.Thread(target=lambda: codes.append(run(options(photos, out, tiny_engine, batch_size=1))))
+    thread = threading.Thread(target=lambda: codes.append(scan_on_ray(options(photos, out, tiny_engine, batch_size=1))))
     thread.start()
     wait_for(lambda: shards_in(out) and actors_of(os.getpid()))
     victim = actors_of(os.getpid())[0]
@@ -158,10 +158,10 @@ def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_p
     assert before
     assert not (out / "summary.json").exists()
     with pytest.raises(UsageError, match="--resume"):
-        run(options(photos, out, tiny_engine, format="parquet"))
+        scan_on_ray(options(photos, out, tiny_engine, format="parquet"))
     with pytest.raises(UsageError, match="differs in decision"):
-        run(options(photos, out, tiny_engine, format="parquet", threshold=0.9, resume=True))
-    assert run(options(photos, out, tiny_engine, format="parquet", resume=True)) == 1
+        scan_on_ray(options(photos, out, tiny_engine, format="parquet", threshold=0.9, resume=True))
+    assert scan_on_ray(options(photos, out, tiny_engine, format="parquet", resume=True)) == 1
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     assert_same(found_records(out), local)
 
@@ -172,7 +172,7 @@ def test_an_engine_that_fails_in_a_worker_is_the_runs_error(cluster, photos, tin
     data[len(data) // 3] ^= 0xFF
     engine.write_bytes(data)
     with pytest.raises(EngineError, match=r"engine\.onnx"):
-        run(options(photos, tmp_path / "out", engine, actors=1))
+        scan_on_ray(options(photos, tmp_path / "out", engine, actors=1))
 
 
 def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine):
@@ -209,7 +209,7 @@ def test_relative_inputs_and_tars_from_the_drivers_folder(cluster, photos, local
             archive.add(record["path"], os.path.basename(record["path"]))
     chosen = options(photos.name, "relative-out", tiny_engine, batch_size=4)
     chosen = replace(chosen, inputs=(*(f"{photos.name}/{i:04d}.jpg" for i in range(20)), str(tmp_path / "some.tar")))
-    assert run(chosen) == 0
+    assert scan_on_ray(chosen) == 0
     found = found_records(photos.parent / "relative-out")
     assert [record["path"] for record in found[:20]] == list(chosen.inputs[:20])
     assert [record["sha256"] for record in found[:20]] == [record["sha256"] for record in local[:20]]
