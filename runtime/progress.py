@@ -50,12 +50,13 @@ class Progress:
         self._count: Callable[[], int] | None = total if callable(total) else None
         self._done = self._first = done
         self._fraction: float | None = None
-        self._start = self._shown = time.monotonic()
+        self._start = self._shown = 0.0
         self.note = ""
         """The end of the line, such as the latest loss."""
         self._bar = None if quiet or not sys.stderr.isatty() else _bar(console)
 
     def __enter__(self) -> Progress:
+        self._start = self._shown = time.monotonic()
         if self._bar is not None:
             self._bar.start()
         if not self._quiet and self._count is not None:
@@ -68,8 +69,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         if kind is None and self._closing and not self._quiet:
-            self._fraction = None
-            print(self._line(time.monotonic()), file=sys.stderr, flush=True)
+            print(self._line(time.monotonic(), ends=True), file=sys.stderr, flush=True)
 
     def _find_total(self, count: Callable[[], int]) -> None:
         try:
@@ -105,13 +105,13 @@ class Progress:
             return min(1.0, self._fraction)
         return min(1.0, self._done / self._total) if self._total else None
 
-    def _line(self, now: float) -> str:
+    def _line(self, now: float, ends: bool = False) -> str:
         elapsed = max(now - self._start, 1e-9)
         rate = (self._done - self._first) / elapsed
         text = f"{self._done:,}{f'/{self._total:,}' if self._total else ''} {self._unit}, {rate:,.1f}/s"
-        if self._fraction:
+        if self._fraction and not ends:
             text += f", {self._fraction:.0%}, ETA {duration(elapsed * max(0, 1 - self._fraction) / self._fraction)}"
-        elif self._total and rate > 0:
+        elif self._total and rate > 0 and not ends:
             text += f", ETA {duration(max(0, self._total - self._done) / rate)}"
         return f"{text}, {self.note}" if self.note else text
 
