@@ -15,7 +15,7 @@ import numpy as np
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
-from .engines.load import load_engine, read_engine_manifest
+from .engines.load import check_options, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
 from .manifest import Manifest
 from .pipeline import decode_and_score
@@ -80,6 +80,7 @@ class Detector:
         if not background:
             engine = load_engine(path, device, threads)
             return cls(engine, engine.manifest, threshold, max_pixels)
+        check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
         detector = cls(future, manifest, threshold, max_pixels)
@@ -171,13 +172,13 @@ class Detector:
             reasons = tuple(image_reasons(image, self.manifest, self._visible))
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
-        except Exception as error:  # one bad input must never end a run of thousands
+        except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
         return Prepared(name, image, None, sha256, reasons)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
-        """Infer one batch and make its records, in order; inputs with an error or a previous record pass through.
+        """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
 
         Raises:
             EngineError: the engine fails even on a single image, or is closed.
@@ -207,7 +208,7 @@ class Detector:
             except EngineError:
                 if len(images) == 1:
                     raise
-                # most often out of memory: one by one is slow, but the run survives
+                # most often out of memory: slower one by one, but the run goes on
                 rows = [engine.infer(images[i : i + 1]) for i in range(len(images))]
         return EngineOutput(
             np.concatenate([row.logit for row in rows]),

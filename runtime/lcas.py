@@ -1,4 +1,9 @@
-"""Local Contextual Anomaly Score and its statistics in numpy [Eq. 4-6]: the readable reference, and the parts path."""
+"""Local Contextual Anomaly Score (LCAS) and its statistics in numpy [Eq. 4-6].
+
+It scores engines that are a folder of parts (encoder, decoder, head), and is the readable reference for the two others:
+`train/model/lcas.py` (torch, keeps the terms apart so that lambda can change later) and `export/graph/packed_lcas.py`
+(torch, shaped for the graph of the fused engines, the default).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ def patchify(images: np.ndarray, patch_size: int) -> np.ndarray:
 
     Args:
         images: [B, H, W, 3], H and W multiples of `patch_size`.
+        patch_size: side of a patch in pixels.
 
     Returns:
         [B, N, patch_size * patch_size * 3], same dtype, patches in row-major order.
@@ -47,7 +53,9 @@ def lcas_run(
     Args:
         patches: original pixels in the method's pixel space, float [B, N, P].
         reconstruction: the decoder's pixels in the same space, float [B, N, P].
-        visible: int64 [V]. masked: int64 [M].
+        visible: int64 [V], indices of the visible patches.
+        masked: int64 [M], indices of the masked patches.
+        method: lambda, the reductions and the floor of sigma.
 
     Returns:
         float [B, M] in the dtype of `patches`.
@@ -74,7 +82,16 @@ def statistics(lcas: np.ndarray) -> np.ndarray:
 
 
 def patch_map(lcas: np.ndarray, masked: np.ndarray, n_patches: int) -> np.ndarray:
-    """Mean LCAS of each patch over the runs that masked it: [B, K, M], int64 [K, M] -> [B, N]; never masked: NaN."""
+    """Mean LCAS of each patch over the runs that masked it.
+
+    Args:
+        lcas: float [B, K, M].
+        masked: int64 [K, M], indices of the masked patches of each run.
+        n_patches: N.
+
+    Returns:
+        float [B, N], NaN for patches that no run masked.
+    """
     total = np.zeros((lcas.shape[0], n_patches), lcas.dtype)
     count = np.zeros(n_patches, lcas.dtype)
     for run, indices in enumerate(masked):
@@ -85,7 +102,12 @@ def patch_map(lcas: np.ndarray, masked: np.ndarray, n_patches: int) -> np.ndarra
 
 @dataclass(frozen=True)
 class LcasResult:
-    """stats: float [B, 3] (s1, s2, s3). lcas: float [B, N], NaN where a patch was never masked."""
+    """Scores of a batch.
+
+    Attributes:
+        stats: float [B, 3]: s1, s2, s3 [Eq. 6].
+        lcas: float [B, N], mean LCAS of each patch [Eq. 5], NaN where a patch was never masked.
+    """
 
     stats: np.ndarray
     lcas: np.ndarray
@@ -104,7 +126,10 @@ def score_runs(
     Args:
         images: uint8 [B, H, W, 3].
         reconstructions: K arrays float [B, N, P], ImageNet-normalised pixels as the decoder gives them.
-        visible: int64 [K, V].
+        visible: int64 [K, V], indices of the visible patches of each run.
+        patch_size: side of a patch in pixels.
+        method: pixel space, lambda, the reductions and the floor of sigma.
+        preprocess: mean and standard deviation of the normalisation.
     """
     dtype = reconstructions[0].dtype
     if method.pixel_space == "unit":

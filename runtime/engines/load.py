@@ -61,6 +61,14 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     return read_manifest(found)
 
 
+def check_options(device: str, threads: int | None) -> None:
+    """Raise UsageError for an unknown device or a thread count below 1."""
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+
+
 def load_engine(path: str | Path | None = None, device: str = "auto", threads: int | None = None) -> Engine:
     """Check an engine (hash, manifest, signature) and load it.
 
@@ -75,10 +83,7 @@ def load_engine(path: str | Path | None = None, device: str = "auto", threads: i
         MissingDependencyError: the backend or the device is not usable here.
         UsageError: an unknown device or a thread count below 1.
     """
-    if device not in DEVICES:
-        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
+    check_options(device, threads)
     found = resolve(path)
     return _opener(found, device)(found, device, threads)
 

@@ -23,7 +23,7 @@ CSV_COLUMNS = tuple(
 
 
 class Writer(Protocol):
-    """Takes records one by one. `finish` ends the output; without it an atomic file does not appear."""
+    """Receives records one by one. An atomic file appears when `finish` is called."""
 
     def write(self, record: Record) -> None:
         """Append one record."""
@@ -34,12 +34,12 @@ class Writer(Protocol):
         ...
 
     def abort(self) -> None:
-        """Stop without completing: what a stream holds stays, an atomic file is discarded."""
+        """Stop early: records already in a stream stay, an atomic file is discarded."""
         ...
 
 
 class StreamWriter:
-    """Encodes records onto a binary stream, which is opened at the first record: the engine has proved usable then."""
+    """Encodes records onto a binary stream. It is opened at the first record, when the engine is known to work."""
 
     def __init__(self, open_stream: Callable[[ExitStack], IO[bytes]], format_name: str) -> None:
         self._open, self._format = open_stream, format_name
@@ -57,7 +57,7 @@ class StreamWriter:
         return self._stream
 
     def write(self, record: Record) -> None:
-        """Append one record and flush: what was scored is visible, and survives a kill of this process."""
+        """Append one record and flush it, so that it outlives this process."""
         stream = self._ready()
         if self._format == "csv":
             text = _csv_line(csv_row(record))
@@ -91,8 +91,14 @@ def stdout_writer(stream: IO[bytes], format_name: str) -> StreamWriter:
 def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWriter:
     """Records into a file: JSON lines grow in place (to follow and resume), JSON and CSV appear when complete.
 
+    Args:
+        path: the file.
+        format_name: one of `FORMATS`.
+        append: continue the JSON lines that are there.
+
     Raises:
-        UsageError: `path` is a folder. OutputError, at the first record: it cannot be opened.
+        UsageError: `path` is a folder.
+        OutputError: at the first record, when the file cannot be opened.
     """
     if path.is_dir():
         raise UsageError(f"{display_name(str(path))}: is a folder; --out names a file")
@@ -127,7 +133,7 @@ STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "ma
 
 
 class TableWriter:
-    """Rows for people, on a rich console that is shared with the progress bar."""
+    """A table on the terminal, on the console that the progress bar uses too."""
 
     def __init__(self, console: Any) -> None:
         self._console = console
@@ -149,7 +155,7 @@ class TableWriter:
         self._console.print(line, soft_wrap=True, highlight=False)
 
     def finish(self) -> None:
-        """Nothing is left to write."""
+        """Every row is printed already."""
 
     def abort(self) -> None:
-        """Nothing is left to write."""
+        """Every row is printed already."""
