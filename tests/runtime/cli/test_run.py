@@ -135,6 +135,13 @@ def test_help_is_quick_and_light(tmp_path):
     assert min(seconds) < HELP_CPU_SECONDS
 
 
+def test_help_lists_the_devices_that_there_are():
+    from cinemae.runtime.cli.common import DEVICES
+    from cinemae.runtime.engines.base import DEVICES as KNOWN
+
+    assert DEVICES.split("|") == list(KNOWN)
+
+
 def test_version_names_the_package():
     from importlib.metadata import PackageNotFoundError, version
 

@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cinemae.runtime.detector import Detector
 from cinemae.runtime.display_text import printable
 from cinemae.runtime.errors import EngineError, OutputError, UsageError
 from cinemae.runtime.manifest import Manifest
-from cinemae.runtime.records import RECORD_FIELDS
+from cinemae.runtime.records import RECORD_FIELDS, Record
 from cinemae.runtime.scan import scan as scan_module
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.scan import ScanOptions, output_format, scan
@@ -75,6 +76,23 @@ def test_exit_codes_of_a_tally():
     assert Tally(ai=1, real=2).exit_code(fail_on_ai=False) == 0
     assert Tally(ai=1, real=2).exit_code(fail_on_ai=True) == 4
     assert Tally(ai=1, failed=1).exit_code(fail_on_ai=True) == 1
+
+
+def test_tallies_add_up():
+    tally = Tally(real=2, kept=2)
+    tally.add(Record("a", "ok", verdict="ai"))
+    tally.add(Record("b", "error", "no such file"), kept=True)
+    total = Tally.from_dict({**tally.to_dict(), "unit": 7})
+    total.merge(tally)
+    assert total == Tally(ai=2, real=4, failed=2, kept=3)
+    counts = "8 inputs: 2 ai, 4 real, 0 uncertain, 2 failed; 3 kept from the earlier run"
+    assert total.summary(2.0) == f"{counts}; 2.5 images/s"
+    assert Tally().summary(1.0) == "0 inputs: 0 ai, 0 real, 0 uncertain"
+
+
+def test_an_unknown_device_is_refused_before_the_engine_is_read(tmp_path):
+    with pytest.raises(UsageError, match="unknown device 'abacus': use one of auto, cpu"):
+        Detector.load(tmp_path / "missing.onnx", "abacus", background=True)
 
 
 def test_threshold_and_fail_on_ai(images, tiny_engine, tmp_path, capsysbinary):
