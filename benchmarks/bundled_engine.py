@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from cinemae.runtime import Detector
 from cinemae.runtime.manifest import Calibration
+from cinemae.runtime.progress import Progress
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.evaluation.metrics import Metrics, binary_metrics
-from cinemae.train.progress import Rate
 from cinemae.train.tables import Table
 
 COLUMNS = ("generator", "AI", "real", "AUC", "AUC 95 % CI", "AP", "accuracy", "real acc.", "fake acc.", "acc. at 0.5",
@@ -27,15 +27,13 @@ COLUMNS = ("generator", "AI", "real", "AUC", "AUC 95 % CI", "AP", "accuracy", "r
 def score(engine: Path | None, samples: list[Sample]) -> tuple[Calibration, dict[str, list[tuple[int, float, str]]]]:
     """Calibration, and (label, raw logit, verdict) of every readable image by generator."""
     found: dict[str, list[tuple[int, float, str]]] = defaultdict(list)
-    rate = Rate(len(samples), "images")
-    with Detector.load(engine, device="cpu") as detector:
+    with Detector.load(engine, device="cpu") as detector, Progress("images", len(samples)) as progress:
         for sample, record in zip(samples, detector.detect_many(s.path for s in samples), strict=True):
-            rate.advance(1)
+            progress.advance()
             if record.logit is None or record.verdict is None:
                 print(f"skipped: {record.error}", file=sys.stderr)
                 continue
             found[sample.generator].append((sample.label, record.logit, record.verdict))
-        rate.close()
         return detector.manifest.calibration, found
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.pipeline import default_workers
+from cinemae.runtime.cpus import usable_cpus
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.writers import file_writer
 
@@ -71,7 +71,7 @@ def main() -> None:
     ratios = sorted(whole[0] / single[0] for single, _, whole in rounds)
     cpu = statistics.median(single[1] / whole[1] for single, _, whole in rounds)
     print(f"{detector.manifest.name}, {len(paths)} files, batch {options.batch_size}, {engine.provider}, ", end="")
-    print(f"{default_workers()} decoding threads, {options.rounds} rounds\n")
+    print(f"{usable_cpus()} decoding threads, {options.rounds} rounds\n")
     print("| | images/s, median | lowest | highest | CPU ms an image, median |\n|---|---|---|---|---|")
     names = ("engine alone", "decoding alone, one thread", "folder")
     for name, values in zip(names, zip(*rounds, strict=True), strict=True):

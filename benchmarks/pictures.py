@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from cinemae.runtime.detector import DEFAULT_BATCH, Detector
+from cinemae.runtime.pipeline import decode_and_score
 from cinemae.runtime.report.html import ReportWriter
-from cinemae.runtime.scan.scan import RunOptions
-from cinemae.runtime.scan.scan import run as score
+from cinemae.runtime.scan.scan import ScanOptions
+from cinemae.runtime.scan.scan import scan as score
 from PIL import Image, ImageDraw, ImageFilter
 
 HERE = Path(__file__).parent / "pictures"
@@ -118,7 +119,7 @@ def pictures(engine: Path | None, out: Path) -> None:
         make_folder(work / "desk")
         here = os.getcwd()
         os.chdir(work)
-        score(RunOptions(("desk",), engine=engine and (here / engine), device="cpu", out=work / "out.jsonl",
+        score(ScanOptions(("desk",), engine=engine and (here / engine), device="cpu", out=work / "out.jsonl",
                          report=work / "report.html", heatmaps=work / "heatmaps", quiet=True))  # fmt: skip
         os.chdir(here)
         for dark in (False, True):
@@ -145,7 +146,7 @@ def stress(engine: Path | None, out: Path, count: int) -> None:
         make_folder(work / "desk")
         files = sorted(str(path) for path in (work / "desk").rglob("*.*"))
         with Detector.load(engine, "cpu") as detector:
-            scored = list(detector.scan(files, DEFAULT_BATCH))
+            scored = list(decode_and_score(files, detector.prepare, detector.score, DEFAULT_BATCH))
             page = work / "report.html"
             start = time.perf_counter()
             with ReportWriter(page, detector.manifest, title=f"{count:,} images") as report:

@@ -15,10 +15,10 @@ from ..runtime.engines.load import load_engine
 from ..runtime.errors import EngineError, ImageError, UsageError
 from ..runtime.manifest import Manifest, Preprocess
 from ..runtime.preprocess import load_image
+from ..runtime.progress import Progress
 from ..runtime.verdict import Decision, decide
 from ..train.data.samples import Sample, read_samples
 from ..train.evaluation.metrics import binary_metrics
-from ..train.progress import Rate
 from .parity import LCAS_FLOOR
 
 BATCH = 8
@@ -108,19 +108,21 @@ def _measure(low: Engine, full: Engine, samples: Sequence[Sample]) -> Quality:
     used: list[Sample] = []
     logits: list[np.ndarray] = []
     errors: list[np.ndarray] = []
-    rate = Rate(len(samples), "images")
-    for batch, pixels in load_batches(samples, low.manifest.preprocess):
-        found, expected = low.infer(pixels), full.infer(pixels)
-        same_holes = np.array_equal(np.isnan(found.lcas), np.isnan(expected.lcas))
-        values = np.concatenate([found.logit, found.stats.ravel(), found.lcas[~np.isnan(expected.lcas)]])
-        if not same_holes or not np.isfinite(values).all():
-            raise EngineError(f"{low.path}: an output is not finite on a batch that holds {batch[0].path}; use --fp32")
-        largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
-        errors.append(np.nanmean(np.abs(found.lcas - expected.lcas), axis=1) / np.maximum(largest[:, 0], LCAS_FLOOR))
-        used += batch
-        logits.append(np.stack([expected.logit, found.logit]))
-        rate.advance(len(batch))
-    rate.close()
+    with Progress("images", len(samples)) as progress:
+        for batch, pixels in load_batches(samples, low.manifest.preprocess):
+            found, expected = low.infer(pixels), full.infer(pixels)
+            same_holes = np.array_equal(np.isnan(found.lcas), np.isnan(expected.lcas))
+            values = np.concatenate([found.logit, found.stats.ravel(), found.lcas[~np.isnan(expected.lcas)]])
+            if not same_holes or not np.isfinite(values).all():
+                raise EngineError(
+                    f"{low.path}: an output is not finite on a batch that holds {batch[0].path}; use --fp32"
+                )
+            largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
+            difference = np.nanmean(np.abs(found.lcas - expected.lcas), axis=1)
+            errors.append(difference / np.maximum(largest[:, 0], LCAS_FLOOR))
+            used += batch
+            logits.append(np.stack([expected.logit, found.logit]))
+            progress.advance(len(batch))
     if not used:
         raise UsageError("none of the images for the report can be read")
     return _summary(low.manifest, used, np.concatenate(logits, axis=1), float(np.concatenate(errors).mean()))

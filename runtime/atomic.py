@@ -1,4 +1,4 @@
-"""Atomic output files: a reader sees the old file or the whole new one, never half of it."""
+"""Atomic output files: a reader sees the old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
-"""Can only be read by setting it, which is not safe between threads: read once, while the module is imported."""
+"""Reading the umask means setting it, which is not safe between threads: done once, while the module is imported."""
 
 
 @contextmanager

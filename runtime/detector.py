@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from os import PathLike, fspath
 from pathlib import Path
@@ -15,10 +15,10 @@ import numpy as np
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
-from .engines.load import load_engine, read_engine_manifest
+from .engines.load import check_options, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
 from .manifest import Manifest
-from .pipeline import Prepare, Scored, run
+from .pipeline import decode_and_score
 from .preprocess import MAX_PIXELS, LoadedImage, describe, load_image
 from .reasons import image_reasons, stat_reasons
 from .records import Record, Stats, engine_label
@@ -64,28 +64,34 @@ class Detector:
         """Load an engine; None is the bundled demonstration engine.
 
         Args:
+            path: as for `load_engine`.
+            device: as for `load_engine`.
+            threads: as for `load_engine`.
             threshold: a probability in (0, 1) that replaces the manifest's threshold and uncertain band.
-            background: return as soon as the manifest is read; the first inference waits for the session. An engine
-                that turns out unusable then raises its error there, or from `wait`.
-            path, device, threads: as `load_engine`.
+            background: return as soon as the manifest is read; the first inference waits for the engine. The error
+                of an engine that cannot be used is then raised there, or by `wait`.
+            max_pixels: images with more pixels are refused.
 
         Raises:
-            EngineError, MissingDependencyError, UsageError: as `load_engine`.
+            EngineError: missing, damaged, foreign, or not fit for this machine.
+            MissingDependencyError: the backend or the device is not usable here.
+            UsageError: an unknown device, a thread count below 1, or a threshold outside (0, 1).
         """
         if not background:
             engine = load_engine(path, device, threads)
             return cls(engine, engine.manifest, threshold, max_pixels)
+        check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
         detector = cls(future, manifest, threshold, max_pixels)
 
-        def work() -> None:
+        def load() -> None:
             try:
                 future.set_result(load_engine(path, device, threads))
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=work, name="cinemae-load-engine", daemon=True).start()
+        threading.Thread(target=load, name="cinemae-load-engine", daemon=True).start()
         return detector
 
     def wait(self) -> Engine:
@@ -133,38 +139,19 @@ class Detector:
         """Score any number of images, lazily: one record each, in order, decoding in threads ahead of inference.
 
         Args:
-            sources: as `detect`; may be endless, it is read only a few batches ahead.
-            batch_size: images in one inference. workers: decoding threads, None for one a CPU.
-
-        Raises:
-            EngineError: the engine fails or is closed.
-        """
-        for scored in self.scan(sources, batch_size, workers):
-            yield scored.record
-
-    def scan(
-        self,
-        sources: Iterable[AnySource],
-        batch_size: int = DEFAULT_BATCH,
-        workers: int | None = None,
-        prepare: Prepare | None = None,
-    ) -> Generator[Scored, None, None]:
-        """As `detect_many`, with what each record was made of.
-
-        Args:
-            sources: as `detect`; read lazily.
+            sources: as for `detect`; may be endless, it is read only a few batches ahead.
             batch_size: images in one inference.
-            workers: decoding threads, None for one a CPU.
-            prepare: replaces `self.prepare`, for inputs that need more than decoding.
+            workers: decoding threads, None for one per CPU.
 
         Raises:
             UsageError: batch size or workers below 1.
-            EngineError, MissingDependencyError: the engine fails; records already yielded stand.
+            EngineError: the engine fails or is closed; records already yielded stand.
         """
-        return run(sources, prepare or self.prepare, self.score, batch_size, workers)
+        for scored in decode_and_score(sources, self.prepare, self.score, batch_size, workers):
+            yield scored.record
 
     def prepare(self, source: AnySource) -> Prepared:
-        """Decode one input; never raises for a bad one. Safe to call from many threads."""
+        """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads."""
         name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
         sha256: str | None = None
         preprocess, max_pixels = self.manifest.preprocess, self.max_pixels
@@ -185,13 +172,13 @@ class Detector:
             reasons = tuple(image_reasons(image, self.manifest, self._visible))
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
-        except Exception as error:  # one bad input must never end a run of thousands
+        except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
         return Prepared(name, image, None, sha256, reasons)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
-        """Infer one batch and make its records, in order; inputs with an error or a previous record pass through.
+        """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
 
         Raises:
             EngineError: the engine fails even on a single image, or is closed.
@@ -221,7 +208,7 @@ class Detector:
             except EngineError:
                 if len(images) == 1:
                     raise
-                # most often out of memory: one by one is slow, but the run survives
+                # most often out of memory: slower one by one, but the run goes on
                 rows = [engine.infer(images[i : i + 1]) for i in range(len(images))]
         return EngineOutput(
             np.concatenate([row.logit for row in rows]),
@@ -245,5 +232,3 @@ class Detector:
             width=image.width, height=image.height, sha256=item.sha256, engine=self.label,
             lcas=np.array(output.lcas[row], dtype=np.float32),
         )  # fmt: skip
-
-

@@ -1,4 +1,4 @@
-"""Text that strangers chose (file names, fields of a manifest) made fit for one line of output."""
+"""Untrusted text (file names, fields of a manifest) as safe text on one line."""
 
 from __future__ import annotations
 

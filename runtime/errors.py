@@ -24,7 +24,7 @@ class CinemaeError(Exception):
 
 
 class UsageError(CinemaeError):
-    """The command line or the arguments of a call do not make sense together."""
+    """Arguments of a command or a call that are wrong or contradict each other."""
 
     exit_code = ExitCode.USAGE
 
@@ -36,7 +36,7 @@ class ImageError(CinemaeError):
 
 
 class EngineError(CinemaeError):
-    """An engine file is missing, damaged, foreign, or does not fit this machine."""
+    """An engine file is missing, damaged, not one of ours, or does not fit this machine."""
 
 
 class ManifestError(EngineError):
@@ -44,11 +44,11 @@ class ManifestError(EngineError):
 
 
 class MissingDependencyError(CinemaeError):
-    """A package, device or driver that was asked for is not usable here; the message says how to get it."""
+    """A package, device or driver is not usable on this machine; the message says how to get it."""
 
 
 class WeightsError(CinemaeError):
-    """A weights file cannot be used for what was asked (no decoder, unmatched keys, wrong target space ...)."""
+    """A weights file does not fit its use (no decoder, unmatched keys, wrong target space ...)."""
 
 
 class ParityError(CinemaeError):

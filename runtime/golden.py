@@ -1,4 +1,4 @@
-"""A synthetic image made by integer arithmetic alone, so that every machine builds the same bytes for the self-test."""
+"""The image of the self-test, made by integer arithmetic alone: the same bytes on every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest: one versioned schema for what a checkpoint or an engine computes, validated at every border."""
+"""The manifest: one versioned schema that describes a checkpoint or an engine, validated wherever one is read."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class BackboneConfig(Model):
 
 
 class MethodConfig(Model):
-    """Every decision of the method where the paper is silent, with its default (Eq. 4-6)."""
+    """The method's settings, also those that the paper leaves open, with their defaults [Eq. 4-6]."""
 
     k: int = Field(2, ge=1, le=64)
     mask_ratio: float = Field(MASK_RATIO, ge=MASK_RATIO, le=MASK_RATIO)
@@ -116,7 +116,7 @@ class Preprocess(Model):
 
 
 class Backbone(Model):
-    """Which weights, from where, and under which licence. `sha256` is of the file they were read from."""
+    """The weights: their source, licence and, of the file they were read from, the SHA-256."""
 
     config: BackboneConfig
     source: str
@@ -127,8 +127,8 @@ class Backbone(Model):
 class Calibration(Model):
     """Platt scaling, probability = sigmoid(a * logit + b), and the decision, in raw logits.
 
-    A logit below `uncertain_low` is real, above `uncertain_high` is ai, between them uncertain; an unusual input must
-    clear the band by its width as well (`verdict.decide`).
+    A logit below `uncertain_low` is real, above `uncertain_high` ai, between them uncertain. For an unusual input the
+    band is wider (`verdict.decide`).
     """
 
     a: float = Field(1.0, gt=0)
@@ -173,7 +173,7 @@ class StatRange(Model):
 
 
 class Training(Model):
-    """What the head was trained on, in plain words and counts."""
+    """The head's training data, in words and counts."""
 
     data: str = ""
     generators: tuple[str, ...] = ()
@@ -186,14 +186,14 @@ class Training(Model):
 
 
 class Golden(Model):
-    """Expected raw logit on the synthetic image of `golden.golden_image`, and how far a healthy machine may be off."""
+    """The expected raw logit of the synthetic image `golden.golden_image`, and its tolerance on other machines."""
 
     logit: float
     tolerance: float = Field(gt=0)
 
 
 class Manifest(Model):
-    """What a checkpoint or an engine is and computes."""
+    """Everything about a checkpoint or an engine but its weights."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -236,16 +236,20 @@ class Manifest(Model):
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str | Path) -> Manifest:
-        """Parse and validate; `where` names the file in the error.
+        """Parse and validate.
+
+        Args:
+            text: JSON.
+            where: the file, for messages.
 
         Raises:
             ManifestError: not JSON, another schema version, or inconsistent fields; the message names each field.
         """
         try:
-            found: Any = json.loads(text)
+            values: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{where}: the manifest is not valid JSON ({error}); export the engine again") from None
-        version = found.get("schema_version") if isinstance(found, dict) else None
+        version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise ManifestError(
                 f"{where}: manifest schema {shown(repr(version))} is not the version {SCHEMA_VERSION} "

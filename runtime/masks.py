@@ -26,6 +26,13 @@ def draw_visible(
     permutation when they are used up, so every patch is masked at least K - ceil(K / floor(N/V)) times.
     `independent` draws each run on its own, the paper's literal reading.
 
+    Args:
+        n_patches: N.
+        k: number of runs.
+        strategy: "balanced" or "independent".
+        seed: of the random generator.
+        mask_ratio: share of masked patches.
+
     Returns:
         int64 [K, V], each row sorted ascending, values in [0, N).
 

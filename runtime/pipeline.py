@@ -2,16 +2,17 @@
 
 Three stages overlap: worker threads decode a window of inputs, one thread runs the engine, and the caller consumes
 records. Batches are filled by count alone and in input order, so the same command forms the same batches every time.
+`detector.Detector` supplies the two functions: `prepare` decodes an input, `score` makes the records of a batch.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from .cpus import usable_cpus
 from .errors import UsageError
 from .read_ahead import read_ahead
 from .records import Record
@@ -28,44 +29,45 @@ BATCHES_AHEAD = 2
 
 @dataclass(frozen=True)
 class Scored:
-    """A record and what it was made of; `prepared.image` holds the pixels the network saw, if it could be decoded."""
+    """A record with its input.
+
+    Attributes:
+        record: the result.
+        prepared: the input after decoding; `prepared.image` holds the pixels that the network saw, if there are any.
+        source: the input as it was given.
+    """
 
     record: Record
     prepared: Prepared
     source: AnySource
 
 
-def default_workers() -> int:
-    """Decoding threads: one for each CPU this process may use."""
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
-def run(
+def decode_and_score(
     sources: Iterable[AnySource], prepare: Prepare, score: Score, batch_size: int, workers: int | None = None
 ) -> Generator[Scored, None, None]:
-    """Score `sources`, reading them lazily and at most a few batches ahead; one `Scored` each, in order.
+    """Score `sources`, reading them lazily and at most a few batches ahead.
 
     Args:
         sources: the images.
         prepare: decodes one of them, in the decoding threads; usually `Detector.prepare`.
         score: scores one batch, in a thread of its own; usually `Detector.score`.
         batch_size: decodable images in one inference.
-        workers: decoding threads, None for one a CPU.
+        workers: decoding threads, None for one per CPU.
+
+    Returns:
+        one `Scored` for each source, in order; closing the generator stops the threads.
 
     Raises:
         UsageError: batch size or workers below 1.
         EngineError, MissingDependencyError: the engine fails; records already yielded stand.
     """
-    workers = default_workers() if workers is None else workers
+    workers = usable_cpus() if workers is None else workers
     if batch_size < 1 or workers < 1:
         raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
-    return _run(sources, prepare, score, batch_size, workers)
+    return _scored(sources, prepare, score, batch_size, workers)
 
 
-def _run(
+def _scored(
     sources: Iterable[AnySource], prepare: Prepare, score: Score, batch_size: int, workers: int
 ) -> Generator[Scored, None, None]:
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
@@ -89,7 +91,7 @@ def _run(
 def _batches(
     decoded: Iterable[tuple[AnySource, Prepared]], batch_size: int
 ) -> Iterator[tuple[list[AnySource], list[Prepared]]]:
-    """Group by `batch_size` decodable images. Inputs without one join the batch; a long run of them is not delayed."""
+    """Batches of `batch_size` decoded images. Failed inputs stay in order; many in a row end the batch early."""
     sources: list[AnySource] = []
     batch: list[Prepared] = []
     images = 0

@@ -22,18 +22,18 @@ ImageSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | 
 MAX_PIXELS = 178_000_000
 """Larger images are refused before they are decoded (a decompression bomb costs memory, not disk).
 
-Just below the size at which Pillow itself refuses, so that its limit never speaks first with a worse message.
+It lies just below Pillow's own limit, whose message is less clear.
 """
 
 LARGE_PIXELS = 25_000_000
-"""Larger images are decoded one at a time: conversions need up to 16 bytes a pixel, and every thread could meet one."""
+"""Larger images are decoded one at a time: conversions need up to 16 bytes per pixel in each decoding thread."""
 _one_large_at_a_time = threading.Lock()
 
 MAX_ASPECT = 16
-"""Beyond this aspect ratio only what the crop keeps is resampled: a 1 x 5000 image would become 256 x 1,280,000.
+"""Above this aspect ratio only the part inside the crop is resampled: a 1 x 5000 image would become 256 x 1,280,000.
 
-Pillow then orders its two passes otherwise and clips overshoot elsewhere, which moves high-contrast pixels by up to 20
-of 255. That is no matter where the image is a line; ordinary images take the plain way that every other tool takes.
+Pillow then runs its two resampling passes in another order and clips overshoot at another point, which changes
+high-contrast pixels by up to 20 of 255. All other images are resized whole and then cropped, as other tools do it.
 """
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
@@ -43,14 +43,18 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".avif",
      ".heic", ".heif", ".ppm", ".pgm", ".pnm", ".tga", ".jp2")
 )
-"""Suffixes taken from folders, in any case. A file that is named outright is read whatever its suffix."""
+"""Suffixes of the files taken from a folder, in any case. A file that is named itself is read whatever its suffix."""
 
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """pixels: uint8 [crop, crop, 3] RGB. width, height: of the image as displayed, before any resize.
+    """An image as the network sees it.
 
-    grayscale: every pixel of `pixels` has R = G = B.
+    Attributes:
+        pixels: uint8 [crop, crop, 3] RGB, values 0 to 255.
+        width: of the image as displayed, before any resize.
+        height: as `width`.
+        grayscale: every pixel of `pixels` has R = G = B.
     """
 
     pixels: np.ndarray
@@ -157,7 +161,7 @@ def resize_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation displays it; damaged EXIF data is no reason to refuse good pixels."""
+    """The image turned as its EXIF orientation says; damaged EXIF data is ignored."""
     try:
         return ImageOps.exif_transpose(image) or image
     except Exception:
@@ -168,7 +172,12 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
     """Open and fully decode one image (first frame), EXIF-transposed, mode RGB, at its native size.
 
     Args:
-        name: what messages call the source; None describes it.
+        source: the image.
+        max_pixels: images with more pixels are refused.
+        name: the source's name in messages, None to describe it.
+
+    Returns:
+        mode RGB, 8 bits per channel, width x height as displayed.
 
     Raises:
         ImageError: missing, unreadable, empty, truncated, not an image, or more than `max_pixels`; names the source.
@@ -207,7 +216,7 @@ def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
 
 
 def prepare(image: Image.Image, preprocess: Preprocess) -> LoadedImage:
-    """RGB image at native size -> the network's input."""
+    """Resize and crop an RGB image of any size to the network's input."""
     pixels = resize_crop(image, preprocess)
     gray = bool((pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all())
     return LoadedImage(pixels, image.width, image.height, gray)
@@ -216,9 +225,15 @@ def prepare(image: Image.Image, preprocess: Preprocess) -> LoadedImage:
 def load_image(
     source: ImageSource, preprocess: Preprocess, max_pixels: int = MAX_PIXELS, name: str | None = None
 ) -> LoadedImage:
-    """Path, bytes, binary file, Pillow image or array -> `LoadedImage`: the same pixels give the same result.
+    """Decode, resize and crop one image; the same pixels give the same result from a path, bytes, file or array.
+
+    Args:
+        source: path, bytes, binary file, Pillow image or array.
+        preprocess: the engine's preprocessing.
+        max_pixels: images with more pixels are refused.
+        name: the source's name in messages, None to describe it.
 
     Raises:
-        ImageError: as `decode`.
+        ImageError: as for `decode`.
     """
     return prepare(decode(source, max_pixels, name), preprocess)

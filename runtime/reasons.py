@@ -1,4 +1,4 @@
-"""Reasons in words that qualify a score: what in the image or its statistics is unlike the training images."""
+"""Reasons: sentences that qualify a score because the image or its statistics differ from the training images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .preprocess import LoadedImage
 from .records import Stats
 
 LOW_CONTRAST = 0.02
-"""Of [0, 1]: five grey levels inside a visible patch, barely more than sensor noise (1 % of our bench's images)."""
+"""Of the range [0, 1]: five grey levels inside a visible patch, barely more than sensor noise."""
 TINY_SHORT_SIDE = 64
-"""Below 64 px a 256 px resize invents more than nine tenths of the pixels that the network sees."""
+"""Enlarging 64 px to 256 px interpolates more than nine tenths of the pixels that the network sees."""
 MIN_SEEN = 0.25
-"""Share of the image inside the centre crop below which the score speaks about a fragment."""
+"""Share of the image inside the centre crop; below it the score is of a fragment."""
 TINY = "tiny image: nearly every pixel the network sees is interpolated"
 UPSCALED = "small image: it is enlarged before scoring, so the network sees interpolated pixels"
 CROPPED = "extreme aspect ratio: most of the image lies outside the scored centre crop"
@@ -26,11 +26,15 @@ HIGH_S3 = "the masks disagree: the score depends on which patches are hidden"
 OUTSIDE_S1 = "variability is outside the range of the training images"
 BAND = "the score lies inside the engine's uncertain band"
 NEAR_BAND = "the score lies near the engine's uncertain band and the input is unusual"
+
+
 def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -> float:
-    """How much the patches visible in any run vary: mean over them and over the channels of the standard deviation.
+    """Contrast of the patches that any run sees: their standard deviation, averaged over patches and channels.
 
     Args:
-        pixels: uint8 [S, S, 3]. visible: int64 [K, V].
+        pixels: uint8 [S, S, 3].
+        visible: int64 [K, V], indices of the visible patches of each run.
+        patch_size: side of a patch in pixels.
 
     Returns:
         a float in [0, 0.5], in units of the [0, 1] pixel range; a flat colour gives 0.

@@ -1,14 +1,17 @@
-"""The record: what is known about one input after scoring. One schema for the commands, Python, the server and Ray."""
+"""The record of one input. JSON lines, CSV columns, the Parquet schema and the server's API follow from it."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field, fields
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
+from pydantic import ConfigDict, Field, SkipValidation
+from pydantic.dataclasses import dataclass
+from pydantic.json_schema import SkipJsonSchema
 
 from .manifest import Manifest
 
@@ -17,50 +20,59 @@ SHORT_HASH = 12
 
 Status = Literal["ok", "error"]
 Verdict = Literal["ai", "real", "uncertain"]
+LcasMap: TypeAlias = SkipJsonSchema[SkipValidation[np.ndarray | None]]
+
+_CONFIG = ConfigDict(
+    arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True, use_attribute_docstrings=True
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Stats:
-    """The three statistics of Eq. 6: variability, overall anomaly, perturbation sensitivity."""
+    """The three statistics of the anomaly score [Eq. 6]."""
 
     s1: float
+    """Variability."""
     s2: float
+    """Overall anomaly."""
     s3: float
+    """Perturbation sensitivity."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Record:
-    """One input's result; the fields up to `schema` are the JSON record, in this order.
-
-    Attributes:
-        path: the input's name, always valid Unicode (bytes that are not UTF-8 appear as `\\xNN`).
-        status: "ok", or "error" and then `error` says why and the scores are None.
-        verdict: from the raw logit by the manifest's band, see `verdict.decide`.
-        probability: calibrated P(AI) in [0, 1]. logit: raw.
-        reasons: sentences that qualify the score; empty for an ordinary image.
-        width, height: of the image as displayed, before any resize.
-        sha256: of the input's bytes, hex; None for arrays and Pillow images and where nothing could be read.
-        engine: name, short content hash, and "(demonstration)" for the bundled engine.
-        lcas: float32 [N] anomaly map for heatmaps, NaN where never masked; not part of the JSON record.
-    """
+    """One image's record. The fields up to `schema` are the JSON record, in this order."""
 
     path: str
+    """Name of the input, always valid Unicode (bytes that are not UTF-8 appear as `\\xNN`)."""
     status: Status
     error: str | None = None
+    """Why there is no score; set where the status is `error`."""
     verdict: Verdict | None = None
+    """From the raw logit and the engine's uncertain band."""
     probability: float | None = None
+    """Calibrated probability of AI generation, in [0, 1]."""
     logit: float | None = None
+    """The raw score."""
     stats: Stats | None = None
     reasons: tuple[str, ...] = ()
+    """Sentences that qualify the score; empty for an ordinary image."""
     width: int | None = None
+    """Of the image as displayed, before any resize."""
     height: int | None = None
+    """Of the image as displayed, before any resize."""
     sha256: str | None = None
+    """Of the input's bytes, hex; null for arrays and Pillow images and where nothing could be read."""
     engine: str = ""
+    """Name and short content hash, and `(demonstration)` for the bundled engine."""
     schema: int = RECORD_SCHEMA
-    lcas: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """Version of this record."""
+    lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
+    """float32 [N] anomaly map for heatmaps, NaN where a patch was never masked; not part of the JSON record."""
 
 
-RECORD_FIELDS = tuple(name for name in Record.__dataclass_fields__ if name != "lcas")
+STATS_FIELDS = tuple(item.name for item in fields(Stats))
+RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name != "lcas")
 
 
 def engine_label(manifest: Manifest) -> str:
@@ -73,7 +85,7 @@ def to_dict(record: Record) -> dict[str, Any]:
     """The JSON record: plain types, keys in schema order."""
     values = {name: getattr(record, name) for name in RECORD_FIELDS}
     stats = record.stats
-    values["stats"] = None if stats is None else {"s1": stats.s1, "s2": stats.s2, "s3": stats.s3}
+    values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
     return values
 
@@ -86,11 +98,7 @@ def from_dict(values: Mapping[str, Any]) -> Record:
     """
     if values["schema"] != RECORD_SCHEMA:
         raise ValueError(f"record schema {values['schema']!r} is not {RECORD_SCHEMA}")
-    known = {name: values[name] for name in RECORD_FIELDS}
-    stats = known["stats"]
-    known["stats"] = None if stats is None else Stats(float(stats["s1"]), float(stats["s2"]), float(stats["s3"]))
-    known["reasons"] = tuple(known["reasons"])
-    return Record(**known)
+    return Record(**{name: values[name] for name in RECORD_FIELDS})
 
 
 def to_json(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""The images a detector accepts, and one after decoding."""
+"""The inputs that a detector accepts, and an input after decoding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from .records import Record
 
 @dataclass(frozen=True)
 class NamedSource:
-    """An image and the name its record carries; `error` is set for an input already known to be unusable."""
+    """An image with a name.
+
+    Attributes:
+        name: the record's `path`.
+        source: the image.
+        error: why the input cannot be used, where that is known already.
+    """
 
     name: str
     source: ImageSource
@@ -22,11 +28,20 @@ class NamedSource:
 
 
 AnySource: TypeAlias = ImageSource | NamedSource
+"""An input of the detector."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """One input after decoding; exactly one of `image`, `error` and `previous` is set.
 
-    `reasons` come from the image alone. `previous` is a record that a resumed run takes over without scoring again.
+    Attributes:
+        name: the record's `path`.
+        image: the network's input.
+        error: why there is none.
+        sha256: of the input's bytes, hex; None where there are no bytes.
+        reasons: sentences that follow from the image alone.
+        previous: the record of an earlier run, which a resumed run takes over without scoring.
     """
 
     name: str
@@ -38,10 +53,14 @@ class Prepared:
 
 
 def open_image_file(path: str, name: str) -> BinaryIO:
-    """Open a regular file for reading; `name` is what messages call it.
+    """Open a regular file for reading.
+
+    Args:
+        path: the file.
+        name: its name in messages.
 
     Raises:
-        ImageError: missing, a folder, a device or pipe (which could block for ever), unreadable, a symlink loop.
+        ImageError: missing, unreadable, a folder, a symlink loop, or a device or pipe (reading one could block).
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -1,9 +1,9 @@
-"""From a raw logit to probability, verdict and reasons in words.
+"""From a raw logit to a verdict.
 
 The band of the manifest, `uncertain_low` to `uncertain_high`, decides: below it `real`, above it `ai`, inside it
-`uncertain`. A reason says that the input is unlike what the head was fitted on. Such an input must clear the band by
-the band's own width as well, so a reason turns a verdict into `uncertain` only near the band, and an engine with an
-empty band never answers `uncertain`. A threshold given by the caller replaces threshold and band for every input.
+`uncertain`. A reason says that the input differs from the images that the head was fitted on. For such an input the
+band is widened on both sides by its own width, so a reason turns a verdict into `uncertain` only near the band, and an
+engine with an empty band never answers `uncertain`. A threshold given by the caller replaces threshold and band.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from .records import Stats, Verdict
 
 @dataclass(frozen=True)
 class Decision:
-    """threshold, low, high: raw logits, low <= threshold <= high. An empty band (low = high) is never uncertain."""
+    """Threshold and uncertain band, as raw logits with low <= threshold <= high.
+
+    Attributes:
+        threshold: from here on an image is `ai`.
+        low: lower end of the uncertain band.
+        high: upper end; a band with low = high is empty.
+    """
 
     threshold: float
     low: float
@@ -27,7 +33,11 @@ class Decision:
 
     @classmethod
     def of(cls, calibration: Calibration, threshold: float | None = None) -> Decision:
-        """The manifest's decision, or for a probability `threshold` in (0, 1) that cut alone, without a band.
+        """The manifest's threshold and band, or `threshold` without a band.
+
+        Args:
+            calibration: of the manifest.
+            threshold: a probability in (0, 1), or None.
 
         Raises:
             UsageError: a threshold outside (0, 1).
@@ -41,7 +51,13 @@ class Decision:
 
 
 def decide(logit: float, decision: Decision, unusual: bool) -> Verdict:
-    """The verdict for a finite raw logit; `unusual`: at least one reason speaks against trusting it."""
+    """The verdict.
+
+    Args:
+        logit: raw and finite.
+        decision: threshold and uncertain band.
+        unusual: whether the input has at least one reason, which widens the band.
+    """
     width = decision.high - decision.low
     margin = width if unusual else 0.0
     if width > 0 and decision.low - margin <= logit <= decision.high + margin:
@@ -50,12 +66,12 @@ def decide(logit: float, decision: Decision, unusual: bool) -> Verdict:
 
 
 def band_reason(logit: float, decision: Decision, verdict: Verdict) -> str | None:
-    """Why a verdict is `uncertain`."""
+    """The sentence for a verdict of `uncertain`; None for the others."""
     if verdict != "uncertain":
         return None
     return BAND if decision.low <= logit <= decision.high else NEAR_BAND
 
 
 def is_finite(logit: float, stats: Stats) -> bool:
-    """Whether a score can be used at all."""
+    """Whether the logit and all statistics are finite."""
     return all(math.isfinite(value) for value in (logit, stats.s1, stats.s2, stats.s3))

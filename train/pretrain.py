@@ -19,8 +19,8 @@ from ..runtime.atomic import atomic_path, write_text
 from ..runtime.errors import ImageError, UsageError
 from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.preprocess import IMAGE_SUFFIXES, decode
+from ..runtime.progress import Progress
 from .model.mae import MaskedAutoencoder, patchify
-from .progress import Rate
 from .weights.save import WEIGHTS_FILE, save_backbone
 
 log = logging.getLogger("cinemae.train")
@@ -243,7 +243,6 @@ def pretrain(
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     dtype = autocast_dtype(config.precision, device)
     start = saved = time.monotonic()
-    rate = Rate(total_steps * config.batch_size, "images", done=step * config.batch_size)
 
     def seconds() -> float:
         return before + time.monotonic() - start
@@ -265,29 +264,29 @@ def pretrain(
 
     recent: list[float] = []
     batches = endless(loader)
-    while progress() < 1:
-        images = (next(batches).to(device, torch.float32) / 255 - mean) / std
-        lr = learning_rate(progress(), config)
-        for group in adam.param_groups:
-            group["lr"] = lr
-        keep = random_visible(len(images), backbone, generator).to(device)
-        adam.zero_grad(set_to_none=True)
-        total = 0.0
-        for x, seen in zip(images.split(config.micro_batch), keep.split(config.micro_batch), strict=True):
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                loss = masked_loss(model, x, seen) * (len(x) / len(images))
-            loss.backward()
-            total += loss.item()
-        adam.step()
-        step += 1
-        recent.append(total)
-        rate.advance(len(images), f"loss {sum(recent) / len(recent):.4f}", fraction=progress())
-        if len(recent) == 50:
-            curve.append([step, sum(recent) / len(recent)])
-            recent = []
-        if time.monotonic() - saved > config.save_minutes * 60:
-            save()
-            saved = time.monotonic()
-    rate.close()
+    with Progress("images", total_steps * config.batch_size, done=step * config.batch_size) as shown:
+        while progress() < 1:
+            images = (next(batches).to(device, torch.float32) / 255 - mean) / std
+            lr = learning_rate(progress(), config)
+            for group in adam.param_groups:
+                group["lr"] = lr
+            keep = random_visible(len(images), backbone, generator).to(device)
+            adam.zero_grad(set_to_none=True)
+            total = 0.0
+            for x, seen in zip(images.split(config.micro_batch), keep.split(config.micro_batch), strict=True):
+                with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                    loss = masked_loss(model, x, seen) * (len(x) / len(images))
+                loss.backward()
+                total += loss.item()
+            adam.step()
+            step += 1
+            recent.append(total)
+            shown.advance(len(images), f"loss {sum(recent) / len(recent):.4f}", fraction=progress())
+            if len(recent) == 50:
+                curve.append([step, sum(recent) / len(recent)])
+                recent = []
+            if time.monotonic() - saved > config.save_minutes * 60:
+                save()
+                saved = time.monotonic()
     save()
     return out / WEIGHTS_FILE

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...train.progress import Rate
+from ...runtime.progress import Progress
 from ..graph.packed import PackedDetector
 from .ranges import watching
 
@@ -29,16 +29,15 @@ def logit_drift(
     """
     # filled in place: small tensors made between large ones would keep the heap from being used again
     changes = {name: {kind: torch.zeros(len(images)) for kind in kinds} for name, kinds in roundings.items()}
-    rate = Rate(len(images), "images")
-    for at, image in enumerate(images):
-        inputs, outputs, logit = run(packed, image[None])
-        gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
-        for name, gradient in zip(outputs, gradients, strict=True):
-            for kind, rounding in roundings[name].items():
-                if gradient is not None:
-                    changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
-        rate.advance(1, "sensitivity of the logit")
-    rate.close("sensitivity of the logit")
+    with Progress("images", len(images)) as progress:
+        for at, image in enumerate(images):
+            inputs, outputs, logit = run(packed, image[None])
+            gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
+            for name, gradient in zip(outputs, gradients, strict=True):
+                for kind, rounding in roundings[name].items():
+                    if gradient is not None:
+                        changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
+            progress.advance(1, "sensitivity of the logit")
     return changes
 
 

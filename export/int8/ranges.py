@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...train.progress import Rate
+from ...runtime.progress import Progress
 from ..graph.packed import Dense, PackedBlock, PackedDetector
 
 MIGRATION = 0.5
@@ -77,13 +77,11 @@ def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, S
         picked = torch.randint(len(flat), (min(len(flat), ROWS_PER_IMAGE * count),), generator=generator)
         rows.setdefault(name, []).append(flat[picked].clone())
 
-    with watching(packed, keep), torch.no_grad():
-        rate = Rate(sum(map(len, batches)), "images")
+    with watching(packed, keep), torch.no_grad(), Progress("images", sum(map(len, batches))) as progress:
         for batch in batches:
             count = len(batch)
             packed(torch.from_numpy(batch))
-            rate.advance(count, "ranges")
-        rate.close("ranges")
+            progress.advance(count, "ranges")
     return {name: Sampled(torch.cat(parts), *ranges[name]) for name, parts in rows.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .common import print_version, run_command
+from .common import Device, EngineFile, print_version, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -18,12 +18,12 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
     from ..errors import UsageError
 
     try:
-        found = tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if not found or min(found) < 1:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
         raise UsageError(f"{option} takes positive numbers with commas between them, such as 1,8; got {text!r}")
-    return found
+    return numbers
 
 
 @app.command()
@@ -31,16 +31,17 @@ def bench(
     inputs: Annotated[
         list[str] | None, typer.Argument(help="Images, folders, globs or @list.txt. Default: rendered JPEGs.")
     ] = None,
-    engine: Annotated[Path | None, typer.Option(help="The engine to measure. Default: the bundled one.")] = None,
+    engine: EngineFile = None,
     baseline: Annotated[
-        list[Path] | None, typer.Option(help="Another engine, interleaved; ratios are to the first one.")
+        list[Path] | None,
+        typer.Option(help="Another engine, measured in turn with the first; ratios are to the first."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.")] = "auto",
+    device: Device = "auto",
     batch_sizes: Annotated[str, typer.Option(help="Comma-separated.")] = "1,8",
     threads: Annotated[
-        str | None, typer.Option(help="CPU threads of one inference, comma-separated. Default: the backend's.")
+        str | None, typer.Option(help="CPU threads of one inference, comma-separated. Default: the backend chooses.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Decoding threads of the pipeline. Default: one a CPU.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads of the pipeline. Default: one per CPU.")] = None,
     seconds: Annotated[float, typer.Option(help="Measuring time for each figure.")] = 3.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,

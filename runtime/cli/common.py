@@ -1,11 +1,23 @@
-"""What the commands share: the `--version` option, and how an error the user can fix ends a command."""
+"""Options that several commands share, and how an error that the user can fix ends a command."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+DEVICES = "auto|cpu|cuda|tensorrt|openvino"
+EngineFile = Annotated[
+    Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled engine.")
+]
+Device = Annotated[
+    str, typer.Option(metavar=f"[{DEVICES}]", help="Where the engine runs; only auto falls back to another device.")
+]
+# Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
+# depend on `--ray`. `load_engine` checks the device for Python callers as well.
 
 
 def print_version(wanted: bool) -> None:
@@ -21,9 +33,12 @@ def print_version(wanted: bool) -> None:
 
 
 def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, one_line: bool = True) -> None:
-    """Run `app` on `arguments` (default: the process's). A CinemaeError becomes a message on stderr and its exit code.
+    """Run a command; a CinemaeError becomes one message on stderr and its exit code.
 
-    `one_line` escapes line ends too, for commands whose messages quote names out of files.
+    Args:
+        app: the command.
+        arguments: the command line, by default that of the process.
+        one_line: escape line ends in the message too, because it quotes names from files.
     """
     from ..display_text import printable
     from ..errors import CinemaeError

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .common import print_version, run_command
+from .common import Device, EngineFile, print_version, run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -23,32 +23,37 @@ def run(
         list[str],
         typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
     ],
-    engine: Annotated[
-        Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled one.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino; only auto may fall back.")
-    ] = "auto",
+    engine: EngineFile = None,
+    device: Device = "auto",
     format: Annotated[
         str | None,
-        typer.Option(help="jsonl, json or csv. Default: by the suffix of --out; a table on a terminal; else jsonl."),
+        typer.Option(
+            metavar="[jsonl|json|csv]",
+            help="Default: by the suffix of --out; a table on a terminal; else jsonl. With --ray: jsonl or parquet.",
+        ),
     ] = None,
     out: Annotated[
         str | None, typer.Option(help="Write records here instead of stdout; with --ray a folder or URL for shards.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Probability in (0, 1): ai from here on; replaces the engine's uncertain band.")
+        float | None,
+        typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's uncertain band."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images in one inference.")] = 8,
-    workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one a CPU.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of one inference. Default: the backend's.")] = None,
-    heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of every image into this folder.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per inference.")] = 8,
+    workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of one inference. Default: the backend chooses.")
+    ] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of each image in this folder.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the results and pictures as one self-contained HTML page.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the records of --out whose input is unchanged and score the rest.")
+        bool,
+        typer.Option("--resume", help="Keep the records in --out whose input has not changed, and score the rest."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Score new files in the given folders as they are complete, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Score new files in the given folders once they are complete, until Ctrl-C.")
     ] = False,
     ray: Annotated[
         str | None,
@@ -58,13 +63,13 @@ def run(
         ),
     ] = None,
     ray_actors: Annotated[
-        int | None, typer.Option(help="With --ray: engines in the cluster. Default: as many as it has room for.")
+        int | None, typer.Option(help="With --ray: engines. Default: one per GPU, or as many as fit the CPUs.")
     ] = None,
     ray_column: Annotated[
-        str | None, typer.Option(help="With --ray: the Parquet column that holds the images. Default: found by itself.")
+        str | None, typer.Option(help="With --ray: the Parquet column that holds the images. Default: detected.")
     ] = None,
-    settle: Annotated[float, typer.Option(help="With --watch: seconds a file must stand still.")] = 2,
-    fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit 4 when an image is judged ai.")] = False,
+    settle: Annotated[float, typer.Option(help="With --watch: seconds without a change until a file is complete.")] = 2,
+    fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit with 4 if an image is judged ai.")] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
     ] = False,
@@ -73,7 +78,7 @@ def run(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Tell AI-generated images from photographs: one record an input, in input order.
+    """Tell AI-generated images from photographs: one record per input, in input order.
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
@@ -96,11 +101,10 @@ def run(
 
         raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
-    from ..scan.scan import RunOptions
-    from ..scan.scan import run as run_all
+    from ..scan.scan import ScanOptions, scan
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # what it says about damaged files is in their records
-    options = RunOptions(
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # the records name damaged files
+    options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
         threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
@@ -108,9 +112,9 @@ def run(
         fail_on_ai=fail_on_ai, quiet=quiet, null=null,
     )  # fmt: skip
     try:
-        code = run_all(options, sys.stdin.buffer)
+        code = scan(options, sys.stdin.buffer)
     except BrokenPipeError:
-        # the reader of stdout has left (head, for instance); nothing may be flushed into the closed pipe at exit
+        # the reader of stdout has gone (`head`, for example): nothing may be flushed into the closed pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ON_CLOSED_PIPE
     except KeyboardInterrupt:

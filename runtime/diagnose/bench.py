@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..cpus import usable_cpus
 from ..detector import Detector
 from ..engines.base import Engine
 from ..engines.load import load_engine
 from ..errors import CinemaeError, UsageError
 from ..manifest import Preprocess
-from ..pipeline import default_workers
 from ..preprocess import decode, prepare
 from ..records import engine_label
 from ..sources import AnySource
@@ -214,7 +214,7 @@ def _pipeline(
 ) -> PipelineRow:
     """Throughput from sources to records at the largest batch size, measured for about `options.seconds`."""
     batch = max(options.batch_sizes)
-    workers = default_workers() if options.workers is None else options.workers
+    workers = usable_cpus() if options.workers is None else options.workers
     alone = next(row for row in rows if row.batch == batch).images_per_s
     start = time.perf_counter()
 
@@ -224,6 +224,6 @@ def _pipeline(
                 return
             yield sources[i % len(sources)]
 
-    done = sum(1 for _ in Detector(engine, engine.manifest).scan(timed(), batch, workers))
+    done = sum(1 for _ in Detector(engine, engine.manifest).detect_many(timed(), batch, workers))
     speed = done / (time.perf_counter() - start)
     return PipelineRow(engine_label(engine.manifest), what, batch, workers, done, speed, speed / alone)

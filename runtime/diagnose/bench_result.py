@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cpus import usable_cpus
 from . import hardware
 
 
@@ -110,7 +111,7 @@ def describe_machine() -> dict[str, Any]:
     names = ("cinemae", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "pillow")
     return {
         "cpu": hardware.cpu_name(),
-        "cores": hardware.usable_cores(),
+        "cores": usable_cpus(),
         "gpu": [gpu.name for gpu in gpus] if not isinstance(gpus, str) else [],
         "packages": {name: version for name in names if (version := hardware.installed(name))},
     }

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..cpus import usable_cpus
 from ..engines.onnxruntime_import import import_onnxruntime
 from ..errors import CinemaeError, ExitCode
 from . import hardware
@@ -90,7 +91,7 @@ def system_findings() -> Iterator[Finding]:
     else:
         yield Finding("python", "problem", python, f"use Python {'.'.join(map(str, MIN_PYTHON))} or newer")
     features = hardware.cpu_features()
-    yield Finding("cpu", "ok", f"{hardware.cpu_name()}, {hardware.usable_cores()} usable cores"
+    yield Finding("cpu", "ok", f"{hardware.cpu_name()}, {usable_cpus()} usable cores"
                   + (f", {' '.join(features)}" if features else ""))  # fmt: skip
     memory = hardware.memory_gib()
     if memory is not None:

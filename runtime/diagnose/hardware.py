@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -55,14 +54,6 @@ def cpu_features() -> list[str]:
     line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     flags = set(line[1].split()) if line else set()
     return [flag for flag in FEATURES if flag in flags]
-
-
-def usable_cores() -> int:
-    """Number of CPUs that this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def memory_gib() -> tuple[float, float] | None:

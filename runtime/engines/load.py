@@ -65,6 +65,14 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     return read_manifest(engine_path)
 
 
+def check_options(device: str, threads: int | None) -> None:
+    """Raise UsageError for an unknown device or a thread count below 1."""
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+
+
 def load_engine(path: str | Path | None = None, device: str = "auto", threads: int | None = None) -> Engine:
     """Check an engine (hash, manifest, signature) and load it.
 
@@ -79,12 +87,9 @@ def load_engine(path: str | Path | None = None, device: str = "auto", threads: i
         MissingDependencyError: the backend is not installed or the device does not work here.
         UsageError: an unknown device or a thread count below 1.
     """
-    if device not in DEVICES:
-        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
-    engine_path = resolve(path)
-    return _opener(engine_path, device)(engine_path, device, threads)
+    check_options(device, threads)
+    found = resolve(path)
+    return _opener(found, device)(found, device, threads)
 
 
 def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine]:

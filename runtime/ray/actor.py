@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..detector import Detector
 from ..errors import EngineError
+from ..pipeline import decode_and_score
 from .shards import write_shard
 from .storage import Folder
 from .unit_images import preparer, sources
@@ -70,15 +71,18 @@ class ScoreUnits:
             batch: column `unit`, each value the JSON of a `Unit`.
 
         Returns:
-            columns `unit`, the unit's index, and the fields of `Counts`; one value for each work unit.
+            columns `unit`, the unit's index, and the counts of `Tally`; one value for each work unit.
         """
         rows = [self._score(Unit.from_json(str(text))) for text in batch["unit"]]
         return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
 
     def _score(self, unit: Unit) -> dict[str, int]:
         options = self._options
-        scored = self._detector.scan(sources(unit), options.batch_size, options.workers, preparer(self._detector))
+        detector = self._detector
+        scored = decode_and_score(
+            sources(unit), preparer(detector), detector.score, options.batch_size, options.workers
+        )
         with closing(scored):
             records = (item.record for item in scored)
-            counts = write_shard(self._folder, unit.index, options.format, records)
-        return {"unit": unit.index, **asdict(counts)}
+            tally = write_shard(self._folder, unit.index, options.format, records)
+        return {"unit": unit.index, **tally.to_dict()}

@@ -12,14 +12,15 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from ..engines.load import read_engine_manifest
-from ..errors import CinemaeError, ExitCode, UsageError
+from ..errors import CinemaeError, UsageError
+from ..progress import Progress
 from ..records import engine_label
-from ..scan.progress import Progress
+from ..scan.tally import Tally
 from ..verdict import Decision
 from .actor import ActorOptions, ScoreUnits
 from .cluster import cluster, explained, room, uses_gpu
 from .options import RayOptions
-from .shards import Counts, count_shard, shard_name
+from .shards import count_shard, shard_name
 from .storage import Folder, is_url
 from .work_units import Unit, digest, list_units
 
@@ -61,34 +62,24 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
             units = _new_units(folder, settings, options, actors, stdin)
         if not units and not options.quiet:
             print("warning: the inputs contain no images", file=sys.stderr)
-        total = Counts()
-        left = _left_over(folder, units, format_name, total)
-        kept = total.total
+        tally = Tally()
+        left = _left_over(folder, units, format_name, tally)
+        tally.kept = tally.total
         actor = ActorOptions(
             out=options.out if is_url(options.out) else os.path.abspath(options.out), folder=os.getcwd(),
             format=format_name, label=label, engine=None if options.engine is None else options.engine.resolve(),
             device=options.device, threads=options.threads or 1, threshold=options.threshold,
             batch_size=options.batch_size, workers=options.workers or options.threads or 1,
         )  # fmt: skip
-        with Progress(sys.stderr, options.quiet, done=kept) as progress:
-            for counts in _score(left, actor, min(actors, max(1, len(left)))):
-                total.merge(counts)
-                for _ in range(counts.total):
-                    progress.advance()
-    summary = {"records": total.total, **asdict(total), "shards": len(units), "engine": label}
+        with Progress("inputs", done=tally.kept, quiet=options.quiet, closing=False) as progress:
+            for scored in _score(left, actor, min(actors, max(1, len(left)))):
+                tally.merge(scored)
+                progress.advance(scored.total)
+    summary = {"records": tally.total, **tally.to_dict(), "shards": len(units), "engine": label}
     folder.publish_lines(SUMMARY, iter([json.dumps(summary)]))
     if not options.quiet:
-        _say(total, kept, time.monotonic() - start)
-    if total.failed:
-        return ExitCode.SOME_INPUTS_FAILED
-    return ExitCode.AI_FOUND if options.fail_on_ai and total.ai else ExitCode.OK
-
-
-def _say(total: Counts, kept: int, seconds: float) -> None:
-    text = f"{total.total:,} inputs: {total.ai:,} ai, {total.real:,} real, {total.uncertain:,} uncertain"
-    text += f", {total.failed:,} failed" if total.failed else ""
-    text += f"; {kept:,} kept from the earlier run" if kept else ""
-    print(f"{text}; {(total.total - kept) / max(seconds, 1e-9):,.1f} images/s", file=sys.stderr)
+        print(tally.summary(time.monotonic() - start), file=sys.stderr)
+    return tally.exit_code(options.fail_on_ai)
 
 
 def _new_units(
@@ -133,19 +124,19 @@ def _stored_units(folder: Folder, settings: dict[str, Any]) -> list[Unit] | None
     return units
 
 
-def _left_over(folder: Folder, units: Sequence[Unit], format_name: str, total: Counts) -> list[Unit]:
-    """The work units that have no shard yet; the records of finished shards are counted in `total`."""
+def _left_over(folder: Folder, units: Sequence[Unit], format_name: str, tally: Tally) -> list[Unit]:
+    """The work units that have no shard yet; the records of finished shards are counted in `tally`."""
     names = folder.names()
     left = []
     for unit in units:
         if shard_name(unit.index, format_name) in names:
-            total.merge(count_shard(folder, unit.index, format_name))
+            tally.merge(count_shard(folder, unit.index, format_name))
         else:
             left.append(unit)
     return left
 
 
-def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[Counts]:
+def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[Tally]:
     """Yield the counts of each work unit when it is done, in any order.
 
     Ray restarts actors that died and repeats their work units.
@@ -172,7 +163,7 @@ def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[
     )
     try:
         for row in scored.iter_rows():
-            yield Counts(*(int(row[name]) for name in asdict(Counts())))
+            yield Tally.from_dict(row)
     except CinemaeError:
         raise
     except (RayError, RuntimeError) as error:

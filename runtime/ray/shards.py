@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..records import Record, from_dict, to_dict, to_json
+from ..records import RECORD_FIELDS, Record, from_dict, to_dict, to_json
+from ..scan.tally import Tally
 from .storage import Folder
 
 _ROWS = 1024
-
-
-@dataclass
-class Counts:
-    """Records of a shard, or of many."""
-
-    ai: int = 0
-    real: int = 0
-    uncertain: int = 0
-    failed: int = 0
-
-    def add(self, record: Record) -> None:
-        """Count one record."""
-        name = record.verdict or "failed"
-        setattr(self, name, getattr(self, name) + 1)
-
-    def merge(self, other: Counts) -> None:
-        """Add all of `other`."""
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
-
-    @property
-    def total(self) -> int:
-        """All records."""
-        return self.ai + self.real + self.uncertain + self.failed
 
 
 def shard_name(index: int, format_name: str) -> str:
@@ -43,17 +19,17 @@ def shard_name(index: int, format_name: str) -> str:
     return f"part-{index:06d}.{format_name}"
 
 
-def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[Record]) -> Counts:
+def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[Record]) -> Tally:
     """Write `records` as the shard of work unit `index`, atomically; an earlier shard of this unit is replaced.
 
     Raises:
         OutputError: the shard cannot be written.
     """
-    counts = Counts()
+    tally = Tally()
 
     def counted() -> Iterator[Record]:
         for record in records:
-            counts.add(record)
+            tally.add(record)
             yield record
 
     name = shard_name(index, format_name)
@@ -61,7 +37,7 @@ def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[
         folder.publish_lines(name, (to_json(record) for record in counted()))
     else:
         folder.publish(name, lambda path: _write_parquet(path, counted()))
-    return counts
+    return tally
 
 
 def read_shard(folder: Folder, index: int, format_name: str) -> Iterator[Record]:
@@ -79,28 +55,38 @@ def read_shard(folder: Folder, index: int, format_name: str) -> Iterator[Record]
                 yield from map(from_dict, batch.to_pylist())
 
 
-def count_shard(folder: Folder, index: int, format_name: str) -> Counts:
-    """`Counts` of a finished shard."""
-    counts = Counts()
+def count_shard(folder: Folder, index: int, format_name: str) -> Tally:
+    """The counts of a finished shard."""
+    tally = Tally()
     for record in read_shard(folder, index, format_name):
-        counts.add(record)
-    return counts
+        tally.add(record)
+    return tally
 
 
 def arrow_schema() -> Any:
-    """The Arrow schema of records."""
+    """The Arrow schema of records: a field without a default value is required, all others may be null."""
     import pyarrow as pa
 
-    text, number, count = pa.string(), pa.float64(), pa.int64()
-    stats = pa.struct([(name, number) for name in ("s1", "s2", "s3")])
+    types, required = get_type_hints(Record), {item.name for item in fields(Record) if item.default is MISSING}
     return pa.schema(
-        [
-            pa.field("path", text, nullable=False), pa.field("status", text, nullable=False), ("error", text),
-            ("verdict", text), ("probability", number), ("logit", number), ("stats", stats),
-            ("reasons", pa.list_(text)), ("width", count), ("height", count), ("sha256", text), ("engine", text),
-            ("schema", count),
-        ]
-    )  # fmt: skip
+        [pa.field(name, _arrow_type(types[name]), nullable=name not in required) for name in RECORD_FIELDS]
+    )
+
+
+def _arrow_type(kind: Any) -> Any:
+    """The Arrow type of a field of the record: dataclass -> struct, tuple -> list, literals are strings."""
+    import pyarrow as pa
+
+    if is_dataclass(kind):
+        return pa.struct([(name, _arrow_type(inner)) for name, inner in get_type_hints(kind).items()])
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return pa.list_(_arrow_type(arguments[0]))
+    if origin is Literal:
+        return pa.string()
+    if arguments:  # X | None
+        return _arrow_type(arguments[0])
+    return {str: pa.string(), float: pa.float64(), int: pa.int64()}[kind]
 
 
 def _write_parquet(path: Path, records: Iterator[Record]) -> None:

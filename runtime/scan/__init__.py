@@ -1,1 +1,1 @@
-"""`cinemae-run`: from arguments to records, in input order."""
+"""`cinemae-run`: one record for each input, in input order."""

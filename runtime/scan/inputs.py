@@ -22,14 +22,19 @@ STDIN = "-"
 LIST_PREFIX = "@"
 READ_BYTES = 1 << 16
 MAX_NAME_BYTES = 1 << 20
-"""A line of a list longer than this is no path: most likely an image was given where a list was expected."""
+"""A longer line of a list is no path: most likely an image was given instead of a list."""
 
 _GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
 class InputPath:
-    """One input. `error` is set for one that cannot even be listed (an unreadable folder) and needs its own record."""
+    """One input.
+
+    Attributes:
+        path: the file.
+        error: why it cannot be listed; set for an unreadable folder, which gets a record of its own.
+    """
 
     path: str
     error: str | None = None
@@ -37,7 +42,7 @@ class InputPath:
 
 @dataclass
 class Inputs:
-    """The inputs that `arguments` name.
+    """The inputs that `arguments` name. Iterating lists them anew.
 
     Args:
         arguments: files, folders, globs, `@list`, or `-` (names on stdin). A file called `-` or `@x` is `./-`, `./@x`.
@@ -46,7 +51,7 @@ class Inputs:
         exclude: folders that are not entered (the run's own output).
 
     Attributes:
-        empty: folders, globs and lists that have named nothing so far, for a message after the run.
+        empty: arguments that named no input so far, for a warning after the run.
     """
 
     arguments: Sequence[str]
@@ -78,11 +83,11 @@ class Inputs:
     def __iter__(self) -> Iterator[InputPath]:
         excluded = {identity for folder in self.exclude if (identity := _identity(folder)) is not None}
         for argument in self.arguments:
-            found = False
+            empty = True
             for item in self._expand(argument, excluded):
-                found = True
+                empty = False
                 yield item
-            if not found:
+            if empty:
                 self.empty.append(argument)
 
     def _expand(self, argument: str, excluded: set[tuple[int, int]]) -> Iterator[InputPath]:
@@ -109,10 +114,10 @@ def _is_list(argument: str) -> bool:
 
 def _identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _list_names(path: str, null: bool) -> Iterator[str]:
@@ -124,13 +129,18 @@ def _list_names(path: str, null: bool) -> Iterator[str]:
 
 
 def read_names(file: BinaryIO, where: str, null: bool) -> Iterator[str]:
-    """Names from a binary stream, one a line or zero-terminated; empty ones are skipped. A UTF-8 mark is dropped.
+    """Names from a binary stream; empty ones and a UTF-8 byte-order mark are skipped.
+
+    Args:
+        file: the stream.
+        where: its name in messages.
+        null: names end with a zero byte instead of a newline.
 
     Raises:
         UsageError: a name longer than `MAX_NAME_BYTES`, or one that holds a zero byte.
     """
     end = b"\0" if null else b"\n"
-    read = getattr(file, "read1", file.read)  # a pipe hands on what it has instead of filling the buffer
+    read = getattr(file, "read1", file.read)  # from a pipe: what is there, without waiting for a full buffer
     rest, first = b"", True
     while chunk := read(READ_BYTES):
         *names, rest = (rest + chunk).split(end)
@@ -158,8 +168,12 @@ def _name(raw: bytes, where: str, null: bool) -> str:
 def walk(folder: str, excluded: Collection[tuple[int, int]] = ()) -> Iterator[InputPath]:
     """Image files below `folder`, by suffix, in name order.
 
-    Symbolic links are followed, and every real folder is entered once. Links that lead nowhere count as inputs, and a
-    folder that cannot be read gives one input with an error: nothing that looks like an image is dropped silently.
+    Symbolic links are followed, and each real folder is entered once. A broken link counts as an input, and a folder
+    that cannot be read gives one input with an error, so that no image is left out silently.
+
+    Args:
+        folder: where to start.
+        excluded: (device, inode) of folders that are not entered.
     """
     seen = set(excluded)
     identity = _identity(folder)
@@ -189,8 +203,8 @@ def walk(folder: str, excluded: Collection[tuple[int, int]] = ()) -> Iterator[In
 def _entries(folder: str) -> Iterator[InputPath | str]:
     """Paths in `folder`, sorted by name; folders end with the separator."""
     try:
-        with os.scandir(folder) as found:
-            names = sorted((entry.name, _is_folder(entry)) for entry in found)
+        with os.scandir(folder) as entries:
+            names = sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError as error:
         yield InputPath(folder, f"the folder cannot be read ({error.strerror})")
         return
@@ -207,7 +221,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _glob_inputs(pattern: str, excluded: Collection[tuple[int, int]]) -> Iterator[InputPath]:
-    """What a shell would expand `pattern` to: folders are walked, with `**` only files count; no match is one error."""
+    """The files that a shell would expand `pattern` to; no match is one input with an error.
+
+    Folders that match are walked, except for patterns with `**`, which name the files themselves.
+    """
     root, parts = _split(pattern)
     recursive = "**" in parts
     matched = False
@@ -257,7 +274,7 @@ def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]])
 
 def _listing(folder: str) -> list[tuple[str, bool]]:
     try:
-        with os.scandir(folder or os.curdir) as found:
-            return sorted((entry.name, _is_folder(entry)) for entry in found)
+        with os.scandir(folder or os.curdir) as entries:
+            return sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError:
         return []

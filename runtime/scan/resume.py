@@ -1,9 +1,9 @@
-"""Continue a killed run: records in `--out` are kept where path and content are unchanged, all else is scored.
+"""Continue a killed run: records in `--out` are kept where path and content are unchanged, all other inputs are scored.
 
-The usual case is a file that ends early. Its records are compared with the inputs in order and the run appends after
-the last one that holds; memory stays flat. Where inputs changed in the middle, the records behind that point move to
-`OUT.resume` before `OUT` is cut there, and are taken over by path and content. At every moment the two files together
-hold every record once made, so a resumed run may be killed and resumed again.
+Usually the file just ends early. Its records are compared with the inputs in order, and the run appends after the last
+record that still holds; memory does not grow. Where an input in the middle has changed, the records after that point
+move to `OUT.resume`, `OUT` is cut there, and the moved records are looked up by path and content. The two files
+together always hold all records made so far, so a resumed run may be killed and resumed again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ HASHES_AHEAD = 64
 
 @dataclass(frozen=True)
 class Line:
-    """A record in a JSON-lines file: where it starts, where it ends (after its newline), and what it says."""
+    """A record in a JSON-lines file.
+
+    Attributes:
+        start: offset of its first byte.
+        end: offset after its newline.
+        record: its content.
+    """
 
     start: int
     end: int
@@ -44,10 +50,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a resumed run starts from.
+    """The state from which a resumed run continues.
 
-    rest: inputs not covered by the kept head of the file.
-    index: key of (path, content) -> start of a record in `store`; about 150 bytes a record, usually empty.
+    Attributes:
+        rest: the inputs after those whose records stay in place.
+        store: the file with the moved records.
+        index: key of (path, content) -> offset of a record in `store`; about 150 bytes each, usually empty.
     """
 
     rest: Iterator[InputPath]
@@ -56,7 +64,7 @@ class Resumed:
 
 
 def store_path(out: Path) -> Path:
-    """Where records wait whose place in `out` is not known yet."""
+    """The file for records whose place in `out` is not known yet."""
     return out.with_name(out.name + ".resume")
 
 
@@ -107,7 +115,7 @@ def check_engine(out: Path, detector: Detector) -> None:
     """Refuse to mix two engines in one file.
 
     Raises:
-        UsageError: the first record of `out` is of another engine, or `out` holds something else than records.
+        UsageError: the first record of `out` is of another engine, or `out` is not a file of records.
     """
     first = next(read_lines(out), None)
     if first is None:
@@ -131,10 +139,17 @@ def _holds_a_line(path: Path) -> bool:
 def resume(
     out: Path, inputs: Iterable[InputPath], detector: Detector, workers: int, kept: Callable[[Record], None]
 ) -> Resumed:
-    """Prepare `out` for appending; `kept` is called for each record that stays in place, in order.
+    """Prepare `out` for appending.
+
+    Args:
+        out: the JSON-lines file.
+        inputs: of this run, in order.
+        detector: of this run.
+        workers: threads that hash the inputs.
+        kept: called for each record that stays in place, in order.
 
     Raises:
-        UsageError: as `check_engine`.
+        UsageError: as for `check_engine`.
     """
     check_engine(out, detector)
     store = store_path(out)
@@ -156,14 +171,14 @@ def resume(
                 end = line.end
                 kept(line.record)
             else:
-                back.append(item)  # from the first difference on, all that was read ahead goes back to the inputs
+                back.append(item)  # after the first difference, inputs that were read ahead are scored
     if out.exists():
         _cut(out, store, end)
     return Resumed(itertools.chain(back, items), store, _index(store))
 
 
 def _cut(out: Path, store: Path, end: int) -> None:
-    """Move whole records behind `end` to `store`, durably, then cut `out` there."""
+    """Move the whole records after `end` to `store`, sync it, then cut `out` at `end`."""
     tail = (line for line in read_lines(out) if line.start >= end)
     first = next(tail, None)
     if first is not None:
@@ -185,7 +200,7 @@ def _index(store: Path) -> dict[bytes, int]:
 
 
 def preparer(detector: Detector, resumed: Resumed) -> Callable[[AnySource], Prepared]:
-    """`detector.prepare`, preceded by a look into the records that wait in the store."""
+    """`detector.prepare`, which first looks the input up among the moved records."""
 
     def prepare(source: AnySource) -> Prepared:
         if resumed.index and isinstance(source, NamedSource) and isinstance(source.source, str):

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..cpus import usable_cpus
 from ..detector import DEFAULT_BATCH, Detector
 from ..display_text import display_name, printable
 from ..errors import OutputError, UsageError
-from ..pipeline import Scored, default_workers
-from ..records import Record
-from ..sources import AnySource, NamedSource, Prepared
+from ..pipeline import Prepare, Scored, decode_and_score
+from ..progress import Progress
+from ..sources import NamedSource
 from .inputs import InputPath, Inputs
-from .progress import Progress
 from .resume import preparer, resume, store_path
 from .tally import Tally
 from .writers import FORMATS, TableWriter, Writer, file_writer, stdout_writer
@@ -27,7 +27,7 @@ TABLE = "table"
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class ScanOptions:
     """The options of `cinemae-run`; None stands for the default that the command documents."""
 
     inputs: tuple[str, ...]
@@ -54,7 +54,7 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def output_format(options: RunOptions, terminal: bool) -> str:
+def output_format(options: ScanOptions, terminal: bool) -> str:
     """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
 
     Raises:
@@ -63,44 +63,52 @@ def output_format(options: RunOptions, terminal: bool) -> str:
     if options.format is not None and options.format not in FORMATS:
         raise UsageError(f"unknown format {options.format!r}: use one of {', '.join(FORMATS)}")
     suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
-    found = options.format or (suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE)
-    if options.resume and (options.out is None or found != "jsonl"):
+    implied = suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE
+    chosen = options.format or implied
+    if options.resume and (options.out is None or chosen != "jsonl"):
         raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
     if options.watch and options.resume:
         raise UsageError("--watch continues --out by itself: leave out --resume")
-    if options.watch and options.out is not None and found != "jsonl":
+    if options.watch and options.out is not None and chosen != "jsonl":
         raise UsageError("--watch appends JSON lines: give --out FILE.jsonl")
     if options.resume and options.report is not None:
-        raise UsageError("--report needs the image behind every record, and --resume skips those already scored")
-    return found
+        raise UsageError("--report shows every image, and --resume does not decode those already scored: leave one out")
+    return chosen
 
 
-def run(options: RunOptions, stdin: BinaryIO | None = None) -> int:
+def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     """Score everything and return the exit code.
+
+    Args:
+        options: the command's options.
+        stdin: where the input `-` reads names from.
 
     Raises:
         UsageError, EngineError, MissingDependencyError: before the first record, or when the engine fails for good.
+        OutputError: the records cannot be written.
     """
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
     inputs = Inputs(options.inputs, stdin, options.null, exclude)
     _check_folders(options)
-    detector = Detector.load(
-        options.engine, options.device, options.threads, threshold=options.threshold, background=True
-    )
+    workers = usable_cpus() if options.workers is None else options.workers
+    if options.batch_size < 1 or workers < 1:
+        raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
     with ExitStack() as stack:
-        stack.enter_context(detector)
+        detector = stack.enter_context(
+            Detector.load(options.engine, options.device, options.threads, options.threshold, background=True)
+        )
         if not options.quiet and detector.manifest.demonstration:
             say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")
         tally, start = Tally(), time.monotonic()
         if options.watch:
-            scored = _watched(options, detector, exclude, stack)
+            scored = _watch_folders(options, detector, workers, exclude, stack)
         else:
-            scored = _scored(options, inputs, detector, tally)
+            scored = _score_inputs(options, inputs, detector, workers, tally)
         console = _console() if format_name == TABLE else None
         writer = _writer(options, format_name, console)
-        counted = inputs.countable and not options.quiet and not options.watch
-        progress = Progress(sys.stderr, options.quiet, inputs.count if counted else None, console, tally.kept)
+        total = inputs.count if inputs.countable and not options.watch else None
+        progress = Progress("inputs", total, done=tally.kept, quiet=options.quiet, closing=False, console=console)
         extras = _extras(options, detector, stack)
         extras.append(_announcer(detector, options.quiet))
         _consume(scored, tally, writer, extras, stack.enter_context(progress))
@@ -114,41 +122,36 @@ def run(options: RunOptions, stdin: BinaryIO | None = None) -> int:
     return tally.exit_code(options.fail_on_ai)
 
 
-def _watched(
-    options: RunOptions, detector: Detector, exclude: list[str], stack: ExitStack
+def _score_inputs(
+    options: ScanOptions, inputs: Inputs, detector: Detector, workers: int, tally: Tally
 ) -> Generator[Scored, None, None]:
-    from .watch_scan import WatchOptions, watched
+    """Each input with its record, in order; those that `--resume` keeps in place are counted and passed over."""
+    items: Iterable[InputPath] = inputs
+    prepare: Prepare = detector.prepare
+    if options.resume and options.out is not None and options.out.exists():
+        resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
+        items, prepare = resumed.rest, preparer(detector, resumed)
+    sources = (NamedSource(item.path, item.path, item.error) for item in items)
+    return decode_and_score(sources, prepare, detector.score, options.batch_size, workers)
+
+
+def _watch_folders(
+    options: ScanOptions, detector: Detector, workers: int, exclude: list[str], stack: ExitStack
+) -> Generator[Scored, None, None]:
+    """Each new file with its record, until a signal."""
+    from .watch_scan import WatchOptions, score_new_files
     from .watcher import stop_on_signals
 
-    workers = default_workers() if options.workers is None else options.workers
     stop = stack.enter_context(stop_on_signals())
     if not options.quiet:
         say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
     watching = WatchOptions(
         options.inputs, options.settle, options.batch_size, workers, options.out, exclude=tuple(exclude)
     )
-    return watched(detector, watching, stop, say)
+    return score_new_files(detector, watching, stop, say)
 
 
-def _scored(options: RunOptions, inputs: Inputs, detector: Detector, tally: Tally) -> Generator[Scored, None, None]:
-    workers = default_workers() if options.workers is None else options.workers
-    if options.batch_size < 1 or workers < 1:
-        raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
-    items: Iterable[InputPath] = inputs
-    prepare: Callable[[AnySource], Prepared] = detector.prepare
-    if options.resume and options.out is not None and options.out.exists():
-
-        def kept(record: Record) -> None:
-            tally.kept += 1
-            tally.add(record)
-
-        resumed = resume(options.out, inputs, detector, workers, kept)
-        items, prepare = resumed.rest, preparer(detector, resumed)
-    sources = (NamedSource(item.path, item.path, item.error) for item in items)
-    return detector.scan(sources, options.batch_size, workers, prepare)
-
-
-def _writer(options: RunOptions, format_name: str, console: Any) -> Writer:
+def _writer(options: ScanOptions, format_name: str, console: Any) -> Writer:
     if options.out is not None:
         return file_writer(options.out, format_name, append=options.resume or options.watch)
     return TableWriter(console) if format_name == TABLE else stdout_writer(sys.stdout.buffer, format_name)
@@ -162,7 +165,7 @@ def _console() -> Any:
 
 
 def _announcer(detector: Detector, quiet: bool) -> Callable[[Scored], None]:
-    """Says once, at the first record, what the engine has to say, such as a fallback to another device."""
+    """Prints the engine's notes once, at the first record: a fallback to another device, for example."""
     said = quiet
 
     def announce(_: Scored) -> None:
@@ -175,8 +178,8 @@ def _announcer(detector: Detector, quiet: bool) -> Callable[[Scored], None]:
     return announce
 
 
-def _extras(options: RunOptions, detector: Detector, stack: ExitStack) -> list[Callable[[Scored], None]]:
-    """What happens to each record besides being written: heatmaps, the report."""
+def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[Callable[[Scored], None]]:
+    """Called for each record after it is written: heatmaps and the report."""
     extras: list[Callable[[Scored], None]] = []
     if options.heatmaps is not None:
         from ..report.heatmap import fixed_scale
@@ -212,7 +215,7 @@ def _report_title(inputs: tuple[str, ...]) -> str:
     return display_name(folder) if len(inputs) == 1 and folder and os.path.isdir(inputs[0]) else "Image report"
 
 
-def _check_folders(options: RunOptions) -> None:
+def _check_folders(options: ScanOptions) -> None:
     """Raise UsageError where a run would write among its own inputs."""
     if options.heatmaps is None:
         return
@@ -234,8 +237,7 @@ def _consume(
     try:
         with closing(scored):
             for item in scored:
-                tally.add(item.record)
-                tally.kept += item.prepared.previous is not None
+                tally.add(item.record, kept=item.prepared.previous is not None)
                 try:
                     writer.write(item.record)
                 except BrokenPipeError:

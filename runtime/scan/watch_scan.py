@@ -11,7 +11,7 @@ from pathlib import Path
 from ..detector import Detector
 from ..display_text import display_name
 from ..errors import UsageError
-from ..pipeline import Scored
+from ..pipeline import Scored, decode_and_score
 from ..sources import NamedSource
 from .resume import check_engine, current_sha256, read_lines, store_path
 from .watcher import Watcher, watch
@@ -22,7 +22,16 @@ MAX_INTERVAL = 1.0
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """settle: seconds a file must stand still. out: JSON-lines file with earlier records, or None."""
+    """How to watch.
+
+    Attributes:
+        folders: the watched folders.
+        settle: seconds a file must stand still.
+        batch_size: images in one inference.
+        workers: decoding threads.
+        out: JSON-lines file with earlier records, or None.
+        exclude: folders that are not entered.
+    """
 
     folders: tuple[str, ...]
     settle: float
@@ -43,23 +52,26 @@ def earlier_scores(out: Path, detector: Detector) -> dict[str, str | None]:
     check_engine(out, detector)
     if store_path(out).exists():
         raise UsageError(f"{out}: an earlier run was not finished: repeat it with --resume, then --watch")
-    found: dict[str, str | None] = {}
+    hashes: dict[str, str | None] = {}
     end = 0
     for line in read_lines(out):
-        found[line.record.path] = line.record.sha256
+        hashes[line.record.path] = line.record.sha256
         end = line.end
     with out.open("r+b") as file:
         file.seek(end)
         if b"\n" in file.read():
             raise UsageError(f"{out}: holds something else than records; choose another --out")
         file.truncate(end)
-    return found
+    return hashes
 
 
-def watched(
+def score_new_files(
     detector: Detector, options: WatchOptions, stop: threading.Event, say: Callable[[str], None]
 ) -> Generator[Scored, None, None]:
-    """One `Scored` for each new complete file, until `stop` is set; what is being scored then is finished.
+    """Score each new complete file until `stop` is set; the batches begun by then are finished.
+
+    Returns:
+        one `Scored` for each file, in the order in which the files became complete.
 
     Raises:
         UsageError: an input is not a folder, or `out` cannot be continued.
@@ -67,7 +79,7 @@ def watched(
     """
     earlier = {} if options.out is None else earlier_scores(options.out, detector)
     watcher = Watcher(options.folders, options.settle, [_identity(folder) for folder in options.exclude])
-    return _watched(detector, options, watcher, earlier, stop, say)
+    return _score_new_files(detector, options, watcher, earlier, stop, say)
 
 
 def _identity(folder: str) -> tuple[int, int]:
@@ -76,7 +88,7 @@ def _identity(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _watched(
+def _score_new_files(
     detector: Detector,
     options: WatchOptions,
     watcher: Watcher,
@@ -95,4 +107,6 @@ def _watched(
 
     interval = max(0.02, min(MAX_INTERVAL, options.settle / 2))
     for ready in watch(watcher, stop, interval, say):
-        yield from detector.scan(sources(ready), options.batch_size, options.workers)
+        yield from decode_and_score(
+            sources(ready), detector.prepare, detector.score, options.batch_size, options.workers
+        )

@@ -1,12 +1,15 @@
 """New image files in watched folders, as they are complete: by polling, which also works on network shares.
 
 A file is complete when its size and modification time have stood still for `settle` seconds. Temporary names and
-dotfiles are ignored, a renamed file is not scored again, a rewritten one is.
+dotfiles are ignored, a renamed file is not scored again, a rewritten one is. (watchdog's polling observer is no
+substitute: it does not name the files that are there at the start, walks a link loop dozens of times, and names every
+file again when a network share returns.)
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import threading
@@ -23,14 +26,15 @@ from .inputs import walk
 
 EMPTY_FACTOR = 5
 """An empty file has most likely just been created: it waits this many times longer before it counts as complete."""
-TEMPORARY_SUFFIXES = (".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp", ".temp", ".swp")
+TEMPORARY = re.compile(r"^~\$|\.(part|partial|filepart|crdownload|download|tmp|temp|swp)(\.|$)")
+"""Lower-case names of files that another program is still writing."""
 SYSTEM_FOLDERS = frozenset({"@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
 """Folders that file servers fill with thumbnails and deleted files."""
 REMEMBERED = 100_000
 """Vanished files whose state is kept: a share that drops out for a moment must not be scored again."""
 
 REST = 4
-"""A look at a large or slow folder is followed by a pause at least this many times as long."""
+"""After a poll of a large or slow folder, the pause is at least this many times as long as the poll."""
 
 State = tuple[int, int]
 """Size and modification time in nanoseconds."""
@@ -38,22 +42,24 @@ State = tuple[int, int]
 
 @dataclass(frozen=True)
 class Waiting:
-    """A file that is not known to be complete: its state, and since when (monotonic seconds) it has had it."""
+    """A file that may still grow.
+
+    Attributes:
+        state: size and modification time.
+        since: when this state was first seen, in monotonic seconds.
+    """
 
     state: State
     since: float
 
 
 def ignored(path: str, root: str) -> bool:
-    """Whether a file below `root` is hidden, temporary, or a file server's own."""
-    parts = os.path.relpath(path, root).split(os.sep)
-    name = parts[-1].lower()
+    """Whether a file is hidden, temporary, or a file server's own; `path` is `root` with something appended."""
+    *folders, name = path[len(root) :].lower().split(os.sep)
     return (
-        any(part.startswith(".") for part in parts if part not in (os.curdir, os.pardir))
-        or any(part.lower() in SYSTEM_FOLDERS for part in parts[:-1])
-        or name.startswith("~$")
-        or any(marker in name for marker in (suffix + "." for suffix in TEMPORARY_SUFFIXES))
-        or name.endswith(TEMPORARY_SUFFIXES)
+        name.startswith(".")
+        or any(folder.startswith(".") or folder in SYSTEM_FOLDERS for folder in folders)
+        or TEMPORARY.search(name) is not None
     )
 
 
@@ -61,7 +67,12 @@ class Watcher:
     """Remembers what was seen in `folders`; `poll` names the files that have become complete since the last call."""
 
     def __init__(self, folders: Sequence[str], settle: float = 2.0, exclude: Collection[tuple[int, int]] = ()) -> None:
-        """`exclude`: (device, inode) of folders that are not entered.
+        """Check the folders; nothing is read yet.
+
+        Args:
+            folders: the watched folders.
+            settle: seconds a file must stand still.
+            exclude: (device, inode) of folders that are not entered.
 
         Raises:
             UsageError: a folder is not one, or `settle` is negative.
@@ -78,12 +89,15 @@ class Watcher:
         self.problems: tuple[str, ...] = ()
 
     def poll(self, now: float) -> list[str]:
-        """Paths complete since the last call, in folder order. `problems` then names folders that cannot be read.
+        """Look at all files once. Afterwards `problems` names the folders that cannot be read.
 
         Args:
             now: a monotonic clock, in seconds.
+
+        Returns:
+            paths of the files that have become complete since the last call, in folder order.
         """
-        found: dict[str, os.stat_result] = {}
+        present: dict[str, os.stat_result] = {}
         problems: list[str] = []
         for folder in self._folders:
             for item in walk(folder, self._exclude):
@@ -95,17 +109,17 @@ class Watcher:
                     except OSError:  # vanished since it was listed, or a link to nothing
                         continue
                     if stat.S_ISREG(status.st_mode):
-                        found[item.path] = status
+                        present[item.path] = status
         self.problems = tuple(problems)
         if not problems:  # else files may only be out of sight
-            self._forget(found)
+            self._forget(present)
         moved = set(self._gone.values())
-        return [path for path, status in found.items() if self._is_new(path, status, now, moved)]
+        return [path for path, status in present.items() if self._is_new(path, status, now, moved)]
 
-    def _forget(self, found: Collection[str]) -> None:
-        for path in [path for path in self._waiting if path not in found]:
+    def _forget(self, present: Collection[str]) -> None:
+        for path in [path for path in self._waiting if path not in present]:
             del self._waiting[path]
-        for path in [path for path in self._done if path not in found]:
+        for path in [path for path in self._done if path not in present]:
             self._gone[path] = self._done.pop(path)
             self._gone.move_to_end(path)
         while len(self._gone) > REMEMBERED:
@@ -114,7 +128,7 @@ class Watcher:
     def _is_new(
         self, path: str, status: os.stat_result, now: float, moved: Collection[tuple[State, tuple[int, int]]]
     ) -> bool:
-        """`moved`: state and identity of vanished files, under whatever name."""
+        """Whether a file has just become complete; `moved` holds state and identity of all files that vanished."""
         state, identity = (status.st_size, status.st_mtime_ns), (status.st_dev, status.st_ino)
         known = self._done.get(path) or self._gone.get(path)
         if known is not None and known[0] == state:
@@ -134,7 +148,17 @@ class Watcher:
 def watch(
     watcher: Watcher, stop: threading.Event, interval: float, say: Callable[[str], None] = lambda text: None
 ) -> Iterator[list[str]]:
-    """Complete files of each poll that found some, until `stop` is set; `say` hears of folders that cannot be read."""
+    """Poll until `stop` is set.
+
+    Args:
+        watcher: the folders.
+        stop: ends the iteration after the current poll.
+        interval: seconds between two polls, at least.
+        say: called with a message for each folder that cannot be read.
+
+    Yields:
+        The files that have become complete, where there are any.
+    """
     told: tuple[str, ...] = ()
     while not stop.is_set():
         start = time.monotonic()

@@ -12,19 +12,18 @@ from typing import IO, Any, Literal, Protocol, get_args
 from ..atomic import atomic_path
 from ..display_text import display_name, printable
 from ..errors import OutputError, UsageError
-from ..records import Record, to_dict, to_json
+from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
 
 Format = Literal["jsonl", "json", "csv"]
 FORMATS: tuple[str, ...] = get_args(Format)
-CSV_COLUMNS = (
-    "path", "status", "error", "verdict", "probability", "logit", "s1", "s2", "s3", "reasons", "width", "height",
-    "sha256", "engine", "schema",
-)  # fmt: skip
-"""`reasons` are joined by "; "; an absent value is an empty cell."""
+CSV_COLUMNS = tuple(
+    column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
+)
+"""`stats` becomes three columns; `reasons` are joined by "; "; an absent value is an empty cell."""
 
 
 class Writer(Protocol):
-    """Takes records one by one. `finish` ends the output; without it an atomic file does not appear."""
+    """Receives records one by one. An atomic file appears when `finish` is called."""
 
     def write(self, record: Record) -> None:
         """Append one record."""
@@ -35,12 +34,12 @@ class Writer(Protocol):
         ...
 
     def abort(self) -> None:
-        """Stop without completing: what a stream holds stays, an atomic file is discarded."""
+        """Stop early: records already in a stream stay, an atomic file is discarded."""
         ...
 
 
 class StreamWriter:
-    """Encodes records onto a binary stream, which is opened at the first record: the engine has proved usable then."""
+    """Encodes records onto a binary stream. It is opened at the first record, when the engine is known to work."""
 
     def __init__(self, open_stream: Callable[[ExitStack], IO[bytes]], format_name: str) -> None:
         self._open, self._format = open_stream, format_name
@@ -58,7 +57,7 @@ class StreamWriter:
         return self._stream
 
     def write(self, record: Record) -> None:
-        """Append one record and flush: what was scored is visible, and survives a kill of this process."""
+        """Append one record and flush it, so that it outlives this process."""
         stream = self._ready()
         if self._format == "csv":
             text = _csv_line(csv_row(record))
@@ -92,8 +91,14 @@ def stdout_writer(stream: IO[bytes], format_name: str) -> StreamWriter:
 def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWriter:
     """Records into a file: JSON lines grow in place (to follow and resume), JSON and CSV appear when complete.
 
+    Args:
+        path: the file.
+        format_name: one of `FORMATS`.
+        append: continue the JSON lines that are there.
+
     Raises:
-        UsageError: `path` is a folder. OutputError, at the first record: it cannot be opened.
+        UsageError: `path` is a folder.
+        OutputError: at the first record, when the file cannot be opened.
     """
     if path.is_dir():
         raise UsageError(f"{display_name(str(path))}: is a folder; --out names a file")
@@ -113,8 +118,7 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWri
 def csv_row(record: Record) -> list[Any]:
     """Cells of `CSV_COLUMNS`; floats in full precision."""
     values = to_dict(record)
-    stats = values.pop("stats") or {}
-    values.update({name: stats.get(name) for name in ("s1", "s2", "s3")})
+    values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
     values["reasons"] = "; ".join(record.reasons)
     return ["" if values[name] is None else values[name] for name in CSV_COLUMNS]
 
@@ -129,7 +133,7 @@ STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "ma
 
 
 class TableWriter:
-    """Rows for people, on a rich console that is shared with the progress bar."""
+    """A table on the terminal, on the console that the progress bar uses too."""
 
     def __init__(self, console: Any) -> None:
         self._console = console
@@ -151,7 +155,7 @@ class TableWriter:
         self._console.print(line, soft_wrap=True, highlight=False)
 
     def finish(self) -> None:
-        """Nothing is left to write."""
+        """Every row is printed already."""
 
     def abort(self) -> None:
-        """Nothing is left to write."""
+        """Every row is printed already."""

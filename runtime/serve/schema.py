@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
-
-class StatsBody(BaseModel):
-    """The three statistics of the anomaly score."""
-
-    s1: float = Field(description="variability")
-    s2: float = Field(description="overall anomaly")
-    s3: float = Field(description="perturbation sensitivity")
-
-
-class RecordBody(BaseModel):
-    """One image's record: the same fields as in the output of cinemae-run."""
-
-    path: str = Field(description="the name that came with the upload")
-    status: Literal["ok", "error"]
-    error: str | None = None
-    verdict: Literal["ai", "real", "uncertain"] | None = None
-    probability: float | None = Field(None, description="calibrated probability of AI generation, in [0, 1]")
-    logit: float | None = Field(None, description="the raw score")
-    stats: StatsBody | None = None
-    reasons: list[str] = Field(description="sentences that qualify the score")
-    width: int | None = None
-    height: int | None = None
-    sha256: str | None = None
-    engine: str
-    schema_: int = Field(alias="schema", description="version of this record")
+from ..records import Record
 
 
 class ErrorBody(BaseModel):
@@ -51,7 +27,7 @@ class HeatmapBody(BaseModel):
 class DetectBody(BaseModel):
     """The response of /v1/detect: one record for each image, in order."""
 
-    records: list[RecordBody]
+    records: list[Record]
     errors: list[ErrorBody] = Field(description="one entry for each record with status error")
     heatmaps: list[HeatmapBody | None] | None = Field(None, description="beside `records`, for lcas=true")
 

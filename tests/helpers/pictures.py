@@ -1,6 +1,7 @@
 """Rendered pictures for the tests of the runtime: no file of anybody's is needed."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,20 @@ def folder_of(root: Path, count: int, bad: int = 0) -> Path:
             data = (b"", b"no image at all", data[: len(data) // 2])[i % 3]
         (folder / f"img{i:06d}{'.jpg' if i % 2 == 0 else '.png'}").write_bytes(data)
     return root
+
+
+def five_pictures(folder: Path) -> Path:
+    """Five PNG files in a new folder; the fourth is not readable."""
+    folder.mkdir()
+    for i in range(5):
+        (folder / f"{i}.png").write_bytes(encoded(picture(seed=i)))
+    (folder / "3.png").write_bytes(b"broken")
+    return folder
+
+
+def json_lines(data: bytes) -> list[dict]:
+    """The records in an output of JSON lines."""
+    return [json.loads(line) for line in data.splitlines()]
 
 
 def cinemae_run(*arguments, **options) -> subprocess.CompletedProcess:

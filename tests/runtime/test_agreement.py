@@ -42,10 +42,10 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(files, tiny_engine, tmp_path_factory):
     """The records of cinemae-run."""
-    from cinemae.runtime.scan.scan import RunOptions, run
+    from cinemae.runtime.scan.scan import ScanOptions, scan
 
     out = tmp_path_factory.mktemp("local") / "records.jsonl"
-    run(RunOptions(tuple(map(str, files)), engine=tiny_engine, device="cpu", threads=1, out=out, quiet=True))
+    scan(ScanOptions(tuple(map(str, files)), engine=tiny_engine, device="cpu", threads=1, out=out, quiet=True))
     return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
 
 

@@ -9,6 +9,7 @@ from cinemae.runtime import reasons as r
 from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.errors import EngineError, UsageError
 from cinemae.runtime.manifest import Calibration, StatRange
+from cinemae.runtime.pipeline import decode_and_score
 from cinemae.runtime.records import RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
 from cinemae.runtime.sources import Prepared
 from cinemae.runtime.verdict import Decision, decide
@@ -177,7 +178,7 @@ def test_shared_between_threads(detector):
 
 
 def test_pipeline_hands_on_sources_and_pixels(detector):
-    (scored,) = detector.scan([NamedSource("n", picture())], batch_size=2)
+    (scored,) = decode_and_score([NamedSource("n", picture())], detector.prepare, detector.score, batch_size=2)
     assert scored.source.name == "n"
     assert scored.prepared.image.pixels.shape == (64, 64, 3)
 

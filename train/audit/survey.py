@@ -15,10 +15,10 @@ from PIL import Image
 from ...runtime.errors import ImageError, UsageError
 from ...runtime.manifest import Preprocess
 from ...runtime.preprocess import decode, resize_crop
+from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.balance import balance_bytes
 from ..data.samples import Sample, SkipLog
-from ..progress import Rate
 from .file_facts import FileFacts, file_facts
 from .lowlevel import blockiness, luminance, spectrum
 
@@ -107,7 +107,6 @@ def survey(
     Returns:
         The readable files, in order.
     """
-    progress = Rate(len(samples), "images", quiet=quiet)
     files = []
 
     def attempt(sample: Sample) -> SurveyedFile | ImageError:
@@ -116,13 +115,15 @@ def survey(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool:
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool,
+        Progress("images", len(samples), quiet=quiet) as progress,
+    ):
         for sample, read in read_ahead(pool, attempt, samples, AHEAD):
             result = read.result()
             if isinstance(result, ImageError):
                 skips.add(sample.path, str(result))
             else:
                 files.append(result)
-            progress.advance(1)
-    progress.close()
+            progress.advance()
     return files

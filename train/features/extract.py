@@ -18,11 +18,11 @@ from ...runtime.errors import ImageError, UsageError
 from ...runtime.manifest import BackboneConfig, Preprocess
 from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import decode, prepare
+from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.samples import Sample
 from ..model.lcas import channel_constants, run_sums
 from ..model.mae import MaskedAutoencoder, patchify
-from ..progress import Rate
 from .augment import TRANSFORMS, Transform
 from .cache import TENSORS, FeatureCache, Features, Row
 from .cache_spec import CacheSpec
@@ -155,7 +155,6 @@ def extract(
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
     mine = samples[shard[0] :: shard[1]]
     extractor: FeatureExtractor | None = None
-    progress = Rate(len(mine), "images", quiet=quiet)
     skipped: list[tuple[str, str]] = []
     listed: list[ListedSample] = []
     reused = copied = 0
@@ -196,7 +195,10 @@ def extract(
             own = replace(row, view=view, width=known.width, height=known.height)
             writer.add(own, *(getattr(one, name)[0] for name in TENSORS))
 
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool:
+    with (
+        ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool,
+        Progress("images", len(mine), quiet=quiet) as progress,
+    ):
         for sample, future in read_ahead(pool, read, mine, 2 * batch_size):
             try:
                 result = future.result()
@@ -214,11 +216,10 @@ def extract(
                     copied += 1
                 if len(pending) >= batch_size:
                     compute()
-            progress.advance(1)
+            progress.advance()
     if pending:
         compute()
     writer.flush()
-    progress.close()
     done = len(listed) - reused - copied
     return ExtractReport(writer.folder, done, reused, copied, tuple(listed), tuple(skipped))
 

@@ -17,11 +17,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, Manifest, MethodConfig, Training
+from ...runtime.progress import Progress
 from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS, Head
 from ..model.mae import MaskedAutoencoder
-from ..progress import Rate
 from .checkpoint import remember_checkpoint, save_checkpoint
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
 from .platt import calibrate_probability
@@ -164,28 +164,29 @@ def train_head(
     head.fit_standardisation(train.stats.flatten(0, 1))
     adam = torch.optim.Adam(head.parameters(), lr=config.lr, fused=True)
     generator = torch.Generator().manual_seed(config.seed)
-    progress = Rate(config.epochs * len(train), "samples", quiet=quiet)
     result = FitResult(head, {}, 0)
     best, best_loss = deepcopy(head), float("inf")
-    for epoch in range(1, config.epochs + 1):
-        head.train()
-        total = torch.zeros(())
-        for f_global, stats, labels in epoch_batches(train, config.batch_size, generator):
-            loss = binary_cross_entropy_with_logits(head(f_global, stats), labels)
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            total += loss.detach() * len(labels)
-            progress.advance(len(labels), f"epoch {epoch}")
-        logits = logits_of(head.eval(), held.f_global, held.stats[:, 0])
-        held_loss = float(binary_cross_entropy_with_logits(logits, held.labels))
-        auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
-        result.curve.append(
-            {"epoch": epoch, "train_loss": float(total) / len(train), "held_out_loss": held_loss, "held_out_auc": auc}
-        )
-        if held_loss < best_loss:
-            best, best_loss, result.best_epoch = deepcopy(head), held_loss, epoch
-    progress.close(f"best epoch {result.best_epoch}, held-out loss {best_loss:.4f}")
+    with Progress("samples", config.epochs * len(train), quiet=quiet) as progress:
+        for epoch in range(1, config.epochs + 1):
+            head.train()
+            total = torch.zeros(())
+            for f_global, stats, labels in epoch_batches(train, config.batch_size, generator):
+                loss = binary_cross_entropy_with_logits(head(f_global, stats), labels)
+                adam.zero_grad(set_to_none=True)
+                loss.backward()
+                adam.step()
+                total += loss.detach() * len(labels)
+                progress.advance(len(labels), f"epoch {epoch}")
+            logits = logits_of(head.eval(), held.f_global, held.stats[:, 0])
+            held_loss = float(binary_cross_entropy_with_logits(logits, held.labels))
+            auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
+            train_loss = float(total) / len(train)
+            result.curve.append(
+                {"epoch": epoch, "train_loss": train_loss, "held_out_loss": held_loss, "held_out_auc": auc}
+            )
+            if held_loss < best_loss:
+                best, best_loss, result.best_epoch = deepcopy(head), held_loss, epoch
+        progress.note = f"best epoch {result.best_epoch}, held-out loss {best_loss:.4f}"
     result.head, result.last = best.eval(), head.state_dict()
     return result
 

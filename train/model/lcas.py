@@ -4,8 +4,8 @@ Runs in: training, the feature cache and the studies (`train.model.detector.Cine
 written twice more, for other places: `export/graph/packed_lcas.py` runs inside every fused `.onnx` engine, the default;
 `runtime/lcas.py` is the numpy reference and runs in an engine in parts.
 
-LCAS depends on a masked patch only through three sums for each colour channel: of p_hat - mu_v, of
-(p_hat - m)^2 and of (p_hat - p)^2, in [0, 1] pixels. The feature cache keeps these sums, so that any lambda, reduction and pixel space can
+LCAS depends on a masked patch only through three sums for each colour channel: of p_hat - mu_v, of (p_hat - m)^2 and of
+(p_hat - p)^2, in [0, 1] pixels. The feature cache keeps these sums, so that any lambda, reduction and pixel space can
 be evaluated without the model. Squares are summed about the channel's own mean m over n pixels:
 sum((p_hat - mu)^2) = sum((p_hat - m)^2) + n (m - mu)^2 stays accurate on flat images, where sigma is at its floor and
 sum(p_hat^2) - 2 mu sum(p_hat) + n mu^2 would lose its digits to cancellation.

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.masks import masked_from_visible
+from ...runtime.progress import Progress
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
-from ..progress import Rate
 from ..weights.layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import HeadInputs, comparison, fit_scores, head_inputs
@@ -63,21 +63,19 @@ def train_unfrozen(
     labels = torch.from_numpy(experiment.cache.labels(rows)).float()
     paths = np.array([experiment.cache.rows[i].path for i in rows])
     rng = np.random.default_rng(seed)
-    progress = Rate(epochs * len(rows), "images", quiet=experiment.quiet)
     preprocess = experiment.cache.spec.preprocess
-    for epoch in range(epochs):
-        order = rng.permutation(len(rows))
-        for positions, images in image_batches(
-            paths[order].tolist(), preprocess, experiment.fit.batch_size, data.workers
-        ):
-            drawn = rng.integers(len(mask_sets))
-            logits = detector.detect(images.to(device), visible[drawn], masked[drawn]).logit
-            loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
-    progress.close()
+    with Progress("images", epochs * len(rows), quiet=experiment.quiet) as progress:
+        for epoch in range(epochs):
+            order = rng.permutation(len(rows))
+            ordered = paths[order].tolist()
+            for positions, images in image_batches(ordered, preprocess, experiment.fit.batch_size, data.workers):
+                drawn = rng.integers(len(mask_sets))
+                logits = detector.detect(images.to(device), visible[drawn], masked[drawn]).logit
+                loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
+                adam.zero_grad(set_to_none=True)
+                loss.backward()
+                adam.step()
+                progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
     scores = np.zeros(len(experiment.eval_rows), np.float32)
     tested = [experiment.cache.rows[i].path for i in experiment.eval_rows]
     with torch.inference_mode():

@@ -13,9 +13,9 @@ from PIL import Image
 from ...runtime.errors import ImageError
 from ...runtime.manifest import HeadConfig
 from ...runtime.preprocess import decode, resize_crop
+from ...runtime.progress import Progress
 from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
 from ..audit.probe import transfer
-from ..progress import Rate
 from . import plots
 from .comparison import comparison, fit_scores, head_inputs, per_generator
 from .experiment import Experiment
@@ -54,14 +54,15 @@ def low_level(experiment: Experiment, rows: np.ndarray, workers: int = 2) -> Low
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])
         return blockiness(luminance(image)), spectrum(seen), classical
 
-    progress = Rate(len(rows), "images", quiet=experiment.quiet)
     found = []
-    with ThreadPoolExecutor(workers, thread_name_prefix="lowlevel") as pool:
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="lowlevel") as pool,
+        Progress("images", len(rows), quiet=experiment.quiet) as progress,
+    ):
         for start in range(0, len(rows), 256):
             chunk = rows[start : start + 256]
             found += list(pool.map(read, chunk))
             progress.advance(len(chunk))
-    progress.close()
     return LowLevel(*(np.stack(column) for column in zip(*found, strict=True)))
 
 

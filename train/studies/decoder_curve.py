@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...runtime.progress import Progress
 from ..model.mae import MaskedAutoencoder, patchify
 from ..pretrain import masked_loss, random_visible
-from ..progress import Rate
 from ..tables import Cell, Table
 from . import plots
 from .ablate_freezing import unfreeze
@@ -81,24 +81,23 @@ def decoder_curve(
 
     rng = np.random.default_rng(experiment.fit.seed)
     generator = torch.Generator().manual_seed(experiment.fit.seed)
-    progress = Rate(steps * batch_size, "images", quiet=experiment.quiet)
     marks = {round(steps * (i + 1) / POINTS) for i in range(POINTS)}
     measure(0)
     step = 0
-    while step < steps:
-        for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, data.workers):
-            keep = random_visible(len(images), mae.config, generator).to(device)
-            loss = masked_loss(mae, normalised(images, device), keep)
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            step += 1
-            progress.advance(len(images), f"loss {float(loss.detach()):.3f}")
-            if step in marks:
-                measure(step)
-            if step == steps:
-                break
-    progress.close()
+    with Progress("images", steps * batch_size, quiet=experiment.quiet) as progress:
+        while step < steps:
+            for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, data.workers):
+                keep = random_visible(len(images), mae.config, generator).to(device)
+                loss = masked_loss(mae, normalised(images, device), keep)
+                adam.zero_grad(set_to_none=True)
+                loss.backward()
+                adam.step()
+                step += 1
+                progress.advance(len(images), f"loss {float(loss.detach()):.3f}")
+                if step in marks:
+                    measure(step)
+                if step == steps:
+                    break
     return _report(experiment, out, curve, when, fresh, len(trained))
 
 

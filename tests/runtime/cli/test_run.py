@@ -1,113 +1,31 @@
-"""`cinemae-run` as a process and in place: records, formats, exit codes, messages, determinism, speed of --help."""
+"""`cinemae-run` as a process: exit codes, messages, interrupts, a table on a terminal, speed of --help."""
 
-import csv
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from cinemae.runtime.display_text import printable
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
-from cinemae.runtime.errors import EngineError, OutputError, UsageError
-from cinemae.runtime.manifest import Manifest
-from cinemae.runtime.records import RECORD_FIELDS
-from cinemae.runtime.scan import scan as run_module
-from cinemae.runtime.scan.inputs import Inputs
-from cinemae.runtime.scan.scan import RunOptions, output_format, run
-from cinemae.runtime.scan.tally import Tally
-from cinemae.runtime.scan.writers import CSV_COLUMNS
-from pictures import cinemae_run, encoded, folder_of, picture
+from pictures import cinemae_run, five_pictures, folder_of, json_lines
 
 HELP_CPU_SECONDS = 0.5
 
 
 @pytest.fixture
 def images(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for i in range(5):
-        (folder / f"{i}.png").write_bytes(encoded(picture(seed=i)))
-    (folder / "3.png").write_bytes(b"broken")
-    return folder
-
-
-def options(inputs, engine, **changes):
-    return RunOptions(inputs=tuple(map(str, inputs)), engine=engine, device="cpu", threads=1, **changes)
-
-
-def lines(data):
-    return [json.loads(line) for line in data.splitlines()]
-
-
-def test_records_in_input_order_with_every_field(images, tiny_engine, capsysbinary):
-    code = run(options([images / "2.png", images, images / "2.png"], tiny_engine))
-    output, messages = capsysbinary.readouterr()
-    records = lines(output)
-    assert code == 1
-    assert [Path(record["path"]).name for record in records] == ["2.png", *(f"{i}.png" for i in range(5)), "2.png"]
-    assert all(tuple(record) == RECORD_FIELDS for record in records)
-    assert [record["status"] for record in records] == ["ok"] * 4 + ["error"] + ["ok"] * 2
-    assert records[0] == records[-1]
-    assert b"7 inputs" in messages
-    assert b"1 failed" in messages
+    return five_pictures(tmp_path / "images")
 
 
 def test_process_end_to_end_and_determinism(images, tiny_engine):
     first, second = (cinemae_run(images, "--engine", tiny_engine, "--batch-size", 2) for _ in range(2))
     assert first.returncode == 1
-    assert len(lines(first.stdout)) == 5
+    assert len(json_lines(first.stdout)) == 5
     assert first.stdout == second.stdout
     (images / "3.png").unlink()
     quiet = cinemae_run("-", "--engine", tiny_engine, "-q", "-0", input=b"\0".join([b"0.png", b"4.png"]), cwd=images)
     assert quiet.returncode == 0
     assert quiet.stderr == b""
-    assert [record["path"] for record in lines(quiet.stdout)] == ["0.png", "4.png"]
-
-
-def test_json_and_csv(images, tiny_engine, tmp_path, capsysbinary):
-    run(options([images], tiny_engine))
-    expected = lines(capsysbinary.readouterr().out)
-    for name in ("a.json", "a.csv", "a.jsonl", "a.txt"):
-        run(options([images], tiny_engine, out=tmp_path / "deep" / name))
-    assert capsysbinary.readouterr().out == b""
-    assert json.loads((tmp_path / "deep/a.json").read_text("utf-8")) == expected
-    assert lines((tmp_path / "deep/a.jsonl").read_bytes()) == lines((tmp_path / "deep/a.txt").read_bytes()) == expected
-    rows = list(csv.DictReader((tmp_path / "deep/a.csv").open(encoding="utf-8", newline="")))
-    assert tuple(rows[0]) == CSV_COLUMNS
-    for row, record in zip(rows, expected, strict=True):
-        assert row["path"] == record["path"]
-        assert row["error"] == (record["error"] or "")
-        if record["status"] == "ok":
-            assert (float(row["logit"]), float(row["s2"])) == (record["logit"], record["stats"]["s2"])
-    run(options([tmp_path / "no.jpg"], tiny_engine, format="json"))
-    assert json.loads(capsysbinary.readouterr().out)[0]["status"] == "error"
-
-
-def test_stdout_formats_stream(images, tiny_engine, capsysbinary):
-    for name in ("json", "csv"):
-        run(options([images], tiny_engine, format=name))
-        text = capsysbinary.readouterr().out.decode()
-        found = json.loads(text) if name == "json" else list(csv.DictReader(io.StringIO(text)))
-        assert len(found) == 5
-
-
-def test_exit_codes_of_a_tally():
-    assert Tally(ok=3, real=3).exit_code(fail_on_ai=True) == 0
-    assert Tally(ok=3, ai=1, real=2).exit_code(fail_on_ai=False) == 0
-    assert Tally(ok=3, ai=1, real=2).exit_code(fail_on_ai=True) == 4
-    assert Tally(ok=3, ai=1, failed=1).exit_code(fail_on_ai=True) == 1
-
-
-def test_threshold_and_fail_on_ai(images, tiny_engine, tmp_path, capsysbinary):
-    (images / "3.png").unlink()
-    assert run(options([images], tiny_engine, threshold=0.0001, fail_on_ai=True)) == 4
-    assert {record["verdict"] for record in lines(capsysbinary.readouterr().out)} == {"ai"}
-    assert run(options([images], tiny_engine, threshold=0.9999, fail_on_ai=True)) == 0
-    assert {record["verdict"] for record in lines(capsysbinary.readouterr().out)} == {"real"}
+    assert [record["path"] for record in json_lines(quiet.stdout)] == ["0.png", "4.png"]
 
 
 @pytest.mark.parametrize(
@@ -146,133 +64,6 @@ def test_damaged_engine_gives_exit_3_and_touches_no_output(images, tiny_engine, 
     assert found.stderr.startswith(b"error: ")
     assert found.stderr.count(b"\n") == 1
     assert out.read_bytes() == b"earlier results\n"
-
-
-def test_explicit_device_that_is_absent_is_an_error(images, tiny_engine):
-    if "CUDAExecutionProvider" in import_onnxruntime().get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(Exception, match="not usable") as caught:
-        run(RunOptions((str(images),), tiny_engine, device="cuda"))
-    assert caught.value.exit_code == 3
-
-
-def test_options_that_contradict_each_other(tmp_path, tiny_engine):
-    out = tmp_path / "o.csv"
-    for changes in ({"resume": True}, {"resume": True, "out": out},
-                    {"resume": True, "out": tmp_path / "o.jsonl", "report": tmp_path / "r.html"}):  # fmt: skip
-        with pytest.raises(UsageError):
-            output_format(RunOptions(("a",), **changes), terminal=False)
-    assert output_format(RunOptions(("a",)), terminal=True) == "table"
-    assert output_format(RunOptions(("a",), out=out), terminal=True) == "csv"
-    with pytest.raises(UsageError, match="names a file"):
-        run(options(["a"], tiny_engine, out=tmp_path))
-    for changes in ({"batch_size": 0}, {"workers": 0}):
-        with pytest.raises(UsageError, match="at least 1"):
-            run(options(["a"], tiny_engine, **changes))
-
-
-def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tmp_path, capsysbinary):
-    import onnx
-    from cinemae.runtime.engines.integrity import seal
-    from cinemae.runtime.manifest import METADATA_KEY
-
-    demo = tmp_path / "demo.onnx"
-    model = onnx.load(tiny_engine)
-    (entry,) = [entry for entry in model.metadata_props if entry.key == METADATA_KEY]
-    entry.value = entry.value.replace('"demonstration":false', '"demonstration":true')
-    onnx.save(model, demo)
-    short = seal(demo)[:12]
-    run(options([images], demo))
-    output, messages = capsysbinary.readouterr()
-    assert {record["engine"] for record in lines(output)} == {f"tiny-test@{short} (demonstration)"}
-    assert messages.count(b"demonstration") == 1
-
-
-def test_empty_folder_is_a_warning(tmp_path, tiny_engine, capsysbinary):
-    assert run(options([tmp_path], tiny_engine)) == 0
-    output, messages = capsysbinary.readouterr()
-    assert output == b""
-    assert b"holds no images" in messages
-
-
-def test_file_that_vanishes_between_listing_and_reading(images, tiny_engine, capsysbinary, monkeypatch):
-    iterate = Inputs.__iter__
-
-    def vanishing(self):
-        for item in iterate(self):
-            if item.path.endswith("4.png"):
-                os.unlink(item.path)
-            yield item
-
-    monkeypatch.setattr(Inputs, "__iter__", vanishing)
-    assert run(options([images], tiny_engine, quiet=True)) == 1
-    records = lines(capsysbinary.readouterr().out)
-    assert len(records) == 5
-    assert records[4]["error"] == "no such file"
-
-
-def test_hostile_names_give_valid_json_and_a_harmless_table(tmp_path, tiny_engine, capsysbinary):
-    raw = b"new\nline \x1b[31m \xff.png"
-    with open(os.path.join(os.fsencode(tmp_path), raw), "wb") as file:
-        file.write(encoded(picture()))
-    assert run(options([tmp_path], tiny_engine)) == 0
-    (record,) = lines(capsysbinary.readouterr().out)
-    assert record["path"].endswith("new\nline \x1b[31m \\xff.png")
-    record["path"].encode("utf-8")
-    assert "\x1b" not in printable(record["path"])
-    assert printable("grün 日本") == "grün 日本"
-
-
-def test_heatmaps_and_report(images, tiny_engine, tmp_path, monkeypatch, capsysbinary):
-    monkeypatch.chdir(tmp_path)
-    heat, page = tmp_path / "heat", tmp_path / "page.html"
-    run(options(["images"], tiny_engine, heatmaps=heat, report=page))
-    assert sorted(str(path.relative_to(heat)) for path in heat.rglob("*.png")) == [
-        f"{i}.png.lcas.png" for i in (0, 1, 2, 4)
-    ]
-    assert page.read_text("utf-8").count("images/") >= 5
-    with pytest.raises(UsageError, match="holds the input"):
-        run(options(["images"], tiny_engine, heatmaps=tmp_path))
-    inside = Path("images/heat")
-    run(options(["images"], tiny_engine, heatmaps=inside, quiet=True))
-    capsysbinary.readouterr()
-    run(options(["images"], tiny_engine, heatmaps=inside, quiet=True))
-    assert len(lines(capsysbinary.readouterr().out)) == 5
-
-
-def test_heatmap_that_cannot_be_saved_costs_no_record(images, tiny_engine, tmp_path, monkeypatch, capsysbinary):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "heat").mkdir()
-    (tmp_path / "heat/0.png.lcas.png").write_bytes(b"somebody's file")
-    assert run(options(["images"], tiny_engine, heatmaps=Path("heat"))) == 1
-    output, messages = capsysbinary.readouterr()
-    assert len(lines(output)) == 5
-    assert messages.count(b"warning: no heatmap") == 1
-    assert (tmp_path / "heat/0.png.lcas.png").read_bytes() == b"somebody's file"
-
-
-def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypatch):
-    out = tmp_path / "a.json"
-    out.write_text("[]")
-
-    def fail(*arguments):
-        raise EngineError("the engine died")
-
-    monkeypatch.setattr("cinemae.runtime.detector.Detector._infer", fail)
-    with pytest.raises(EngineError):
-        run(options([images], tiny_engine, out=out))
-    assert out.read_text() == "[]"
-    assert list(tmp_path.glob(".a.json*")) == []
-
-
-def test_full_disk_is_one_clear_error(images, tiny_engine, tmp_path, monkeypatch):
-    class Full(io.BytesIO):
-        def write(self, data):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(run_module, "_writer", lambda *a: run_module.stdout_writer(Full(), "jsonl"))
-    with pytest.raises(OutputError, match="No space left"):
-        run(options([images], tiny_engine))
 
 
 def test_reader_that_leaves_early(tmp_path, tiny_engine):
@@ -344,6 +135,13 @@ def test_help_is_quick_and_light(tmp_path):
     assert min(seconds) < HELP_CPU_SECONDS
 
 
+def test_help_lists_the_devices_that_there_are():
+    from cinemae.runtime.cli.common import DEVICES
+    from cinemae.runtime.engines.base import DEVICES as KNOWN
+
+    assert DEVICES.split("|") == list(KNOWN)
+
+
 def test_version_names_the_package():
     from importlib.metadata import PackageNotFoundError, version
 
@@ -352,12 +150,6 @@ def test_version_names_the_package():
     except PackageNotFoundError:
         expected = "cinemae (not installed: running from its source tree)"
     assert cinemae_run("--version").stdout.decode().strip() == expected
-
-
-def test_progress_counts_in_the_background(images, tiny_engine, monkeypatch, capsysbinary):
-    monkeypatch.setattr("cinemae.runtime.scan.progress.LOG_SECONDS", 0.0)
-    run(options([images], tiny_engine, batch_size=1))
-    assert b"inputs, " in capsysbinary.readouterr().err
 
 
 def test_first_record_does_not_wait_for_the_last_input(tiny_engine, images):
@@ -372,31 +164,3 @@ def test_first_record_does_not_wait_for_the_last_input(tiny_engine, images):
         process.stdin.close()
         rest = process.stdout.read().splitlines()
     assert len(rest) == 9
-
-
-def test_manifest_of_the_engine_is_the_exported_one(tiny_engine):
-    from cinemae.runtime.engines.load import read_engine_manifest
-
-    manifest = read_engine_manifest(tiny_engine)
-    assert isinstance(manifest, Manifest)
-    assert manifest.kind == "fused"
-
-
-def test_folder_of_parts_runs_too(images, tiny_parts, tiny_engine, capsysbinary):
-    run(options([images], tiny_parts))
-    parts = lines(capsysbinary.readouterr().out)
-    run(options([images], tiny_engine))
-    fused = lines(capsysbinary.readouterr().out)
-    for a, b in zip(parts, fused, strict=True):
-        assert a["status"] == b["status"]
-        if a["status"] == "ok":
-            assert abs(a["logit"] - b["logit"]) < 1e-3
-
-
-def test_copy_of_an_engine_under_another_name_is_the_same_engine(images, tiny_engine, tmp_path, capsysbinary):
-    other = shutil.copy(tiny_engine, tmp_path / "other.onnx")
-    outputs = []
-    for engine in (tiny_engine, other):
-        run(options([images], engine, quiet=True))
-        outputs.append(capsysbinary.readouterr().out)
-    assert outputs[0] == outputs[1]

@@ -12,6 +12,7 @@ import tarfile
 import pytest
 from cinemae.runtime.detector import Detector
 from cinemae.runtime.errors import UsageError
+from cinemae.runtime.pipeline import decode_and_score
 from cinemae.runtime.ray.address import with_address
 from cinemae.runtime.ray.options import RayOptions
 from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, write_shard
@@ -44,7 +45,7 @@ def photos(tmp_path):
 
 def records(detector, units):
     prepare = preparer(detector)
-    return [item.record for unit in units for item in detector.scan(sources(unit), 4, 1, prepare)]
+    return [item.record for unit in units for item in decode_and_score(sources(unit), prepare, detector.score, 4, 1)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import time
 import pytest
 from cinemae.runtime.errors import UsageError
 from cinemae.runtime.scan.resume import read_lines, store_path
-from cinemae.runtime.scan.scan import RunOptions, run
+from cinemae.runtime.scan.scan import ScanOptions, scan
 from pictures import encoded, folder_of, picture
 
 BATCH_TOLERANCE = 1e-5  # a resumed run forms other batches
@@ -25,7 +25,7 @@ def images(tmp_path):
 def score(tiny_engine):
     def go(folder, out, **changes):
         changes = {"batch_size": 4, "quiet": True, **changes}
-        return run(RunOptions((str(folder),), engine=tiny_engine, device="cpu", threads=1, out=out, **changes))
+        return scan(ScanOptions((str(folder),), engine=tiny_engine, device="cpu", threads=1, out=out, **changes))
 
     return go
 
@@ -130,11 +130,11 @@ def test_killed_twice_with_changes_in_between(images, score, tmp_path, monkeypat
 def test_duplicate_inputs_stay_duplicates(images, tiny_engine, tmp_path):
     out = tmp_path / "out.jsonl"
     name = str(images / "part00" / "img000005.png")
-    options = RunOptions((name, str(images), name), engine=tiny_engine, device="cpu", out=out, quiet=True, resume=True)
-    run(options)
+    options = ScanOptions((name, str(images), name), engine=tiny_engine, device="cpu", out=out, quiet=True, resume=True)
+    scan(options)
     data = out.read_bytes()
     out.write_bytes(data[: len(data) // 2])
-    run(options)
+    scan(options)
     assert [r["path"] for r in records(out)] == [json.loads(line)["path"] for line in data.splitlines()]
     assert len(records(out)) == 26
 
