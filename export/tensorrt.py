@@ -18,8 +18,8 @@ from typing import Any
 
 from ..runtime.atomic import write_bytes, write_text
 from ..runtime.engines.cuda import Cuda
-from ..runtime.engines.integrity import check_content, check_external_data, file_sha256
-from ..runtime.engines.onnx_file import read_manifest
+from ..runtime.engines.integrity import file_sha256
+from ..runtime.engines.onnx import checked_manifest
 from ..runtime.engines.plan_sidecar import HardwareCompatibility, PlanSidecar, sidecar_path
 from ..runtime.engines.tensorrt import import_tensorrt
 from ..runtime.errors import EngineError, MissingDependencyError, UsageError
@@ -62,9 +62,7 @@ def build_plan(
         MissingDependencyError: no TensorRT, no GPU, or a GPU that this TensorRT does not serve.
         UsageError: an option this TensorRT does not have.
     """
-    manifest = read_manifest(engine)
-    source = check_content(engine)
-    check_external_data(engine, manifest)
+    manifest = checked_manifest(engine, "fused")
     trt = trt or import_tensorrt()
     cuda = cuda or Cuda.load()
     gpu = cuda.device()
@@ -74,7 +72,7 @@ def build_plan(
     sidecar = PlanSidecar(
         manifest=manifest, tensorrt=trt.__version__, gpu=gpu.name, compute_capability=gpu.capability,
         version_compatible=options.version_compatible, hardware_compatibility=options.hardware_compatibility,
-        batch=options.batch, plan_sha256=file_sha256(plan), source=engine.name, source_sha256=source,
+        batch=options.batch, plan_sha256=file_sha256(plan), source=engine.name, source_sha256=manifest.content_sha256,
         source_external=manifest.external_data,
     )  # fmt: skip
     write_text(sidecar_path(plan), sidecar.model_dump_json(indent=1))

@@ -108,11 +108,19 @@ class HeadConfig(Model):
 class Preprocess(Model):
     """The one image preprocessing: resize the short side, centre crop, uint8 RGB; normalisation is inside the graph."""
 
-    resize_short: int = Field(256, ge=1)
-    crop: int = Field(224, ge=1)
+    resize_short: int = Field(256, ge=1, le=4096)
+    crop: int = Field(224, ge=1, le=2048)
     interpolation: Literal["bicubic"] = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _sane(self) -> Preprocess:
+        if self.resize_short < self.crop:
+            raise ValueError(f"resize_short {self.resize_short} is below crop {self.crop}")
+        if min(self.std) <= 0:
+            raise ValueError("every std must be positive")
+        return self
 
 
 class Backbone(Model):

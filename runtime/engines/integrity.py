@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ..display_text import shown
 from ..errors import EngineError
 from ..manifest import Manifest
 
@@ -19,6 +20,9 @@ HASH_FIELD = b'"content_sha256":"'
 HASH_DIGITS = 64
 CHUNK_BYTES = 1 << 22
 """Read size: memory stays flat for engines of several gigabytes."""
+
+MAX_NAME = 200
+"""Characters of the name of a file beside an engine; file systems take 255 bytes."""
 
 _ZEROS = b"0" * HASH_DIGITS
 _HEX = re.compile(rb"[0-9a-f]{64}")
@@ -137,6 +141,11 @@ def check_content(path: str | Path) -> str:
     return content.stored
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name from a file is that of a file in the same folder: no path, no control characters, not too long."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable() and name not in (".", "..") and not set(name) & set("/\\:")
+
+
 def check_external_data(path: str | Path, manifest: Manifest) -> None:
     """Compare each external weight file beside an ONNX file with its hash in the manifest.
 
@@ -149,8 +158,8 @@ def check_external_data(path: str | Path, manifest: Manifest) -> None:
     """
     path = Path(path)
     for name, expected in manifest.external_data.items():
-        if not name or Path(name).name != name or "\\" in name:
-            raise EngineError(f"{path}: external data {name!r} is not a plain file name; export the engine again")
+        if not is_plain_name(name):
+            raise EngineError(f"{path}: weights '{shown(name)}' are not a plain file name; export the engine again")
         beside = path.parent / name
         if not beside.is_file():
             raise EngineError(f"{path}: its weights {name!r} are missing; keep both files in one folder")

@@ -14,6 +14,7 @@ from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .integrity import check_content, check_external_data
 from .onnx_file import read_manifest
+from .onnx_graph import check_graph
 from .onnxruntime_import import import_onnxruntime
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -184,7 +185,7 @@ def run_session(path: Path, session: Any, outputs: list[str], feeds: dict[str, n
 
 
 def checked_manifest(path: Path, kind: str) -> Manifest:
-    """Check an ONNX file (content hash, external weights, kind) and return its manifest.
+    """Check an ONNX file (kind, content hash, external weights, graph) and return its manifest.
 
     Args:
         path: the ONNX file.
@@ -199,6 +200,7 @@ def checked_manifest(path: Path, kind: str) -> Manifest:
         raise EngineError(f"{path}: is of kind {manifest.kind!r}, expected {kind!r}{hint}")
     check_content(path)
     check_external_data(path, manifest)
+    check_graph(path, manifest)
     return manifest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ OUTPUTS = ("logit", "stats", "lcas")
 
 
 def import_openvino() -> Any:
-    """Import openvino.
+    """Import openvino with its telemetry turned off: importing it reports to Google Analytics.
+
+    Without the module `openvino_telemetry` it falls back to a stub that sends nothing.
 
     Raises:
         MissingDependencyError: openvino is not installed; names the pip command.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:

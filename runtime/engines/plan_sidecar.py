@@ -5,18 +5,31 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
+from ..display_text import shown
 from ..errors import EngineError
 from ..manifest import Manifest, Model
-from .integrity import file_sha256
+from .integrity import file_sha256, is_plain_name
+
+
+def _plain_name(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError("not a plain file name")
+    return name
+
 
 SIDECAR_SUFFIX = ".json"
 HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
-HEX = r"^[0-9a-f]{64}$"
-VERSION = r"^\d+\.\d+(\.\d+)*$"
+MAX_SIDECAR_BYTES = 1 << 20
+"""A sidecar has a few kilobytes; a larger one is not read into memory."""
+
+MAX_BATCH = 65_536
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}(\.[0-9]{1,9}){0,3}$")]
+FileName = Annotated[str, AfterValidator(_plain_name)]
 
 
 class PlanSidecar(Model):
@@ -37,16 +50,23 @@ class PlanSidecar(Model):
     """
 
     manifest: Manifest
-    tensorrt: str = Field(pattern=VERSION)
+    tensorrt: Version
     gpu: str
-    compute_capability: str = Field(pattern=r"^\d+\.\d+$")
+    compute_capability: Annotated[str, Field(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}$")]
     version_compatible: bool = False
     hardware_compatibility: HardwareCompatibility = "none"
     batch: tuple[int, int, int]
-    plan_sha256: str = Field(pattern=HEX)
-    source: str
-    source_sha256: str = Field(pattern=HEX)
-    source_external: dict[str, str] = Field(default_factory=dict)
+    plan_sha256: Sha256
+    source: FileName
+    source_sha256: Sha256
+    source_external: dict[FileName, Sha256] = Field(default_factory=dict)
+
+    @field_validator("batch")
+    @classmethod
+    def _ordered(cls, batch: tuple[int, int, int]) -> tuple[int, int, int]:
+        if not 1 <= batch[0] <= batch[1] <= batch[2] <= MAX_BATCH:
+            raise ValueError(f"1 <= smallest <= optimal <= largest <= {MAX_BATCH} does not hold")
+        return batch
 
 
 @dataclass(frozen=True)
@@ -83,18 +103,21 @@ def read_sidecar(plan: str | Path) -> PlanSidecar:
     """
     path = sidecar_path(plan)
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MAX_SIDECAR_BYTES + 1)
     except OSError:
         raise EngineError(
             f"{plan}: {path.name} is missing beside it; a plan cannot be used without: build it again with "
             "cinemae-export ENGINE.onnx --tensorrt"
         ) from None
+    if len(text) > MAX_SIDECAR_BYTES:
+        raise EngineError(f"{path}: is too large for a sidecar; build the plan again")
     try:
         return PlanSidecar.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise EngineError(f"{path}: not valid ({where}: {first['msg']}); build the plan again") from None
+        raise EngineError(f"{path}: not valid ({shown(where)}: {shown(first['msg'])}); build the plan again") from None
 
 
 def check_plan(plan: Path, sidecar: PlanSidecar) -> None:

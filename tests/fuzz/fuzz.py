@@ -24,9 +24,10 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif"]):
-    import cinemae.runtime.integrity as integrity
+    import cinemae.runtime.engines.integrity as integrity
+    import cinemae.runtime.engines.onnx_file as onnx_file
+    import cinemae.runtime.engines.onnx_graph as onnx_graph
     import cinemae.runtime.manifest as manifests
-    import cinemae.runtime.onnx_file as onnx_file
     import cinemae.runtime.preprocess as preprocess
     import PIL.Image
     from cinemae.runtime.errors import EngineError, ImageError, ManifestError
@@ -54,13 +55,18 @@ def image(data: bytes) -> None:
 
 
 def engine(data: bytes) -> None:
-    """Any bytes as an `.onnx` file: a manifest, a hash, or one EngineError."""
+    """Any bytes as an `.onnx` file: a manifest, a graph, a hash, or one EngineError."""
     SCRATCH.write_bytes(data)
-    for read in (onnx_file.read_manifest, integrity.check_content, integrity.content_hash):
+    for read in (onnx_file.read_manifest, check_graph, integrity.check_content, integrity.content_hash):
         try:
             read(SCRATCH)
         except EngineError as error:
             one_line(error)
+
+
+def check_graph(path: Path) -> None:
+    """The graph's check beside the manifest of `manifest_seed`."""
+    onnx_graph.check_graph(path, manifests.Manifest.from_json(manifest_seed(), "fuzz"))
 
 
 def manifest(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""No command uses the network or leaves a file in the home folder: onnxruntime's telemetry would do both."""
+"""No command uses the network or leaves a file in the home folder; onnxruntime's and OpenVINO's telemetry do both."""
 
 from __future__ import annotations
 
@@ -39,9 +39,11 @@ with Detector.load(sys.argv[2], device="cpu") as detector:
 """onnxruntime 1.32 first asks for its collector's address some nine seconds after the import."""
 
 
-@pytest.fixture(scope="module", params=["run", "doctor", pytest.param("library", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["run", "doctor", "openvino", pytest.param("library", marks=pytest.mark.slow)])
 def run(request, tiny_engine, tmp_path_factory) -> Run:
     """A real command with a home folder of its own, without the test suite's ORT_DISABLE_TELEMETRY."""
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="needs openvino: pip install 'cinemae[openvino]'")
     folder = tmp_path_factory.mktemp(request.param)
     home, trace = folder / "home", folder / "trace"
     home.mkdir()
@@ -49,6 +51,7 @@ def run(request, tiny_engine, tmp_path_factory) -> Run:
     image, engine = str(folder / "a.png"), str(tiny_engine)
     command = [sys.executable] + {
         "run": ["-m", "cinemae.runtime.cli.run", image, "--quiet", "--engine", engine, "--device", "cpu"],
+        "openvino": ["-m", "cinemae.runtime.cli.run", image, "--quiet", "--engine", engine, "--device", "openvino"],
         "doctor": ["-m", "cinemae.runtime.cli.doctor", "--engine", engine, "--device", "cpu"],
         "library": ["-c", LIBRARY, image, engine],
     }[request.param]
