@@ -20,7 +20,8 @@ from .metrics import ECE_BINS, FIGURES, MACC, Interval, probabilities
 TITLES = {
     "accuracy": "acc", "real_accuracy": "real", "fake_accuracy": "fake", "accuracy_05": "acc@0.5",
     "real_accuracy_05": "real@0.5", "fake_accuracy_05": "fake@0.5", "auc": "AUC", "ap": "AP",
-    "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE", "ece_balanced": "ECE balanced",
+    "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
+    "ece_balanced": "ECE balanced",
 }  # fmt: skip
 NOTE = (
     "acc, real, fake: share of all, real and AI images that are right at the stored threshold; @0.5: at the paper's "
