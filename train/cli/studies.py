@@ -51,6 +51,12 @@ FreezingBackbones = Annotated[
     list[str] | None,
     typer.Option("--freezing-backbone", help="Another backbone for the freezing ablation [Fig. 10]; repeatable."),
 ]
+AblationParts = Annotated[
+    str,
+    typer.Option(
+        help="Comma list of statistics, lambda, pixels, fusion, training, masks, freezing, backbones; or all, cached."
+    ),
+]
 
 CACHE = Path("runs/cache")
 STUDIES = Path("runs/studies")
@@ -99,9 +105,9 @@ def audit(
     from .study_steps import run_audit
 
     prepare_process()
-    found = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
-    typer.echo(found.markdown())
-    for warning in found.warnings:
+    result = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
+    typer.echo(result.markdown())
+    for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -138,10 +144,7 @@ def robustness(
 
 def ablate(
     data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
-    parts: Annotated[
-        str,
-        typer.Option(help="List of statistics, lambda, pixels, fusion, training, masks, freezing, backbones; all; cached."),
-    ] = "cached",
+    parts: AblationParts = "cached",
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
     batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0,
     freezing_epochs: FreezingEpochs = None, freezing_backbone: FreezingBackbones = None,

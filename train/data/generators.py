@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 ALIASES = {
     "mj": "midjourney", "wfir": "whichfaceisreal", "sitd": "seeingdark",
@@ -12,6 +13,7 @@ ALIASES = {
 """Short names in papers and in GenImage's archives."""
 
 
+@cache
 def canonical(name: str) -> str:
     """The form in which names are compared.
 

@@ -11,6 +11,7 @@ from cinemae.runtime.errors import UsageError
 from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
 from cinemae.train.data.samples import Sample, SkipLog, read_samples
+from cinemae.train.option_groups import read_all
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm",
@@ -144,6 +145,14 @@ def test_forensynths_with_the_generator_above_the_categories(tmp_path):
 )  # fmt: skip
 def test_spellings_of_one_generator(one, other):
     assert canonical(one) == canonical(other)
+
+
+def test_data_sets_that_spell_a_generator_differently_are_one(tmp_path):
+    both(tmp_path / "a" / "progan_train" / "car", "0_real", "1_fake")
+    both(tmp_path / "b" / "test" / "ProGAN", "0_real", "1_fake")
+    both(tmp_path / "b" / "test" / "DALLE2", "0_real", "1_fake")
+    samples = read_all([tmp_path / "a", tmp_path / "b"], "auto", None, None)
+    assert set(describe(samples)) == {("progan", "train"), ("progan", "test"), ("DALLE2", "test")}
 
 
 @pytest.mark.parametrize(

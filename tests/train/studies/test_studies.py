@@ -24,6 +24,7 @@ from cinemae.train.studies.experiment import choose_training
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.paper import Budget, Studies, paper
+from cinemae.train.studies.report import write_html
 from cinemae.train.studies.result import StudyResult, once
 from cinemae.train.studies.study_data import StudyData
 from cinemae.train.tables import Table
@@ -211,6 +212,8 @@ def test_a_study_that_cannot_run_is_a_row_and_the_others_run(data, tmp_path, mon
     assert [row[0] for row in table.rows] == ["training", "nll"]
     assert "no other generator has a training split" in table.rows[0][1]
     assert table.rows[1][1] == "RuntimeError: out of memory"
+    write_html(tmp_path / "report.html", "CINEMAE", studies.facts(), [(failed, tmp_path), *others])
+    assert "<td>RuntimeError: out of memory</td>" in (tmp_path / "report.html").read_text()
     with pytest.raises(UsageError, match="no other generator"):
         studies.run(["training"])
 
