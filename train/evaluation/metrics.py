@@ -12,7 +12,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ...runtime.manifest import Calibration
 
-MACC = "mAcc is the plain mean over generators of plain accuracy, the share of all images of a generator that are right"
+MACC = (
+    "mAcc is the plain mean over generators of plain accuracy, the share of all images of a generator that are right "
+    "where sigmoid(logit) = 0.5 is the threshold"
+)
 """The one definition of mAcc, as notes of tables give it. A class-balanced accuracy is called balanced accuracy."""
 ECE_BINS = 15
 CONFIDENCE = 0.95

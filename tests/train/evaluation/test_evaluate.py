@@ -94,8 +94,8 @@ def test_macc_is_the_plain_mean_of_plain_accuracies_over_generators(tiny_manifes
     loaded = LoadedHead("x", None, manifest, None, None)
     scores = LabelledScores(tuple(map(str, range(10))), labels, logits, generators, splits)
     evaluation = evaluate(loaded, scores, resamples=0)
-    assert evaluation.mean["accuracy"] == pytest.approx((2 / 4 + 2 / 4 + 1) / 3)
-    assert evaluation.mean_unseen["accuracy"] == pytest.approx((2 / 4 + 1) / 2)
+    assert evaluation.mean["accuracy_05"] == pytest.approx((2 / 4 + 2 / 4 + 1) / 3)
+    assert evaluation.mean_unseen["accuracy_05"] == pytest.approx((2 / 4 + 1) / 2)
     assert [group.seen for group in evaluation.groups] == [True, True, False, False]
 
 
