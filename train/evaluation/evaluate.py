@@ -75,8 +75,8 @@ class Evaluation:
         checkpoint: its folder.
         calibration: the calibration used.
         groups: figures by generator and split.
-        mean: plain means over the generators, by the name of the figure; that of `accuracy_05` is mAcc. A generator with
-            several splits counts once, with all its images.
+        mean: plain means over the generators, by the name of the figure; that of `accuracy_05` is mAcc. A generator
+            with several splits counts once, with all its images.
         mean_unseen: the same over the generators that the head was not trained on; NaN where there is none.
     """
 

@@ -25,10 +25,10 @@ TITLES = {
 }  # fmt: skip
 NOTE = (
     "acc, real, fake: share of all, real and AI images that are right at the stored threshold; @0.5: at the paper's "
-    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI images "
-    f"found while x % of the real ones are flagged. ECE: error of the calibrated probability, {ECE_BINS} bins. AP and "
-    "ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % bootstrap "
-    "interval. * the head was trained on this generator."
+    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI "
+    f"images found while x % of the real ones are flagged. ECE: error of the calibrated probability, {ECE_BINS} bins. "
+    "AP and ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % "
+    "bootstrap interval. * the head was trained on this generator."
 )
 
 
