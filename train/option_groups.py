@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..runtime.errors import UsageError
+from .data.generators import canonical
 from .data.samples import Sample, read_samples
 from .device import choose_device
 from .features.cache_spec import CacheSpec
@@ -101,5 +102,7 @@ def checked(model: Any, **fields: Any) -> Any:
 
 
 def read_all(data: Sequence[Path], layout: str, split: str | None, generators: Sequence[str] | None) -> list[Sample]:
-    """Read the samples of all DATA arguments, in their order."""
-    return [sample for root in data for sample in read_samples(root, layout=layout, split=split, generators=generators)]
+    """The samples of all DATA arguments, in their order; each generator is spelled as where it comes first."""
+    samples = [s for root in data for s in read_samples(root, layout=layout, split=split, generators=generators)]
+    spelling: dict[str, str] = {}
+    return [replace(s, generator=spelling.setdefault(canonical(s.generator), s.generator)) for s in samples]

@@ -54,10 +54,10 @@ def blockiness(gray: np.ndarray) -> np.ndarray:
 
 
 def _power(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Power spectrum of the Hann-windowed, mean-free image, and the radius of each frequency in cycles a pixel."""
+    """Whole power spectrum of the Hann-windowed, mean-free image, and its frequencies' radii in cycles a pixel."""
     window = np.outer(np.hanning(gray.shape[0]), np.hanning(gray.shape[1]))
-    power = np.abs(np.fft.rfft2((gray - gray.mean()) * window)) ** 2
-    radius = np.hypot(np.fft.fftfreq(gray.shape[0])[:, None], np.fft.rfftfreq(gray.shape[1])[None])
+    power = np.abs(np.fft.fft2((gray - gray.mean()) * window)) ** 2
+    radius = np.hypot(np.fft.fftfreq(gray.shape[0])[:, None], np.fft.fftfreq(gray.shape[1])[None])
     return power, radius
 
 

@@ -1,4 +1,4 @@
-"""The study commands of `cinemae-train`: audit, controls, robustness, ablate, analyze, paper. Parses and calls only."""
+"""The study commands of `cinemae-train`: audit, controls, robustness, ablate, analyze, paper."""
 
 from __future__ import annotations
 
@@ -17,31 +17,45 @@ Backbone = Annotated[str, typer.Option(help="Weights with encoder and decoder: f
 Cache = Annotated[Path, typer.Option("--cache", help="Root of the feature cache.")]
 Layout = Annotated[str, typer.Option(help="Layout of DATA; auto finds out by itself.")]
 TrainOn = Annotated[
-    list[str] | None, typer.Option("--train-on", help="Generator to train on; repeatable. Default: the paper's.")
+    list[str] | None,
+    typer.Option("--train-on", help="Generator to train on; repeatable; all: every one. Default: the paper's."),
 ]
 ReportOnly = Annotated[
     list[str] | None,
-    typer.Option("--report-only", help="Generator on which nothing is chosen; its mean stands apart. Repeatable."),
+    typer.Option("--report-only", help="Generator that is only reported, with a mean of its own; repeatable."),
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="Epochs of every head.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Batch of every head; 32 is the paper's.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Heads fitted for each figure; tables give mean and spread.")]
 Limit = Annotated[
     int,
-    typer.Option(min=0, help="Test images of a class and generator in studies with forwards of their own; 0: all."),
+    typer.Option(min=0, help="Test images of each class and generator in studies that run the network; 0: all."),
 ]
-TrainLimit = Annotated[int, typer.Option(min=0, help="Training images of a class and generator there; 0: all.")]
+TrainLimit = Annotated[
+    int, typer.Option(min=0, help="Training images of each class and generator in those studies; 0: all.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 CurveSteps = Annotated[int, typer.Option(min=1, help="Steps of decoder training [Fig. 2].")]
 FreshDecoder = Annotated[
-    bool, typer.Option("--fresh-decoder/--pretrained-decoder", help="Where the curve of Fig. 2 starts.")
+    bool, typer.Option("--fresh-decoder/--pretrained-decoder", help="Decoder with which the curve of Fig. 2 starts.")
 ]
 FreezingEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of the unfrozen trainings; default: --epochs.")]
 OtherBackbones = Annotated[
-    list[str] | None, typer.Option("--other-backbone", help="Another backbone for Table 5b; repeatable.")
+    list[str] | None, typer.Option("--other-backbone", help="Another backbone to compare [Table 5b]; repeatable.")
+]
+
+FreezingBackbones = Annotated[
+    list[str] | None,
+    typer.Option("--freezing-backbone", help="Another backbone for the freezing ablation [Fig. 10]; repeatable."),
+]
+AblationParts = Annotated[
+    str,
+    typer.Option(
+        help="Comma list of statistics, lambda, pixels, fusion, training, masks, freezing, backbones; or all, cached."
+    ),
 ]
 
 CACHE = Path("runs/cache")
@@ -53,7 +67,18 @@ def _common(
     data: list[Path], backbone: str, cache: Path, layout: str, roles: tuple[list[str] | None, list[str] | None],
     heads: tuple[int, int, int], limits: tuple[int, int], machine: tuple[int, str, int, bool],
 ) -> Common:  # fmt: skip
-    """roles: train on, report only. heads: epochs, batch, seeds. limits: test, train. machine: workers ... quiet."""
+    """Prepare the process and collect the options that all studies share.
+
+    Args:
+        data: labelled data.
+        backbone: weights with encoder and decoder.
+        cache: root of the feature cache.
+        layout: layout of the data.
+        roles: generators to train on, and those only reported.
+        heads: epochs, batch size and number of seeds.
+        limits: test and training images of each class and generator.
+        machine: workers, device, threads, quiet.
+    """
     from ..device import prepare_process
     from .study_steps import Common
 
@@ -68,19 +93,21 @@ def audit(
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     generator: Annotated[list[str] | None, typer.Option("--generator", "-g", help="Only this one; repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Files read of each class, generator and split; 0: all.")] = 500,
-    balanced: Annotated[bool, typer.Option("--balanced", help="Judge the format-balanced protocol's files.")] = False,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Audit the files that the format-balanced protocol makes.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.md, audit.json and the tables.")] = None,
     workers: Workers = 2,
     quiet: Quiet = False,
 ) -> None:
-    """What a data set holds, and how well its classes can be told apart without looking at a picture."""
+    """List what a data set holds, and measure how well its classes can be told apart without looking at a picture."""
     from ..device import prepare_process
     from .study_steps import run_audit
 
     prepare_process()
-    found = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
-    typer.echo(found.markdown())
-    for warning in found.warnings:
+    result = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
+    typer.echo(result.markdown())
+    for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -89,9 +116,9 @@ def controls(
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
     batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
     device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
-    balanced: Annotated[bool, typer.Option("--balanced", help="Also the format-balanced protocol.")] = False,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Run the format-balanced protocol too.")] = False,
 ) -> None:  # fmt: skip
-    """What f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe reach beside the detector."""
+    """Compare the detector with f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe."""
     common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
@@ -106,7 +133,7 @@ def robustness(
     batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
     device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
+    """Test under JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
     common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
@@ -117,23 +144,23 @@ def robustness(
 
 def ablate(
     data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
-    parts: Annotated[
-        str,
-        typer.Option(help="statistics, lambda, pixels, fusion, masks, freezing, backbones; a list, all or cached."),
-    ] = "cached",
+    parts: AblationParts = "cached",
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
     batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0,
-    freezing_epochs: FreezingEpochs = None,
+    freezing_epochs: FreezingEpochs = None, freezing_backbone: FreezingBackbones = None,
     other_backbone: OtherBackbones = None, workers: Workers = 2, device: Device = "auto", threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """The paper's ablations [Tables 5-7]; `cached` are those that need no forward pass beyond the cache."""
+    """Run the paper's ablations [Tables 4-7, Fig. 10]; `cached` are those that need the cached features alone."""
     common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
     from .study_steps import run_ablate
 
-    budget = Budget(freezing_epochs=freezing_epochs, other_backbones=tuple(other_backbone or ()))
+    budget = Budget(
+        freezing_epochs=freezing_epochs, other_backbones=tuple(other_backbone or ()),
+        freezing_backbones=tuple(freezing_backbone or ()),
+    )  # fmt: skip
     typer.echo(run_ablate(common, parts, budget, out))
 
 
@@ -145,7 +172,7 @@ def analyze(
     fresh_decoder: FreshDecoder = True,
     workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Reconstruction error alone, its curve in decoder training, correlations, heatmaps [Fig. 2-4, 7-9]."""
+    """Analyse reconstruction error, its curve in decoder training, correlations and heatmaps [Fig. 2-4, 7-9]."""
     common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
@@ -167,8 +194,11 @@ def paper(
     seeds: Seeds = 3,
     limit: Limit = 1000,
     train_limit: TrainLimit = 5000,
-    audit_limit: Annotated[int, typer.Option(min=0, help="Files of a class, generator, split that audit reads.")] = 500,
+    audit_limit: Annotated[
+        int, typer.Option(min=0, help="Files of each class, generator and split that the audit reads.")
+    ] = 500,
     freezing_epochs: FreezingEpochs = None,
+    freezing_backbone: FreezingBackbones = None,
     curve_steps: CurveSteps = 1000,
     fresh_decoder: FreshDecoder = True,
     other_backbone: OtherBackbones = None,
@@ -177,14 +207,17 @@ def paper(
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
-    """The paper's whole protocol into one report. Killed at any point, the same command goes on."""
+    """Run the paper's whole protocol into one report. A command that was stopped continues where it was."""
     root = cache or out / "cache"
     common = _common(data, backbone, root, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
     from .study_steps import run_paper
 
-    budget = Budget(freezing_epochs, curve_steps, fresh_decoder, tuple(other_backbone or ()), audit_limit)
+    budget = Budget(
+        freezing_epochs, curve_steps, fresh_decoder, tuple(other_backbone or ()), audit_limit,
+        tuple(freezing_backbone or ()),
+    )  # fmt: skip
     typer.echo(run_paper(common, budget, out))
 
 

@@ -1,4 +1,4 @@
-"""What the study commands do once their options are parsed."""
+"""The work of the study commands, after their options are parsed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...runtime.errors import UsageError
 from ..audit.audit import Audit, audit
+from ..data.generators import same_generators
 from ..device import choose_device
 from ..fitting.fit import FitConfig
 from ..option_groups import read_all
@@ -19,9 +20,19 @@ from ..studies.study_data import StudyData
 
 @dataclass(frozen=True)
 class Common:
-    """The options all studies share.
+    """The options that all studies share.
 
-    roles: generators to train on and those only reported. heads: epochs, batch, seeds. limits: test, train images.
+    Attributes:
+        data: labelled data.
+        backbone: weights with encoder and decoder.
+        cache: root of the feature cache.
+        layout: layout of the data.
+        roles: generators to train on, and those only reported.
+        heads: epochs, batch size and number of seeds.
+        limits: test and training images of each class and generator.
+        workers: threads that decode images.
+        device: "auto", "cpu" or "cuda".
+        quiet: show no progress.
     """
 
     data: Sequence[Path]
@@ -36,16 +47,16 @@ class Common:
     quiet: bool
 
     def study_data(self) -> StudyData:
-        """Read the data's folders; nothing is decoded or computed yet.
+        """List the images of the data; nothing is decoded or computed yet.
 
         Raises:
-            UsageError: no data, no training split, or an unknown generator.
+            UsageError: there is no data or no training split, or a generator is unknown.
         """
         samples = read_all(self.data, self.layout, None, None)
         train_on, report_only = self.roles
         (epochs, batch_size, seeds), (limit, train_limit) = self.heads, self.limits
         names = {sample.generator for sample in samples}
-        if unknown := [name for name in report_only or () if name not in names]:
+        if unknown := same_generators(report_only or (), names)[1]:
             there = ", ".join(sorted(names))
             raise UsageError(f"--report-only {', '.join(unknown)}: no such generator; there are: {there}")
         return StudyData.create(
@@ -61,14 +72,14 @@ def run_audit(
 ) -> Audit:  # fmt: skip
     """`cinemae-train audit`."""
     samples = read_all(data, layout, split, generators)
-    found = audit(samples, limit=limit, balanced=balanced, workers=workers, quiet=quiet)
+    result = audit(samples, limit=limit, balanced=balanced, workers=workers, quiet=quiet)
     if out:
-        found.write(out)
-    return found
+        result.write(out)
+    return result
 
 
 def run_studies(common: Common, names: Sequence[str], budget: Budget, out: Path) -> str:
-    """Some studies into `out`, with an HTML page of these alone; returns their tables as Markdown."""
+    """Run some studies into `out` with an HTML page of their own; returns their tables as Markdown."""
     studies = Studies(common.study_data(), budget, out)
     results = studies.run(names)
     page = out / f"{'-'.join(names) if len(names) < 3 else 'studies'}.html"
@@ -85,7 +96,7 @@ def run_analyze(common: Common, parts: str, budget: Budget, out: Path) -> str:
     """`cinemae-train analyze`.
 
     Raises:
-        UsageError: unknown part; lists those that exist.
+        UsageError: a part is unknown; the message lists those that exist.
     """
     names = list(ANALYSES) if parts == "all" else [part.strip() for part in parts.split(",") if part.strip()]
     unknown = [name for name in names if name not in ANALYSES]

@@ -1,4 +1,4 @@
-"""`cinemae-train`: from photographs and labelled images to a calibrated, evaluated checkpoint. Only parses."""
+"""The command `cinemae-train`: from photographs and labelled images to a calibrated, evaluated checkpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ Generators = Annotated[
     list[str] | None, typer.Option("--generator", "-g", help="Only this generator; repeat for several.")
 ]
 Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
-Weights = Annotated[str | None, typer.Option("--backbone", help="Where the backbone lies now, if not where it was.")]
+Weights = Annotated[
+    str | None, typer.Option("--backbone", help="The backbone, where it is no longer at its recorded place.")
+]
 CheckpointArg = Annotated[Path | None, typer.Argument(help="Checkpoint folder; default: the one fitted last.")]
 
 DEFAULT_CACHE = Path("runs/cache")
@@ -52,7 +54,10 @@ def pretrain(
     backbone: Annotated[str, typer.Option(help="Shape of the model.")] = "vit_tiny_patch16",
     init: Annotated[str | None, typer.Option(help="Weights to start from; their shape replaces --backbone.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 100,
-    max_minutes: Annotated[float | None, typer.Option(min=0, help="End, annealed, after this long.")] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop after this many minutes, with the learning rate annealed to its end."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 128,
     micro_batch: Annotated[int, typer.Option(min=1, help="Slice of a batch computed at once.")] = 32,
     lr: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1.2e-3,
@@ -106,7 +111,7 @@ def extract(
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Compute features once. Killed at any point, the same command goes on; only what is new is computed."""
+    """Compute the features of labelled images once. The same command resumes a stopped run and adds new images."""
     from .. import option_groups as options
     from ..device import prepare_process
     from . import train_steps as commands
@@ -123,8 +128,10 @@ def extract(
 def fit(
     cache: Annotated[Path, typer.Option("--cache", help="Cache root, or one cache folder.")] = DEFAULT_CACHE,
     out: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path("runs/checkpoint"),
-    key: Annotated[str | None, typer.Option(help="Start of the cache's key, where there are several.")] = None,
-    augment: Annotated[str | None, typer.Option(help="The cache with this augmentation.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="First characters of the cache's key, where there are several caches.")
+    ] = None,
+    augment: Annotated[str | None, typer.Option(help="Use the cache with this augmentation.")] = None,
     samples: Annotated[
         Path | None, typer.Option(help="Recorded list of samples; default: that of the last extraction into the cache.")
     ] = None,
@@ -192,7 +199,7 @@ def calibrate(
         float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")
     ] = 0.1,
 ) -> None:
-    """Calibrate again on the images held out in fitting: probability, threshold, uncertain band."""
+    """Fit probability, threshold and uncertain band again, on the images held out in fitting."""
     from . import train_steps as commands
 
     typer.echo(commands.run_calibrate(checkpoint, cache, target_fpr, uncertain_share))
@@ -206,7 +213,7 @@ def evaluate(
     layout: Layout = "auto",
     split: Annotated[str | None, typer.Option(help="Default: every split but train.")] = None,
     generator: Generators = None,
-    augment: Annotated[str, typer.Option(help="Score images so changed: none, robust or balanced.")] = "none",
+    augment: Annotated[str, typer.Option(help="Change images before scoring: none, robust or balanced.")] = "none",
     out: Annotated[Path | None, typer.Option(help="Folder of tables and plots; default: CHECKPOINT/eval.")] = None,
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap resamples; 0: no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -217,7 +224,7 @@ def evaluate(
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Tables per generator: accuracy, AUC, AP, calibration, with intervals. Extracts what the cache lacks."""
+    """Report accuracy, AUC, AP and calibration per generator, with intervals. Extracts what the cache lacks."""
     from .. import option_groups as options
     from ..device import prepare_process
     from . import train_steps as commands

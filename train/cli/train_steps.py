@@ -1,4 +1,4 @@
-"""What the commands of `cinemae-train` do once their options are parsed."""
+"""The work of the commands of `cinemae-train`, after their options are parsed."""
 
 from __future__ import annotations
 
@@ -96,17 +96,17 @@ def run_fit(
     method: MethodConfig = checked(MethodConfig, **{**cache.spec.method(options.k).model_dump(), **fields})
     embedded = None
     if embed:
-        found = load_backbone(backbone or cache.spec.backbone.source)
-        if found.info.sha256 != cache.spec.backbone.sha256:
+        other = load_backbone(backbone or cache.spec.backbone.source)
+        if other.info.sha256 != cache.spec.backbone.sha256:
             raise UsageError(
-                f"{found.info.source} is not the backbone of this cache; name the right file with --backbone"
+                f"{other.info.source} is not the backbone of this cache; name the right file with --backbone"
             )
-        embedded = found.mae
+        embedded = other.mae
     return fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
 
 
 def describe_fit(folder: Path) -> str:
-    """What was fitted, and the next commands."""
+    """The fit in two lines: data and recipe, and the next commands."""
     manifest = read_manifest(folder)
     t, held = manifest.training, manifest.metrics["held_out"]
     return (
@@ -117,7 +117,7 @@ def describe_fit(folder: Path) -> str:
 
 
 def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncertain_share: float) -> str:
-    """`cinemae-train calibrate`; returns what it found."""
+    """`cinemae-train calibrate`; returns the new calibration in words."""
     loaded = load_head(checkpoint or last_checkpoint())
     recipe = read_metrics(loaded.folder).get("fit", {})
     if "samples" not in recipe:
@@ -168,7 +168,7 @@ def run_eval(
 
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    """The few figures an engine carries, by generator/split; those that exist."""
+    """The figures that an engine carries, by generator/split; those that do not exist are left out."""
     names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
     figures = {}
     for group in evaluation.groups:

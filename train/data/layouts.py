@@ -14,7 +14,9 @@ SPLITS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
+    "progan_train": "train", "progan_val": "val", "cnn_synth_testset": "test",
 }  # fmt: skip
+"""Folders that name a split, those of the ForenSynths archives included."""
 NO_SPLIT = "test"
 """Split of trees that have no split folder, such as AIGCDetectBenchmark and Chameleon, which are test sets."""
 
@@ -42,7 +44,13 @@ LAYOUTS = {
     layout.name: layout
     for layout in (
         Layout("genimage", "nature", "ai", "<generator>/[<archive>/]{train,val}/{ai,nature}"),
-        Layout("forensynths", "0_real", "1_fake", "[{train,val,test}/]<generator>/[<class>/]{0_real,1_fake}"),
+        Layout(
+            "forensynths",
+            "0_real",
+            "1_fake",
+            "{progan_train,progan_val,train,val}/<class>/{0_real,1_fake} and "
+            "{CNN_synth_testset,test}/<generator>/[<class>/]{0_real,1_fake}",
+        ),
         Layout("aigcdetect", "0_real", "1_fake", "[test/]<one of the 16 generators>/[<class>/]{0_real,1_fake}"),
         Layout("chameleon", "0_real", "1_fake", "test/{0_real,1_fake}"),
         Layout("community", "real", "fake", "[{train,val,test}/]<generator>/{real,fake}"),
@@ -71,6 +79,13 @@ FORENSYNTHS = (
     "progan", "stylegan", "stylegan2", "biggan", "cyclegan", "stargan", "gaugan", "deepfake", "seeingdark", "san",
     "crn", "imle", "whichfaceisreal",
 )  # fmt: skip
+
+PROGAN = "progan"
+PROGAN_CLASSES = (
+    "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
+    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""The LSUN categories of ForenSynths' ProGAN images, which are the folders of its training and validation sets."""
 
 _AIGC_NAMES = {name.lower(): name for name in AIGCDETECT}
 _AIGC_ONLY = set(_AIGC_NAMES) - set(FORENSYNTHS)
@@ -165,21 +180,31 @@ def detect(root: Path, classes: list[tuple[Path, str]]) -> Layout:
 def assign(root: Path, classes: list[tuple[Path, str]], layout: Layout) -> list[ClassFolder]:
     """Give label, generator and split to each class folder that belongs to the layout."""
     labels = {layout.real: REAL, layout.fake: AI}
+    objects = _object_folders(classes) if layout.real == "0_real" else set()
     out = []
     for path, name in classes:
         if name in labels:
-            parts, split = _split_off(path.parent.relative_to(root).parts)
+            is_object = path.parent in objects
+            parts, split = _split_off((path.parent.parent if is_object else path.parent).relative_to(root).parts)
             split = split or _split_off(root.resolve().parts[-1:])[1] or NO_SPLIT
-            out.append(ClassFolder(path, labels[name], _generator(root, parts, layout), split))
+            out.append(ClassFolder(path, labels[name], _generator(root, parts, layout, is_object), split))
     return out
 
 
+def _object_folders(classes: list[tuple[Path, str]]) -> set[Path]:
+    """Folders of object categories, such as airplane, below which the class folders lie.
+
+    "train" is a category too: it is one where it stands beside another category, and a split elsewhere.
+    """
+    parents = {path.parent for path, _ in classes if path.parent.name.lower() in PROGAN_CLASSES}
+    beside = {folder.parent for folder in parents if folder.name.lower() not in SPLITS}
+    return {folder for folder in parents if folder.parent in beside}
+
+
 def _split_off(parts: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Path parts without the last folder that names a split, and that split; "" where none does."""
-    at = [i for i, part in enumerate(parts) if part.lower() in SPLITS]
-    if not at:
-        return parts, ""
-    return parts[: at[-1]] + parts[at[-1] + 1 :], SPLITS[parts[at[-1]].lower()]
+    """Path parts without the folders that name a split, and the split of the last of them; "" where none does."""
+    splits = [SPLITS[part.lower()] for part in parts if part.lower() in SPLITS]
+    return tuple(part for part in parts if part.lower() not in SPLITS), splits[-1] if splits else ""
 
 
 def _root_name(root: Path) -> str:
@@ -190,10 +215,12 @@ def _root_name(root: Path) -> str:
     return root.name
 
 
-def _generator(root: Path, parts: tuple[str, ...], layout: Layout) -> str:
+def _generator(root: Path, parts: tuple[str, ...], layout: Layout, is_object: bool) -> str:
     """Name of the generator: the first folder that names no split, or the root where that is the generator's folder."""
     own = _root_name(root)
     name = parts[0] if parts else own
+    if is_object and not parts and own.lower() not in _KNOWN:
+        name = PROGAN
     if layout.name == "genimage":
         return GENIMAGE_ARCHIVES.get(name.lower(), name)
     if layout.real == "0_real" and name.lower() not in _KNOWN and own.lower() in _KNOWN:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...runtime.errors import UsageError
 from ...runtime.preprocess import IMAGE_SUFFIXES
+from .generators import same_generators
 from .layouts import LAYOUTS, assign, class_folders, detect, walk
 from .lists import SUFFIXES as LIST_SUFFIXES
 from .lists import read_list
@@ -75,7 +76,7 @@ def read_samples(
         root: folder of the data set, or a list file.
         layout: one of `LAYOUT_NAMES`; `auto` detects it.
         split: read this split alone.
-        generators: read these generators alone, compared without regard to case.
+        generators: read these generators alone, in any spelling (`generators.canonical`).
         skipped: receives the files that are left out.
 
     Raises:
@@ -155,11 +156,11 @@ def _unusable(path: Path, any_suffix: bool = False) -> str | None:
 
 def _chosen(root: Path, samples: list[Sample], split: str | None, generators: Sequence[str] | None) -> list[Sample]:
     if generators is not None:
-        wanted, have = {g.lower() for g in generators}, {s.generator.lower(): s.generator for s in samples}
-        if wanted - set(have):
-            unknown, there = ", ".join(sorted(wanted - set(have))), ", ".join(sorted(have.values()))
-            raise UsageError(f"{root}: no generator {unknown}; there are: {there}")
-        samples = [s for s in samples if s.generator.lower() in wanted]
+        there = {sample.generator for sample in samples}
+        chosen, unknown = same_generators(generators, there)
+        if unknown:
+            raise UsageError(f"{root}: no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
+        samples = [sample for sample in samples if sample.generator in chosen]
     if split is not None:
         splits = sorted({s.split for s in samples})
         samples = [s for s in samples if s.split == split]

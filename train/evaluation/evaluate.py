@@ -11,6 +11,7 @@ import torch
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import Calibration
+from ..data.generators import same_generators
 from ..features.cache import SPEC_FILE, FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..fitting.checkpoint import LoadedHead
@@ -36,9 +37,11 @@ class LabelledScores:
     generators: tuple[str, ...]
     splits: tuple[str, ...]
 
-    def of(self, generator: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and logits of one generator's split."""
-        chosen = np.array([pair == (generator, split) for pair in zip(self.generators, self.splits, strict=True)])
+    def of(self, generator: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and logits of one generator, of one of its splits or of all together."""
+        chosen = np.array(self.generators) == generator
+        if split is not None:
+            chosen &= np.array(self.splits) == split
         return self.labels[chosen], self.logits[chosen]
 
     @property
@@ -72,7 +75,8 @@ class Evaluation:
         checkpoint: its folder.
         calibration: the calibration used.
         groups: figures by generator and split.
-        mean: plain means over all groups, by the name of the figure.
+        mean: plain means over the generators, by the name of the figure; that of `accuracy_05` is mAcc. A generator
+            with several splits counts once, with all its images.
         mean_unseen: the same over the generators that the head was not trained on; NaN where there is none.
     """
 
@@ -165,14 +169,20 @@ def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, 
         seed: seed of the bootstrap.
     """
     manifest = loaded.manifest
+    seen, _ = same_generators(manifest.training.generators, scores.generators)
     groups = tuple(
-        GroupFigures(generator, split, generator in manifest.training.generators,
+        GroupFigures(generator, split, generator in seen,
                      binary_metrics(*scores.of(generator, split), manifest.calibration, resamples, seed))
         for generator, split in scores.groups
     )  # fmt: skip
 
-    def means(lines: list[GroupFigures]) -> dict[str, float]:
-        return {name: mean_over([getattr(line.metrics, name) for line in lines]) for name in FIGURES}
+    whole = {
+        generator: binary_metrics(*scores.of(generator), manifest.calibration, resamples=0)
+        for generator in sorted(set(scores.generators))
+    }
 
-    unseen = means([line for line in groups if not line.seen])
-    return Evaluation(str(loaded.folder), manifest.calibration, groups, means(list(groups)), unseen)
+    def means(generators: Collection[str]) -> dict[str, float]:
+        return {name: mean_over([getattr(whole[generator], name) for generator in generators]) for name in FIGURES}
+
+    unseen = means([generator for generator in whole if generator not in seen])
+    return Evaluation(str(loaded.folder), manifest.calibration, groups, means(whole), unseen)

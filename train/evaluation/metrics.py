@@ -12,6 +12,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ...runtime.manifest import Calibration
 
+MACC = (
+    "mAcc is the plain mean over generators of plain accuracy, the share of all images of a generator that are right "
+    "where sigmoid(logit) = 0.5 is the threshold"
+)
+"""The one definition of mAcc, as notes of tables give it. A class-balanced accuracy is called balanced accuracy."""
 ECE_BINS = 15
 CONFIDENCE = 0.95
 BOOTSTRAP_BYTES = 2**26
@@ -48,7 +53,9 @@ class Metrics:
         ap: average precision, AI positive.
         tpr_at_fpr_1: share of AI images found while at most 1 % of the real images are flagged.
         tpr_at_fpr_5: the same at 5 %.
+        ap_balanced: `ap` with both classes weighted alike, so that it does not follow their ratio.
         ece: expected calibration error of the calibrated probability.
+        ece_balanced: `ece` with both classes weighted alike, as the calibration assumes.
         ci: 95 % intervals by the name of the figure; empty without resamples.
     """
 
@@ -62,14 +69,16 @@ class Metrics:
     fake_accuracy_05: float
     auc: float
     ap: float
+    ap_balanced: float
     tpr_at_fpr_1: float
     tpr_at_fpr_5: float
     ece: float
+    ece_balanced: float
     ci: dict[str, Interval]
 
 
 FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_accuracy_05", "fake_accuracy_05",
-           "auc", "ap", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")  # fmt: skip
+           "auc", "ap", "ap_balanced", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "ece_balanced")  # fmt: skip
 
 
 def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -77,12 +86,31 @@ def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
     return expit(calibration.a * logits.astype(np.float64) + calibration.b)
 
 
-def expected_calibration_error(labels: np.ndarray, probability: np.ndarray, bins: int = ECE_BINS) -> float:
-    """Mean |observed share of AI - mean probability| over bins of equal width, weighted by their counts, in [0, 1]."""
+def class_weights(labels: np.ndarray) -> np.ndarray:
+    """Weights that give both classes the same total: int [n] labels (1 AI) -> float64 [n]."""
+    counts = np.bincount(labels, minlength=2)
+    return len(labels) / 2 / counts[labels]
+
+
+def expected_calibration_error(
+    labels: np.ndarray, probability: np.ndarray, weights: np.ndarray | None = None, bins: int = ECE_BINS
+) -> float:
+    """Mean difference between the observed share of AI and the probability, over bins of equal width.
+
+    Args:
+        labels: int [n], 1 AI-generated, 0 real.
+        probability: float [n] in [0, 1].
+        weights: float [n], weight of each image; None weighs all alike.
+        bins: number of bins; each counts with the weight of its images.
+
+    Returns:
+        The error, in [0, 1].
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
     which = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    observed = np.bincount(which, labels, bins)
-    predicted = np.bincount(which, probability, bins)
-    return float(np.abs(observed - predicted).sum() / len(labels))
+    observed = np.bincount(which, weights * labels, bins)
+    predicted = np.bincount(which, weights * probability, bins)
+    return float(np.abs(observed - predicted).sum() / weights.sum())
 
 
 def tpr_at_fpr(labels: np.ndarray, logits: np.ndarray, fpr: float) -> float:
@@ -148,12 +176,16 @@ def binary_metrics(
             float(right_fake.mean()) if len(fake) else math.nan,
         )
 
+    probability = probabilities(logits, calibration)
+    weights = class_weights(labels) if both else None
     return Metrics(
         len(fake), len(real), *accuracies(calibration.threshold), *accuracies(0.0),
         auc=float(roc_auc_score(labels, logits)) if both else math.nan,
         ap=float(average_precision_score(labels, logits)) if both else math.nan,
+        ap_balanced=float(average_precision_score(labels, logits, sample_weight=weights)) if both else math.nan,
         tpr_at_fpr_1=tpr_at_fpr(labels, logits, 0.01) if both else math.nan,
         tpr_at_fpr_5=tpr_at_fpr(labels, logits, 0.05) if both else math.nan,
-        ece=expected_calibration_error(labels, probabilities(logits, calibration)) if len(labels) else math.nan,
+        ece=expected_calibration_error(labels, probability) if len(labels) else math.nan,
+        ece_balanced=expected_calibration_error(labels, probability, weights) if both else math.nan,
         ci=_intervals(real, fake, calibration.threshold, resamples, seed) if both and resamples else {},
     )  # fmt: skip

@@ -15,18 +15,20 @@ from sklearn.metrics import roc_curve
 from ...runtime.atomic import atomic_path, write_text
 from ..tables import Cell, Table, jsonable
 from .evaluate import Evaluation, GroupFigures, LabelledScores
-from .metrics import ECE_BINS, FIGURES, Interval, probabilities
+from .metrics import ECE_BINS, FIGURES, MACC, Interval, probabilities
 
 TITLES = {
     "accuracy": "acc", "real_accuracy": "real", "fake_accuracy": "fake", "accuracy_05": "acc@0.5",
     "real_accuracy_05": "real@0.5", "fake_accuracy_05": "fake@0.5", "auc": "AUC", "ap": "AP",
-    "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
+    "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
+    "ece_balanced": "ECE balanced",
 }  # fmt: skip
 NOTE = (
-    "acc, real, fake: share right at the stored threshold, of all, real and AI images; @0.5: where sigmoid(logit) "
-    "= 0.5. AUC, AP: AI is positive. TPR@x%: AI images caught while x % of real ones are flagged. ECE: calibrated "
-    "probability, 15 bins. "
-    "[low, high]: 95 % bootstrap interval. * the head was trained on this generator."
+    "acc, real, fake: share of all, real and AI images that are right at the stored threshold; @0.5: at the paper's "
+    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI "
+    f"images found while x % of the real ones are flagged. ECE: error of the calibrated probability, {ECE_BINS} bins. "
+    "AP and ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % "
+    "bootstrap interval. * the head was trained on this generator."
 )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import MethodConfig
+from ..data.generators import same_generators
 from ..model.lcas import RunSums, lcas_from_sums, statistics
 from .cache_spec import CacheSpec
 from .sample_list import ListedSample
@@ -148,8 +149,10 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, *, split: str | None = None, generators: Container[str] | None = None) -> np.ndarray:
-        """Indices of the rows that match everything given, ascending: int64 [n]."""
+    def select(self, *, split: str | None = None, generators: Iterable[str] | None = None) -> np.ndarray:
+        """Indices of the rows that match everything given, ascending: int64 [n]. Generators match in any spelling."""
+        if generators is not None:
+            generators, _ = same_generators(generators, {row.generator for row in self.rows})
         chosen = [
             i for i, row in enumerate(self.rows)
             if (split is None or row.split == split) and (generators is None or row.generator in generators)

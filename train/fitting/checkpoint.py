@@ -9,7 +9,9 @@ backbone.safetensors  only with --embed-backbone; otherwise the manifest names s
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from ..weights.save import WEIGHTS_FILE, save_backbone
+
+log = logging.getLogger("cinemae.train")
 
 HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = (
     "head.safetensors",
@@ -130,12 +134,15 @@ def _save_state(path: Path, state: dict[str, Tensor], masks: Tensor, metadata: d
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    """Rename `fresh` to `folder`; the old folder is removed after that."""
-    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-    if folder.exists():
-        folder.rename(old)
+    """Put `fresh` where `folder` is; an older checkpoint there, with its evaluation, is kept as NAME-1, NAME-2, ..."""
+    if folder.exists() and any(folder.iterdir()):
+        numbers = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(1))
+        kept = next(path for path in numbers if not path.exists())
+        folder.rename(kept)
+        log.warning("the older checkpoint %s is now %s", folder, kept)
+    elif folder.exists():
+        folder.rmdir()
     fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_manifest(folder: str | Path) -> Manifest:

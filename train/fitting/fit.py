@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, Manifest, MethodConfig, Training
 from ...runtime.progress import Progress
+from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS, Head
@@ -116,9 +117,9 @@ def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, n
     """
     generators = config.generators
     chosen = cache.select(split=config.split, generators=generators)
-    if generators and (unknown := set(generators) - {row.generator for row in cache.rows}):
-        there = ", ".join(sorted({row.generator for row in cache.rows}))
-        raise UsageError(f"the cache holds no generator {', '.join(sorted(unknown))}; there are: {there}")
+    there = {row.generator for row in cache.rows}
+    if generators and (unknown := same_generators(generators, there)[1]):
+        raise UsageError(f"the cache holds no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
     held = np.array([is_held_out(cache.rows[i].content, config.held_out, config.seed) for i in chosen], dtype=bool)
     for rows, what in ((chosen[~held], "to train on"), (chosen[held], "to hold out")):
         n_ai = int(cache.labels(rows).sum())
@@ -191,16 +192,17 @@ def train_head(
     return result
 
 
+def epoch_draws(images: int, mask_sets: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The order of an epoch's images and the mask set of each image: int64 [n], int64 [n]."""
+    order = torch.randperm(images, generator=generator)
+    return order, torch.randint(mask_sets, (images,), generator=generator)
+
+
 def epoch_batches(
     data: Examples, batch_size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of one shuffled pass.
-
-    Yields:
-        f_global [b, D], statistics under one drawn mask set [b, 3], labels [b].
-    """
-    order = torch.randperm(len(data), generator=generator)
-    drawn = torch.randint(data.stats.shape[1], (len(data),), generator=generator)
+    """One shuffled pass: f_global [b, D], the statistics of one drawn mask set [b, 3], labels [b]."""
+    order, drawn = epoch_draws(len(data), data.stats.shape[1], generator)
     for rows in order.split(batch_size):
         yield data.f_global[rows], data.stats[rows, drawn[rows]], data.labels[rows]
 

@@ -32,13 +32,13 @@ def _finish(
     experiment: Experiment,
     variants: Mapping[str, list[np.ndarray]],
 ) -> StudyResult:
-    """Table and bar chart of the variants."""
+    """Compare the variants in a table and a bar chart."""
     table = comparison(name, title, what, experiment, variants)
     return StudyResult(name, title, text, (table,), (plot_comparison(out, table, title),))
 
 
 def plot_comparison(out: Path, table: Table, title: str) -> Plot:
-    """Bars of the AUC of every generator, one group a variant."""
+    """Plot the AUC of every generator as bars, a group for each variant."""
     auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ") and column not in MEANS]
     series = {table.columns[i][4:]: [float(row[i] or np.nan) for row in table.rows] for i in auc}
     plots.bars(out / f"{table.name}.png", title, "AUC", [str(row[0]) for row in table.rows], series)
@@ -46,7 +46,7 @@ def plot_comparison(out: Path, table: Table, title: str) -> Plot:
 
 
 def statistics_subsets(experiment: Experiment, out: Path) -> StudyResult:
-    """Table 6a: every subset of s1, s2, s3; none is f_global alone."""
+    """Table 6a: every subset of s1, s2, s3; the empty one leaves f_global alone."""
     inputs = head_inputs(experiment, {"method": experiment.method})["method"]
     variants = {
         " + ".join(subset) or "none (f_global alone)": fit_scores(
@@ -66,7 +66,7 @@ def _deployed(part: Examples) -> np.ndarray:
 def _methods_study(
     out: Path, name: str, title: str, what: str, text: str, experiment: Experiment, methods: Mapping[str, MethodConfig]
 ) -> StudyResult:
-    """The full head under every method, and, since f_global can hide a difference, the statistics without it."""
+    """Compare methods by the full head, and by the statistics alone, where f_global cannot hide a difference."""
     inputs = head_inputs(experiment, methods)
     heads = {key: fit_scores(experiment, one, experiment.head) for key, one in inputs.items()}
     full = comparison(name, title, what, experiment, heads)
@@ -86,7 +86,7 @@ def lambdas(experiment: Experiment, out: Path) -> StudyResult:
 
 
 def pixels(experiment: Experiment, out: Path) -> StudyResult:
-    """The decisions the method takes where the paper is silent: pixel space and the two reductions."""
+    """The pixel space and the two reductions, which the paper does not specify."""
     methods = {
         f"{space}, D_stat {stat}, fidelity {fidelity}": MethodConfig.model_validate(
             {
@@ -124,15 +124,15 @@ CACHED_PARTS: dict[str, Callable[[Experiment, Path], StudyResult]] = {
     "pixels": pixels,
     "fusion": fusions,
 }
-FORWARD_PARTS = ("masks", "freezing", "backbones")
-"""Parts that need forward passes of their own; see `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
+FORWARD_PARTS = ("training", "masks", "freezing", "backbones")
+"""Parts that run the network: `training_sets`, `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
 
 
 def choose_parts(text: str) -> list[str]:
-    """Comma list of ablations, "all", or "cached" for those that need no forward.
+    """Read a comma list of ablations, "all", or "cached" for those that need the cached features alone.
 
     Raises:
-        UsageError: unknown part; lists those that exist.
+        UsageError: a part is unknown; the message lists those that exist.
     """
     groups = {"all": [*CACHED_PARTS, *FORWARD_PARTS], "cached": list(CACHED_PARTS)}
     if text in groups:

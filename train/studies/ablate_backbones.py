@@ -18,7 +18,7 @@ from .study_data import StudyData
 
 
 def backbones(data: StudyData, out: Path, names: Sequence[str]) -> StudyResult:
-    """Detector and f_global alone on each of `names`, on the thinned samples."""
+    """Compare the detector and f_global alone on each of the backbones `names`, on the thinned samples."""
     samples = data.train_samples() + data.test_samples()
     variants: dict[str, list[np.ndarray]] = {}
     rows: list[tuple[Cell, ...]] = []

@@ -1,7 +1,8 @@
-"""Ablation of freezing [Table 5a, Fig. 10]: encoder and decoder really trained with the head, end to end."""
+"""Ablation of freezing [Table 5a, Fig. 10]: encoder and decoder trained end to end with the head."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +13,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
+from ..fitting.fit import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
+from ..tables import Table
 from ..weights.layouts import is_decoder
+from . import plots
 from .ablate import plot_comparison
-from .comparison import HeadInputs, comparison, fit_scores, head_inputs
+from .comparison import HeadInputs, accuracies, comparison, fit_scores, head_inputs
 from .experiment import Experiment
 from .image_batches import image_batches
-from .result import StudyResult
+from .result import Plot, StudyResult
 from .study_data import StudyData
 
 STRATEGIES = {
@@ -43,69 +47,121 @@ def unfreeze(mae: MaskedAutoencoder, encoder: bool, decoder: bool) -> list[nn.Pa
     return chosen
 
 
-def train_unfrozen(
-    data: StudyData, experiment: Experiment, inputs: HeadInputs, encoder: bool, decoder: bool, epochs: int, seed: int
+def train_end_to_end(
+    data: StudyData, experiment: Experiment, inputs: HeadInputs, encoder: bool, decoder: bool, seed: int
 ) -> np.ndarray:
-    """Adam at the head's rate on everything trainable; logits float32 [n] of `eval_rows` after the last epoch."""
-    torch.manual_seed(seed)
+    """Train the head together with parts of the backbone, by the recipe of `fit.train_head`.
+
+    As there, the initial head, the order of the images and the mask set of each image in each epoch follow from the
+    seed, and the epoch with the lowest loss on the held-out images under the deployed masks counts.
+
+    Args:
+        data: the backbone.
+        experiment: whose rows are trained on, held out and scored.
+        inputs: statistics of the training images, for the head's standardisation.
+        encoder: train the encoder.
+        decoder: train the decoder.
+        seed: seed of the head and of all draws.
+
+    Returns:
+        Logits of `eval_rows`, float32 [n].
+    """
     device = data.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mask_sets = experiment.cache.spec.mask_sets()
+    cache, fit = experiment.cache, experiment.fit
+    mask_sets, preprocess = cache.spec.mask_sets(), cache.spec.preprocess
     mae = data.load()
-    detector = CinemaeDetector(mae, Head(mae.config.encoder_dim, experiment.head), mask_sets[0], experiment.method).to(
-        device
-    )
+    torch.manual_seed(seed)
+    head = Head(mae.config.encoder_dim, experiment.head)
+    detector = CinemaeDetector(mae, head, mask_sets[0], experiment.method).to(device)
     detector.head.fit_standardisation(inputs.train.stats.flatten(0, 1))
-    adam = torch.optim.Adam([*unfreeze(mae, encoder, decoder), *detector.head.parameters()], lr=experiment.fit.lr)
-    visible = torch.from_numpy(mask_sets).to(device)
-    hidden = np.stack([masked_from_visible(one, mae.config.n_patches) for one in mask_sets])
+    adam = torch.optim.Adam([*unfreeze(mae, encoder, decoder), *detector.head.parameters()], lr=fit.lr)
+    visible = torch.from_numpy(mask_sets[:, : experiment.method.k]).to(device)
+    hidden = np.stack([masked_from_visible(one, mae.config.n_patches) for one in mask_sets[:, : experiment.method.k]])
     masked = torch.from_numpy(hidden).to(device)
-    rows, _ = experiment.rows
-    labels = torch.from_numpy(experiment.cache.labels(rows)).float()
-    paths = np.array([experiment.cache.rows[i].path for i in rows])
-    rng = np.random.default_rng(seed)
-    preprocess = experiment.cache.spec.preprocess
-    with Progress("images", epochs * len(rows), quiet=experiment.quiet) as progress:
-        for epoch in range(epochs):
-            order = rng.permutation(len(rows))
-            ordered = paths[order].tolist()
-            for positions, images in image_batches(ordered, preprocess, experiment.fit.batch_size, data.workers):
-                drawn = rng.integers(len(mask_sets))
-                logits = detector.detect(images.to(device), visible[drawn], masked[drawn]).logit
-                loss = binary_cross_entropy_with_logits(logits, labels[order[positions]].to(device))
+    rows, held = experiment.rows
+    labels = torch.from_numpy(cache.labels(rows)).float()
+    held_labels = torch.from_numpy(cache.labels(held)).float()
+    paths = np.array([cache.rows[i].path for i in rows])
+
+    def scores_of(chosen: np.ndarray) -> np.ndarray:
+        """Logits with the deployed masks, float32 [n]; 0 where a file has become unreadable."""
+        scores = np.zeros(len(chosen), np.float32)
+        files = [cache.rows[i].path for i in chosen]
+        with torch.inference_mode():
+            for positions, images in image_batches(files, preprocess, data.batch_size, data.workers):
+                scores[positions] = detector(images.to(device)).logit.cpu().numpy()
+        return scores
+
+    generator = torch.Generator().manual_seed(seed)
+    best_loss, best = float("inf"), scores_of(experiment.eval_rows[:0])
+    with Progress("images", fit.epochs * len(rows), quiet=experiment.quiet) as progress:
+        for epoch in range(fit.epochs):
+            order, drawn = (t.numpy() for t in epoch_draws(len(rows), len(mask_sets), generator))
+            for positions, images in image_batches(paths[order].tolist(), preprocess, fit.batch_size, data.workers):
+                chosen = order[positions]
+                logits = torch.empty(len(chosen), device=device)
+                for one in np.unique(drawn[chosen]):  # images with the same mask set go through together
+                    own = torch.from_numpy(np.flatnonzero(drawn[chosen] == one))
+                    part = detector.detect(images[own].to(device), visible[one], masked[one]).logit
+                    logits = logits.index_put((own.to(device),), part)
+                loss = binary_cross_entropy_with_logits(logits, labels[chosen].to(device))
                 adam.zero_grad(set_to_none=True)
                 loss.backward()
                 adam.step()
                 progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
-    scores = np.zeros(len(experiment.eval_rows), np.float32)
-    tested = [experiment.cache.rows[i].path for i in experiment.eval_rows]
-    with torch.inference_mode():
-        for positions, images in image_batches(tested, preprocess, data.batch_size, data.workers):
-            scores[positions] = detector(images.to(device)).logit.cpu().numpy()
-    return scores
+            held_loss = float(binary_cross_entropy_with_logits(torch.from_numpy(scores_of(held)), held_labels))
+            if held_loss < best_loss:
+                best_loss, best = held_loss, scores_of(experiment.eval_rows)
+    return best
 
 
-def freezing(data: StudyData, out: Path, epochs: int | None = None) -> StudyResult:
-    """All four strategies on the thinned samples; the frozen one trains on cached features."""
+def freezing(data: StudyData, out: Path, names: Sequence[str], epochs: int | None = None) -> StudyResult:
+    """All four strategies on each backbone, on the thinned samples; the frozen one trains on cached features.
+
+    Args:
+        data: samples and recipe.
+        out: folder of the study.
+        names: the backbones; the paper's Fig. 10 shows ViT-B and ViT-L together.
+        epochs: epochs of every arm; None is those of the recipe.
+    """
     samples = data.train_samples() + data.test_samples()
-    epochs = epochs or data.fit.epochs
-    one = replace(data, fit=replace(data.fit, epochs=epochs))
-    experiment = one.experiment(one.fill(samples))
-    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
-    seeds = [experiment.fit.seed + i for i in range(experiment.seeds)]
-    variants = {}
-    for name, (encoder, decoder) in STRATEGIES.items():
-        if encoder or decoder:
-            scores = [train_unfrozen(one, experiment, inputs, encoder, decoder, epochs, seed) for seed in seeds]
-        else:
-            scores = fit_scores(experiment, inputs, experiment.head)
-        variants[name] = scores
-    rows, _ = experiment.rows
-    title = "Ablation: freezing"
-    recipe = f"{epochs} epochs each, batch {experiment.fit.batch_size}, Adam, lr {experiment.fit.lr:g}"
-    note = f"{len(rows):,} training images, {recipe}; what is unfrozen stays as after the last epoch. {data.bounds()}"
+    one = replace(data, fit=replace(data.fit, epochs=epochs or data.fit.epochs))
+    variants: dict[str, list[np.ndarray]] = {}
+    for backbone in names:
+        one = replace(one, backbone=backbone)
+        experiment = one.experiment(one.fill(samples))
+        inputs = head_inputs(experiment, {"method": experiment.method})["method"]
+        seeds = [experiment.fit.seed + i for i in range(experiment.seeds)]
+        for strategy, (encoder, decoder) in STRATEGIES.items():
+            label = strategy if len(names) == 1 else f"{Path(backbone).name}, {strategy}"
+            if encoder or decoder:
+                scores = [train_end_to_end(one, experiment, inputs, encoder, decoder, seed) for seed in seeds]
+            else:
+                scores = fit_scores(experiment, inputs, experiment.head)
+            variants[label] = scores
+    title, fit = "Ablation: freezing", experiment.fit
+    note = (
+        f"{len(experiment.rows[0]):,} training images, {fit.epochs} epochs, batch {fit.batch_size}, Adam, "
+        f"lr {fit.lr:g}. All arms share the order of the images, the masks drawn, and the choice of the epoch by "
+        f"held-out loss. {data.bounds()}"
+    )
     table = comparison("freezing", title, "strategy", experiment, variants, note)
+    each = accuracies("freezing_accuracy", f"{title}: accuracy per generator", "strategy", experiment, variants)
     text = (
-        "Encoder and decoder trained together with the head on the detection loss, or frozen (Table 5a). The "
+        "Encoder and decoder trained together with the head on the detection loss, or frozen (Table 5a, Fig. 10). The "
         "gradient reaches the decoder through LCAS and the encoder through both branches."
     )
-    return StudyResult("freezing", title, text, (table,), (plot_comparison(out, table, title),))
+    pictures = (_plot_accuracy(out, each), plot_comparison(out, table, title))
+    return StudyResult("freezing", title, text, (table, each), pictures)
+
+
+def _plot_accuracy(out: Path, table: Table) -> Plot:
+    """Fig. 10: accuracy of every arm over the generators, with its mean dotted."""
+    generators = table.columns[2:]
+    lines: dict[str, plots.Line] = {}
+    for colour, (label, mean, *values) in zip(plots.colours(len(table.rows)), table.rows, strict=True):
+        x = range(len(generators))
+        lines[str(label)] = (x, [float(v or 0) for v in values], colour, "-")
+        lines[f"_{label}"] = (x, [float(mean or 0)] * len(generators), colour, ":")
+    plots.curves(out / f"{table.name}.png", table.title, "", "accuracy", lines, ticks=generators)
+    return Plot(f"{table.name}.png", "Accuracy per generator; dotted: mAcc (Fig. 10)")

@@ -14,7 +14,7 @@ STRATEGIES = ("balanced", "independent")
 
 
 def masks(data: StudyData, out: Path, ks: tuple[int, ...] = KS) -> StudyResult:
-    """K in `ks` under both strategies, on the thinned samples, one stored mask set each."""
+    """Compare every K of `ks` under both mask strategies, on the thinned samples, with one stored mask set each."""
     samples = data.train_samples() + data.test_samples()
     variants = {}
     for strategy in STRATEGIES:

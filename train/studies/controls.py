@@ -25,14 +25,19 @@ log = logging.getLogger("cinemae.train")
 
 CLASSICAL = ("entropy", "HF ratio", "gradient TV")
 PROBE_IMAGES = 10_000
-"""Training images the linear probes read, about: more change nothing that matters, and each is decoded again."""
+"""About how many training images the linear probes read; each is decoded again, and more do not improve them."""
 WIDTHS = {"jpeg": 79, "spectrum": 32, "classical": len(CLASSICAL)}
 
 
 @dataclass(frozen=True)
 class LowLevel:
-    """Features of n cached rows, float64: jpeg [n, 79] at native size, spectrum [n, 32] and classical [n, 3] as the
-    network sees the image. Rows whose file is gone are NaN."""
+    """Low-level features of cached images; NaN where the file is gone.
+
+    Attributes:
+        jpeg: float64 [n, 79], traces of JPEG's grid at native size.
+        spectrum: float64 [n, 32], radial power spectrum at the network's input size.
+        classical: float64 [n, 3], the statistics of `CLASSICAL` at the network's input size.
+    """
 
     jpeg: np.ndarray
     spectrum: np.ndarray
@@ -40,7 +45,7 @@ class LowLevel:
 
 
 def low_level(experiment: Experiment, rows: np.ndarray, workers: int = 2) -> LowLevel:
-    """Read the files of the rows again, once, in threads."""
+    """Compute the features of cached rows from their files, in threads."""
     preprocess = experiment.cache.spec.preprocess
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,16 +59,16 @@ def low_level(experiment: Experiment, rows: np.ndarray, workers: int = 2) -> Low
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])
         return blockiness(luminance(image)), spectrum(seen), classical
 
-    found = []
+    rows_read = []
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="lowlevel") as pool,
         Progress("images", len(rows), quiet=experiment.quiet) as progress,
     ):
         for start in range(0, len(rows), 256):
             chunk = rows[start : start + 256]
-            found += list(pool.map(read, chunk))
+            rows_read += list(pool.map(read, chunk))
             progress.advance(len(chunk))
-    return LowLevel(*(np.stack(column) for column in zip(*found, strict=True)))
+    return LowLevel(*(np.stack(column) for column in zip(*rows_read, strict=True)))
 
 
 def controls(experiment: Experiment, out: Path) -> StudyResult:

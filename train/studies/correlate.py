@@ -18,7 +18,7 @@ NAMES = ("s1", "s2", "s3")
 
 
 def correlate(experiment: Experiment, out: Path) -> StudyResult:
-    """Over all evaluated images together, and within each generator and class."""
+    """Correlate over all evaluated images together, and within each generator and class."""
     _, (stats,) = read_features(experiment.cache, experiment.eval_rows, [experiment.method])
     deployed, classical = stats[:, 0], low_level(experiment, experiment.eval_rows).classical
     readable = np.isfinite(classical).all(axis=1)
@@ -26,12 +26,12 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
     def rho(chosen: np.ndarray) -> np.ndarray:
         """[3 statistics, 3 classical]; NaN where a side is constant or there are fewer than three images."""
         own = chosen & readable
-        found = np.full((len(NAMES), len(CLASSICAL)), np.nan)
-        for i, j in np.ndindex(found.shape):
+        values = np.full((len(NAMES), len(CLASSICAL)), np.nan)
+        for i, j in np.ndindex(values.shape):
             a, b = deployed[own, i], classical[own, j]
             if len(a) > 2 and np.ptp(a) > 0 and np.ptp(b) > 0:
-                found[i, j] = spearmanr(a, b).statistic
-        return found
+                values[i, j] = spearmanr(a, b).statistic
+        return values
 
     groups = {"all": np.ones(len(readable), bool)}
     for name in experiment.generators:

@@ -22,7 +22,7 @@ from .study_data import StudyData
 
 RATE = 3e-4
 POINTS = 8
-"""Measurements along the curve, the one before the first step apart."""
+"""Measurements along the curve, besides the one before the first step."""
 
 
 def fresh_decoder(mae: MaskedAutoencoder, seed: int) -> None:
@@ -39,12 +39,12 @@ def fresh_decoder(mae: MaskedAutoencoder, seed: int) -> None:
 def batch_nll(mae: MaskedAutoencoder, inputs: Tensor, visible: Tensor) -> Tensor:
     """NLL_approx [Eq. 2] of each image, mean over the runs: normalised [B, 3, S, S], int64 [K, V] -> [B]."""
     target = patchify(inputs, mae.config.patch_size)
-    found = []
+    runs = []
     for keep in visible:
         error = (mae.reconstruct(inputs, keep) - target).square().mean(dim=2)
         hidden = torch.ones_like(error).index_fill(1, keep, 0.0)
-        found.append((error * hidden).sum(1) / hidden.sum(1) / 2)
-    return torch.stack(found).mean(0)
+        runs.append((error * hidden).sum(1) / hidden.sum(1) / 2)
+    return torch.stack(runs).mean(0)
 
 
 def decoder_curve(
@@ -53,7 +53,10 @@ def decoder_curve(
     """Train the decoder on the training split's images of both classes with the pretraining loss, encoder frozen.
 
     Args:
-        experiment: whose cache holds (some of) the samples; its test rows are measured, its training rows trained on.
+        data: the backbone.
+        experiment: its training rows are trained on, its test rows measured.
+        out: folder of the study.
+        steps: steps of training.
         fresh: start from a newly initialised decoder, else from the pretrained one.
     """
     device = data.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -104,7 +107,7 @@ def decoder_curve(
 def _report(
     experiment: Experiment, out: Path, curve: dict[str, list[float]], when: list[int], fresh: bool, n: int
 ) -> StudyResult:
-    """Table and plot of the measurements."""
+    """Make table and plot of the measurements."""
     palette = dict(zip(experiment.generators, plots.colours(len(experiment.generators)), strict=True))
     lines = {
         name: (when, values, palette[name.rsplit(", ", 1)[0]], "--" if name.endswith("real") else "-")

@@ -1,4 +1,4 @@
-"""What every study starts from: a filled cache, who is trained on, who only reports, and how heads are fitted."""
+"""An experiment: a filled cache, the generators trained on and reported only, and the recipe of the heads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, MethodConfig
+from ..data.generators import canonical, same_generators
 from ..data.samples import Sample
 from ..features.cache import FeatureCache
 from ..fitting.fit import FitConfig, training_rows
@@ -20,25 +21,40 @@ TRAINING_CHOICE = ("stable_diffusion_v_1_4", "progan")
 """The paper's training generators, taken where a data set has several with a training split."""
 
 
+ALL = "all"
+
+
+def training_generators(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The generators that have a training split, sorted."""
+    return tuple(sorted({sample.generator for sample in samples if sample.split == "train"}))
+
+
 def choose_training(samples: Sequence[Sample], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The generators to train on: those asked for, the only ones with a training split, or the paper's.
+    """Choose the generators to train on.
+
+    Args:
+        samples: all samples of the data.
+        wanted: names in any spelling, or "all"; None takes the only generator with a training split, or the paper's.
+
+    Returns:
+        The names as the data spells them, sorted.
 
     Raises:
-        UsageError: none has a training split, or several have and none is the paper's.
+        UsageError: a generator asked for has no training split, none has one, or several have one and none of them is
+            the paper's.
     """
-    names = sorted({sample.generator for sample in samples if sample.split == "train"})
-    if wanted:
-        by_name = {name.lower(): name for name in names}
-        missing = [name for name in wanted if name.lower() not in by_name]
+    names = training_generators(samples)
+    if wanted and list(wanted) != [ALL]:
+        chosen, missing = same_generators(wanted, names)
         if missing:
             there = ", ".join(names) or "none"
             raise UsageError(f"no training split of {', '.join(missing)}; there is one of: {there}")
-        return tuple(sorted(by_name[name.lower()] for name in wanted))
-    if len(names) == 1:
-        return (names[0],)
+        return tuple(chosen)
+    if names and (wanted or len(names) == 1):
+        return names
     for choice in TRAINING_CHOICE:
-        if found := [name for name in names if name.lower() == choice]:
-            return (found[0],)
+        if chosen := same_generators([choice], names)[0]:
+            return tuple(chosen)
     if not names:
         raise UsageError("the data has no training split; studies fit heads and need one generator with a train folder")
     raise UsageError(f"several generators have a training split ({', '.join(names)}); choose with --train-on")
@@ -46,10 +62,17 @@ def choose_training(samples: Sequence[Sample], wanted: Sequence[str] | None) -> 
 
 @dataclass(frozen=True)
 class Experiment:
-    """fit.generators and fit.split say what is trained on; everything outside that split is evaluated.
+    """Features, roles of the generators, and the recipe of the heads.
 
-    report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
-    seeds: heads fitted for every figure; tables give the mean over them.
+    Attributes:
+        cache: the features.
+        method: method configuration under which statistics are computed.
+        fit: recipe of the heads. Its `generators` and `split` say what is trained on; everything outside that split is
+            evaluated.
+        report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
+        seeds: number of heads fitted for every figure; tables give their mean.
+        head: configuration of the full head.
+        quiet: show no progress.
     """
 
     cache: FeatureCache
@@ -62,12 +85,12 @@ class Experiment:
 
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on and to hold out, int64 each."""
+        """Row indices to train on and to hold out: int64 [n], int64 [m]."""
         return training_rows(self.cache, self.fit)
 
     @cached_property
     def eval_rows(self) -> np.ndarray:
-        """Rows outside the training split, of generators with both classes: int64 [n].
+        """Row indices outside the training split, of generators that have both classes there: int64 [n].
 
         Raises:
             UsageError: there are none.
@@ -77,7 +100,7 @@ class Experiment:
         for row in rows:
             if row.split != self.fit.split:
                 labels.setdefault(row.generator, set()).add(row.label)
-        both = {name for name, found in labels.items() if len(found) == 2}
+        both = {name for name, present in labels.items() if len(present) == 2}
         chosen = [i for i, row in enumerate(rows) if row.split != self.fit.split and row.generator in both]
         if not chosen:
             raise UsageError(f"no images of both classes outside split {self.fit.split!r} to evaluate on")
@@ -95,18 +118,23 @@ class Experiment:
 
     @property
     def generators(self) -> list[str]:
-        """Those evaluated: trained on first, the reported-only last, by name in between."""
-        apart = set(self.report_only)
+        """The evaluated generators by name: those trained on first, those that are only reported last."""
+        apart = self.apart
         names = set(self.eval_generators.tolist())
         return sorted(names, key=lambda name: (2 if name in apart else 1 - self.is_trained(name), name))
 
+    @property
+    def apart(self) -> list[str]:
+        """The evaluated generators that are only reported."""
+        return same_generators(self.report_only, self.eval_generators.tolist())[0]
+
     def is_trained(self, name: str) -> bool:
-        """Whether a generator was trained on; data sets spell the same one as progan and ProGAN."""
-        return name.lower() in {trained.lower() for trained in self.fit.generators or ()}
+        """Whether a generator, in any spelling, was trained on."""
+        return canonical(name) in map(canonical, self.fit.generators or ())
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the figures of a study on this experiment."""
+        """Everything that decides the figures of a study on this experiment."""
         contents = hashlib.sha256()
         for row in self.cache.rows:
             contents.update(f"{row.content}{row.label}{row.generator}{row.split}\n".encode())

@@ -26,13 +26,13 @@ KINDS = {
 
 
 def choose(labels: np.ndarray, scores: np.ndarray, label: int, flagged: bool, count: int) -> np.ndarray:
-    """Positions of the clearest cases of one kind, clearest first: int64 [at most count]."""
+    """Positions of the most confident cases of one kind, most confident first: int64 [at most count]."""
     fits = np.flatnonzero((labels == label) & ((scores > 0) == flagged))
     return fits[np.argsort(-np.abs(scores[fits]), kind="stable")][:count]
 
 
 def heatmaps(experiment: Experiment, out: Path, count: int = 4) -> StudyResult:
-    """The `count` most confident of each kind, each map scaled to its own [0, 1] as in the paper's figures."""
+    """Draw the `count` most confident cases of each kind, each map scaled to [0, 1] as in the paper's figures."""
     inputs = head_inputs(experiment, {"method": experiment.method})["method"]
     scores = fit_scores(experiment, inputs, experiment.head)[0]
     files, rows = [], []
@@ -57,16 +57,16 @@ def heatmaps(experiment: Experiment, out: Path, count: int = 4) -> StudyResult:
     return StudyResult("heatmaps", "Heatmaps of successes and failures", text, (table,), tuple(files))
 
 
-def maps(experiment: Experiment, positions: np.ndarray) -> np.ndarray:
+def lcas_maps(experiment: Experiment, positions: np.ndarray) -> np.ndarray:
     """LCAS under the deployed masks: float32 [n, N], NaN where a patch was never masked."""
     config = experiment.cache.spec.backbone.config
     visible = experiment.cache.spec.mask_sets()[0, : experiment.method.k]
     masked = torch.from_numpy(masked_from_visible(visible, config.n_patches))
-    found = np.empty((len(positions), config.n_patches), np.float32)
+    maps = np.empty((len(positions), config.n_patches), np.float32)
     for where, features in experiment.cache.batches(experiment.eval_rows[positions]):
         lcas = torch.from_numpy(features.lcas(experiment.method)[:, 0])
-        found[where] = patch_map(lcas, masked, config.n_patches).numpy()
-    return found
+        maps[where] = patch_map(lcas, masked, config.n_patches).numpy()
+    return maps
 
 
 def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
@@ -74,7 +74,7 @@ def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kin
     made = plots.figure(2.2 * len(positions) + 0.4, 4.8)
     made.suptitle(f"{kind}: contextual anomaly (LCAS), each scaled to itself")
     axes = made.subplots(2, len(positions), squeeze=False)
-    for column, (position, values) in enumerate(zip(positions, maps(experiment, positions), strict=True)):
+    for column, (position, values) in enumerate(zip(positions, lcas_maps(experiment, positions), strict=True)):
         row = experiment.cache.rows[experiment.eval_rows[position]]
         low, high = np.nanmin(values), np.nanmax(values)
         grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)

@@ -24,7 +24,11 @@ AHEAD = 2
 def image_batches(
     paths: Sequence[str], preprocess: Preprocess, batch_size: int, workers: int = 2
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """In order: positions in `paths` int64 [b] and uint8 [b, S, S, 3]; unreadable files are left out and named."""
+    """Decode images in order; unreadable files are left out and named in the log.
+
+    Yields:
+        Positions in `paths`, int64 [b], and pixels, uint8 [b, S, S, 3].
+    """
 
     def read(path: str) -> np.ndarray | None:
         try:
@@ -38,8 +42,8 @@ def image_batches(
 
     starts = range(0, len(paths), batch_size)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for start, found in read_ahead(pool, read_many, starts, AHEAD + 1):
-            good = [(start + j, pixels) for j, pixels in enumerate(found.result()) if pixels is not None]
+        for start, decoded in read_ahead(pool, read_many, starts, AHEAD + 1):
+            good = [(start + j, pixels) for j, pixels in enumerate(decoded.result()) if pixels is not None]
             if good:
                 yield np.array([position for position, _ in good]), torch.from_numpy(np.stack([p for _, p in good]))
 

@@ -19,23 +19,27 @@ from .result import Plot, StudyResult
 from .study_data import StudyData
 
 CHECKPOINT = "checkpoint"
+EVALUATION = f"{CHECKPOINT}/eval"
 
 
 def main_table(experiment: Experiment, out: Path) -> StudyResult:
-    """A checkpoint in `out`/checkpoint, its figures on every generator with intervals, ROC and reliability."""
+    """Fit a checkpoint in `out`/checkpoint and report its figures on every generator."""
     fit(experiment.cache, out / CHECKPOINT, experiment.method, experiment.head, experiment.fit, quiet=experiment.quiet)
     loaded = load_head(out / CHECKPOINT)
     scores = score(loaded, experiment.cache, experiment.eval_rows)
     evaluation = evaluate(loaded, scores)
-    write_report(evaluation, scores, out)
+    write_report(evaluation, scores, out / EVALUATION)
     main = replace(table(evaluation), name="main", title="Accuracy per generator")
     text = f"Trained on {', '.join(loaded.manifest.training.generators)}; {loaded.manifest.training.note}."
-    pictures = (Plot("roc.png", "ROC"), Plot("reliability.png", "Reliability of the calibrated probability"))
+    pictures = (
+        Plot(f"{EVALUATION}/roc.png", "ROC"),
+        Plot(f"{EVALUATION}/reliability.png", "Reliability of the calibrated probability"),
+    )
     return StudyResult("main", "Main result", text, (main,), pictures)
 
 
 def balanced(data: StudyData, out: Path) -> StudyResult:
-    """The same heads on the thinned samples as they are and format-balanced, train and test alike."""
+    """Compare the same heads on the thinned samples as they are and format-balanced, both in training and in test."""
     samples = data.train_samples() + data.test_samples()
     tables = []
     for name, title, augment in (

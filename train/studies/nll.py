@@ -17,9 +17,12 @@ from .result import Plot, StudyResult
 
 
 def nll_of(features: Features) -> np.ndarray:
-    """||x_m - x_hat_m||^2 / (2 sigma^2) with sigma = 1, mean over the masked pixels in ImageNet-normalised space: [n].
+    """NLL_approx [Eq. 2]: ||x_m - x_hat_m||^2 / (2 sigma^2) with sigma = 1.
 
-    The deployed mask set's runs are averaged.
+    It is the mean over the masked pixels in ImageNet-normalised space and over the runs of the deployed mask set.
+
+    Returns:
+        float32 [n].
     """
     squared = features.sums[:, 0, :, :, :, 2] / np.square(np.asarray(IMAGENET_STD, np.float32))
     return squared.sum(axis=3).mean(axis=(1, 2)) / (3 * features.pixels) / 2
@@ -27,14 +30,14 @@ def nll_of(features: Features) -> np.ndarray:
 
 def image_nll(cache: FeatureCache, rows: np.ndarray) -> np.ndarray:
     """NLL_approx of the chosen rows: float32 [n]."""
-    found = np.empty(len(rows), np.float32)
+    nll = np.empty(len(rows), np.float32)
     for positions, features in cache.batches(rows):
-        found[positions] = nll_of(features)
-    return found
+        nll[positions] = nll_of(features)
+    return nll
 
 
 def halves(experiment: Experiment) -> np.ndarray:
-    """`eval_rows` in two by the files' content, so that thresholds are tested on other images: bool [n]."""
+    """Split `eval_rows` in two by the content of the files, so that thresholds are tested on other images: bool [n]."""
     return np.array([int(experiment.cache.rows[i].content[:8], 16) % 2 == 0 for i in experiment.eval_rows])
 
 
@@ -64,14 +67,17 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
             if len(np.unique(labels[other])) == 2:
                 values[i, j] = _balanced_accuracy(stump, nll[other], labels[other])
     title = "NLL threshold classifiers across generators"
-    plots.matrix(out / "nll_matrix.png", f"{title}: accuracy", names, names, values, 0.0, 1.0, "tested on", "fitted on")
+    plots.matrix(
+        out / "nll_matrix.png", f"{title}: balanced accuracy", names, names, values, 0.0, 1.0, "tested on", "fitted on"
+    )
     _plot_distributions(experiment, nll, out / "nll_distributions.png")
     matrix_rows: list[tuple[Cell, ...]] = [
         (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
     ]
     matrix = Table(
         "nll_matrix", title, ("fitted on", "direction", *names), tuple(matrix_rows),
-        "Fig. 4. Accuracy, mean of both classes. A threshold and its direction are fitted on half of a generator's "
+        "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "
+        "of a generator's "
         "test images, chosen by content, and tested on the other half of each.",
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []

@@ -71,12 +71,30 @@ Line = tuple[Sequence[float], Sequence[float], Any, str]
 """x, y, colour, line style."""
 
 
-def curves(path: Path, title: str, xlabel: str, ylabel: str, lines: Mapping[str, Line]) -> None:
-    """Lines with markers, each with its name."""
+def curves(
+    path: Path,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    lines: Mapping[str, Line],
+    ticks: Sequence[str] = (),
+) -> None:
+    """Lines with markers.
+
+    Args:
+        path: the PNG.
+        title: title of the plot.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        lines: line by its name; names that start with "_" stay out of the legend.
+        ticks: names of the values 0, 1, ... on the x axis; none leaves numbers there.
+    """
     made = figure(8.0, 4.5)
     axes = made.add_subplot()
     for name, (x, y, colour, style) in lines.items():
         axes.plot(x, y, style, color=colour, marker="o", markersize=3, label=name)
+    if ticks:
+        axes.set_xticks(range(len(ticks)), ticks, rotation=20, ha="right")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     save(made, path)

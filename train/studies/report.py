@@ -40,7 +40,7 @@ def table_html(table: Table) -> str:
 
 
 def section(result: StudyResult, folder: Path) -> str:
-    """One study with its plots, which lie in `folder`."""
+    """The section of one study, whose plots lie in `folder`."""
     figures = []
     for plot in result.plots:
         data = base64.b64encode((folder / plot.file).read_bytes()).decode()
@@ -55,7 +55,7 @@ def section(result: StudyResult, folder: Path) -> str:
 
 
 def write_html(path: Path, title: str, facts: Sequence[str], results: Sequence[tuple[StudyResult, Path]]) -> None:
-    """The page: a heading with `facts`, an index, and a section for each (result, its folder)."""
+    """Write the page: the facts, an index, and a section for each result, given with its folder."""
     index = "".join(f'<a href="#{escape(result.name)}">{escape(result.title)}</a>' for result, _ in results)
     lines = "".join(f"<p class=note>{escape(fact)}</p>" for fact in facts)
     body = "\n".join(section(result, folder) for result, folder in results)
@@ -69,6 +69,6 @@ def write_html(path: Path, title: str, facts: Sequence[str], results: Sequence[t
 
 
 def write_markdown(path: Path, title: str, facts: Sequence[str], results: Sequence[tuple[StudyResult, Path]]) -> None:
-    """All tables as one Markdown file, without pictures: it can be published where the images cannot."""
+    """Write all tables as one Markdown file without pictures, for places where the images may not be published."""
     parts = [f"# {title}", *facts, *(result.markdown() for result, _ in results)]
     write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")

@@ -1,4 +1,4 @@
-"""What a study leaves behind: tables, plots, a few sentences; kept in its folder, so that it is not repeated."""
+"""Result of a study: tables, plots and a few sentences, kept in the study's folder so that it runs once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ RECORD = "study.json"
 
 @dataclass(frozen=True)
 class Plot:
-    """A PNG in the study's folder. photographs: it shows images of the data set, which may not be free to publish."""
+    """A plot of a study.
+
+    Attributes:
+        file: PNG, relative to the study's folder.
+        caption: caption.
+        photographs: whether it shows images of the data set, which may not be free to publish.
+    """
 
     file: str
     caption: str
@@ -29,7 +35,15 @@ class Plot:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """name: folder and anchor. text: what was done and how to read it, paragraphs apart by blank lines."""
+    """Result of a study.
+
+    Attributes:
+        name: name of the folder, and anchor in the report.
+        title: heading.
+        text: what was done and how to read it; paragraphs are separated by blank lines.
+        tables: its tables.
+        plots: its plots.
+    """
 
     name: str
     title: str
@@ -38,7 +52,7 @@ class StudyResult:
     plots: tuple[Plot, ...] = ()
 
     def write(self, folder: Path, key: str) -> None:
-        """Every table as JSON, CSV and Markdown, the whole as Markdown, and last the record that says it is done."""
+        """Write the tables, the whole as Markdown and, last, the record that marks the study as done."""
         for table in self.tables:
             table.write(folder)
         write_text(folder / f"{self.name}.md", self.markdown(plots=True))
@@ -58,20 +72,20 @@ class StudyResult:
 
     @classmethod
     def read(cls, folder: Path) -> tuple[StudyResult, str]:
-        """A written result and its key."""
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        tables = tuple(Table.read(folder / f"{name}.json") for name in found["tables"])
-        plots = tuple(Plot(*entry) for entry in found["plots"])
-        return cls(found["name"], found["title"], found["text"], tables, plots), found["key"]
+        """Read a result and its key."""
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        tables = tuple(Table.read(folder / f"{name}.json") for name in record["tables"])
+        plots = tuple(Plot(*entry) for entry in record["plots"])
+        return cls(record["name"], record["title"], record["text"], tables, plots), record["key"]
 
 
 def key_of(**parts: Any) -> str:
-    """Hash of everything that decides a study's figures."""
+    """Hash of everything that decides the figures of a study."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def once(folder: Path, parts: Mapping[str, Any], make: Callable[[], StudyResult]) -> StudyResult:
-    """The result in `folder` if it was made from the same `parts`, else a new one, written there."""
+    """Read the result in `folder` if it was made from the same `parts`; otherwise make and write it."""
     key = key_of(**parts)
     if (folder / RECORD).exists():
         result, old = StudyResult.read(folder)

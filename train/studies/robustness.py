@@ -12,6 +12,7 @@ from PIL import Image
 
 from ...runtime.manifest import HeadConfig
 from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
+from ..evaluation.metrics import MACC
 from ..features.augment import Transform
 from ..features.cache import FeatureCache
 from ..fitting.fit import logits_of, train_head
@@ -24,7 +25,8 @@ from .result import Plot, StudyResult
 from .study_data import StudyData
 
 CLEAN = "clean"
-FIGURES = ("accuracy", "real", "fake", "auc")
+FIGURES = {"accuracy": "mAcc", "real": "real", "fake": "AI", "auc": "mAUC"}
+"""Means over generators: field of `Figures` -> column."""
 AXES = {"jpeg": "JPEG quality", "noise": "noise std (of 255)", "blur": "blur σ (pixels)", "downscale": "scale"}
 
 
@@ -35,8 +37,14 @@ TEXT = (
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Under one condition: labels int64 [n], generators str [n], logits float32 [n] of each detector."""
+class ConditionScores:
+    """Scores of the test images under one condition.
+
+    Attributes:
+        labels: int64 [n], 1 AI-generated, 0 real.
+        generators: str [n].
+        logits: float32 [n] for each detector.
+    """
 
     labels: np.ndarray
     generators: np.ndarray
@@ -49,7 +57,7 @@ class Scores:
 
 
 def as_transform(chosen: Corruption) -> Transform:
-    """A corruption as the extraction's transform."""
+    """Make a corruption a transform for the extraction."""
 
     def transform(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         return corrupt(image, chosen, rng)
@@ -60,9 +68,15 @@ def as_transform(chosen: Corruption) -> Transform:
 def robustness(
     data: StudyData, experiment: Experiment, out: Path, names: Sequence[str] = tuple(CORRUPTIONS)
 ) -> StudyResult:
-    """Heads fitted on clean images of `experiment`, tested on the thinned test images, corrupted.
+    """Fit heads on clean images and test them on corrupted ones.
 
-    Every condition has its own cache, so a killed run goes on where it was.
+    Every condition has its own cache, so that a run that was stopped continues where it was.
+
+    Args:
+        data: its thinned test samples are corrupted.
+        experiment: whose images the heads are fitted on.
+        out: folder of the study.
+        names: names of the corruptions.
     """
     inputs = head_inputs(experiment, {"method": experiment.method})["method"]
     detectors = {
@@ -71,55 +85,55 @@ def robustness(
     }
     samples = data.test_samples()
     deployed = experiment.method.model_copy(update={"mask_sets": 1})
-    found = {CLEAN: _score(experiment, data.fill(samples, method=deployed), detectors)}
+    conditions = {CLEAN: _score(experiment, data.fill(samples, method=deployed), detectors)}
     for name in names:
         transform = as_transform(CORRUPTIONS[name])
         cache = data.fill(samples, method=deployed, augment=f"corruption:{name}", transform=transform)
-        found[name] = _score(experiment, cache, detectors)
-    tables = tuple(_table(label, found, experiment.generators, data.limit) for label in detectors)
-    pictures = _plots(found, experiment.generators, list(detectors), out)
+        conditions[name] = _score(experiment, cache, detectors)
+    tables = tuple(_table(label, conditions, experiment.generators, data.limit) for label in detectors)
+    pictures = _plots(conditions, experiment.generators, list(detectors), out)
     return StudyResult("robustness", "Robustness", TEXT, tables, pictures)
 
 
-def _score(experiment: Experiment, cache: FeatureCache, detectors: Mapping[str, Head]) -> Scores:
+def _score(experiment: Experiment, cache: FeatureCache, detectors: Mapping[str, Head]) -> ConditionScores:
     rows = np.arange(len(cache.rows), dtype=np.int64)
     f_global, (stats,) = read_features(cache, rows, [experiment.method])
     tensors = torch.from_numpy(f_global), torch.from_numpy(stats[:, 0])
     logits = {label: logits_of(head, *tensors).numpy() for label, head in detectors.items()}
-    return Scores(cache.labels(rows), np.array([row.generator for row in cache.rows]), logits)
+    return ConditionScores(cache.labels(rows), np.array([row.generator for row in cache.rows]), logits)
 
 
-def _table(label: str, found: Mapping[str, Scores], generators: Sequence[str], limit: int) -> Table:
+def _table(label: str, conditions: Mapping[str, ConditionScores], generators: Sequence[str], limit: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for condition, scored in found.items():
+    for condition, scored in conditions.items():
         each = {name: scored.of(label, name) for name in generators}
         means = [float(np.mean([getattr(f, key) for f in each.values()])) for key in FIGURES]
         rows.append((condition, *means, *(f.auc for f in each.values())))
-    note = "Accuracies where P(AI) = 0.5, means over generators, real and AI apart." + (
+    note = f"Accuracies at P(AI) = 0.5. {MACC}; real, AI: the same for the images of one class." + (
         f" At most {limit} images of a class and generator." if limit else ""
     )
     name = "robustness" if label == "CINEMAE" else "robustness_f_global"
-    columns = ("condition", "acc", "real", "AI", "AUC", *(f"AUC {g}" for g in generators))
+    columns = ("condition", *FIGURES.values(), *(f"AUC {g}" for g in generators))
     return Table(name, f"Robustness: {label}", columns, tuple(rows), note)
 
 
 def _plots(
-    found: Mapping[str, Scores], generators: Sequence[str], detectors: Sequence[str], out: Path
+    conditions: Mapping[str, ConditionScores], generators: Sequence[str], detectors: Sequence[str], out: Path
 ) -> tuple[Plot, ...]:
-    """One panel a kind of corruption, and the accuracy lost in grayscale."""
+    """One panel for each kind of corruption, and the accuracy lost in grayscale."""
 
     def mean(condition: str, label: str, key: str) -> float:
-        return float(np.mean([getattr(found[condition].of(label, g), key) for g in generators]))
+        return float(np.mean([getattr(conditions[condition].of(label, g), key) for g in generators]))
 
     made = plots.figure(10, 6)
     axes = made.subplots(2, 2)
     for cell, kind in zip(axes.ravel(), AXES, strict=True):
-        tested = [Corruption(kind, level).name for level in LEVELS[kind] if Corruption(kind, level).name in found]
+        tested = [Corruption(kind, level).name for level in LEVELS[kind] if Corruption(kind, level).name in conditions]
         ticks = [CLEAN, *(name.split("_")[1] for name in tested)]
         for colour, label in enumerate(detectors):
             for key, style in (("accuracy", "-"), ("auc", "--")):
                 values = [mean(condition, label, key) for condition in (CLEAN, *tested)]
-                name = f"{label}: {'AUC' if key == 'auc' else key}"
+                name = f"{label}: {FIGURES[key]}"
                 cell.plot(range(len(values)), values, style, marker="o", markersize=3, label=name, color=f"C{colour}")
         cell.set_xticks(range(len(ticks)), ticks)
         cell.set(xlabel=AXES[kind], ylim=(0.3, 1.02))
@@ -127,10 +141,13 @@ def _plots(
     made.suptitle("Mean over generators under corruption")
     axes[0, 0].legend(fontsize=7, loc="lower left")
     plots.save(made, out / "robustness.png")
-    shown = [Plot("robustness.png", "Mean accuracy and AUC under corruption")]
-    if "grayscale" in found:
+    shown = [Plot("robustness.png", "mAcc and mAUC under corruption")]
+    if "grayscale" in conditions:
         series = {
-            label: [found[CLEAN].of(label, g).accuracy - found["grayscale"].of(label, g).accuracy for g in generators]
+            label: [
+                conditions[CLEAN].of(label, g).accuracy - conditions["grayscale"].of(label, g).accuracy
+                for g in generators
+            ]
             for label in detectors
         }
         title = "Accuracy lost in grayscale"

@@ -24,10 +24,23 @@ from .experiment import Experiment, choose_training
 
 @dataclass(frozen=True)
 class StudyData:
-    """Everything a study may need: labelled files, weights, and where features are kept.
+    """Labelled files, weights, and how features are extracted and heads are fitted.
 
-    limit, train_limit: images of each generator, split and class that the studies with forwards of their own test and
-    train on; 0 is all.
+    Attributes:
+        samples: all samples of the data; `used` are those that the studies read.
+        backbone: weights with encoder and decoder: file, folder or Hugging Face id.
+        root: folder of all feature caches.
+        fit: recipe of the heads; its `generators` are trained on.
+        method: method configuration.
+        report_only: generators on which nothing is ever chosen.
+        seeds: number of heads fitted for every figure.
+        limit: images of each generator, split and class on which the studies test that extract features or train the
+            network themselves; 0 is all.
+        train_limit: the same for the images that they train on.
+        batch_size: images in a batch of the network.
+        workers: threads that decode images.
+        device: where the network runs; None is a GPU where there is one.
+        quiet: show no progress.
     """
 
     samples: tuple[Sample, ...]
@@ -51,40 +64,48 @@ class StudyData:
         train_limit: int = 0, batch_size: int = 32, workers: int = 2, device: torch.device | None = None,
         quiet: bool = False, method: MethodConfig | None = None,
     ) -> StudyData:  # fmt: skip
-        """Study data that keep, of the training split, only the generators trained on.
+        """Choose the generators to train on; arguments as the attributes.
+
+        Args:
+            train_on: names of generators, or "all"; None as `choose_training`.
 
         Raises:
             UsageError: as `choose_training`.
         """
         trained = choose_training(samples, train_on)
-        kept = tuple(s for s in samples if s.split != fit.split or s.generator in trained)
-        return cls(kept, backbone, root, replace(fit, generators=trained), method or MethodConfig(), tuple(report_only),
-                   seeds, limit, train_limit, batch_size, workers, device, quiet)  # fmt: skip
+        return cls(tuple(samples), backbone, root, replace(fit, generators=trained), method or MethodConfig(),
+                   tuple(report_only), seeds, limit, train_limit, batch_size, workers, device, quiet)  # fmt: skip
+
+    @property
+    def used(self) -> list[Sample]:
+        """The samples, of the training split those of the generators trained on alone."""
+        trained = self.fit.generators or ()
+        return [s for s in self.samples if s.split != self.fit.split or s.generator in trained]
 
     @cached_property
     def info(self) -> Backbone:
-        """What the weights are; loading them is left until a forward is needed."""
+        """Source, shape, hash and licence of the weights."""
         return load_backbone(self.backbone).info
 
     def load(self) -> MaskedAutoencoder:
-        """The backbone, anew: studies may train it."""
+        """Load the backbone; every call returns a new one, which a study may train."""
         return load_backbone(self.backbone).mae
 
     def test_samples(self) -> list[Sample]:
-        """Those outside the training split, thinned to `limit`."""
-        return thin([s for s in self.samples if s.split != self.fit.split], self.limit)
+        """The samples outside the training split, thinned to `limit`."""
+        return thin([s for s in self.used if s.split != self.fit.split], self.limit)
 
     def train_samples(self) -> list[Sample]:
-        """Those of the training split, thinned to `train_limit`."""
-        return thin([s for s in self.samples if s.split == self.fit.split], self.train_limit)
+        """The samples to train on, thinned to `train_limit`."""
+        return thin([s for s in self.used if s.split == self.fit.split], self.train_limit)
 
     @property
     def limits(self) -> dict[str, int]:
-        """Both, for a study's key."""
+        """Both limits, for the key of a study."""
         return {"limit": self.limit, "train_limit": self.train_limit}
 
     def bounds(self) -> str:
-        """What the limits mean, for a table's note; "" without any."""
+        """The limits in words, for the note of a table; "" without limits."""
         parts = [(self.train_limit, "trained"), (self.limit, "tested")]
         said = [f"at most {limit:,} images of a class and generator {what} on" for limit, what in parts if limit]
         return f"{' and '.join(said).capitalize()}." if said else ""
@@ -93,14 +114,24 @@ class StudyData:
         self, samples: Sequence[Sample] | None = None, *, method: MethodConfig | None = None, augment: str = "none",
         transform: Transform | None = None,
     ) -> FeatureCache:  # fmt: skip
-        """The cache of these samples (default: all) under a variant, filled; what is there costs nothing."""
-        chosen = self.samples if samples is None else samples
+        """Extract what the cache lacks.
+
+        Args:
+            samples: the samples to extract; None is all that are used.
+            method: gives the masks; None is the main method.
+            augment: name of what is done to the images.
+            transform: does it, where `augment` is none of the named augmentations.
+
+        Returns:
+            The cache, limited to the samples.
+        """
+        chosen = self.used if samples is None else samples
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment)
         report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
                          device=self.device, transform=transform, quiet=self.quiet)  # fmt: skip
         return FeatureCache(report.folder, report.samples)
 
     def experiment(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Experiment:
-        """The studies' starting point: on the main cache, or on a variant's."""
+        """An experiment on a cache, by default the main one, which is filled first."""
         return Experiment(cache or self.fill(), method or self.method, self.fit, self.report_only, self.seeds,
                      HeadConfig(), self.quiet)  # fmt: skip

@@ -158,6 +158,22 @@ def test_low_level_statistics_mean_what_they_say():
     assert blockiness(np.ones((3, 5))).shape == blockiness(noise).shape == (79,)
 
 
+def test_spectrum_does_not_depend_on_the_orientation():
+    """A transposed image has the transposed spectrum: the same power on every ring."""
+    gray = np.random.default_rng(1).uniform(0, 255, (48, 64)).cumsum(axis=0)
+    np.testing.assert_allclose(spectrum(gray), spectrum(gray.T), rtol=1e-9, atol=1e-9)
+    assert high_frequency_ratio(gray) == pytest.approx(high_frequency_ratio(gray.T), rel=1e-9)
+
+
+def test_high_frequency_ratio_counts_the_whole_plane():
+    gray = np.random.default_rng(2).uniform(0, 255, (31, 40))
+    window = np.outer(np.hanning(31), np.hanning(40))
+    power = np.abs(np.fft.fft2((gray - gray.mean()) * window)) ** 2
+    radius = np.hypot(np.fft.fftfreq(31)[:, None], np.fft.fftfreq(40)[None])
+    expected = power[radius > 0.25].sum() / power.sum()
+    assert high_frequency_ratio(gray) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.data
 def test_bench_metadata_is_near_chance(data_root):
     result = audit(read_samples(data_root / "bench"), limit=15, quiet=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.errors import UsageError
+from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
 from cinemae.train.data.samples import Sample, SkipLog, read_samples
+from cinemae.train.option_groups import read_all
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm",
@@ -75,21 +77,90 @@ def test_split_folder_as_root(tmp_path):
     assert {(s.generator, s.split) for s in samples} == {("wukong", "train")}
 
 
-def test_forensynths(tmp_path):
-    for name in ("biggan", "crn", "deepfake"):
-        both(tmp_path / "test" / name, "0_real", "1_fake")
-    for name in ("apple", "horse2zebra"):
-        both(tmp_path / "test" / "cyclegan" / name, "0_real", "1_fake")
-    both(tmp_path / "train" / "progan" / "airplane", "0_real", "1_fake")
-    assert describe(read_samples(tmp_path)) == {
-        ("biggan", "test"): (1, 1),
-        ("crn", "test"): (1, 1),
-        ("cyclegan", "test"): (2, 2),
-        ("deepfake", "test"): (1, 1),
-        ("progan", "train"): (1, 1),
-    }
-    assert {s.generator for s in read_samples(tmp_path / "test" / "cyclegan")} == {"cyclegan"}
-    assert {s.generator for s in read_samples(tmp_path / "test" / "biggan")} == {"biggan"}
+LSUN = [
+    "airplane", "bird", "bicycle", "boat", "bottle", "bus", "car", "cat", "cow", "chair", "diningtable", "dog",
+    "person", "pottedplant", "motorbike", "tvmonitor", "train", "sheep", "sofa", "horse",
+]  # fmt: skip
+CATEGORIES = {
+    "progan": LSUN, "stylegan": ["bedroom", "car", "cat"], "stylegan2": ["car", "cat", "church", "horse"],
+    "cyclegan": ["apple", "horse", "orange", "summer", "winter", "zebra"],
+}  # fmt: skip
+ONE_CATEGORY = ["biggan", "stargan", "gaugan", "crn", "imle", "seeingdark", "san", "deepfake", "whichfaceisreal"]
+
+
+def cnn_detection(root: Path, train: str, val: str, test: str) -> Path:
+    """The published tree of ForenSynths, from github.com/PeterWang512/CNNDetection.
+
+    README.md, section 3: training and validation set hold ProGAN images in 20 categories (the --classes of section 4),
+    each with 0_real and 1_fake; the test set holds a folder for each of 13 algorithms (eval_config.py), four of them
+    with categories (its `multiclass`, and StyleGAN2 by the README's note). Archives: progan_train, progan_val and
+    CNN_synth_testset, unpacked by dataset/{train,val,test}/download_*.sh.
+    """
+    for split in (train, val):
+        for name in LSUN:
+            both(root / split / name, "0_real", "1_fake")
+    for generator, names in CATEGORIES.items():
+        for name in names:
+            both(root / test / generator / name, "0_real", "1_fake")
+    for generator in ONE_CATEGORY:
+        both(root / test / generator, "0_real", "1_fake")
+    return root
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("progan_train", "progan_val", "CNN_synth_testset"),
+        ("train", "val", "test"),
+        ("train/progan_train", "val/progan_val", "test/CNN_synth_testset"),
+    ],
+)
+def test_forensynths(tmp_path, folders):
+    root = cnn_detection(tmp_path / "data", *folders)
+    categories = {("progan", split): (20, 20) for split in ("train", "val")}
+    categories |= {(generator, "test"): (len(names), len(names)) for generator, names in CATEGORIES.items()}
+    assert describe(read_samples(root)) == categories | {(generator, "test"): (1, 1) for generator in ONE_CATEGORY}
+
+
+def test_parts_of_forensynths(tmp_path):
+    root = cnn_detection(tmp_path / "data", "progan_train", "progan_val", "CNN_synth_testset")
+    assert describe(read_samples(root / "progan_val")) == {("progan", "val"): (20, 20)}
+    assert describe(read_samples(root / "CNN_synth_testset" / "cyclegan")) == {("cyclegan", "test"): (6, 6)}
+    assert describe(read_samples(root / "CNN_synth_testset" / "biggan")) == {("biggan", "test"): (1, 1)}
+    assert describe(read_samples(root / "CNN_synth_testset" / "progan")) == {("progan", "test"): (20, 20)}
+
+
+def test_forensynths_with_the_generator_above_the_categories(tmp_path):
+    for name in ("airplane", "car"):
+        both(tmp_path / "train" / "progan" / name, "0_real", "1_fake")
+    assert describe(read_samples(tmp_path)) == {("progan", "train"): (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ProGAN", "progan"), ("stable_diffusion_v_1_4", "Stable-Diffusion 1.4"), ("SD v1.4", "stable_diffusion_v1_4"),
+        ("sdv5", "stable_diffusion_v_1_5"), ("DALL-E 2", "DALLE2"), ("MJ", "Midjourney"), ("WFIR", "whichfaceisreal"),
+    ],
+)  # fmt: skip
+def test_spellings_of_one_generator(one, other):
+    assert canonical(one) == canonical(other)
+
+
+def test_data_sets_that_spell_a_generator_differently_are_one(tmp_path):
+    both(tmp_path / "a" / "progan_train" / "car", "0_real", "1_fake")
+    both(tmp_path / "b" / "test" / "ProGAN", "0_real", "1_fake")
+    both(tmp_path / "b" / "test" / "DALLE2", "0_real", "1_fake")
+    samples = read_all([tmp_path / "a", tmp_path / "b"], "auto", None, None)
+    assert set(describe(samples)) == {("progan", "train"), ("progan", "test"), ("DALLE2", "test")}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("StyleGAN", "StyleGAN2"), ("SD 1.4", "SD 1.5"), ("sdxl", "sd 1.5"), ("sd", "stable diffusion 1"), ("?", "!")],
+)
+def test_different_generators_stay_apart(one, other):
+    assert canonical(one) != canonical(other)
 
 
 def test_aigcdetect_names(tmp_path):
@@ -186,6 +257,7 @@ def test_filters(tmp_path):
     genimage(tmp_path)
     assert {s.split for s in read_samples(tmp_path, split="val")} == {"val"}
     assert {s.generator for s in read_samples(tmp_path, generators=["WUKONG", "adm"])} == {"wukong", "ADM"}
+    assert {s.generator for s in read_samples(tmp_path, generators=["SD v1.4"])} == {"stable_diffusion_v_1_4"}
     with pytest.raises(UsageError, match="no generator sdxl; there are: ADM"):
         read_samples(tmp_path, generators=["sdxl"])
     with pytest.raises(UsageError, match="no split 'test'; there are: train, val"):

@@ -12,8 +12,8 @@ import sys
 
 import numpy as np
 import pytest
-from cinemae.runtime.manifest import Calibration
-from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, LabelledScores
+from cinemae.runtime.manifest import Calibration, Training
+from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, LabelledScores, evaluate
 from cinemae.train.evaluation.metrics import (
     FIGURES,
     _auc,
@@ -23,6 +23,7 @@ from cinemae.train.evaluation.metrics import (
     tpr_at_fpr,
 )
 from cinemae.train.evaluation.report import csv_table, table, to_json, write_report
+from cinemae.train.fitting.checkpoint import LoadedHead
 from sklearn.metrics import roc_auc_score
 
 CALIBRATION = Calibration(a=2.0, b=-1.0, threshold=0.8, uncertain_low=0.5, uncertain_high=1.1)
@@ -68,6 +69,34 @@ def test_calibration_error_of_known_cases():
     assert expected_calibration_error(labels, 1.0 - labels) == 1
     assert expected_calibration_error(labels, np.full(4, 0.5)) == 0
     assert expected_calibration_error(labels, np.full(4, 0.9)) == pytest.approx(0.4)
+
+
+def test_balanced_figures_do_not_follow_the_class_ratio(drawn):
+    labels, logits = drawn
+    more = np.concatenate([labels, np.zeros(0, np.int64)] + [labels[labels == 0]] * 4)
+    scores = np.concatenate([logits] + [logits[labels == 0]] * 4)
+    one = binary_metrics(labels, logits, CALIBRATION, resamples=0)
+    five = binary_metrics(more, scores, CALIBRATION, resamples=0)
+    assert abs(five.ap - one.ap) > 0.05
+    assert abs(five.ece - one.ece) > 0.05
+    assert five.ap_balanced == pytest.approx(one.ap_balanced, abs=EXACT)
+    assert five.ece_balanced == pytest.approx(one.ece_balanced, abs=EXACT)
+
+
+def test_macc_is_the_plain_mean_of_plain_accuracies_over_generators(tiny_manifest):
+    """Three generators of unequal class ratios, one of them spelled as in training, with two splits."""
+    labels = np.array([1, 1, 1, 0, 1, 0, 0, 0, 1, 0])
+    logits = np.array([1.0, 1, -1, 1, -1, -1, -1, 1, 1, -1])
+    generators = ("ProGAN",) * 4 + ("b",) * 4 + ("c",) * 2
+    splits = ("val",) * 3 + ("test",) * 7
+    training = Training(data="x", generators=("progan",), n_ai=1, n_real=1, augment="none", epochs=1, seed=0)
+    manifest = tiny_manifest.model_copy(update={"calibration": CALIBRATION, "training": training})
+    loaded = LoadedHead("x", None, manifest, None, None)
+    scores = LabelledScores(tuple(map(str, range(10))), labels, logits, generators, splits)
+    evaluation = evaluate(loaded, scores, resamples=0)
+    assert evaluation.mean["accuracy_05"] == pytest.approx((2 / 4 + 2 / 4 + 1) / 3)
+    assert evaluation.mean_unseen["accuracy_05"] == pytest.approx((2 / 4 + 1) / 2)
+    assert [group.seen for group in evaluation.groups] == [True, True, False, False]
 
 
 def test_probabilities_are_the_manifests(drawn):

@@ -107,13 +107,19 @@ def test_a_missing_backbone_says_which_option_helps(save):
         load_checkpoint(folder)
 
 
-def test_saving_again_replaces_the_whole_folder(save, tiny_detector):
+def test_saving_again_keeps_the_older_folder_under_a_number(save, tiny_detector):
     folder = save(last=tiny_detector.head.state_dict(), metrics={"fit": 1})
-    assert (folder / LAST_FILE).exists()
+    (folder / "eval").mkdir()
+    (folder / "eval" / "eval.json").write_text("{}")
     save(metrics={"fit": 2})
+    save(metrics={"fit": 3})
     assert not (folder / LAST_FILE).exists()
-    assert read_metrics(folder) == {"fit": 2}
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no temporary folder is left"
+    assert read_metrics(folder) == {"fit": 3}
+    older = [folder.with_name(f"{folder.name}-{number}") for number in (1, 2)]
+    assert [read_metrics(path)["fit"] for path in older] == [1, 2]
+    assert (older[0] / LAST_FILE).exists()
+    assert (older[0] / "eval" / "eval.json").exists()
+    assert set(folder.parent.iterdir()) == {folder, *older}, "no temporary folder is left"
 
 
 def test_a_failed_save_leaves_the_old_checkpoint(save, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +13,22 @@ import torch
 from cinemae.runtime.errors import UsageError
 from cinemae.runtime.manifest import MethodConfig
 from cinemae.train.data.samples import Sample, read_samples
-from cinemae.train.fitting.fit import FitConfig
+from cinemae.train.fitting.fit import FitConfig, train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import MaskedAutoencoder, patchify
 from cinemae.train.studies.ablate import choose_parts
-from cinemae.train.studies.ablate_freezing import STRATEGIES, unfreeze
-from cinemae.train.studies.comparison import comparison
+from cinemae.train.studies.ablate_freezing import STRATEGIES, train_end_to_end, unfreeze
+from cinemae.train.studies.comparison import accuracies, comparison, figures, fit_scores, head_inputs
 from cinemae.train.studies.experiment import choose_training
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.paper import Budget, Studies, paper
+from cinemae.train.studies.report import write_html
 from cinemae.train.studies.result import StudyResult, once
 from cinemae.train.studies.study_data import StudyData
 from cinemae.train.tables import Table
 from cinemae.train.weights.layouts import is_decoder
+from cinemae.train.weights.load import load_backbone
 from cinemae.train.weights.save import save_backbone
 from PIL import Image
 from random_parameters import randomise
@@ -34,9 +37,12 @@ NLL_TOLERANCE = 2e-4
 """The cache keeps sums in [0, 1] pixels in float32; the direct path squares normalised ones."""
 
 STUDIES = (
-    "audit", "main", "controls", "balanced", "robustness", "statistics", "lambda", "pixels", "fusion", "masks",
+    "audit", "main", "controls", "balanced", "robustness", "statistics", "lambda", "pixels", "fusion", "training_sets",
+    "masks",
     "freezing", "backbones", "nll", "decoder_curve", "spearman", "heatmaps",
 )  # fmt: skip
+END_TO_END_TOLERANCE = 1e-2
+"""Fresh against cached features in float32: differences of 1e-5 grow over some twenty steps of Adam."""
 PER_CLASS = 24
 TESTED = 6
 
@@ -52,7 +58,13 @@ def picture(rng: np.random.Generator, ai: bool) -> Image.Image:
 def samples(tmp_path_factory) -> list[Sample]:
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    counts = {("sd", "train"): PER_CLASS, ("sd", "val"): TESTED, ("glide", "val"): TESTED, ("BigGAN", "val"): TESTED}
+    counts = {
+        ("sd", "train"): PER_CLASS,
+        ("wukong", "train"): PER_CLASS,
+        ("sd", "val"): TESTED,
+        ("glide", "val"): TESTED,
+        ("BigGAN", "val"): TESTED,
+    }
     for (generator, split), count in counts.items():
         for label in ("ai", "nature"):
             folder = root / generator / split / label
@@ -72,10 +84,18 @@ def weights(tmp_path_factory, tiny_config) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other_weights(weights) -> Path:
+    path = weights.with_name("other.safetensors")
+    save_backbone(MaskedAutoencoder(load_backbone(str(weights)).mae.config), path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def data(samples, weights, tmp_path_factory) -> StudyData:
     torch.set_num_threads(1)
     fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
-    return StudyData.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, report_only=["BigGAN"],
+    return StudyData.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, train_on=["SD"],
+                             report_only=["big-gan"],
                          seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
 
 
@@ -85,10 +105,13 @@ def experiment(data):
 
 
 @pytest.fixture(scope="module")
-def report(data, tmp_path_factory, weights):
+def report(data, tmp_path_factory, weights, other_weights):
     """The whole protocol, once."""
     out = tmp_path_factory.mktemp("paper")
-    budget = Budget(freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4)
+    budget = Budget(
+        freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4,
+        freezing_backbones=(str(other_weights),),
+    )  # fmt: skip
     patch = pytest.MonkeyPatch()
     patch.chdir(out)
     paper(data, budget, out)
@@ -122,7 +145,16 @@ def test_tables_have_the_papers_rows(report):
     assert len(table_of(out, "statistics", "statistics").rows) == 8
     assert len(table_of(out, "fusion", "fusion").rows) == 6
     assert len(table_of(out, "pixels", "pixels").rows) == 8
-    assert [row[0] for row in table_of(out, "freezing", "freezing").rows] == list(STRATEGIES)
+    arms = [f"{name}.safetensors, {strategy}" for name in ("tiny", "other") for strategy in STRATEGIES]
+    assert [row[0] for row in table_of(out, "freezing", "freezing").rows] == arms
+    accuracy = table_of(out, "freezing", "freezing_accuracy")
+    assert [row[0] for row in accuracy.rows] == arms
+    assert accuracy.columns == ("strategy", "mAcc", "sd", "glide", "BigGAN"), "Fig. 10: both backbones, each generator"
+    for row in accuracy.rows:
+        assert row[1] == pytest.approx(np.mean(row[2:]))
+    assert (out / "freezing" / "freezing_accuracy.png").exists()
+    sets = table_of(out, "training", "training_sets").rows
+    assert [row[:2] for row in sets[:1] + sets[-1:]] == [("sd", "sd"), ("all generators", "mean (mAcc)")]
     assert len(table_of(out, "masks", "masks").rows) == 8
     conditions = [row[0] for row in table_of(out, "robustness", "robustness").rows]
     assert conditions[:5] == ["clean", "jpeg_95", "jpeg_90", "jpeg_75", "jpeg_50"]
@@ -168,6 +200,48 @@ def test_other_options_run_again(report, data):
     assert table_of(out, "curve", "decoder_curve").columns != old
 
 
+def test_a_study_that_cannot_run_is_a_row_and_the_others_run(data, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("cinemae.train.studies.paper.nll_study", fail)
+    alone = replace(data, samples=tuple(s for s in data.samples if s.generator != "wukong"))
+    studies = Studies(alone, Budget(audit_limit=4), tmp_path)
+    (failed, _), *others = studies.run(["audit", "training", "nll"])
+    assert [result.name for result, _ in others] == ["audit"]
+    (table,) = failed.tables
+    assert [row[0] for row in table.rows] == ["training", "nll"]
+    assert "no other generator has a training split" in table.rows[0][1]
+    assert table.rows[1][1] == "RuntimeError: out of memory"
+    write_html(tmp_path / "report.html", "CINEMAE", studies.facts(), [(failed, tmp_path), *others])
+    assert "<td>RuntimeError: out of memory</td>" in (tmp_path / "report.html").read_text()
+    with pytest.raises(UsageError, match="no other generator"):
+        studies.run(["training"])
+
+
+def test_macc_is_plain_and_the_balanced_accuracy_has_its_own_name(experiment):
+    labels, scores = np.array([1, 0, 0, 0]), np.array([-1.0, -1.0, -1.0, -1.0])
+    one = figures(labels, scores)
+    assert (one.accuracy, one.balanced_accuracy) == (0.75, 0.5)
+    wrong_ai = np.full(len(experiment.eval_rows), -1.0)
+    keep = (experiment.eval_labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
+    fewer = replace(experiment)
+    fewer.__dict__["eval_rows"] = experiment.eval_rows[keep]
+    row = dict(zip((t := comparison("x", "X", "what", fewer, {"a": [wrong_ai[keep]]})).columns, t.rows[0], strict=True))
+    assert row["mAcc"] > row["balanced"] == 0.5
+    assert row["mAcc"] == pytest.approx(accuracies("x", "X", "what", fewer, {"a": [wrong_ai[keep]]}).rows[0][1])
+
+
+def test_fitting_again_keeps_the_older_checkpoint_and_its_evaluation(report, data, tmp_path):
+    out, budget = report
+    old = (out / "main" / "checkpoint" / "eval" / "eval.json").read_text()
+    copy = tmp_path / "again"
+    shutil.copytree(out / "main", copy / "main")
+    Studies(replace(data, fit=replace(data.fit, epochs=3)), budget, copy).run(["main"])
+    assert (copy / "main" / "checkpoint-1" / "eval" / "eval.json").read_text() == old
+    assert (copy / "main" / "checkpoint" / "eval" / "eval.json").exists()
+
+
 def test_once_repeats_after_an_interrupted_study(tmp_path):
     made = []
 
@@ -203,6 +277,19 @@ def test_nll_from_the_cache_is_the_definition(data, experiment):
             hidden = [i for i in range(mae.config.n_patches) if i not in keep.tolist()]
             runs.append((mae.reconstruct(inputs, keep)[:, hidden] - target[:, hidden]).square().mean(dim=(1, 2)) / 2)
     assert image_nll(experiment.cache, rows) == pytest.approx(torch.stack(runs).mean(0).numpy(), rel=NLL_TOLERANCE)
+
+
+def test_arms_of_the_freezing_ablation_are_selected_alike(data):
+    """Trained end to end with nothing unfrozen, an arm is the head that trains on the cache: same initial head, same
+    order, same masks drawn, same epoch chosen."""
+    fast = replace(data, fit=replace(data.fit, epochs=6, lr=0.02, batch_size=8))
+    experiment = fast.experiment(fast.fill(fast.train_samples() + fast.test_samples()))
+    inputs = head_inputs(experiment, {"m": experiment.method})["m"]
+    expected = train_head(inputs.train, inputs.held, experiment.fit, experiment.head, quiet=True)
+    assert expected.best_epoch < 6, "the last epoch is not the best one"
+    scores = train_end_to_end(fast, experiment, inputs, encoder=False, decoder=False, seed=experiment.fit.seed)
+    (cached,) = fit_scores(experiment, inputs, experiment.head)
+    np.testing.assert_allclose(scores, cached, atol=END_TO_END_TOLERANCE)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -245,6 +332,10 @@ def test_training_generator_is_the_papers_or_asked_for():
     assert choose_training(several, None) == ("stable_diffusion_v_1_4",)
     assert choose_training(several, ["adm"]) == ("ADM",)
     assert choose_training(several[:1], None) == ("ADM",)
+    assert choose_training(several, ["SD v1.4"]) == ("stable_diffusion_v_1_4",)
+    assert choose_training([sample("ADM"), sample("Stable-Diffusion-1.4")], None) == ("Stable-Diffusion-1.4",)
+    assert choose_training([sample("ProGAN"), sample("progan"), sample("ADM")], None) == ("ProGAN", "progan")
+    assert choose_training(several, ["all"]) == ("ADM", "stable_diffusion_v_1_4")
     with pytest.raises(UsageError, match="no training split of wukong"):
         choose_training(several, ["wukong"])
     with pytest.raises(UsageError, match="--train-on"):
