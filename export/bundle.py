@@ -1,6 +1,6 @@
 """Make the bundled demonstration engine: `python -m cinemae.export.bundle CHECKPOINT models/cinemae-demo.onnx`.
 
-The only writer of that file. Weights are stored compactly (`compact`), the manifest says that it is a demonstration.
+The only writer of that file. Weights are stored as in `graph.compact`; the manifest says that it is a demonstration.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .graph.compact import compact
 from .parity import format_table, parity_table, require
 
 LARGEST = 24 * 2**20
-"""Bytes the package may carry."""
+"""Limit of the bundled engine's size in bytes."""
 
 
 def bundle(checkpoint: Path, target: Path) -> str:

@@ -1,4 +1,4 @@
-"""What `cinemae-export` does: load the checkpoint, write what was asked for, print the parity table."""
+"""Carry out a request: export the checkpoint, print the parity table, build the plan and the Triton repository."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def require_packages() -> None:
     """Raise MissingDependencyError with the pip line if an optional package is missing."""
-    for package in ("torch", "timm", "onnx", "onnxruntime"):
+    for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"cinemae-export needs {package}: pip install 'cinemae[export,cpu]'")
 
@@ -26,8 +26,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(request: Request) -> None:
-    """Export.
+def export_request(request: Request) -> None:
+    """Export the checkpoint, or deploy the engine, that `request` names.
 
     Raises:
         UsageError: no checkpoint, options that do not fit together, or the bundled engine's name.
@@ -36,7 +36,7 @@ def run(request: Request) -> None:
         EngineError: a source engine or a build fails.
     """
     check(request)
-    if request.source is not None and request.source.suffix == ".onnx":
+    if request.source is not None and request.from_engine:
         name = request.name or request.source.stem
         deploy(request, request.source, request.source, name)
         return
@@ -52,7 +52,14 @@ def run(request: Request) -> None:
 
 
 def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> None:
-    """The plan and the Triton repository."""
+    """Build the plan and the Triton repository as far as `request` asks for them.
+
+    Args:
+        request: the command line.
+        engine: the ONNX engine for Triton.
+        tensorrt_source: the ONNX engine that the plan is built from.
+        name: file name of the plan, and stem of the model names in Triton.
+    """
     from ..runtime.engines.integrity import check_content
     from ..runtime.engines.onnx_file import read_manifest
     from .triton import write_repository
@@ -63,22 +70,22 @@ def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> 
     if request.tensorrt or (request.tensorrt is None and tensorrt_is_there()):
         from .tensorrt import build_plan
 
-        built = build_plan(tensorrt_source, plan, request.options())
+        built = build_plan(tensorrt_source, plan, request.build)
         say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
     if request.triton is not None:
         onnx_model = write_repository(
-            engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.batch
+            engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.build.batch
         )
         say(f"wrote {onnx_model}/")
         if built is not None:
             plan_model = write_repository(
-                plan, manifest, built.plan_sha256, request.triton, f"{name}_plan", request.batch
+                plan, manifest, built.plan_sha256, request.triton, f"{name}_plan", request.build.batch
             )
             say(f"wrote {plan_model}/")
 
 
 def tensorrt_is_there() -> bool:
-    """Whether TensorRT and a GPU can be used, without asking for them."""
+    """Whether TensorRT can be imported and finds a GPU."""
     if importlib.util.find_spec("tensorrt") is None:
         return False
     from ..runtime.engines.cuda import Cuda

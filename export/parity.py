@@ -1,4 +1,4 @@
-"""The parity table: eager PyTorch against every exported form, on the same images, with named tolerances."""
+"""Parity table: every exported file against eager PyTorch on the same images, with named tolerances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..runtime.golden import golden_image
 from ..train.model.detector import CinemaeDetector
 
 BATCHES = (1, 2, 7)
-"""One, an even and an odd number: kernels block rows by 2, 4 or 8 and treat the rest apart."""
+"""One, an even and an odd number: kernels work on blocks of 2, 4 or 8 rows and treat the remainder separately."""
 
 LCAS_FLOOR = 1.0
 """LCAS is a difference of terms of order one (log sigma is negative) and crosses zero; below this magnitude its error
@@ -25,7 +25,13 @@ values: their error is relative to the image's largest |LCAS|."""
 
 @dataclass(frozen=True)
 class Tolerance:
-    """logit: absolute. lcas: relative above `LCAS_FLOOR`, also for stats. batch: logit, in a batch against alone."""
+    """Largest differences allowed.
+
+    Attributes:
+        logit: of the logit, absolute.
+        lcas: of LCAS and the statistics, relative above `LCAS_FLOOR`.
+        batch: of the logit of an image in a batch against the same image alone, absolute.
+    """
 
     logit: float
     lcas: float
@@ -38,15 +44,25 @@ TOLERANCES = {
     "int8": Tolerance(logit=0.1, lcas=1e-1, batch=5e-2),
 }
 """fp32: the same sums in another order; measured about 1e-5, and verdict bands are 100 times wider.
-fp16: 11 bits of mantissa through some 30 layers. int8: over ten times the drift a plan may have (`quantise.MAX_DRIFT`),
-since images may be unlike the calibration's; the report on real images decides. Of both, LCAS is relative to the
-image's largest: in flat images, which divide by almost nothing, patches differ a hundredfold. `batch` is not 0 because
-a last-bit difference between kernels can flip a rounding."""
+fp16: 11 bits of mantissa through some 30 layers. int8: over ten times the drift a recipe may have (`recipe.MAX_DRIFT`),
+since images may differ from those that set the ranges; the report on real images decides. Of both, LCAS is relative to
+the image's largest: in flat images sigma is near zero and single patches differ a hundredfold. `batch` is not 0 because
+a last-bit difference between kernels can change a rounding."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. Differences are maxima over images (and patches); `passed` compares them with the tolerance."""
+    """One comparison; differences are maxima over images (and patches).
+
+    Attributes:
+        candidate: name of the exported file's row.
+        batch: batch size.
+        logit: absolute difference of the logit.
+        stats: relative difference of the statistics, see `LCAS_FLOOR`.
+        lcas: relative difference of LCAS.
+        singles: absolute difference of the logit from that of the same image alone.
+        passed: whether all are within the tolerance.
+    """
 
     candidate: str
     batch: int
@@ -81,7 +97,7 @@ def eager_output(detector: CinemaeDetector, images: np.ndarray, batch: int = 1) 
 
 
 def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
-    """Largest |found - expected| / max(scale, floor); infinite where one alone is NaN. scale: |expected| if None."""
+    """Largest |found - expected| / max(scale, LCAS_FLOOR), scale being |expected| if None; infinite if NaNs differ."""
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
         return float("inf")
     error = np.abs(found - expected) / np.maximum(np.abs(expected) if scale is None else scale, LCAS_FLOOR)
@@ -138,7 +154,7 @@ def format_table(rows: list[Row], precisions: dict[str, str]) -> str:
 
 
 def require(rows: list[Row]) -> None:
-    """Raise ParityError (exit code 3) if any comparison is beyond its tolerance."""
+    """Raise ParityError if any comparison is beyond its tolerance."""
     failed = sorted({f"{row.candidate} at batch {row.batch}" for row in rows if not row.passed})
     if failed:
         raise ParityError(f"beyond tolerance: {', '.join(failed)}; the files were written, but do not use them")

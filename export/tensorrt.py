@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +19,17 @@ from ..runtime.atomic import write_bytes, write_text
 from ..runtime.engines.cuda import Cuda
 from ..runtime.engines.integrity import check_content, check_external_data, file_sha256
 from ..runtime.engines.onnx_file import read_manifest
-from ..runtime.engines.plan_sidecar import HardwareCompatibility, PlanSidecar, sidecar_path
+from ..runtime.engines.plan_sidecar import PlanSidecar, sidecar_path
 from ..runtime.engines.tensorrt import import_tensorrt
 from ..runtime.errors import EngineError, MissingDependencyError, UsageError
 from ..runtime.manifest import Manifest
+from .request import BuildOptions
 
 FREE_LAYERS = frozenset(("CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER"))
 """Layers of 8.6 that move values without computing: their type follows from what they move, setting it is refused."""
 
 FEEDBACK_SECONDS = 10.0
 """How often the elapsed time is reported while TensorRT builds (minutes for ViT-L)."""
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """batch: smallest, best and largest of the profile. workspace_mib: None leaves it to TensorRT."""
-
-    batch: tuple[int, int, int] = (1, 8, 32)
-    workspace_mib: int | None = None
-    timing_cache: Path | None = None
-    hardware_compatibility: HardwareCompatibility = "none"
-    version_compatible: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise UsageError unless 1 <= smallest <= best <= largest."""
-        smallest, best, largest = self.batch
-        if not 1 <= smallest <= best <= largest:
-            raise UsageError(f"batch profile {self.batch}: must be 1 <= smallest <= best <= largest")
 
 
 def build_plan(

@@ -40,6 +40,10 @@ def write_repository(
     """Put `engine` (.onnx or .plan) into the repository `folder` as model `name`, version 1; returns its folder.
 
     Args:
+        engine: the file to serve.
+        manifest: of the engine.
+        folder: the model repository; made if missing.
+        name: of the model.
         digest: content hash of the ONNX engine or SHA-256 of the plan, recorded as a parameter.
         batch: smallest, preferred and largest batch; a plan's own profile.
     """

@@ -10,7 +10,10 @@ from ...train.model.detector import CinemaeDetector
 
 
 class PackedLcas(nn.Module):
-    """Original and predicted patches -> statistics and patch map. Indices are constants; sums are direct.
+    """Original and predicted patches -> statistics and patch map; the fused engine runs this one.
+
+    Indices are constants and sums are direct. `cinemae.runtime.lcas` (numpy, for parts and heatmaps) and
+    `cinemae.train.model.lcas` (torch, for training) compute the same equations.
 
     K runs, V visible and M masked patches a run, N patches, P values a patch.
     """
@@ -43,10 +46,10 @@ class PackedLcas(nn.Module):
         return torch.tensor(IMAGENET_MEAN).repeat(repeats), torch.tensor(IMAGENET_STD).repeat(repeats)
 
     def where_masked(self, masked: Tensor) -> tuple[Tensor, Tensor]:
-        """For each patch its places in the flat [K * M] scores, padded with the place of a zero appended at the end.
+        """Positions of every patch in the flat [K * M] scores; a run that leaves it visible points at an appended zero.
 
         Returns:
-            int64 [N * K], and float32 [N] with 1 / how many runs mask the patch (NaN, not infinity, where none does).
+            Positions, int64 [N * K]; 1 / number of runs that mask the patch, float32 [N], NaN where none does.
         """
         k, m = masked.shape
         slots = torch.full((self.patches, k), k * m, dtype=torch.int64)
@@ -60,7 +63,16 @@ class PackedLcas(nn.Module):
         return (pixels - self.mean) / self.std
 
     def forward(self, pixels: Tensor, normalised: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """Original patches [B, N, P] in both spaces, predicted [B K M, P] in the method's -> stats, lcas [B, N]."""
+        """LCAS [Eq. 4, 5] of the masked patches, its statistics [Eq. 6] and its patch map.
+
+        Args:
+            pixels: original patches in [0, 1], float32 [B, N, P].
+            normalised: the same, ImageNet-normalised.
+            predicted: masked patches in the method's pixel space, [B K M, P].
+
+        Returns:
+            stats, float32 [B, 3]; patch map, float32 [B, N].
+        """
         k, method = self.method.k, self.method
         original = pixels if method.pixel_space == "unit" else normalised
         seen = original[:, self.visible].reshape(-1, k, self.v, self.values)
@@ -78,7 +90,7 @@ class PackedLcas(nn.Module):
         return self.statistics(lcas), self.patch_map(lcas)
 
     def statistics(self, lcas: Tensor) -> Tensor:
-        """[B, K, M] -> s1, s2, s3 [B, 3]."""
+        """LCAS [B, K, M] -> s1, s2, s3 [Eq. 6], [B, 3]."""
         s1 = (lcas.amax(2) - lcas.amin(2)).mean(dim=1, keepdim=True)
         means = lcas.mean(dim=2)
         s2 = means.mean(dim=1, keepdim=True)
@@ -86,7 +98,7 @@ class PackedLcas(nn.Module):
         return torch.cat([s1, s2, s3], dim=1)
 
     def patch_map(self, lcas: Tensor) -> Tensor:
-        """[B, K, M] -> mean over the runs that masked the patch [B, N]."""
+        """LCAS [B, K, M] -> mean over the runs that mask the patch, [B, N]."""
         flat = lcas.reshape(-1, self.method.k * self.m)
         padded = torch.cat([flat, flat[:, :1] * 0], dim=1)
         places = padded[:, self.slots].reshape(-1, self.patches, self.method.k)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from cinemae.export import cli
 from cinemae.export.fused import export_fused
-from cinemae.export.quality import format_quality, measure, spread
+from cinemae.export.precision_report import format_quality
+from cinemae.export.quality import measure, spread
 from cinemae.export.triton import write_repository
 from cinemae.runtime.engines.integrity import content_hash
 from cinemae.train.data.samples import Sample
@@ -60,7 +61,7 @@ def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypa
     }  # fmt: skip
     report = json.loads((tmp_path / "cinemae.report.json").read_text())
     assert report["quality"]["images"] == 8
-    assert {item["kind"] for item in report["plan"].values()} <= {"static", "row", "fp32"}
+    assert {item["kind"] for item in report["recipe"].values()} <= {"static", "row", "fp32"}
     assert "encoder.blocks.0" in report["peaks"]
     text = (tmp_path / "cinemae.report.md").read_text()
     assert "| stable_diffusion_v_1_5 | 8 |" in text

@@ -5,7 +5,8 @@ import pytest
 from cinemae.export.export import tensorrt_is_there
 from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
-from cinemae.export.tensorrt import BuildOptions, build_plan
+from cinemae.export.request import BuildOptions
+from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.engines.load import load_engine
 
 FP16_LOGIT = 0.02

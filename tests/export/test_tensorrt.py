@@ -8,12 +8,13 @@ import pytest
 import torch
 from cinemae.export.fused import FUSED, export_fused, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.parts import export_parts
 from cinemae.export.graph.tracing import trace
-from cinemae.export.int8.recipe import plan as make_int8_plan
+from cinemae.export.int8.recipe import choose_recipe
 from cinemae.export.int8.rewrite import quantise_for_tensorrt
 from cinemae.export.parity import parity_images
-from cinemae.export.tensorrt import BuildOptions, build_plan
+from cinemae.export.parts import export_parts
+from cinemae.export.request import BuildOptions
+from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.engines.cuda import Cuda
 from cinemae.runtime.engines.plan_sidecar import Machine, PlanSidecar, check_machine, read_sidecar, sidecar_path
 from cinemae.runtime.engines.tensorrt import MAX_GRAPHS, open_engine, read_plan_manifest
@@ -80,9 +81,9 @@ def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector,
     path = tmp_path / "engine.onnx"
     if precision == "int8":
         packed, images = PackedDetector(tiny_detector), parity_images(4, 64)
-        plans = make_int8_plan(packed, [images])
+        recipe = choose_recipe(packed, [images])
         model = trace(packed, (torch.from_numpy(images),), FUSED)
-        quantise_for_tensorrt(model, packed, plans)
+        quantise_for_tensorrt(model, packed, recipe)
         assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
         write_fused(model, tiny_manifest, path, precision)
     else:
