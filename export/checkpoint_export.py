@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..runtime.engines.onnx_file import read_manifest
+from ..runtime.errors import CinemaeError, UsageError
 from ..train.data.samples import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
 from .engine_file import refuse_bundled
@@ -15,8 +17,9 @@ from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
 from .int8.recipe import Treatment, choose_recipe
 from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
-from .parity import BATCHES, Row, format_table, parity_images, parity_table, require
+from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
 from .parts import export_parts
+from .plan_check import Reference, write_reference
 from .precision_report import export_report
 from .quality import RANGE_IMAGES, labelled, load_batches, spread
 from .request import Request
@@ -52,11 +55,14 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
         say: prints progress.
 
     Raises:
-        UsageError: the name of the bundled engine, no checkpoint, or data without labelled images.
+        UsageError: the name of the bundled engine or of an engine in another precision, no checkpoint, or data
+            without labelled images.
         EngineError: an output of the engine is not finite on the report's images.
     """
     engine = request.out / f"{name}.onnx"
     refuse_bundled(engine)
+    if not request.force:
+        refuse_other_precision(engine, request.precision)
     # read first, so that unreadable data is an error before anything is written
     data = {folder: labelled(folder, None) for folder in (request.range_data, request.report) if folder is not None}
     folder = request.source or last_checkpoint()
@@ -88,9 +94,24 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
         export_parts(loaded.detector, loaded.manifest, parts)
         candidates["parts fp32"] = (parts, "fp32")
     say("comparing with eager PyTorch")
-    rows = parity_table(loaded.detector, candidates, images)
+    expected = eager_output(loaded.detector, images)
+    rows = parity_table(candidates, images, expected)
+    if source != engine or request.precision == "fp16":
+        write_reference(source, read_manifest(source).content_sha256, Reference(images, expected))
     table = format_table(rows, {name: precision for name, (_, precision) in candidates.items()})
     return Exported(engine, source, table, rows)
+
+
+def refuse_other_precision(engine: Path, precision: str) -> None:
+    """Raise UsageError if `engine` exists in another precision: overwriting it would change scores without a word."""
+    try:
+        found = read_manifest(engine).precision
+    except CinemaeError:
+        return  # nothing there, or nothing that can be used
+    if found != precision:
+        raise UsageError(
+            f"{engine} holds a {found} engine: add --name {engine.stem}-{precision}, or --force to overwrite it"
+        )
 
 
 def range_batches(samples: Sequence[Sample], loaded: LoadedCheckpoint) -> list[np.ndarray]:

@@ -39,9 +39,10 @@ def export(
         bool, typer.Option("--parts", help="Also encoder.onnx, decoder.onnx, head.onnx in NAME-parts/.")
     ] = False,
     tensorrt: Annotated[
-        bool | None, typer.Option("--tensorrt/--no-tensorrt", help="NAME.plan  [default: where there is a GPU for it]")
+        bool | None, typer.Option("--tensorrt/--no-tensorrt", help="NAME.plan  [default: for fp16 where a GPU is]")
     ] = None,
     triton: Annotated[Path | None, typer.Option(help="Also a Triton model repository in this folder.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another precision.")] = False,
     min_batch: Annotated[int, typer.Option(help="Smallest batch of the plan.")] = 1,
     best_batch: Annotated[int, typer.Option(help="Batch the plan is tuned for.")] = 8,
     max_batch: Annotated[int, typer.Option(help="Largest batch of the plan.")] = 32,
@@ -76,7 +77,7 @@ def export(
     export_request(
         Request(
             source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
-            report_images, qdq, parts, tensorrt, triton, build,
+            report_images, qdq, parts, tensorrt, triton, force, build,
         )
     )  # fmt: skip
 

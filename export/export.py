@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.errors import CinemaeError, MissingDependencyError
-from .request import Request, check
+from .request import BuildOptions, Request, check
 
 if TYPE_CHECKING:
+    from ..runtime.engines.plan_sidecar import PlanSidecar
     from ..runtime.manifest import Manifest
 
 
@@ -62,16 +63,21 @@ def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> 
     """
     from ..runtime.engines.integrity import check_content
     from ..runtime.engines.onnx_file import read_manifest
+    from ..runtime.engines.plan_sidecar import plan_command
     from .triton import write_repository
 
     manifest: Manifest = read_manifest(engine)
     plan = request.out / f"{name}.plan"
-    built = None
-    if request.tensorrt or (request.tensorrt is None and tensorrt_is_there()):
-        from .tensorrt import build_plan
-
-        built = build_plan(tensorrt_source, plan, request.build)
-        say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
+    built: PlanSidecar | None = None
+    if request.tensorrt or (request.tensorrt is None and manifest.precision == "fp16"):
+        try:
+            built = make_plan(tensorrt_source, plan, request.build)
+        except CinemaeError as error:
+            if request.tensorrt:
+                raise
+            say(f"no plan ({error}); where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
+    elif tensorrt_source != engine and request.tensorrt is None:
+        say(f"for a plan, where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
     if request.triton is not None:
         onnx_model = write_repository(
             engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.build.batch
@@ -84,16 +90,10 @@ def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> 
             say(f"wrote {plan_model}/")
 
 
-def tensorrt_is_there() -> bool:
-    """Whether TensorRT can be imported and finds a GPU."""
-    if importlib.util.find_spec("tensorrt") is None:
-        return False
-    from ..runtime.engines.cuda import Cuda
-    from ..runtime.engines.tensorrt import import_tensorrt
+def make_plan(source: Path, plan: Path, options: BuildOptions) -> PlanSidecar:
+    """Build the plan and say so."""
+    from .tensorrt import build_plan
 
-    try:
-        import_tensorrt()
-        Cuda.load().device()
-    except CinemaeError:
-        return False
-    return True
+    built = build_plan(source, plan, options)
+    say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
+    return built

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..runtime.engines.base import EngineOutput
 from ..runtime.engines.load import load_engine
 from ..runtime.errors import ParityError
 from ..runtime.golden import golden_image
-from ..train.model.detector import CinemaeDetector
+
+if TYPE_CHECKING:
+    from ..train.model.detector import CinemaeDetector
 
 BATCHES = (1, 2, 7)
 """One, an even and an odd number: kernels work on blocks of 2, 4 or 8 rows and treat the remainder separately."""
@@ -91,6 +93,8 @@ def parity_images(count: int, size: int) -> np.ndarray:
 
 def eager_output(detector: CinemaeDetector, images: np.ndarray, batch: int = 1) -> EngineOutput:
     """The reference: the training model in float32, uint8 [n, S, S, 3] in batches of `batch`."""
+    import torch  # not at the top: plans are checked where only the runtime is installed
+
     with torch.no_grad():
         parts = [detector(torch.from_numpy(images[i : i + batch])) for i in range(0, len(images), batch)]
     return EngineOutput(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
@@ -104,6 +108,14 @@ def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None =
     return float(np.nanmax(error, initial=0.0))
 
 
+def differences(found: EngineOutput, expected: EngineOutput, precision: str) -> tuple[float, float, float]:
+    """Largest differences of logit, statistics and LCAS, measured as the `Tolerance` of `precision` is."""
+    logit = float(np.abs(found.logit - expected.logit).max())
+    largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
+    stats = relative(found.stats, expected.stats, largest)
+    return logit, stats, relative(found.lcas, expected.lcas, None if precision == "fp32" else largest)
+
+
 def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutput, precision: str) -> list[Row]:
     """Run the engine at `path` (a file or a parts folder) on the CPU at every batch size of `BATCHES`."""
     tolerance = TOLERANCES[precision]
@@ -113,10 +125,8 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
         rows = []
         for batch in BATCHES:
             found = engine.infer(images[:batch])
-            logit = float(np.abs(found.logit - expected.logit[:batch]).max())
-            largest = np.nanmax(np.abs(expected.lcas[:batch]), axis=1, keepdims=True)
-            stats = relative(found.stats, expected.stats[:batch], largest)
-            lcas = relative(found.lcas, expected.lcas[:batch], None if precision == "fp32" else largest)
+            first = EngineOutput(expected.logit[:batch], expected.stats[:batch], expected.lcas[:batch])
+            logit, stats, lcas = differences(found, first, precision)
             alone = float(np.abs(found.logit - singles[:batch]).max())
             passed = logit <= tolerance.logit and max(stats, lcas) <= tolerance.lcas and alone <= tolerance.batch
             rows.append(Row(candidate, batch, logit, stats, lcas, alone, passed))
@@ -125,13 +135,8 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
         engine.close()
 
 
-def parity_table(
-    detector: CinemaeDetector, candidates: dict[str, tuple[Path, str]], images: np.ndarray | None = None
-) -> list[Row]:
-    """Compare every candidate, name -> (path, precision), with the eager model on `images`, else on `parity_images`."""
-    if images is None:
-        images = parity_images(max(BATCHES), detector.mae.config.image_size)
-    expected = eager_output(detector, images)
+def parity_table(candidates: dict[str, tuple[Path, str]], images: np.ndarray, expected: EngineOutput) -> list[Row]:
+    """Compare every candidate, name -> (path, precision), with what the eager model gives for `images`."""
     rows = []
     for name, (path, precision) in candidates.items():
         rows += compare(name, path, images, expected, precision)

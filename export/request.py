@@ -54,8 +54,9 @@ class Request:
         report_images: how many of them at most; 0 is all.
         qdq: whether NAME-qdq.onnx for TensorRT is written beside an INT8 engine.
         parts: whether the three parts are written.
-        tensorrt: whether a plan is built; None builds one where TensorRT and a GPU are there.
+        tensorrt: whether a plan is built; None tries for fp16 where TensorRT and a GPU are there.
         triton: folder of a Triton model repository to write.
+        force: whether an engine of the same name in another precision is overwritten.
         build: how TensorRT builds the plan.
     """
 
@@ -71,6 +72,7 @@ class Request:
     parts: bool = False
     tensorrt: bool | None = None
     triton: Path | None = None
+    force: bool = False
     build: BuildOptions = field(default_factory=BuildOptions)
 
     @property
