@@ -85,9 +85,10 @@ def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> 
         say(f"wrote {onnx_model}/")
         if built is not None:
             plan_model = write_repository(
-                plan, manifest, built.plan_sha256, request.triton, f"{name}_plan", request.build.batch
-            )
-            say(f"wrote {plan_model}/")
+                plan, built.manifest, built.plan_sha256, request.triton, f"{name}_plan", request.build.batch,
+                built.tensorrt,
+            )  # fmt: skip
+            say(f"wrote {plan_model}/; its container must hold TensorRT {built.tensorrt}, which built the plan")
 
 
 def make_plan(source: Path, plan: Path, options: BuildOptions) -> PlanSidecar:

@@ -17,6 +17,7 @@ from ..runtime.engines.base import Engine, EngineOutput
 from ..runtime.engines.load import load_engine
 from ..runtime.errors import ParityError
 from ..runtime.manifest import Manifest
+from .buckets import buckets
 from .parity import BATCHES, TOLERANCES, differences, parity_images
 
 
@@ -68,8 +69,8 @@ def find_reference(engine: Path, manifest: Manifest, content_sha256: str) -> Ref
 
 
 def batch_order(smallest: int, largest: int) -> list[int]:
-    """Batch sizes to run: the powers of two and both ends in ascending order, then large and small ones in turn."""
-    sizes = sorted({smallest, largest, *(2**i for i in range(largest.bit_length()) if smallest <= 2**i <= largest)})
+    """Batch sizes to run: the buckets in ascending order, then large and small ones in turn."""
+    sizes = buckets(smallest, largest)
     turns = [size for pair in zip(reversed(sizes), sizes, strict=True) for size in pair]
     return [*sizes, *turns]
 
