@@ -35,7 +35,10 @@ Qkv = tuple[Tensor, Tensor, Tensor]
 class Layout:
     """Token counts of the packed sequence.
 
-    full: N + 1. masked: V + 1 of one masked run. runs: K.
+    Attributes:
+        full: N + 1, the tokens of the full pass.
+        masked: V + 1, the tokens of one masked run.
+        runs: K.
     """
 
     full: int
@@ -47,18 +50,24 @@ class Dense(nn.Module):
     """x @ weight + bias with the weight stored [in, out], as MatMul wants it; matrix work in `dtype`."""
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
-        """weight: [out, in], as nn.Linear stores it (kept as a view where the type allows). bias: [out]."""
+        """Store the transpose.
+
+        Args:
+            weight: [out, in], as nn.Linear stores it (kept as a view where the type allows).
+            bias: [out].
+            dtype: type of the product.
+        """
         super().__init__()
         self.weight = nn.Parameter(weight.detach().t().to(dtype), requires_grad=False)
         self.bias = nn.Parameter(bias.detach().to(dtype), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, in] or [B, S, in] in any float type -> the same with `out`, in `dtype`."""
+        """[rows, in] or [B, S, in] in any float type -> [rows, out] or [B, S, out] in `dtype`."""
         return x.to(self.weight.dtype) @ self.weight + self.bias
 
 
 class Norm(nn.Module):
-    """LayerNorm, always in float32 whatever comes in; the result is float32."""
+    """LayerNorm in float32, whatever the type of the input; the result is float32."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
@@ -70,9 +79,17 @@ class Norm(nn.Module):
 
 
 def attend(qkv: Qkv, heads: int, width: int, queries: int, keys: int) -> Tensor:
-    """Softmax attention of `heads` heads of `width`; the scale is already in q's weights. Softmax in float32.
+    """Softmax attention with the softmax in float32; the scale is already in q's weights.
 
-    [B queries, D] or [B, queries, D], the same with keys for k and v -> [B, queries, D].
+    Args:
+        qkv: q [B queries, D] or [B, queries, D]; k and v [B keys, D] or [B, keys, D].
+        heads: number of heads.
+        width: values a head, D / heads.
+        queries: number of queries.
+        keys: number of keys.
+
+    Returns:
+        [B, queries, D].
     """
     q, k, v = qkv
     q = q.reshape(-1, queries, heads, width).transpose(1, 2)
@@ -83,10 +100,10 @@ def attend(qkv: Qkv, heads: int, width: int, queries: int, keys: int) -> Tensor:
 
 
 class PackedBlock(nn.Module):
-    """One pre-norm transformer block in pieces, so that each token goes only through those that something reads."""
+    """One pre-norm transformer block in pieces, so that each token passes only the pieces whose output is read."""
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
-        """block: timm's `Block`, whose submodules are untyped."""
+        """Split the fused QKV of timm's `Block` (whose submodules are untyped) and scale q."""
         super().__init__()
         attention = block.attn
         self.dim, self.heads = attention.proj.weight.shape[0], attention.num_heads
@@ -113,7 +130,7 @@ class PackedBlock(nn.Module):
 
 
 class PackedEncoder(nn.Module):
-    """Full and masked passes in one go: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D])."""
+    """Full and masked passes at once: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D])."""
 
     rows: Tensor
 
@@ -177,7 +194,7 @@ class PackedEncoder(nn.Module):
 
 
 class PackedDecoder(nn.Module):
-    """Tokens of the K runs -> what the prediction layer says of the masked patches, [B K M, P]."""
+    """Tokens of the K runs -> predicted values of the masked patches, [B K M, P]."""
 
     mask_tokens: Tensor
     mask_q: Tensor
@@ -241,7 +258,7 @@ class PackedDecoder(nn.Module):
 
 
 def prediction(detector: CinemaeDetector) -> tuple[Tensor, Tensor]:
-    """The prediction layer's weight [P, E] and bias [P]; de-normalisation is folded in where pixels are [0, 1]."""
+    """The prediction layer's weight [P, E] and bias [P]; the inverse ImageNet normalisation is folded in for [0, 1]."""
     layer = detector.mae.decoder_pred
     weight, bias = layer.weight.detach(), layer.bias.detach()
     if detector.method.pixel_space == "unit":
