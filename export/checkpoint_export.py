@@ -15,6 +15,7 @@ from ..train.fitting.checkpoint import LoadedCheckpoint, last_checkpoint, load_c
 from .engine_file import refuse_bundled
 from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
+from .graph.tracing import HALF_QDQ_OPSET
 from .int8.recipe import Treatment, choose_recipe
 from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
 from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
@@ -132,7 +133,7 @@ def export_int8(
     if not qdq:
         return recipe, None
     path = engine.with_name(f"{engine.stem}-qdq.onnx")
-    model = packed_graph(packed)
+    model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
     quantise_for_tensorrt(model, packed, recipe)
     write_fused(model, loaded.manifest, path, "int8")
     return recipe, path

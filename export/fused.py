@@ -29,10 +29,10 @@ def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.Mode
     return packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
 
 
-def packed_graph(packed: PackedDetector) -> onnx.ModelProto:
+def packed_graph(packed: PackedDetector, opset: int = OPSET) -> onnx.ModelProto:
     """The graph of a packed module, whatever its precision."""
     size = packed.config.image_size
-    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED)
+    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED, opset)
 
 
 def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, precision: str) -> Manifest:

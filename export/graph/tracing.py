@@ -21,6 +21,9 @@ OPSET = 17
 IR_VERSION = 8
 """The container version of opset 17: readers of that time (onnxruntime 1.12, TensorRT 8.6) accept it."""
 
+HALF_QDQ_OPSET = 19
+"""QuantizeLinear takes float16 from 19 on; TensorRT 10 and 11 read it, 8.6 does not."""
+
 BATCH = "batch"
 
 
@@ -46,8 +49,10 @@ FUSED = Signature(
 )
 
 
-def trace(module: nn.Module, example: Sequence[Tensor], signature: Signature) -> onnx.ModelProto:
-    """Trace `module` into an opset-17 graph with all its parameters and buffers as initializers.
+def trace(
+    module: nn.Module, example: Sequence[Tensor], signature: Signature, opset: int = OPSET
+) -> onnx.ModelProto:
+    """Trace `module` into a graph with all its parameters and buffers as initializers.
 
     The TorchScript-based exporter is used: the newer one cannot write opset 17, and TensorRT 8.6 reads no later one.
     onnxscript folds shape arguments and drops identity casts while the graph holds no weights yet.
@@ -56,6 +61,7 @@ def trace(module: nn.Module, example: Sequence[Tensor], signature: Signature) ->
         module: the module to trace; it is put into eval mode.
         example: one tensor for each input.
         signature: names and dynamic axes of the inputs and outputs.
+        opset: of the graph.
 
     Returns:
         The model; the same module always gives the same bytes.
@@ -66,7 +72,7 @@ def trace(module: nn.Module, example: Sequence[Tensor], signature: Signature) ->
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         torch.onnx.export(
             module.eval(), tuple(example), buffer,  # type: ignore[arg-type]
-            dynamo=False, opset_version=OPSET, export_params=False, do_constant_folding=False,
+            dynamo=False, opset_version=opset, export_params=False, do_constant_folding=False,
             input_names=list(signature.inputs), output_names=list(signature.outputs), dynamic_axes=signature.dynamic,
         )  # fmt: skip
     graph = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
@@ -74,7 +80,7 @@ def trace(module: nn.Module, example: Sequence[Tensor], signature: Signature) ->
     model = ir.to_proto(graph)
     attach_weights(model, module, signature)
     drop_unused(model)
-    tidy(model)
+    tidy(model, opset)
     return model
 
 
@@ -112,7 +118,7 @@ def drop_unused(model: onnx.ModelProto) -> None:
         model.graph.initializer.extend(kept)
 
 
-def tidy(model: onnx.ModelProto) -> None:
+def tidy(model: onnx.ModelProto, opset: int) -> None:
     """Remove what differs from run to run or machine to machine: doc strings, intermediate types, producer version."""
     for node in model.graph.node:
         node.ClearField("doc_string")
@@ -120,4 +126,4 @@ def tidy(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
     model.graph.name = "cinemae"
     model.producer_name, model.producer_version = "cinemae", ""
-    model.ir_version = IR_VERSION
+    model.ir_version = IR_VERSION if opset == OPSET else helper.find_min_ir_version_for(model.opset_import)

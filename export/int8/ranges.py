@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.progress import Progress
-from ..graph.packed import Dense, PackedBlock, PackedDetector
+from ..graph.packed import PackedDetector
+from ..graph.packed_block import Dense, PackedBlock
 
 MIGRATION = 0.5
 """Exponent that splits the range between activation and weight; one half equalises them."""

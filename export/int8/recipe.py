@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..graph.packed import Dense, PackedDetector
+from ..graph.packed import PackedDetector
+from ..graph.packed_block import Dense
 from .drift import Rounding, logit_drift
 from .ranges import TINY, ActivationRange, activation_ranges, balance, constant, dense_layers
 

@@ -146,7 +146,8 @@ def fuse_bias(nodes: list[NodeProto], shapes: dict[str, tuple[int, ...]]) -> lis
 def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, recipe: Mapping[str, Treatment]) -> None:
     """Wrap every static product in QuantizeLinear / DequantizeLinear with symmetric int8, in place; standard ONNX only.
 
-    TensorRT knows no zero points and no per-token scales: "row" products stay as they are.
+    TensorRT knows no zero points and no per-token scales: "row" products stay as they are. Scales have the type of
+    the graph's weights: in a float16 graph attention, GELU and the residual stream stay float16.
 
     Args:
         model: traced from `packed`.
@@ -156,15 +157,19 @@ def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, recipe
     rewriter = Rewriter(model)
     layers = dense_layers(packed)
     zero = rewriter.scalar(0, np.int8)
+    by_weight = {f"{name}.weight": name for name, treatment in recipe.items() if treatment.kind == "static"}
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    half = types[next(iter(by_weight))] == onnx.TensorProto.FLOAT16 if by_weight else False
+    dtype = np.float16 if half else np.float32
+    tiny = np.finfo(dtype).smallest_subnormal  # the scale of a channel of zeros must be positive
     wrapped: dict[tuple[str, str], str] = {}
     nodes: list[NodeProto] = []
-    by_weight = {f"{name}.weight": name for name, treatment in recipe.items() if treatment.kind == "static"}
     for node in model.graph.node:
         name = by_weight.get(node.input[1]) if node.op_type == "MatMul" else None
         if name is not None:
             treatment = recipe[name]
             reach = treatment.scale * max(treatment.zero_point, 255 - treatment.zero_point)
-            scale = rewriter.scalar(float(np.float32(reach / SIGNED)), np.float32)
+            scale = rewriter.scalar(float(dtype(reach / SIGNED)), dtype)
             if (node.input[0], scale) not in wrapped:
                 base = f"{node.input[0]}.qdq.{len(wrapped)}"
                 nodes += [
@@ -173,7 +178,7 @@ def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, recipe
                 ]
                 wrapped[node.input[0], scale] = base
             values, weight_scale = quantise_weight(layers[name].weight)
-            weight = list(rewriter.weight(name, values.numpy(), weight_scale.numpy()))
+            weight = list(rewriter.weight(name, values.numpy(), np.maximum(weight_scale.numpy().astype(dtype), tiny)))
             zeros = rewriter.constant(f"{name}.weight.zero", np.zeros(values.shape[1], np.int8))
             nodes.append(helper.make_node("DequantizeLinear", [*weight, zeros], [f"{name}.weight.dq"], axis=1))
             node.input[0], node.input[1] = wrapped[node.input[0], scale], f"{name}.weight.dq"

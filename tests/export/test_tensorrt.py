@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from cinemae.export.fused import FUSED, export_fused, write_fused
+from cinemae.export.fused import export_fused, packed_graph, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.tracing import trace
+from cinemae.export.graph.tracing import HALF_QDQ_OPSET
 from cinemae.export.int8.recipe import choose_recipe
 from cinemae.export.int8.rewrite import quantise_for_tensorrt
 from cinemae.export.parity import parity_images
@@ -90,7 +89,7 @@ def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector,
     if precision == "int8":
         packed, images = PackedDetector(tiny_detector), parity_images(4, 64)
         recipe = choose_recipe(packed, [images])
-        model = trace(packed, (torch.from_numpy(images),), FUSED)
+        model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
         quantise_for_tensorrt(model, packed, recipe)
         assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
         write_fused(model, tiny_manifest, path, precision)

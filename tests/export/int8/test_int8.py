@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cinemae.export.fused import FUSED, write_fused
+from cinemae.export.fused import FUSED, packed_graph, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.tracing import trace
+from cinemae.export.graph.tracing import HALF_QDQ_OPSET, trace
 from cinemae.export.int8.drift import logit_drift
 from cinemae.export.int8.ranges import activation_ranges, balance, dense_layers
 from cinemae.export.int8.recipe import (
@@ -22,6 +22,7 @@ from cinemae.export.int8.recipe import (
 )
 from cinemae.export.int8.rewrite import CONTRIB, quantise_for_cpu, quantise_for_tensorrt
 from cinemae.export.parity import eager_output, parity_images, relative
+from cinemae.export.tensorrt import float_types
 from cinemae.runtime.engines.load import load_engine
 
 EXACT = 2e-5
@@ -223,14 +224,20 @@ def test_the_bias_makes_good_the_mean_error(packed, batches):
     assert (found - exact).mean(0).abs().max() < 1e-5 < product.offset(static).abs().max()
 
 
-def test_qdq_form_is_standard_onnx_with_symmetric_int8(packed, tiny_detector, tiny_manifest, batches, tmp_path):
+@pytest.mark.parametrize("half", [False, True])
+def test_qdq_form_is_standard_onnx_with_symmetric_int8(half, packed, tiny_detector, tiny_manifest, batches, tmp_path):
     recipe = choose_recipe(packed, batches)
-    model = graph(packed)
+    model = packed_graph(packed.to_half(), HALF_QDQ_OPSET) if half else graph(packed)
     quantise_for_tensorrt(model, packed, recipe)
     onnx.checker.check_model(model, full_check=True)
     assert [entry.domain for entry in model.opset_import] == [""]
     zeros = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and not any(t.raw_data)]
     assert zeros
+    if half:  # attention and GELU are float16: only LayerNorm, softmax, LCAS, statistics and head are cast up
+        (tmp_path / "types.onnx").write_bytes(model.SerializeToString())
+        types = float_types(tmp_path / "types.onnx")
+        wide = [n.name for n in model.graph.node if n.op_type in ("MatMul", "Erf") and types[n.output[0]] != "float16"]
+        assert [name for name in wide if not name.startswith("/head/")] == []
     write_fused(model, tiny_manifest, tmp_path / "qdq.onnx", "int8")
     images = batches[0]
     engine = load_engine(tmp_path / "qdq.onnx", device="cpu")
