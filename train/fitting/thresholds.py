@@ -5,8 +5,8 @@ at most a share `miss` of AI images lies. The scores come from heads that did no
 class:
 
 1. Each source (a generator, a collection of photographs) with enough images has its own split-conformal threshold: the
-   mildest one at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an image
-   exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and Bates
+   mildest one at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an
+   image exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and Bates
    2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, form one group together.
 2. The strictest of these thresholds is taken. So the rate holds in every source measured, not only in their pool, where
    a large easy source would pay for a hard one. If sources are exchangeable, the next one asks for a stricter threshold
