@@ -6,8 +6,8 @@ class:
 
 1. Each source (a generator, a collection of photographs) with enough images has its own split-conformal threshold: the
    mildest one at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an
-   image exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and Bates
-   2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, form one group together.
+   image exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and
+   Bates 2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, form one group together.
 2. The strictest of these thresholds is taken. So the rate holds in every source measured, not only in their pool, where
    a large easy source would pay for a hard one. If sources are exchangeable, the next one asks for a stricter threshold
    with a chance of at most 1 / (number of sources + 1).
@@ -20,29 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .source_scores import SourceScores
+
 SMALL_SOURCES = "small sources together"
-
-
-@dataclass(frozen=True)
-class SourceScores:
-    """Out-of-fold logits of labelled images and where each comes from.
-
-    Attributes:
-        logits: float32 [n], raw, each from a head fitted without the image's source.
-        labels: int64 [n], 1 AI, 0 real.
-        sources: str [n]; images of the two classes never share a source, whatever its name.
-    """
-
-    logits: np.ndarray
-    labels: np.ndarray
-    sources: np.ndarray
-
-    def by_source(self, label: int) -> dict[str, np.ndarray]:
-        """The logits of one class by source name, in name order."""
-        chosen = self.labels == label
-        return {
-            str(name): self.logits[chosen & (self.sources == name)] for name in np.unique(self.sources[chosen])
-        }  # fmt: skip
 
 
 def conformal_threshold(scores: np.ndarray, rate: float) -> float | None:
@@ -70,12 +50,21 @@ def strictest_threshold(groups: Mapping[str, np.ndarray], rate: float) -> float 
     Returns:
         None where no group holds enough images.
     """
-    large = {name: scores for name, scores in groups.items() if conformal_threshold(scores, rate) is not None}
-    small = [scores for name, scores in groups.items() if name not in large]
-    if small:
-        large[SMALL_SOURCES] = np.concatenate(small)
-    found = [t for scores in large.values() if (t := conformal_threshold(scores, rate)) is not None]
-    return max(found) if found else None
+    each = (conformal_threshold(scores, rate) for scores in large_enough(groups, rate).values())
+    known = [threshold for threshold in each if threshold is not None]
+    return max(known) if known else None
+
+
+def large_enough(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, np.ndarray]:
+    """The sources that can promise `rate` on their own, and the others as one group."""
+    large = {name: values for name, values in groups.items() if len(values) + 1 >= 1 / rate}
+    small = [values for name, values in groups.items() if name not in large]
+    return {**large, SMALL_SOURCES: np.concatenate(small)} if small else large
+
+
+def reached(wrong: Mapping[str, np.ndarray], rate: float) -> float:
+    """The largest (k + 1) / (n + 1) over the groups, where k of a group's n verdicts are wrong: bool [n] each."""
+    return max((int(w.sum()) + 1) / (len(w) + 1) for w in large_enough(wrong, rate).values())
 
 
 @dataclass(frozen=True)
