@@ -1,10 +1,10 @@
 """From a raw logit to the verdict: `ai` and `real` are claims with an error rate, `uncertain` is neither.
 
 The engine stores two thresholds (`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share
-`false_alarm` of real images gets there. Below `real_below` it is `real`: at most a share `miss` of AI images lies there.
-Between them it is `uncertain`. A reason says that the input is unlike what the head was fitted on; such an input must
-clear the band between the thresholds by the band's own width as well. A threshold given by the caller replaces both, and
-promises nothing.
+`false_alarm` of real images gets there. Below `real_below` it is `real`: at most a share `miss` of AI images lies
+there. Between them it is `uncertain`. A reason says that the input differs from the images that the head was fitted
+on; such an input must clear the band between the thresholds by the band's own width as well. A threshold given by the
+caller replaces both, and promises nothing.
 """
 
 from __future__ import annotations

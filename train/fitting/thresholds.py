@@ -1,7 +1,8 @@
 """Thresholds of both verdicts: split-conformal within each source, and the strictest of the sources.
 
-`ai` is claimed from a logit that at most `false_alarm` of real images reach, `real` up to a logit below which at most
-`miss` of AI images lie. The scores come from heads that did not see the image's source (`folds`). Rule for a class:
+`ai` is claimed from a logit that at most a share `false_alarm` of real images reaches, `real` below a logit under which
+at most a share `miss` of AI images lies. The scores come from heads that did not see the image's source. Rule for a
+class:
 
 1. Each source (a generator, a collection of photographs) with enough images has its own split-conformal threshold: the
    mildest one at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an image
