@@ -184,7 +184,7 @@ class Calibration(Model):
     @model_validator(mode="before")
     @classmethod
     def _from_one_threshold(cls, values: Any) -> Any:
-        """Engines up to version 0.1 stored a threshold and an uncertain band, both ends of it uncertain.
+        """Older engines stored one threshold and an uncertain band, both ends of it uncertain.
 
         Nobody measured how many AI images they call real; so `real` also needs a probability of at most one half.
         """

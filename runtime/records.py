@@ -18,7 +18,7 @@ from .manifest import Manifest
 RECORD_SCHEMA = 1
 SHORT_HASH = 12
 ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae")
-"""Records of version 0.1 lack these."""
+"""Older records lack these."""
 
 Status = Literal["ok", "error"]
 Verdict = Literal["ai", "real", "uncertain"]
@@ -78,7 +78,7 @@ class Record:
     miss: float | None = None
     """Largest share of AI images that get `real`; null where no rate is known."""
     cinemae: str = ""
-    """Version of the package that made the record; empty in records of version 0.1."""
+    """Version of the package that made the record; empty in older records."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)

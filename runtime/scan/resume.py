@@ -111,7 +111,7 @@ def still_holds(record: Record, path: str, sha256: str | None, detector: Detecto
 
 
 def _reads_alike(record: Record, reading: Reading) -> bool:
-    """Whether a record states this run's prior, thresholds and rates; one of version 0.1 states the prior only."""
+    """Whether a record states this run's prior, thresholds and rates. An older one states none; its prior was 0.5."""
     stated: list[tuple[float | None, float | None]] = [(record.prior, reading.prior)]
     if record.cinemae:
         names = ("ai_from", "real_below", "false_alarm", "miss")

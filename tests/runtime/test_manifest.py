@@ -1,4 +1,4 @@
-"""The calibration in a manifest: engines of version 0.1, with one threshold and a band, still load."""
+"""The calibration in a manifest: older engines, with one threshold and a band, still load."""
 
 import math
 

@@ -108,7 +108,8 @@ function show(card) {
   node.dataset.state = state;
   node.classList.add(toneOf(state, record.probability));
   const contrary = isContrary(state, record.probability), reasons = contrary ? [...record.reasons, engine.words.contrary] : record.reasons;
-  part(".word").textContent = (!contrary && LIKELY[state]) || LABEL[state];
+  const rate = { ai: engine.false_alarm, real: engine.miss }[state] ?? null;
+  part(".word").textContent = (rate !== null && !contrary && LIKELY[state]) || LABEL[state];
   part(".promise").textContent = engine.words[state] ?? "";
   part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : reasons).map((text) => element("li", text)));
   if (state !== "error") {

@@ -304,7 +304,8 @@ def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path):
     path = tmp_path / "r.html"
     with ReportWriter(path, sample, prior=0.9) as report:
         for i, logit in enumerate((-4.0, -0.6)):
-            report.add(replace(scored(f"{i}.jpg", logit, sample), probability=sample.calibration.probability(logit, 0.9)))
+            probability = sample.calibration.probability(logit, 0.9)
+            report.add(replace(scored(f"{i}.jpg", logit, sample), probability=probability))
     with chromium() as driver:
         driver.get(path.as_uri())
         colours = driver.execute_script(

@@ -173,7 +173,7 @@ def test_another_prior_scores_again(images, score, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("change", "scored"), [({}, 0), ({"prior": 0.1}, 24)])
-def test_records_of_version_0_1_are_kept(images, score, tmp_path, monkeypatch, change, scored):
+def test_older_records_are_kept(images, score, tmp_path, monkeypatch, change, scored):
     """They lack the prior, which was one half, and the thresholds."""
     out = tmp_path / "out.jsonl"
     score(images, out)
