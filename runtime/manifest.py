@@ -184,17 +184,24 @@ class Calibration(Model):
     @model_validator(mode="before")
     @classmethod
     def _from_one_threshold(cls, values: Any) -> Any:
-        """Engines up to version 0.1 stored a threshold and an uncertain band, both ends of it uncertain."""
+        """Older engines stored one threshold and an uncertain band, both ends of it uncertain.
+
+        Nobody measured how many AI images they call real; so `real` also needs a probability of at most one half.
+        """
         if not isinstance(values, dict) or "threshold" not in values:
             return values
         kept = dict(values)
-        threshold = kept.pop("threshold")
+        threshold, target = kept.pop("threshold"), kept.pop("target_fpr", None)
         low, high = kept.pop("uncertain_low", threshold), kept.pop("uncertain_high", threshold)
+        a, b = kept.get("a", 1.0), kept.get("b", 0.0)
+        if not all(isinstance(value, (int, float)) for value in (threshold, low, high, a, b, target or 0)):
+            raise ValueError("threshold, band, slope and offset must be numbers")
         if not low <= threshold <= high:
             raise ValueError("uncertain_low <= threshold <= uncertain_high does not hold")
-        target = kept.pop("target_fpr", None)
         kept["false_alarm"] = target if target and target < 1 else None
-        return {**kept, "real_below": low, "ai_from": threshold if low == high else math.nextafter(high, math.inf)}
+        kept["ai_from"] = threshold if low == high else math.nextafter(high, math.inf)
+        kept["real_below"] = min(low, -b / a) if a > 0 else low
+        return kept
 
     @model_validator(mode="after")
     def _ordered(self) -> Calibration:

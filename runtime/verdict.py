@@ -27,16 +27,20 @@ class Decision:
         real_below: raw logit below which it is `real`, at most `ai_from`; minus infinity where it is never given.
         false_alarm: largest share of real images called ai; None where nothing is promised.
         miss: largest share of AI images called real; None where nothing is promised.
+        own: both thresholds are one that the caller gave.
     """
 
     ai_from: float
     real_below: float
     false_alarm: float | None = None
     miss: float | None = None
+    own: bool = False
 
     @classmethod
     def of(cls, calibration: Calibration, threshold: float | None = None) -> Decision:
         """The engine's decision, or for a probability `threshold` in (0, 1) that cut alone, without a band.
+
+        The threshold is a probability at equal priors, whatever prior the run has.
 
         Raises:
             UsageError: a threshold outside (0, 1).
@@ -50,7 +54,7 @@ class Decision:
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
         cut = calibration.logit_of(threshold)
-        return cls(cut, cut)
+        return cls(cut, cut, own=True)
 
     def verdict(self, logit: float) -> Verdict:
         """The verdict for a finite raw logit of an ordinary image. The one comparison of training and runtime."""

@@ -14,7 +14,6 @@ import re
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +25,10 @@ from PIL import Image
 
 from ..atomic import atomic_path
 from ..manifest import Manifest
+from ..reading import Reading
 from ..records import Record, engine_label
 from ..verdict import Decision
+from ..version import cinemae_version
 from .colour_map import hex_colours
 from .heatmap import OPACITY
 
@@ -68,6 +69,7 @@ class ReportWriter:
         decision: Decision | None = None,
         provider: str = "",
         title: str = "Image report",
+        prior: float = 0.5,
     ) -> None:
         """Collect what the head of the page displays.
 
@@ -77,10 +79,11 @@ class ReportWriter:
             decision: the thresholds that the records were made with; None for those of the manifest.
             provider: execution provider of the engine.
             title: title of the page.
+            prior: share of AI images that the records' probabilities assume.
         """
         self.path = Path(path)
         self.provider = provider
-        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title)
+        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title, prior)
         self._count = 0
         self._rows: list[str] = []
         self._media: list[str] = []
@@ -129,24 +132,20 @@ class ReportWriter:
             self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
 
 
-def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, Any]:
-    """The data for the head of the page, as JSON types."""
-    probability, limits = manifest.calibration.probability, manifest.heatmap_range
-    try:
-        release = version("cinemae")
-    except PackageNotFoundError:
-        release = ""
+def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) -> dict[str, Any]:
+    """The data for the head of the page, as JSON types. A threshold is [probability, logit], null if there is none."""
+    reading, limits = Reading.of(manifest.calibration, decision, prior), manifest.heatmap_range
     # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
     now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
         "engine": engine_label(manifest),
-        "version": release,
+        "version": cinemae_version(),
         "when": datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "demonstration": manifest.demonstration,
-        "threshold": probability(decision.threshold),
-        "thresholdLogit": decision.threshold,
-        "band": [probability(decision.low), probability(decision.high)],
+        "aiFrom": None if reading.ai_from is None else [reading.ai_from, decision.ai_from],
+        "realBelow": None if reading.real_below is None else [reading.real_below, decision.real_below],
+        "words": reading.words(),
         "scale": [limits.low, limits.high] if limits else None,
         "colours": hex_colours(),
         "opacity": OPACITY,

@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, Protocol, get_args
 from ..atomic import atomic_path
 from ..display_text import display_name, printable
 from ..errors import OutputError, UsageError
+from ..reading import CONTRARY, Reading, is_contrary
 from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
 
 Format = Literal["jsonl", "json", "csv"]
@@ -130,32 +131,44 @@ def _csv_line(cells: Any) -> bytes:
 
 
 STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
+SCREEN = 24
+"""Rows after which the legend has scrolled away; it is then printed again at the end."""
 
 
 class TableWriter:
     """A table on the terminal, on the console that the progress bar uses too."""
 
-    def __init__(self, console: Any) -> None:
+    def __init__(self, console: Any, reading: Reading) -> None:
         self._console = console
-        self._started = False
+        self._reading = reading
+        self._rows = 0
 
     def write(self, record: Record) -> None:
         """Print one row."""
         from rich.text import Text
 
-        if not self._started:
-            self._started = True
+        if not self._rows:
+            self._legend()
             self._console.print(Text("verdict     P(AI)  input", style="bold"))
+        self._rows += 1
         word = record.verdict or "error"
         probability = "" if record.probability is None else f"{record.probability:.1%}"
-        line = Text.assemble((f"{word:<10}", STYLES[word]), f" {probability:>6}  {printable(record.path)}")
-        note = record.error or "; ".join(record.reasons)
+        contrary = is_contrary(record.verdict, record.probability)
+        style = STYLES["uncertain" if contrary else word]
+        line = Text.assemble((f"{word:<10}", style), f" {probability:>6}  {printable(record.path)}")
+        note = record.error or "; ".join([*record.reasons, CONTRARY] if contrary else record.reasons)
         if note:
             line.append(f"  ({printable(note)})", style="dim")
         self._console.print(line, soft_wrap=True, highlight=False)
 
+    def _legend(self) -> None:
+        for line in self._reading.legend():
+            self._console.print(line, style="dim", soft_wrap=True, highlight=False, markup=False)
+
     def finish(self) -> None:
-        """Every row is printed already."""
+        """Repeat the legend below a long table."""
+        if self._rows > SCREEN:
+            self._legend()
 
     def abort(self) -> None:
         """Every row is printed already."""

@@ -171,7 +171,8 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
     assert manifest.method.lambda_ == 0.3
     assert manifest.training.generators == ("gen_a",)
     assert manifest.training.n_ai + manifest.training.n_real == len(train)
-    assert manifest.calibration.fitted_on == f"{len(held)} held-out images of the sources trained on; other sources were not measured"
+    words = "held-out images of the sources trained on; other sources were not measured"
+    assert manifest.calibration.fitted_on == f"{len(held)} {words}"
     assert "batch 32, Adam, lr 0.01" in manifest.training.note
     assert {"torch", "numpy", "python"} <= set(manifest.tools)
     assert np.array_equal(loaded.mask_sets, cache.spec.mask_sets())
