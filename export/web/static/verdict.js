@@ -1,0 +1,60 @@
+// From a raw logit to probability, verdict and reasons: the rules of verdict.py and reasons.py, whose words come along.
+
+/** P(AI) in [0, 1] of a raw logit. */
+export function probability(calibration, logit) {
+  const x = calibration.a * logit + calibration.b;
+  return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
+}
+
+/** [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it. */
+export function decide(logit, { threshold, uncertain_low: low, uncertain_high: high }, unusual, words) {
+  const width = high - low, margin = unusual ? width : 0;
+  if (width > 0 && low - margin <= logit && logit <= high + margin) {
+    return ["uncertain", low <= logit && logit <= high ? words.BAND : words.NEAR_BAND];
+  }
+  return [logit >= threshold ? "ai" : "real", null];
+}
+
+/** Mean standard deviation of the patches visible in any run, a channel at a time, in units of [0, 1]. */
+export function visibleContrast(pixels, size, patch, visible) {
+  const grid = size / patch, seen = [...new Set(visible.flat())];
+  let total = 0;
+  for (const index of seen) {
+    const left = (index % grid) * patch, top = Math.floor(index / grid) * patch;
+    for (let channel = 0; channel < 3; channel++) {
+      let sum = 0, squares = 0;
+      for (let y = top; y < top + patch; y++) {
+        for (let x = left; x < left + patch; x++) {
+          const value = pixels[3 * (y * size + x) + channel];
+          sum += value;
+          squares += value * value;
+        }
+      }
+      const mean = sum / patch ** 2;
+      total += Math.sqrt(Math.max(0, squares / patch ** 2 - mean * mean));
+    }
+  }
+  return total / (3 * seen.length) / 255;
+}
+
+/** Reasons that follow from the input alone; image: as `prepare` gives it. limits, words: of reasons.py. */
+export function imageReasons(image, manifest, limits, words) {
+  const { resize_short: resizeShort, crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size;
+  const short = Math.min(image.width, image.height), long = Math.max(image.width, image.height), reasons = [];
+  if (short < limits.TINY_SHORT_SIDE) reasons.push(words.TINY);
+  else if (short < resizeShort) reasons.push(words.UPSCALED);
+  if (((crop / resizeShort) ** 2 * short) / long < limits.MIN_SEEN) reasons.push(words.CROPPED);
+  if (image.grayscale) reasons.push(words.GRAYSCALE);
+  if (visibleContrast(image.pixels, crop, patch, manifest.masks.visible) < limits.LOW_CONTRAST) reasons.push(words.LOW_CONTEXT);
+  return reasons;
+}
+
+/** Reasons that follow from statistics outside the range of the training set. */
+export function statReasons({ s1, s2, s3 }, ranges, words) {
+  const reasons = [];
+  if (ranges.s2 && s2 < ranges.s2.low) reasons.push(words.LOW_S2);
+  if (ranges.s2 && s2 > ranges.s2.high) reasons.push(words.HIGH_S2);
+  if (ranges.s3 && s3 > ranges.s3.high) reasons.push(words.HIGH_S3);
+  if (ranges.s1 && (s1 < ranges.s1.low || s1 > ranges.s1.high)) reasons.push(words.OUTSIDE_S1);
+  return reasons;
+}
