@@ -32,6 +32,7 @@ _CHANGES = (
     (r'<script type="module" src="page\.js"></script>', HEAD),
     (r"page\.css", "site.css"),
     (r"<noscript>.*?</noscript>", NOSCRIPT),
+    (r'(<p id="banner" class="banner") role="note"', r'\1 role="region" aria-label="Notice"'),
     (r"(<main[^>]*>\n)", rf"\1{LOADING}"),
     (r'(<section id="drop" class="drop")', r"\1 inert"),
     (r'(<label for="files"[^>]*>[^<]*</label>)', rf"\1{FOLDER}"),
