@@ -1,6 +1,6 @@
 // An image file -> upright, opaque pixels that are read in strips of rows. PNG is decoded here, the rest by the browser.
 
-import { upright } from "./orientation.js";
+import { orientationIn, upright } from "./orientation.js";
 import { isPng, pngPixels, readPng } from "./png.js";
 
 const STARTS = ["\xff\xd8\xff", "GIF87a", "GIF89a", "BM", "II*\0", "MM\0*", "II+\0", "MM\0+"];
@@ -9,10 +9,23 @@ const UNREADABLE = "not a readable image (empty, damaged, or another kind of fil
 /** An image that cannot be scored; the message is for the record. */
 export class ImageError extends Error {}
 
+const isWebp = (text) => text.startsWith("RIFF") && text.slice(8, 12) === "WEBP";
+
 /** Whether the file starts as one of the formats that the runtime reads, so that both refuse the same files. */
 function known(bytes) {
   const text = String.fromCharCode(...bytes.subarray(0, 16));
-  return STARTS.some((start) => text.startsWith(start)) || (text.startsWith("RIFF") && text.slice(8, 12) === "WEBP") || text.slice(4, 8) === "ftyp";
+  return STARTS.some((start) => text.startsWith(start)) || isWebp(text) || text.slice(4, 8) === "ftyp";
+}
+
+/** Orientation in the EXIF chunk of a WebP file, which Chromium leaves alone and the runtime applies. */
+function webpOrientation(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const size = view.getUint32(at + 4, true), chunk = bytes.subarray(at + 8, at + 8 + size);
+    if (String.fromCharCode(...bytes.subarray(at, at + 4)) === "EXIF") return orientationIn(chunk[0] === 0x45 ? chunk.subarray(6) : chunk);
+    at += 8 + size + (size % 2);
+  }
+  return 1;
 }
 
 /** Lay RGBA pixels over white, in place, with Pillow's rounding. */
@@ -41,22 +54,30 @@ export async function decode(bytes, maxPixels) {
     try {
       const png = readPng(bytes);
       checked(png.width, png.height);
-      const image = upright({ ...png, pixels: overWhite(await pngPixels(png)) }, png.orientation);
-      return { ...image, strip: (y, count) => image.pixels.subarray(4 * y * image.width, 4 * (y + count) * image.width), close() {} };
+      return inMemory({ ...png, pixels: overWhite(await pngPixels(png)) }, png.orientation);
     } catch (error) {
       throw error instanceof ImageError ? error : new ImageError(`cannot be decoded (${error.message})`);
     }
   }
   if (!known(bytes)) throw new ImageError(UNREADABLE);
   if (truncatedJpeg(bytes)) throw new ImageError("cannot be decoded (the file is truncated)");
+  const webp = isWebp(String.fromCharCode(...bytes.subarray(0, 12)));
   let bitmap;
   try {
-    bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
+    bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", imageOrientation: webp ? "none" : "from-image" });
   } catch {
     throw new ImageError("not a readable image (damaged, or a format that this browser does not decode)");
   }
-  checked(bitmap.width, bitmap.height);
-  return { width: bitmap.width, height: bitmap.height, strip: stripsOf(bitmap), close: () => bitmap.close() };
+  const { width, height } = bitmap, strip = stripsOf(bitmap), orientation = webp ? webpOrientation(bytes) : 1;
+  checked(width, height);
+  if (orientation !== 1) return inMemory({ width, height, pixels: new Uint8Array(strip(0, height)) }, orientation);
+  return { width, height, strip, close: () => bitmap.close() };
+}
+
+/** Pixels that are all there, turned upright. */
+function inMemory(pixels, orientation) {
+  const image = upright(pixels, orientation), line = 4 * image.width;
+  return { ...image, strip: (y, count) => image.pixels.subarray(y * line, (y + count) * line), close() {} };
 }
 
 /** Browsers show what there is of a cut-off JPEG; the runtime refuses it. */
