@@ -64,6 +64,10 @@ class Recorder(http.server.ThreadingHTTPServer):
                     self.send_header(name, value)
                 super().end_headers()
 
+            def copyfile(self, *arguments: Any) -> None:
+                with contextlib.suppress(ConnectionError):  # a page that is left does not wait for its files
+                    super().copyfile(*arguments)
+
             def log_message(self, *arguments: Any) -> None:
                 pass
 
@@ -71,9 +75,9 @@ class Recorder(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def served(folder: Path, isolated: bool = True) -> Iterator[tuple[str, Recorder]]:
-    """Serve `folder`; yields (base address, server). isolated: with the headers that threads need."""
-    server = Recorder(folder, ISOLATION if isolated else {})
+def served(folder: Path, isolated: bool = True, more: dict[str, str] | None = None) -> Iterator[tuple[str, Recorder]]:
+    """Serve `folder`; yields (base address, server). isolated: with the headers that threads need. more: others."""
+    server = Recorder(folder, {**(ISOLATION if isolated else {}), **(more or {})})
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

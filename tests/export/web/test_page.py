@@ -19,6 +19,7 @@ from cinemae.export.graph.tracing import FUSED, trace
 from cinemae.export.int8.recipe import plan
 from cinemae.export.int8.rewrite import CONTRIB, quantise_for_cpu
 from cinemae.export.parity import parity_images
+from cinemae.export.web import onnxruntime_web
 from cinemae.export.web.site import write_site
 from cinemae.runtime import Detector
 from cinemae.runtime.engines.load import bundled_path
@@ -195,6 +196,17 @@ def test_without_the_headers_it_runs_on_one_thread_until_reloaded(browser, demo_
         assert browser.execute_script("return crossOriginIsolated")
 
 
+def test_onnxruntime_from_another_address(browser, modules, tmp_path, monkeypatch, files, detector):
+    shared = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+    with served(modules / "onnxruntime-web" / "dist", more=shared) as (elsewhere, server):
+        monkeypatch.setattr(onnxruntime_web, "ADDRESS", f"{elsewhere}/")
+        write_site(bundled_path(), detector.manifest, tmp_path / "site", None)
+        with served(tmp_path / "site") as (base, _):
+            open_site(browser, base)
+            agree(score(browser, files[:1])[0], detector.detect(files[0]), SAME)
+        assert {method for method, _ in server.asked} == {"GET"}
+
+
 @pytest.mark.parametrize("name", ["cinemae-demo.onnx", "ort/ort-wasm-simd-threaded.wasm"])
 def test_a_damaged_file_is_refused_by_its_hash(browser, demo_site, tmp_path, name):
     shutil.copytree(demo_site / "apps" / "detector", tmp_path / "site")
@@ -283,6 +295,15 @@ def test_axe_finds_nothing(page, files, modules, theme):
     page.execute_script((modules / "axe-core" / "axe.min.js").read_text())
     found = page.execute_async_script("const done = arguments[0]; axe.run().then(({ violations }) => done(violations))")
     assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_wider_than_the_screen(page, files, width):
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    score(page, files)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_the_site_can_be_installed(page):
