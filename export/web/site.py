@@ -111,7 +111,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
 def web_manifest(manifest: Manifest) -> dict[str, Any]:
     """What browsers need to install the site as an app."""
     return {
-        "name": "CINEMAE", "short_name": "CINEMAE", "id": "./", "start_url": "./", "scope": "./",
+        "name": "CINEMAE", "short_name": "CINEMAE", "start_url": "./", "scope": "./",
         "description": f"How likely is it that an image was made by AI? Engine: {manifest.name}.",
         "display": "standalone", "background_color": "#17131f", "theme_color": "#17131f",
         "icons": [{"src": "favicon.svg", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}],

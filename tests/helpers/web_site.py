@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import shutil
 import subprocess
 import threading
@@ -17,6 +18,10 @@ from cinemae.export.web import onnxruntime_web
 AXE = "axe-core@4.14.1"
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 READY_SECONDS = 60
+JPEG_LOGIT = 1e-3
+"""Chromium's JPEG decoder gives Pillow's pixels: see benchmarks/web.md. This is room for another build of either."""
+SAME = 1e-4
+"""Logits of equal pixels: the same kernels, compiled for another machine."""
 
 
 def npm_modules(folder: Path) -> Path:
@@ -121,6 +126,15 @@ def saved(driver: Any, button: str) -> Any:
     text = driver.execute_async_script(script, button)
     if button != "save":
         return text
-    import json
-
     return [json.loads(line) for line in text.splitlines()]
+
+
+def agree(found: dict[str, Any], wanted: Any, tolerance: float) -> None:
+    """A record of the page against the runtime's."""
+    assert found["status"] == wanted.status, (found, wanted)
+    assert found["verdict"] == wanted.verdict, (found, wanted)
+    assert found["reasons"] == list(wanted.reasons)
+    assert (found["width"], found["height"], found["sha256"]) == (wanted.width, wanted.height, wanted.sha256)
+    assert (found["engine"], found["schema"]) == (wanted.engine, wanted.schema)
+    assert found["logit"] == pytest.approx(wanted.logit, abs=tolerance)
+    assert found["probability"] == pytest.approx(wanted.probability, abs=tolerance)

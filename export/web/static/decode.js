@@ -80,10 +80,14 @@ function inMemory(pixels, orientation) {
   return { ...image, strip: (y, count) => image.pixels.subarray(y * line, (y + count) * line), close() {} };
 }
 
-/** Browsers show what there is of a cut-off JPEG; the runtime refuses it. */
+/** Browsers show what there is of a cut-off JPEG; the runtime refuses it. A thumbnail's end does not count. */
 function truncatedJpeg(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return false;
-  for (let at = bytes.length - 2; at > 1; at--) if (bytes[at] === 0xff && bytes[at + 1] === 0xd9) return false;
+  let at = 2;
+  while (at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda) {
+    at += bytes[at + 1] === 0xff ? 1 : 2 + ((bytes[at + 2] << 8) | bytes[at + 3]);
+  }
+  for (let end = bytes.length - 2; end > at; end--) if (bytes[end] === 0xff && bytes[end + 1] === 0xd9) return false;
   return true;
 }
 

@@ -8,10 +8,12 @@ function startWorker() {
   return new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
 }
 
+/** Threads: half of the CPUs, at most four, as onnxruntime-web's own default; the page and its decoders need the rest. */
 function options() {
-  const asked = new URLSearchParams(location.search), threads = Number(asked.get("threads"));
-  const most = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
-  return { base: document.baseURI, device: asked.get("device") ?? "auto", threads: threads >= 1 ? Math.min(threads, most) : most };
+  const asked = new URLSearchParams(location.search), cpus = navigator.hardwareConcurrency || 1;
+  const wanted = Number(asked.get("threads")) || Math.min(4, Math.ceil(cpus / 2));
+  const threads = globalThis.crossOriginIsolated ? Math.min(Math.max(1, Math.floor(wanted)), cpus) : 1;
+  return { base: document.baseURI, device: asked.get("device") ?? "auto", threads };
 }
 
 /** fetch for the page. show: {progress(loaded, total), failed(message), ready({device, threads})}. */

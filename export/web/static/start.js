@@ -18,7 +18,7 @@ export const show = {
   ready({ device, threads, golden }) {
     place("loading").hidden = true;
     place("drop").inert = false;
-    const more = threads === 1 && !globalThis.crossOriginIsolated && navigator.serviceWorker ? " (reload the page to use more)" : "";
+    const more = !globalThis.crossOriginIsolated && navigator.serviceWorker && navigator.hardwareConcurrency > 2 ? " (reload the page to use more)" : "";
     place("device").textContent = device === "webgpu" ? "Runs on WebGPU, on this device." : `Runs on WebAssembly, ${threads === 1 ? "one thread" : `${threads} threads`}${more}, on this device.`;
     Object.assign(document.documentElement.dataset, { device, threads, golden });
   },

@@ -181,6 +181,19 @@ def test_damaged_files_are_refused(run_js, tmp_path, change, message):
     assert message in found[1]
 
 
+def test_a_cut_jpeg_is_refused_although_its_thumbnail_ends(run_js, tmp_path):
+    thumbnail = encoded(picture(40, 30), "JPEG")
+    whole = encoded(picture(300, 300), "JPEG", exif=b"Exif\0\0" + Image.Exif().tobytes() + thumbnail)
+    (tmp_path / "bad").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "good").write_bytes(whole)
+    found = run_js('import { decode } from "./decode.js";', """
+        const tried = [];
+        for (const name of ["bad", "good"]) tried.push(await decode(read(name), 1e6).catch((error) => error.message));
+        return tried;""", None)  # fmt: skip
+    assert "truncated" in found[0]
+    assert "does not decode" in found[1]  # node has no createImageBitmap, so it went on to the browser's part
+
+
 def test_alpha_lies_over_white_as_in_pillow(run_js, tmp_path):
     alpha, value = np.mgrid[0:256, 0:256].astype(np.uint8)
     image = Image.fromarray(np.stack([value, 255 - value, value, alpha], axis=2))
