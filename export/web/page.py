@@ -12,6 +12,7 @@ POLICY = r'\1\n<meta http-equiv="Content-Security-Policy" content="{csp}">'
 HEAD = f"""{GENERATOR}
 <meta name="theme-color" content="#17131f">
 <link rel="manifest" href="site.webmanifest">
+<link rel="stylesheet" href="site.css">
 <script defer src="site.js"></script>"""
 
 LOADING = """
@@ -27,10 +28,12 @@ SAVE_CSV = '\n    <button type="button" id="save-csv" class="quiet">Save as CSV<
 NOSCRIPT = '<noscript><p class="banner">This page needs JavaScript: it scores images on your own device.</p></noscript>'
 PROMISE = "They are scored on this device and go nowhere."
 
+STYLES = r'<link rel="stylesheet" href="([\w.-]+)">\n'
+SCRIPTS = r'<script(?: type="module")? src="([\w.-]+)"></script>\n'
+
 _CHANGES = (
     (r'(<meta charset="utf-8">)', POLICY),
-    (r'<script type="module" src="page\.js"></script>', HEAD),
-    (r"page\.css", "site.css"),
+    (r"(</head>)", rf"{HEAD}\n\1"),
     (r"<noscript>.*?</noscript>", NOSCRIPT),
     (r'(<p id="banner" class="banner") role="note"', r'\1 role="region" aria-label="Notice"'),
     (r"(<main[^>]*>\n)", rf"\1{LOADING}"),
@@ -43,12 +46,18 @@ _CHANGES = (
 )
 
 
+def server_files(server_page: str) -> tuple[list[str], list[str]]:
+    """Names of the style sheets and of the scripts that the server's page loads, in its order."""
+    return re.findall(STYLES, server_page), re.findall(SCRIPTS, server_page)
+
+
 def site_html(server_page: str, csp: str) -> str:
     """The server's index.html made into the site's.
 
     Raises:
         CinemaeError: the server's page has changed, and a part is not there once.
     """
+    server_page = re.sub(SCRIPTS, "", re.sub(STYLES, "", server_page))
     for pattern, replacement in _CHANGES:
         server_page, count = re.subn(pattern, replacement.replace("{csp}", csp), server_page, flags=re.DOTALL)
         if count != 1:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _IMPORT = re.compile(r'^import\s[^;"]*"\./([\w.-]+)";\n', re.MULTILINE)
+_STRICT = re.compile(r'\A"use strict";\n')
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function|class)\b)", re.MULTILINE)
 
 SCRIPT = """\
@@ -28,29 +29,29 @@ keepOffline();
 """
 
 
-def joined(folder: Path, *entries: str) -> str:
-    """The modules `entries` of `folder` and what they import, each once, imports before those who need them."""
-    order: list[str] = []
+def joined(*entries: Path) -> str:
+    """The scripts `entries` and what they import from their folders, each once, imports before those who need them."""
+    order: list[Path] = []
 
-    def visit(name: str) -> None:
-        if name not in order:
-            for needed in _IMPORT.findall((folder / name).read_text(encoding="utf-8")):
-                visit(needed)
-            order.append(name)
+    def visit(path: Path) -> None:
+        if path not in order:
+            for needed in _IMPORT.findall(path.read_text(encoding="utf-8")):
+                visit(path.with_name(needed))
+            order.append(path)
 
     for entry in entries:
         visit(entry)
-    return "\n".join(f"// ---- {name}\n{_plain((folder / name).read_text(encoding='utf-8'))}" for name in order)
+    return "\n".join(f"// ---- {path.name}\n{_plain(path.read_text(encoding='utf-8'))}" for path in order)
 
 
 def _plain(module: str) -> str:
-    return _EXPORT.sub("", _IMPORT.sub("", module))
+    return _EXPORT.sub("", _IMPORT.sub("", _STRICT.sub("", module)))
 
 
-def site_script(site: Mapping[str, Any], static: Path, page: Path) -> str:
-    """`site.js`: the page, and its worker. `page` holds the server's page.js, which asks `fetch` as it would there."""
+def site_script(site: Mapping[str, Any], static: Path, page: Sequence[Path]) -> str:
+    """`site.js`: the page, and its worker. `page`: the server's scripts, which ask `fetch` as they would there."""
     return SCRIPT.format(
         site=json.dumps(site, ensure_ascii=False),
-        modules=joined(static, "worker.js", "local_api.js", "start.js"),
-        page=joined(page, "page.js") + "\n" + joined(static, "site_page.js"),
+        modules=joined(*(static / name for name in ("worker.js", "local_api.js", "start.js"))),
+        page=joined(*page, static / "site_page.js"),
     )

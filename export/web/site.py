@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from PIL import __version__ as pillow_version
 
-from ...runtime import preprocess, reasons, serve
+from ...runtime import preprocess, reasons, report, serve
 from ...runtime.atomic import atomic_path, write_text
 from ...runtime.engines.integrity import check_content, file_sha256
 from ...runtime.errors import EngineError, UsageError
@@ -24,7 +24,7 @@ from ...runtime.report.heatmap import CAPTION, CAVEAT, OPACITY
 from ...runtime.scan.writers import CSV_COLUMNS
 from . import onnxruntime_web
 from .operators import check_operators
-from .page import GENERATOR, site_html
+from .page import GENERATOR, server_files, site_html
 from .script import site_script
 
 MAX_FILE_BYTES = 256 * 2**20
@@ -55,11 +55,13 @@ def write_site(engine: Path, manifest: Manifest, folder: Path, ort: Path | None)
     check_operators(engine)
     source = None if ort is None else onnxruntime_web.find(ort)
     static, page = Path(str(files(__package__) / "static")), Path(str(files(serve) / "page"))
+    server_page = (page / "index.html").read_text(encoding="utf-8")
+    styles, scripts = ([_page_file(name) for name in names] for names in server_files(server_page))
     csp = content_security_policy(source is None)
     site = site_data(engine, manifest, "ort/" if source else onnxruntime_web.ADDRESS)
-    html = site_html((page / "index.html").read_text(encoding="utf-8"), csp)
-    style = (page / "page.css").read_text(encoding="utf-8") + (static / "site.css").read_text(encoding="utf-8")
-    made = hashlib.sha256("".join((site_script(site, static, page), html, style)).encode()).hexdigest()
+    html = site_html(server_page, csp)
+    style = "\n".join(path.read_text(encoding="utf-8") for path in (*styles, static / "site.css"))
+    made = hashlib.sha256("".join((site_script(site, static, scripts), html, style)).encode()).hexdigest()
     version = f"{site['engine']['sha256'][:12]}-{made[:8]}"
     worker = {"version": version, "shell": SHELL, "csp": csp}
     copies = {folder / engine.name: engine, folder / "favicon.svg": page / "favicon.svg"}
@@ -70,12 +72,18 @@ def write_site(engine: Path, manifest: Manifest, folder: Path, ort: Path | None)
             shutil.copyfile(original, temporary)
     texts = {
         "manifest.json": manifest.to_json(indent=2), "site.webmanifest": json.dumps(web_manifest(manifest), indent=2),
-        "site.css": style, "site.js": site_script({**site, "version": version}, static, page), "index.html": html,
+        "site.css": style, "site.js": site_script({**site, "version": version}, static, scripts), "index.html": html,
         "service-worker.js": f"const SITE = {json.dumps(worker)};\n"
         + (static / "service_worker.js").read_text(encoding="utf-8"),
     }  # fmt: skip
     for name, text in texts.items():
         write_text(folder / name, text)
+
+
+def _page_file(name: str) -> Path:
+    """A file of the server's page; it shares some with the report."""
+    folders = (Path(str(files(serve) / "page")), Path(str(files(report) / "templates")))
+    return next(folder / name for folder in folders if (folder / name).is_file())
 
 
 def content_security_policy(foreign: bool) -> str:

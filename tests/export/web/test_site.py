@@ -208,8 +208,8 @@ def test_modules_are_joined_in_the_order_of_their_imports(tmp_path):
     imports = 'import { b } from "./b.js";\nimport {\n  c,\n} from "./c.js";\n'
     (tmp_path / "a.js").write_text(f"{imports}\nexport const a = b + c;\n")
     (tmp_path / "b.js").write_text('import { c } from "./c.js";\nexport const b = c;\n')
-    (tmp_path / "c.js").write_text("export const c = 1;\nexport async function later() {}\n")
-    script = joined(tmp_path, "a.js")
+    (tmp_path / "c.js").write_text('"use strict";\nexport const c = 1;\nexport async function later() {}\n')
+    script = joined(tmp_path / "a.js")
     assert re.findall("^const (.)", script, re.MULTILINE) == ["c", "b", "a"]
     assert "import" not in script
     assert "export" not in script
