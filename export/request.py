@@ -44,7 +44,7 @@ class Request:
     """The command line.
 
     Attributes:
-        source: checkpoint folder, or a fused .onnx engine (for --tensorrt, --triton or --web); None is the last trained.
+        source: checkpoint folder, or a fused .onnx engine (with --tensorrt, --triton or --web); None: the last trained.
         out: folder for the files.
         name: file name without suffix; None is "cinemae", or the stem of a source engine.
         backbone: where the backbone lies, if not where the checkpoint says.

@@ -1,6 +1,6 @@
 // Answers what the server's page asks of its server, /v1/engine and /v1/detect, from a worker on this device.
 
-import { probability } from "./verdict.js";
+import { probability, thresholds } from "./verdict.js";
 
 /** The worker starts from a blob, so that it inherits the page's content security policy. */
 function startWorker() {
@@ -47,10 +47,10 @@ export function localApi(site, show) {
 /** The body of /v1/engine. */
 function described(site, manifest) {
   const { calibration, preprocess, heatmap_range: range } = manifest, { image_size: size, patch_size: patch } = manifest.backbone.config;
+  const { aiFrom, realBelow } = thresholds(calibration);
   return {
     engine: site.label, demonstration: manifest.demonstration, licence: manifest.licence,
-    threshold: probability(calibration, calibration.threshold),
-    uncertain: [calibration.uncertain_low, calibration.uncertain_high].map((logit) => probability(calibration, logit)),
+    threshold: probability(calibration, aiFrom), uncertain: [realBelow, aiFrom].map((logit) => probability(calibration, logit)),
     resize_short: preprocess.resize_short, crop: preprocess.crop, grid: size / patch, heatmap_range: range && [range.low, range.high],
     ...site.heatmap, limits: { max_file_bytes: site.limits.maxFileBytes, max_pixels: site.limits.maxPixels },
   };

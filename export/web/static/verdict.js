@@ -6,13 +6,34 @@ export function probability(calibration, logit) {
   return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
 }
 
-/** [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it. */
-export function decide(logit, { threshold, uncertain_low: low, uncertain_high: high }, unusual, words) {
-  const width = high - low, margin = unusual ? width : 0;
-  if (width > 0 && low - margin <= logit && logit <= high + margin) {
-    return ["uncertain", low <= logit && logit <= high ? words.BAND : words.NEAR_BAND];
+/** The next larger double. */
+function above(value) {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, value || Number.MIN_VALUE);
+  if (value) view.setBigInt64(0, view.getBigInt64(0) + (value > 0 ? 1n : -1n));
+  return view.getFloat64(0);
+}
+
+/**
+ * {aiFrom, realBelow}, raw logits: from `aiFrom` on the verdict is ai, below `realBelow` real, between them uncertain.
+ * A manifest without one of them never gives that verdict. Older ones have a threshold and an uncertain band instead.
+ */
+export function thresholds(calibration) {
+  if ("threshold" in calibration) {
+    const { threshold, uncertain_low: low, uncertain_high: high } = calibration;
+    return { aiFrom: low === high ? threshold : above(high), realBelow: low };
   }
-  return [logit >= threshold ? "ai" : "real", null];
+  return { aiFrom: calibration.ai_from ?? Infinity, realBelow: calibration.real_below ?? -Infinity };
+}
+
+/** [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it. */
+export function decide(logit, calibration, unusual, words) {
+  const { aiFrom, realBelow } = thresholds(calibration), width = aiFrom - realBelow;
+  const plain = logit >= aiFrom ? "ai" : logit < realBelow ? "real" : "uncertain";
+  if (plain === "uncertain") return [plain, words.BAND];
+  // An unusual input must clear the band by the band's own width as well.
+  const near = unusual && width > 0 && realBelow - width <= logit && logit < aiFrom + width;
+  return near ? ["uncertain", words.NEAR_BAND] : [plain, null];
 }
 
 /** Mean standard deviation of the patches visible in any run, a channel at a time, in units of [0, 1]. */

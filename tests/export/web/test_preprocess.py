@@ -223,12 +223,14 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
     cases, expected = [], []
     for index in range(2000):
         low, cut, high = sorted(rng.normal(0, 2, 3).tolist()) if index % 4 else [0.5, 0.5, 0.5]
-        calibration = Calibration(
-            a=float(rng.uniform(0.1, 4)), b=float(rng.normal()), threshold=cut, uncertain_low=low, uncertain_high=high
-        )
+        stored = {
+            "a": float(rng.uniform(0.1, 4)), "b": float(rng.normal()), "threshold": cut, "uncertain_low": low,
+            "uncertain_high": high,
+        }  # fmt: skip
+        calibration = Calibration.model_validate(stored)
         logit = (low, cut, high, float(rng.normal(0, 3)), float(rng.normal(0, 400)))[index % 5]
         unusual = bool(rng.integers(0, 2))
-        cases.append([calibration.model_dump(), logit, unusual])
+        cases.append([stored if index % 2 else calibration.model_dump(), logit, unusual])
         decision = Decision.of(calibration)
         verdict = decide(logit, decision, unusual)
         expected.append([verdict, band_reason(logit, decision, verdict), calibration.probability(logit)])
