@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cinemae.export.fused import export_fused, fused_graph, write_fused
+from cinemae.export.fused import FUSED, export_fused, fused_graph, write_fused
 from cinemae.export.graph.compact import compact
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.tracing import FUSED, trace
-from cinemae.export.int8.recipe import plan
+from cinemae.export.graph.tracing import trace
+from cinemae.export.int8.recipe import choose_recipe
 from cinemae.export.int8.rewrite import CONTRIB, quantise_for_cpu
 from cinemae.export.parity import parity_images
 from cinemae.export.web.site import write_site
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.slow
 def int8_engine(detector, manifest, path):
     packed = PackedDetector(detector)
     images = parity_images(8, 64)
-    plans = plan(packed, [images[:4], images[4:]])
+    recipe = choose_recipe(packed, [images[:4], images[4:]])
     model = trace(packed, (torch.zeros(2, 64, 64, 3, dtype=torch.uint8),), FUSED)
-    quantise_for_cpu(model, packed, plans)
+    quantise_for_cpu(model, packed, recipe)
     assert any(node.domain == CONTRIB for node in model.graph.node)
     write_fused(model, manifest, path, "int8")
 
