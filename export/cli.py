@@ -19,7 +19,7 @@ def export(
         typer.Argument(
             metavar="[CHECKPOINT]",
             help="Checkpoint folder of cinemae-train fit (default: the last trained), or an engine .onnx "
-            "for --tensorrt and --triton.",
+            "for --tensorrt, --triton and --web.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("models"),
@@ -42,6 +42,8 @@ def export(
         bool | None, typer.Option("--tensorrt/--no-tensorrt", help="NAME.plan  [default: for fp16 where a GPU is]")
     ] = None,
     triton: Annotated[Path | None, typer.Option(help="Also a Triton model repository in this folder.")] = None,
+    web: Annotated[Path | None, typer.Option(help="Also a site in this folder that scores in the browser.")] = None,
+    ort: Annotated[Path | None, typer.Option(help="With --web: folder of onnxruntime-web, to copy it.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another precision.")] = False,
     min_batch: Annotated[int, typer.Option(help="Smallest batch of the plan.")] = 1,
     best_batch: Annotated[int, typer.Option(help="Batch the plan is tuned for.")] = 8,
@@ -77,7 +79,7 @@ def export(
     export_request(
         Request(
             source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
-            report_images, qdq, parts, tensorrt, triton, force, build,
+            report_images, qdq, parts, tensorrt, triton, force, build, web, ort,
         )
     )  # fmt: skip
 

@@ -53,11 +53,11 @@ def export_request(request: Request) -> None:
 
 
 def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> None:
-    """Build the plan and the Triton repository as far as `request` asks for them.
+    """Build the plan, the Triton repository and the site as far as `request` asks for them.
 
     Args:
         request: the command line.
-        engine: the ONNX engine for Triton.
+        engine: the ONNX engine for Triton and the browser.
         tensorrt_source: the ONNX engine that the plan is built from.
         name: file name of the plan, and stem of the model names in Triton.
     """
@@ -89,6 +89,11 @@ def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> 
                 built.tensorrt,
             )  # fmt: skip
             say(f"wrote {plan_model}/; its container must hold TensorRT {built.tensorrt}, which built the plan")
+    if request.web is not None:
+        from .web.site import write_site
+
+        write_site(engine, manifest, request.web, request.ort)
+        say(f"wrote {request.web}/; next: python3 -m http.server --directory {request.web}")
 
 
 def make_plan(source: Path, plan: Path, options: BuildOptions) -> PlanSidecar:

@@ -44,7 +44,7 @@ class Request:
     """The command line.
 
     Attributes:
-        source: checkpoint folder, or a fused .onnx engine (for --tensorrt or --triton); None is the last trained.
+        source: checkpoint folder, or a fused .onnx engine (with --tensorrt, --triton or --web); None: the last trained.
         out: folder for the files.
         name: file name without suffix; None is "cinemae", or the stem of a source engine.
         backbone: where the backbone lies, if not where the checkpoint says.
@@ -58,6 +58,8 @@ class Request:
         triton: folder of a Triton model repository to write.
         force: whether an engine of the same name in another precision is overwritten.
         build: how TensorRT builds the plan.
+        web: folder of a site that scores in the browser.
+        ort: folder of onnxruntime-web to copy into the site.
     """
 
     source: Path | None
@@ -74,6 +76,8 @@ class Request:
     triton: Path | None = None
     force: bool = False
     build: BuildOptions = field(default_factory=BuildOptions)
+    web: Path | None = None
+    ort: Path | None = None
 
     @property
     def from_engine(self) -> bool:
@@ -94,10 +98,12 @@ def check(request: Request) -> None:
         raise UsageError("--qdq writes the INT8 graph for TensorRT: it goes with --int8")
     if request.precision == "fp32" and request.report is not None:
         raise UsageError("--report measures what --fp16 or --int8 costs; float32 is what it measures against")
+    if request.ort is not None and request.web is None:
+        raise UsageError("--ort names the onnxruntime-web of a site: it goes with --web DIR")
     if request.source is not None and request.from_engine:
         if not request.source.is_file():
             raise EngineError(f"{request.source}: no such engine file")
-        if not request.tensorrt and request.triton is None:
-            raise UsageError(f"{request.source} is an engine already: add --tensorrt or --triton DIR")
+        if not request.tensorrt and request.triton is None and request.web is None:
+            raise UsageError(f"{request.source} is an engine already: add --tensorrt, --triton DIR or --web DIR")
         if request.precision != "fp32" or request.parts:
             raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")
