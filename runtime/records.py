@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import asdict, field, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
+from .evidence.fact import Evidence
 from .manifest import Manifest
 
 RECORD_SCHEMA = 1
@@ -65,6 +66,8 @@ class Record:
     """Of the input's bytes, hex; null for arrays and Pillow images and where nothing could be read."""
     engine: str = ""
     """Name and short content hash, and `(demonstration)` for the bundled engine."""
+    evidence: tuple[Evidence, ...] = ()
+    """Facts about the image's origin from its own file; they never change the score."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
@@ -87,17 +90,19 @@ def to_dict(record: Record) -> dict[str, Any]:
     stats = record.stats
     values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
+    values["evidence"] = [asdict(fact) for fact in record.evidence]
     return values
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:
-    """The inverse of `to_dict`; unknown keys are ignored, so that a newer minor schema still reads.
+    """The inverse of `to_dict`; unknown keys are ignored, and records from before `evidence` are read.
 
     Raises:
         KeyError, TypeError, ValueError: not a record of this schema.
     """
     if values["schema"] != RECORD_SCHEMA:
         raise ValueError(f"record schema {values['schema']!r} is not {RECORD_SCHEMA}")
+    values = {"evidence": (), **values}
     return Record(**{name: values[name] for name in RECORD_FIELDS})
 
 

@@ -248,7 +248,7 @@ def test_record_survives_json(detector):
     assert list(values) == list(RECORD_FIELDS)
     assert list(values) == [
         "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "width", "height", "sha256",
-        "engine", "schema",
+        "engine", "evidence", "schema",
     ]  # fmt: skip
     assert from_dict(values) == record
     with pytest.raises(ValueError, match="schema"):

@@ -1,0 +1,59 @@
+"""Metadata of a PNG file: its text, EXIF and C2PA chunks."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import BinaryIO
+
+from .metadata import MAX_PART, MAX_SEGMENTS, Metadata, read_exactly
+
+XMP_KEYWORD = "XML:com.adobe.xmp"
+_WANTED = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
+
+
+def read_png(file: BinaryIO, metadata: Metadata) -> None:
+    """Read the chunks from the start of `file` into `metadata`; a chunk beyond `MAX_PART` is read up to that.
+
+    Raises:
+        EOFError: the file ends within a chunk; what came before is kept.
+    """
+    metadata.container, metadata.mime = "PNG", "image/png"
+    file.seek(8)
+    for _ in range(MAX_SEGMENTS):
+        head = read_exactly(file, 8)
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if name == b"IEND":
+            return
+        taken = min(length, MAX_PART) if name in _WANTED else 0
+        if taken:
+            _chunk(name, read_exactly(file, taken), metadata)
+        elif name == b"caBX":
+            metadata.c2pa = "PNG caBX"
+        file.seek(length - taken + 4, os.SEEK_CUR)
+
+
+def _chunk(name: bytes, data: bytes, metadata: Metadata) -> None:
+    if name == b"eXIf":
+        metadata.exif = metadata.exif or data
+        return
+    keyword_bytes, _, body = data.partition(b"\0")
+    keyword, encoding = keyword_bytes[:79].decode("latin-1"), "latin-1"
+    if name == b"zTXt":
+        body = inflate(body[1:])
+    elif name == b"iTXt":
+        compressed, encoding = body[:1] == b"\1", "utf-8"
+        body = body[2:].partition(b"\0")[2].partition(b"\0")[2]
+        body = inflate(body) if compressed else body
+        if keyword == XMP_KEYWORD:
+            metadata.xmp = metadata.xmp or body
+            return
+    metadata.add_text("PNG text", keyword, body.decode(encoding, "replace"))
+
+
+def inflate(data: bytes) -> bytes:
+    """Decompress at most `MAX_PART` bytes; empty for damaged data."""
+    try:
+        return zlib.decompressobj().decompress(data, MAX_PART)
+    except zlib.error:
+        return b""
