@@ -9,7 +9,7 @@ MAX_ENTRIES = 512
 """Fields looked at in one directory."""
 MAX_VALUE = 1 << 18
 """Bytes of one value."""
-_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 10: 8}
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 
 IMAGE_FIELDS = {0x010E: "description", 0x010F: "make", 0x0110: "model", 0x0131: "software", 0x02BC: "xmp"}
 CAMERA_FIELDS = {

@@ -30,7 +30,7 @@ def read_heif(file: BinaryIO, metadata: Metadata) -> None:
         length, name, header = _box_head(read_exactly(file, min(16, size - position)))
         length = length or size - position
         if name == b"meta" and not meta:
-            meta = file.read(0) if length > MAX_PART else _body(file, position + header, length - header)
+            meta = _body(file, position + header, length - header)
         elif name == b"uuid" and _body(file, position + header, 16) == C2PA_UUID:
             metadata.c2pa = "HEIF uuid box"
         position += max(length, 8)
@@ -67,10 +67,10 @@ def _items(file: BinaryIO, meta: bytes, metadata: Metadata) -> None:
     for identity, start, length in _locations(boxes.get(b"iloc", b"")):
         name = wanted.get(identity)
         if name == b"Exif" and not metadata.exif:
-            data = _body(file, start, length)
+            data = _body(file, start, metadata.take(length))
             metadata.exif = data[4 + int.from_bytes(data[:4], "big") :]
         elif name == b"mime" and not metadata.xmp:
-            metadata.xmp = _body(file, start, length)
+            metadata.xmp = _body(file, start, metadata.take(length))
 
 
 def _wanted_items(iinf: bytes) -> dict[int, bytes]:
@@ -107,9 +107,11 @@ def _locations(iloc: bytes) -> Iterator[tuple[int, int, int]]:
         number(2)  # data reference
         base = number(sizes[2])
         extents = number(2)
-        for index in range(min(extents, MAX_ITEMS)):
-            if version:
-                number(sizes[3])
-            start, length = number(sizes[0]), number(sizes[1])
-            if extents == 1 and index == 0 and method == 0:
-                yield identity, base + start, length
+        index_size = sizes[3] if version else 0
+        if extents != 1:
+            number(extents * (index_size + sizes[0] + sizes[1]))
+            continue
+        number(index_size)
+        start, length = number(sizes[0]), number(sizes[1])
+        if method == 0:
+            yield identity, base + start, length

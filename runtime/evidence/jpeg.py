@@ -25,9 +25,10 @@ def read_jpeg(file: BinaryIO, metadata: Metadata) -> None:
     for _ in range(MAX_SEGMENTS):
         if read_exactly(file, 1) != b"\xff":
             continue
-        marker = 0xFF
-        while marker == 0xFF:
-            marker = read_exactly(file, 1)[0]
+        marker = read_exactly(file, 1)[0]
+        if marker == 0xFF:  # a fill byte
+            file.seek(-1, os.SEEK_CUR)
+            continue
         if marker in (_SOS, _EOI):
             return
         if marker == 0 or 0xD0 <= marker <= 0xD8:
@@ -35,10 +36,13 @@ def read_jpeg(file: BinaryIO, metadata: Metadata) -> None:
         length = int.from_bytes(read_exactly(file, 2), "big") - 2
         if length < 0:
             return
+        end = file.tell() + length
         if marker in (_DQT, _APP1, _APP11, _COM):
-            _segment(marker, read_exactly(file, length), metadata)
-        else:
-            file.seek(length, os.SEEK_CUR)
+            head = read_exactly(file, min(length, 64))
+            whole = marker in (_DQT, _COM) or head.startswith((EXIF_HEADER, XMP_HEADER))
+            rest = read_exactly(file, metadata.take(length - len(head))) if whole else b""
+            _segment(marker, head + rest, metadata)
+        file.seek(end)
 
 
 def _segment(marker: int, data: bytes, metadata: Metadata) -> None:

@@ -9,6 +9,8 @@ MAX_SEGMENTS = 20_000
 """Chunks, segments or boxes looked at in one file; a 100-megapixel PNG has about 10,000."""
 MAX_PART = 1 << 20
 """Bytes read of one part (EXIF, XMP, a text, decompressed or not)."""
+MAX_TOTAL = 4 << 20
+"""Bytes read and decompressed of one file."""
 MAX_TEXTS = 64
 """Texts kept of one file."""
 
@@ -25,6 +27,7 @@ class Metadata:
         texts: (place, keyword, text) of PNG text chunks and JPEG comments.
         c2pa: the place of a C2PA manifest; "" where there is none.
         luminance: luminance quantisation of a JPEG, 64 values row by row; empty for other files.
+        budget: bytes that may still be read.
     """
 
     container: str = ""
@@ -34,6 +37,13 @@ class Metadata:
     texts: list[tuple[str, str, str]] = field(default_factory=list)
     c2pa: str = ""
     luminance: list[int] = field(default_factory=list)
+    budget: int = MAX_TOTAL
+
+    def take(self, length: int) -> int:
+        """How many of `length` bytes may be read; they are taken off the budget."""
+        allowed = max(0, min(length, MAX_PART, self.budget))
+        self.budget -= allowed
+        return allowed
 
     def add_text(self, place: str, keyword: str, text: str) -> None:
         """Keep one text, up to `MAX_TEXTS`."""

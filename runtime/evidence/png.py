@@ -25,7 +25,7 @@ def read_png(file: BinaryIO, metadata: Metadata) -> None:
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         if name == b"IEND":
             return
-        taken = min(length, MAX_PART) if name in _WANTED else 0
+        taken = metadata.take(length) if name in _WANTED else 0
         if taken:
             _chunk(name, read_exactly(file, taken), metadata)
         elif name == b"caBX":
@@ -40,20 +40,24 @@ def _chunk(name: bytes, data: bytes, metadata: Metadata) -> None:
     keyword_bytes, _, body = data.partition(b"\0")
     keyword, encoding = keyword_bytes[:79].decode("latin-1"), "latin-1"
     if name == b"zTXt":
-        body = inflate(body[1:])
+        body = inflate(body[1:], metadata)
     elif name == b"iTXt":
         compressed, encoding = body[:1] == b"\1", "utf-8"
         body = body[2:].partition(b"\0")[2].partition(b"\0")[2]
-        body = inflate(body) if compressed else body
+        body = inflate(body, metadata) if compressed else body
         if keyword == XMP_KEYWORD:
             metadata.xmp = metadata.xmp or body
             return
     metadata.add_text("PNG text", keyword, body.decode(encoding, "replace"))
 
 
-def inflate(data: bytes) -> bytes:
-    """Decompress at most `MAX_PART` bytes; empty for damaged data."""
+def inflate(data: bytes, metadata: Metadata) -> bytes:
+    """Decompress as much as the budget allows; empty for damaged data."""
+    limit = min(MAX_PART, metadata.budget)
     try:
-        return zlib.decompressobj().decompress(data, MAX_PART)
+        # zlib takes a limit of 0 for none
+        inflated = zlib.decompressobj().decompress(data, limit) if limit > 0 else b""
     except zlib.error:
         return b""
+    metadata.take(len(inflated))
+    return inflated

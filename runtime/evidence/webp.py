@@ -6,7 +6,7 @@ import os
 from typing import BinaryIO
 
 from .jpeg import EXIF_HEADER
-from .metadata import MAX_PART, MAX_SEGMENTS, Metadata, read_exactly
+from .metadata import MAX_SEGMENTS, Metadata, read_exactly
 
 
 def read_webp(file: BinaryIO, metadata: Metadata) -> None:
@@ -20,7 +20,7 @@ def read_webp(file: BinaryIO, metadata: Metadata) -> None:
     for _ in range(MAX_SEGMENTS):
         head = read_exactly(file, 8)
         length, name = int.from_bytes(head[4:], "little"), head[:4]
-        taken = min(length, MAX_PART) if name in (b"EXIF", b"XMP ") else 0
+        taken = metadata.take(length) if name in (b"EXIF", b"XMP ") else 0
         if name == b"EXIF":
             metadata.exif = read_exactly(file, taken).removeprefix(EXIF_HEADER)
         elif name == b"XMP ":
