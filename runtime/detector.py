@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -12,12 +13,14 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from PIL import Image
 
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
 from .engines.load import check_options, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
+from .evidence.collect import collect
 from .manifest import Manifest
 from .pipeline import decode_and_score
 from .preprocess import MAX_PIXELS, LoadedImage, describe, load_image
@@ -174,19 +177,22 @@ class Detector:
             if isinstance(source, (bytes, bytearray, memoryview)):
                 sha256 = hashlib.sha256(source).hexdigest()
                 image = load_image(source, preprocess, max_pixels, name)
+                evidence = collect(io.BytesIO(source))
             elif isinstance(source, (str, PathLike)):
                 with open_image_file(fspath(source), name) as file:
                     sha256 = stream_sha256(file)
                     image = load_image(file, preprocess, max_pixels, name)
+                    evidence = collect(file)
             else:
                 image = load_image(source, preprocess, max_pixels, name)
+                evidence = () if isinstance(source, (np.ndarray, Image.Image)) else collect(source)
             reasons = tuple(image_reasons(image, self.manifest, self._visible))
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
         except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
-        return Prepared(name, image, None, sha256, reasons)
+        return Prepared(name, image, None, sha256, reasons, evidence)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -242,6 +248,6 @@ class Detector:
             path=item.name, status="ok", verdict=verdict,
             probability=self.manifest.calibration.probability(logit, self.reading.prior),
             logit=logit, stats=stats, reasons=tuple(reasons if inside is None else [*reasons, inside]),
-            width=image.width, height=image.height, sha256=item.sha256,
+            width=image.width, height=image.height, sha256=item.sha256, evidence=item.evidence,
             lcas=np.array(output.lcas[row], dtype=np.float32),
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import asdict, field, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,11 +13,12 @@ from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
+from .evidence.fact import Evidence
 from .manifest import Manifest
 
 RECORD_SCHEMA = 1
 SHORT_HASH = 12
-ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae")
+ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence")
 """Older records lack these."""
 
 Status = Literal["ok", "error"]
@@ -79,6 +80,8 @@ class Record:
     """Largest share of AI images that get `real`; null where no rate is known."""
     cinemae: str = ""
     """Version of the package that made the record; empty in older records."""
+    evidence: tuple[Evidence, ...] = ()
+    """Facts about the image's origin from its own file; they never change the score."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
@@ -101,6 +104,7 @@ def to_dict(record: Record) -> dict[str, Any]:
     stats = record.stats
     values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
+    values["evidence"] = [asdict(fact) for fact in record.evidence]
     return values
 
 

@@ -206,6 +206,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
         "r": list(record.reasons) or None,
+        "o": [[fact.statement, fact.source] for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,
         "m": [_rounded(quantised[1], 5), _rounded(quantised[2], 5)] if quantised else None,

@@ -20,7 +20,7 @@ FORMATS: tuple[str, ...] = get_args(Format)
 CSV_COLUMNS = tuple(
     column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
 )
-"""`stats` becomes three columns; `reasons` are joined by "; "; an absent value is an empty cell."""
+"""`stats` becomes three columns; `reasons` and the statements of `evidence` are joined by "; "; empty for none."""
 
 
 class Writer(Protocol):
@@ -121,6 +121,7 @@ def csv_row(record: Record) -> list[Any]:
     values = to_dict(record)
     values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
     values["reasons"] = "; ".join(record.reasons)
+    values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
     return ["" if values[name] is None else values[name] for name in CSV_COLUMNS]
 
 
@@ -159,6 +160,9 @@ class TableWriter:
         note = record.error or "; ".join([*record.reasons, CONTRARY] if contrary else record.reasons)
         if note:
             line.append(f"  ({printable(note)})", style="dim")
+        facts = "; ".join(fact.statement for fact in record.evidence if fact.kind != "jpeg_quality")
+        if facts:
+            line.append(f"\n                   file: {printable(facts)}", style="dim")
         self._console.print(line, soft_wrap=True, highlight=False)
 
     def _legend(self) -> None:

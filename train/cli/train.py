@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ...runtime.cli.common import print_version, run_command
-from ...runtime.errors import ExitCode, UsageError
+from ...runtime.errors import ExitCode
 from ...runtime.ray.address import with_address
 from .studies import register
 
@@ -166,9 +166,9 @@ def fit(
     fidelity_reduction: Annotated[str, typer.Option(help="sum or mean.")] = "sum",
     false_alarm: FalseAlarm = 0.05,
     miss: Miss = 0.05,
-    balance: Annotated[
-        str, typer.Option(help="none, or sources: the same weight for both classes and for every source of a class.")
-    ] = "none",
+    balance_sources: Annotated[
+        bool, typer.Option("--balance-sources", help="Give both classes, and every source of a class, the same weight.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Name in the manifest.")] = "cinemae",
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Mark as a demonstration.")] = False,
     embed_backbone: Annotated[
@@ -188,9 +188,7 @@ def fit(
     method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
-    if balance not in ("none", "sources"):
-        raise UsageError(f"unknown balance {balance!r}: use none or sources")
-    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance)
+    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources)
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
     )

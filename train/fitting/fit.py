@@ -44,7 +44,7 @@ def held_out_scores(
     is_held = np.arange(len(everything)) >= len(rows)
 
     def score(fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
-        parts = [examples(cache, everything[chosen], method, config.balance)
+        parts = [examples(cache, everything[chosen], method, config.balance_sources)
                  for chosen in (fitted & ~is_held, fitted & is_held, scored)]  # fmt: skip
         found = train_head(parts[0], parts[1], config, head_config, quiet)
         return logits_of(found.head, parts[2].f_global, parts[2].stats[:, 0]).numpy()
@@ -79,7 +79,7 @@ def fit(
         UsageError: as `training_rows` and `calibrate_probability`.
     """
     rows, held_rows = training_rows(cache, config)
-    train, held = (examples(cache, chosen, method, config.balance) for chosen in (rows, held_rows))
+    train, held = (examples(cache, chosen, method, config.balance_sources) for chosen in (rows, held_rows))
     result = train_head(train, held, config, head_config, quiet)
     generators = tuple(sorted({cache.rows[i].generator for i in rows}))
     scores, where = held_out_scores(cache, rows, held_rows, method, head_config, config, result.head, quiet)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -38,8 +37,7 @@ class FitConfig:
         generators: to train on; None for all that have `split`.
         false_alarm: largest share of real images that may be called ai.
         miss: largest share of AI images that may be called real.
-        balance: "sources" gives both classes, and within a class all its sources, the same weight in the loss; "none"
-            is the paper's.
+        balance_sources: give both classes, and within a class all its sources, the same weight in the loss.
     """
 
     epochs: int = 25
@@ -51,7 +49,7 @@ class FitConfig:
     generators: tuple[str, ...] | None = None
     false_alarm: float = 0.05
     miss: float = 0.05
-    balance: Literal["none", "sources"] = "none"
+    balance_sources: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,12 +127,12 @@ def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, n
     return chosen[~held], chosen[held]
 
 
-def examples(cache: FeatureCache, rows: np.ndarray, method: MethodConfig, balance: str = "none") -> Examples:
-    """Read the chosen rows into memory, weighted as `FitConfig.balance` says."""
+def examples(cache: FeatureCache, rows: np.ndarray, method: MethodConfig, balance_sources: bool = False) -> Examples:
+    """Read the chosen rows into memory, weighted as `FitConfig.balance_sources` says."""
     f_global, stats = cache.compact(rows, method)
     labels = cache.labels(rows)
     weights = None
-    if balance == "sources":
+    if balance_sources:
         weights = torch.from_numpy(source_weights(labels, sources_of(cache, rows)))
     return Examples(torch.from_numpy(f_global), torch.from_numpy(stats), torch.from_numpy(labels).float(), weights)
 

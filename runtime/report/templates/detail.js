@@ -19,6 +19,7 @@ function openDetail(place) {
   if (row.q !== undefined) add(LABEL[row.kind], info.words[row.kind]);
   add("Why", (row.r || []).join("; "));
   add("Error", row.e);
+  for (const [statement, place] of row.o || []) add("In the file", statement + " [" + place + "]");
   add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + (THRESHOLDS.length ? " (" + decision(1, (logit) => logit.toFixed(4)) + ")" : ""));
   if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
   add("Size", row.w ? row.w + " \u00d7 " + row.h + " pixels" : undefined);

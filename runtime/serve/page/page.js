@@ -141,6 +141,7 @@ const plain = (card) => card.record.error.replace(/^<\d+ bytes>: /, "").replace(
 const details = (record) => [
   ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
   ["s1, s2, s3", [record.stats.s1, record.stats.s2, record.stats.s3].map(shortNumber).join(", ")],
+  ...record.evidence.map((fact) => ["in the file", `${fact.statement} [${fact.source}]`]),
   ["SHA-256", record.sha256], ["engine", record.engine],
 ];
 
