@@ -12,6 +12,7 @@ from types import TracebackType
 
 import numpy as np
 
+from .decode import MAX_PIXELS, describe, open_image_file
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
@@ -19,10 +20,10 @@ from .engines.load import check_options, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
 from .manifest import Manifest
 from .pipeline import decode_and_score
-from .preprocess import MAX_PIXELS, LoadedImage, describe, load_image
+from .preprocess import LoadedImage, load_image
 from .reasons import image_reasons, stat_reasons
 from .records import Record, Stats, engine_label
-from .sources import AnySource, NamedSource, Prepared, open_image_file
+from .sources import AnySource, NamedSource, Prepared
 from .verdict import Decision, band_reason, decide, is_finite
 
 DEFAULT_BATCH = 8

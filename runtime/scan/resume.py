@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import atomic_path
+from ..decode import open_image_file
 from ..detector import Detector
 from ..display_text import display_name
 from ..engines.integrity import stream_sha256
@@ -26,7 +27,7 @@ from ..errors import ImageError, UsageError
 from ..read_ahead import read_ahead
 from ..reasons import BAND, NEAR_BAND
 from ..records import Record, from_dict
-from ..sources import AnySource, NamedSource, Prepared, open_image_file
+from ..sources import AnySource, NamedSource, Prepared
 from ..verdict import decide
 from .inputs import InputPath
 
