@@ -81,6 +81,7 @@ def to_rgb(image: Image.Image, scale: GreyScale = SIXTEEN_BITS) -> Image.Image:
     elif image.mode == "La":  # grey multiplied with its alpha, which Pillow converts to nothing else
         image = image.convert("LA")
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.new("RGB", rgba.size, "white")
+        image.paste(rgba, mask=rgba)  # the same pixels as alpha_composite, at half its memory
     return image if image.mode == "RGB" else image.convert("RGB")
