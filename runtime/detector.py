@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
 from .engines.load import check_options, load_engine, read_engine_manifest
-from .errors import EngineError, ImageError
-from .manifest import Manifest
+from .errors import EngineError, ImageError, UsageError
+from .manifest import Decode, Manifest
 from .pipeline import decode_and_score
 from .preprocess import LoadedImage, load_image
 from .reasons import image_reasons, stat_reasons
@@ -42,13 +43,20 @@ class Detector:
         manifest: Manifest,
         threshold: float | None = None,
         max_pixels: int = MAX_PIXELS,
+        decode: str | None = None,
     ) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._closed = False
-        self.manifest = manifest
         self.max_pixels = max_pixels
         self.decision = Decision.of(manifest.calibration, threshold)
+        if decode not in (None, *get_args(Decode)):
+            raise UsageError(f"unknown way to decode {decode!r}: use full or scaled")
+        if decode not in (None, manifest.preprocess.decode):
+            preprocess = manifest.preprocess.model_copy(update={"decode": decode})
+            name = f"{manifest.name}+decode-{decode}"  # so that records, report and --resume tell the two apart
+            manifest = manifest.model_copy(update={"name": name, "preprocess": preprocess})
+        self.manifest = manifest
         self.label = engine_label(manifest)
         self._visible = manifest.masks.array()
 
@@ -61,6 +69,7 @@ class Detector:
         threshold: float | None = None,
         background: bool = False,
         max_pixels: int = MAX_PIXELS,
+        decode: str | None = None,
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
@@ -72,19 +81,21 @@ class Detector:
             background: return as soon as the manifest is read; the first inference waits for the engine. The error
                 of an engine that cannot be used is then raised there, or by `wait`.
             max_pixels: images with more pixels are refused.
+            decode: "full" or "scaled", None for the engine's own way. Another way changes scores a little, and every
+                record's `engine` says so.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
             MissingDependencyError: the backend or the device is not usable here.
-            UsageError: an unknown device, a thread count below 1, or a threshold outside (0, 1).
+            UsageError: an unknown device or decode, a thread count below 1, or a threshold outside (0, 1).
         """
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels)
+            return cls(engine, engine.manifest, threshold, max_pixels, decode)
         check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels)
+        detector = cls(future, manifest, threshold, max_pixels, decode)
 
         def load() -> None:
             try:

@@ -22,6 +22,7 @@ CC_BY_NC = "CC-BY-NC-4.0"
 
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
 Statistic = Literal["s1", "s2", "s3"]
+Decode = Literal["full", "scaled"]
 
 
 class Model(BaseModel):
@@ -113,7 +114,7 @@ class Preprocess(Model):
 
     resize_short: int = Field(256, ge=1, le=4096)
     crop: int = Field(224, ge=1, le=2048)
-    decode: Literal["full", "scaled"] = "full"
+    decode: Decode = "full"
     interpolation: Literal["bicubic"] = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD

@@ -47,6 +47,7 @@ class ScanOptions:
     null: bool = False
     watch: bool = False
     settle: float = 2.0
+    decode: str | None = None
 
 
 def say(text: str) -> None:
@@ -96,7 +97,10 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
     with ExitStack() as stack:
         detector = stack.enter_context(
-            Detector.load(options.engine, options.device, options.threads, options.threshold, background=True)
+            Detector.load(
+                options.engine, options.device, options.threads, options.threshold, background=True,
+                decode=options.decode,
+            )
         )
         if not options.quiet and detector.manifest.demonstration:
             say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")

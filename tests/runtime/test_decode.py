@@ -12,7 +12,7 @@ import pytest
 from cinemae.runtime import decode as decoding
 from cinemae.runtime.decode import IMAGE_SUFFIXES, MAX_FILE_BYTES, decode
 from cinemae.runtime.detector import Detector
-from cinemae.runtime.errors import ImageError
+from cinemae.runtime.errors import ImageError, UsageError
 from cinemae.runtime.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
 from cinemae.runtime.manifest import Preprocess
 from cinemae.runtime.pixel_budget import PixelBudget
@@ -221,3 +221,19 @@ def test_scaled_decoding_of_a_turned_photograph():
 
 def test_a_preprocess_from_before_the_choice_decodes_in_full():
     assert Preprocess.model_validate_json('{"resize_short": 256, "crop": 224}').decode == "full"
+
+
+def test_another_way_to_decode_is_named_in_every_record(tiny_engine):
+    data = encoded(picture(600, 500), "JPEG")
+    with (
+        Detector.load(tiny_engine) as own,
+        Detector.load(tiny_engine, decode="full") as same,
+        Detector.load(tiny_engine, decode="scaled", background=True) as other,
+    ):
+        assert own.detect(data) == same.detect(data)
+        record = other.detect(data)
+        assert record.engine == own.label.replace("@", "+decode-scaled@")
+        assert (record.width, record.height) == (600, 500)
+        assert record.logit == pytest.approx(own.detect(data).logit, abs=0.2)
+    with pytest.raises(UsageError, match="use full or scaled"):
+        Detector.load(tiny_engine, decode="half")
