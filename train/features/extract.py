@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...runtime.decode import decoded, open_image_file
 from ...runtime.errors import ImageError, UsageError
-from ...runtime.manifest import BackboneConfig, Preprocess
+from ...runtime.manifest import BackboneConfig, Decode, Preprocess
 from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import resize_crop, shrink_to
 from ...runtime.progress import Progress
@@ -33,9 +33,9 @@ from .sample_list import ListedSample
 log = logging.getLogger("cinemae.train")
 
 
-def preprocess_for(config: BackboneConfig) -> Preprocess:
+def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preprocess:
     """Resize and crop for a backbone: the paper's 256 and 224, in the same proportion at another input size."""
-    return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size)
+    return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size, decode=decode)
 
 
 class FeatureExtractor:
