@@ -3,8 +3,9 @@
     python benchmarks/scaled_decode.py speed [--images 12] [--rounds 5]
     python benchmarks/scaled_decode.py scores DATA [--images 240] [--files FOLDER]
 
-`speed` renders photograph-like JPEGs of 1600 x 1200 and 4000 x 3000 and measures, in alternating rounds, loading in one
-thread and the whole folder (listing, hashing, decoding in threads, inference, JSON lines on disk).
+`speed` renders photograph-like JPEGs of 1600 x 1200 and 4000 x 3000, plain and with grain, and measures, in alternating
+rounds, loading in one thread and the whole folder (listing, hashing, decoding in threads, inference, JSON lines on
+disk).
 
 `scores` needs large images with labels. It makes them from the images of DATA (a layout of the training data, split
 val), as many AI as real ones: enlarged to 1024, 2048 and 4096 pixels on the short side, so that a half, a quarter and
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import statistics
 import tempfile
 import time
@@ -37,7 +39,7 @@ from sklearn.metrics import roc_auc_score
 
 SIZES = ((1600, 1200), (4000, 3000))
 SHORT_SIDES = (1024, 2048, 4096)
-GRAIN = 8
+KINDS = {"plain": 0, "with grain": 8}
 QUALITY = 90
 MODES = ("full", "scaled")
 MIN_SHRUNK = 2 * 2 * Preprocess().resize_short
@@ -86,15 +88,16 @@ def speed(detector: Detector, images: int, rounds: int) -> None:
     """Measure loading and the whole folder, and print a table."""
     detectors = {mode: Detector(detector.wait(), detector.manifest, decode=mode) for mode in MODES}
     print(f"{detector.label}, {usable_cpus()} CPUs, {images} files a size, {rounds} rounds, medians\n")
-    row("size", "", "full, images/s", "scaled, images/s", "scaled over full", "lowest", "highest")
-    row(*["---"] * 7)
-    for size in SIZES:
+    row("size", "kB a file", "", "full, images/s", "scaled, images/s", "scaled over full", "lowest", "highest")
+    row(*["---"] * 8)
+    for size, (kind, grain) in itertools.product(SIZES, KINDS.items()):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             for i in range(images):
                 image = Image.open(io.BytesIO(synthetic_jpeg(i)))
-                (folder / f"{i:03}.jpg").write_bytes(as_jpeg(image, size, GRAIN, i))
+                (folder / f"{i:03}.jpg").write_bytes(as_jpeg(image, size, grain, i))
             paths = [item.path for item in Inputs([scratch])]
+            kilobytes = round(statistics.mean(Path(path).stat().st_size for path in paths) / 1000)
             works = {
                 "loading, one thread": lambda one, paths=paths: load_all(paths, one.manifest.preprocess),
                 "folder": lambda one, folder=folder: score_folder(folder, one),
@@ -107,7 +110,7 @@ def speed(detector: Detector, images: int, rounds: int) -> None:
                 full, scaled = (statistics.median(column) for column in zip(*found, strict=True))
                 ratios = sorted(fast / slow for slow, fast in found)
                 figures = (full, scaled, statistics.median(ratios), ratios[0], ratios[-1])
-                row(f"{size[0]}x{size[1]}", name, *(f"{figure:.2f}" for figure in figures))
+                row(f"{size[0]}x{size[1]}, {kind}", kilobytes, name, *(f"{figure:.2f}" for figure in figures))
 
 
 def line(name: str, detector: Detector, files: Iterable[bytes], labels: Sequence[int] | None) -> None:
@@ -142,10 +145,9 @@ def scores(detector: Detector, data: Path, images: int, files: Path | None) -> N
     row("images", "number", "pixels, mean difference", "logit, mean absolute", "mean", "largest",
         "deviation of the logits", "other verdicts", "AUC full", "AUC scaled")  # fmt: skip
     row(*["---"] * 10)
-    for short in SHORT_SIDES:
-        for kind, grain in (("plain", 0), ("with grain", GRAIN)):
-            made = (as_jpeg(Image.open(sample.path), (short, short), grain, i) for i, sample in enumerate(chosen))
-            line(f"enlarged to {short}, {kind}", detector, made, labels)
+    for short, (kind, grain) in itertools.product(SHORT_SIDES, KINDS.items()):
+        made = (as_jpeg(Image.open(sample.path), (short, short), grain, i) for i, sample in enumerate(chosen))
+        line(f"enlarged to {short}, {kind}", detector, made, labels)
     if files is not None:
         paths = [path for path in sorted(files.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
         large = [path for path in paths if min(Image.open(path).size) >= MIN_SHRUNK]
