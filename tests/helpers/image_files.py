@@ -10,7 +10,7 @@ from PIL import Image
 
 def tiff(
     strips: list[bytes], bits: int, photometric: int, samples: int, size: tuple[int, int], planar: int = 1,
-    compression: int = 1, extra: int | None = None,
+    compression: int = 1,
 ) -> bytes:  # fmt: skip
     """A little-endian TIFF of one strip, or of one strip a plane; compression 8 is zlib."""
     width, height = size
@@ -21,7 +21,6 @@ def tiff(
         (262, "H", [photometric]), (273, "I", starts), (277, "H", [samples]), (278, "I", [height]),
         (279, "I", [len(strip) for strip in strips]), (284, "H", [planar]),
     ]  # fmt: skip
-    tags += [] if extra is None else [(338, "H", [extra])]
     directory = 8 + sum(map(len, strips))
     behind = directory + 2 + 12 * len(tags) + 4
     entries, values = b"", b""

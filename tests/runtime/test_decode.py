@@ -59,13 +59,10 @@ def test_only_scans_of_the_first_image_count():
     scans = plain.count(b"\xff\xda")
     markers = b"\xff\xda" * 300
     comment = b"\xff\xfe" + struct.pack(">H", len(markers) + 2) + markers
-    inside, behind = plain[:2] + comment + plain[2:], plain + markers
-    for data in (inside, behind):
+    inside, behind, several = plain[:2] + comment + plain[2:], plain + markers, plain * 40
+    for data in (inside, behind, several):
         assert count_scans(data, MAX_SCANS) == scans
         assert np.array_equal(np.asarray(decode(data)), np.asarray(decode(plain)))
-    several = io.BytesIO()
-    picture().save(several, "MPO", save_all=True, append_images=[picture(seed=i) for i in range(150)])
-    assert decode(several.getvalue()).size == SIZE
     assert count_scans(b"\xff\xd8 no markers \xff\xff", MAX_SCANS) == 0
 
 
@@ -147,9 +144,9 @@ def test_whole_numbers_of_32_bits_are_refused():
 
 
 def test_grey_multiplied_with_its_alpha():
-    half = np.full_like(GREY, 128)
-    data = tiff([np.stack([GREY // 2, half], axis=2).tobytes()], 8, 1, 2, SIZE, extra=1)
-    assert np.abs(grey_of(data) - (GREY // 2 + 127)).max() <= 2
+    half = Image.merge("LA", (picture(*SIZE).convert("L"), Image.new("L", SIZE, 128)))
+    found, expected = np.asarray(decode(half.convert("La"))), np.asarray(decode(half))
+    assert np.abs(found.astype(int) - expected).max() <= 2
 
 
 def test_sixteen_bit_png():
