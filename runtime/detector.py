@@ -11,23 +11,25 @@ from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 import numpy as np
 from PIL import Image
 
+from .decode import MAX_PIXELS, describe, open_image_file
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
 from .engines.load import check_options, load_engine, read_engine_manifest
-from .errors import EngineError, ImageError
+from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
-from .manifest import Manifest
+from .manifest import Decode, Manifest
 from .pipeline import decode_and_score
-from .preprocess import MAX_PIXELS, LoadedImage, describe, load_image
+from .preprocess import LoadedImage, load_image
 from .reading import Reading
 from .reasons import image_reasons, stat_reasons
 from .records import Record, Stats, engine_label
-from .sources import AnySource, NamedSource, Prepared, open_image_file
+from .sources import AnySource, NamedSource, Prepared
 from .verdict import Decision, band_reason, decide, is_finite
 from .version import cinemae_version
 
@@ -48,14 +50,21 @@ class Detector:
         threshold: float | None = None,
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
+        decode: str | None = None,
     ) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._closed = False
-        self.manifest = manifest
         self.max_pixels = max_pixels
         self.decision = Decision.of(manifest.calibration, threshold)
         self.reading = Reading.of(manifest.calibration, self.decision, prior)
+        if decode not in (None, *get_args(Decode)):
+            raise UsageError(f"unknown way to decode {decode!r}: use full or scaled")
+        if decode not in (None, manifest.preprocess.decode):
+            preprocess = manifest.preprocess.model_copy(update={"decode": decode})
+            name = f"{manifest.name}+decode-{decode}"  # so that records, report and --resume tell the two apart
+            manifest = manifest.model_copy(update={"name": name, "preprocess": preprocess})
+        self.manifest = manifest
         self.label = engine_label(manifest)
         self._new_record = partial(
             Record, engine=self.label, prior=prior, ai_from=self.reading.ai_from, real_below=self.reading.real_below,
@@ -73,6 +82,7 @@ class Detector:
         background: bool = False,
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
+        decode: str | None = None,
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
@@ -85,19 +95,21 @@ class Detector:
                 of an engine that cannot be used is then raised there, or by `wait`.
             max_pixels: images with more pixels are refused.
             prior: share of AI images among those scored, in (0, 1). It shifts probabilities, never a verdict.
+            decode: "full" or "scaled", None for the engine's own way. Another way changes scores a little, and every
+                record's `engine` says so.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
             MissingDependencyError: the backend or the device is not usable here.
-            UsageError: an unknown device, a thread count below 1, or a threshold or prior outside (0, 1).
+            UsageError: an unknown device or decode, a thread count below 1, or a threshold or prior outside (0, 1).
         """
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels, prior)
+            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode)
         check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior)
+        detector = cls(future, manifest, threshold, max_pixels, prior, decode)
 
         def load() -> None:
             try:

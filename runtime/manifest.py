@@ -22,6 +22,7 @@ CC_BY_NC = "CC-BY-NC-4.0"
 
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
 Statistic = Literal["s1", "s2", "s3"]
+Decode = Literal["full", "scaled"]
 
 
 class Model(BaseModel):
@@ -106,10 +107,14 @@ class HeadConfig(Model):
 
 
 class Preprocess(Model):
-    """The one image preprocessing: resize the short side, centre crop, uint8 RGB; normalisation is inside the graph."""
+    """The one image preprocessing: resize the short side, centre crop, uint8 RGB; normalisation is inside the graph.
+
+    `decode: scaled` lets the JPEG decoder shrink large images first, never below twice the size needed.
+    """
 
     resize_short: int = Field(256, ge=1, le=4096)
     crop: int = Field(224, ge=1, le=2048)
+    decode: Decode = "full"
     interpolation: Literal["bicubic"] = "bicubic"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD

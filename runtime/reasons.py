@@ -17,7 +17,7 @@ MIN_SEEN = 0.25
 """Share of the image inside the centre crop; below it the score is of a fragment."""
 TINY = "tiny image: nearly every pixel the network sees is interpolated"
 UPSCALED = "small image: it is enlarged before scoring, so the network sees interpolated pixels"
-CROPPED = "extreme aspect ratio: most of the image lies outside the scored centre crop"
+CROPPED = "extreme aspect ratio: only {:.2g} % of the image lies inside the scored centre crop"
 GRAYSCALE = "grayscale image: the detector was fitted on colour"
 LOW_CONTEXT = "low context: the visible patches hardly vary, so reconstruction is easy whatever the source"
 LOW_S2 = "low context: reconstruction is easier than in the training images"
@@ -53,8 +53,9 @@ def image_reasons(image: LoadedImage, manifest: Manifest, visible: np.ndarray) -
         reasons.append(TINY)
     elif short < preprocess.resize_short:
         reasons.append(UPSCALED)
-    if (preprocess.crop / preprocess.resize_short) ** 2 * short / long < MIN_SEEN:
-        reasons.append(CROPPED)
+    seen = (preprocess.crop / preprocess.resize_short) ** 2 * short / long
+    if seen < MIN_SEEN:
+        reasons.append(CROPPED.format(100 * seen))
     if image.grayscale:
         reasons.append(GRAYSCALE)
     if visible_contrast(image.pixels, visible, manifest.backbone.config.patch_size) < LOW_CONTRAST:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
-from .errors import ImageError
+from .decode import ImageSource
 from .evidence.fact import Evidence
-from .preprocess import ImageSource, LoadedImage
+from .preprocess import LoadedImage
 from .records import Record
 
 
@@ -53,29 +51,3 @@ class Prepared:
     reasons: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     previous: Record | None = None
-
-
-def open_image_file(path: str, name: str) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Args:
-        path: the file.
-        name: its name in messages.
-
-    Raises:
-        ImageError: missing, unreadable, a folder, a symlink loop, or a device or pipe (reading one could block).
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    except PermissionError:
-        raise ImageError(f"{name}: permission denied") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    mode = os.fstat(handle).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-    raise ImageError(f"{name}: is {kind}, not an image")

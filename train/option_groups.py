@@ -29,6 +29,7 @@ class SpecOptions:
     augment: str
     views: int
     augment_seed: int
+    decode: str = "full"
 
 
 @dataclass(frozen=True)

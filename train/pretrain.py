@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
 from ..runtime.atomic import atomic_path, write_text
+from ..runtime.decode import IMAGE_SUFFIXES, decode
 from ..runtime.errors import ImageError, UsageError
 from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
-from ..runtime.preprocess import IMAGE_SUFFIXES, decode
 from ..runtime.progress import Progress
 from .model.mae import MaskedAutoencoder, patchify
 from .weights.save import WEIGHTS_FILE, save_backbone

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from PIL import __version__ as pillow_version
 
-from ...runtime import preprocess, reasons, report, serve
+from ...runtime import decode, preprocess, reasons, report, serve
 from ...runtime.atomic import atomic_path, write_text
 from ...runtime.engines.integrity import check_content, file_sha256
 from ...runtime.errors import EngineError, UsageError
@@ -112,7 +112,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
             "heatmap_opacity": OPACITY, "heatmap_caption": CAPTION, "heatmap_caveat": CAVEAT,
             "colours": ["#" + bytes(colour).hex() for colour in colour_table()],
         },
-        "suffixes": sorted(preprocess.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
+        "suffixes": sorted(decode.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
     }  # fmt: skip
 
 

@@ -18,12 +18,13 @@ import numpy as np
 from PIL import Image
 
 from ..cpus import usable_cpus
+from ..decode import decoded
 from ..detector import Detector
 from ..engines.base import Engine
 from ..engines.load import load_engine
 from ..errors import CinemaeError, UsageError
 from ..manifest import Preprocess
-from ..preprocess import decode, prepare
+from ..preprocess import prepare, shrink_to
 from ..records import engine_label
 from ..sources import AnySource
 from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
@@ -109,12 +110,12 @@ def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> 
     for source in sources:
         start = time.perf_counter()
         try:
-            image = decode(source)
+            with decoded(source, shrink_to=shrink_to(preprocess)) as one:
+                middle = time.perf_counter()
+                pixels.append(prepare(one, preprocess).pixels)
         except CinemaeError as error:
             problem = str(error)
             continue
-        middle = time.perf_counter()
-        pixels.append(prepare(image, preprocess).pixels)
         preparing.append(time.perf_counter() - middle)
         decoding.append(middle - start)
     if not pixels:

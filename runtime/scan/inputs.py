@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from ..decode import IMAGE_SUFFIXES
 from ..display_text import display_name
 from ..errors import UsageError
-from ..preprocess import IMAGE_SUFFIXES
 
 STDIN = "-"
 LIST_PREFIX = "@"

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import atomic_path
+from ..decode import open_image_file
 from ..detector import Detector
 from ..display_text import display_name
 from ..engines.integrity import stream_sha256
@@ -28,7 +29,7 @@ from ..read_ahead import read_ahead
 from ..reading import Reading
 from ..reasons import BAND, NEAR_BAND
 from ..records import Record, from_dict
-from ..sources import AnySource, NamedSource, Prepared, open_image_file
+from ..sources import AnySource, NamedSource, Prepared
 from ..verdict import decide
 from .inputs import InputPath
 

@@ -48,6 +48,7 @@ class ScanOptions:
     null: bool = False
     watch: bool = False
     settle: float = 2.0
+    decode: str | None = None
 
 
 def say(text: str) -> None:
@@ -98,7 +99,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     with ExitStack() as stack:
         detector = stack.enter_context(
             Detector.load(
-                options.engine, options.device, options.threads, options.threshold, background=True, prior=options.prior
+                options.engine, options.device, options.threads, options.threshold, background=True,
+                prior=options.prior, decode=options.decode,
             )
         )
         if not options.quiet and detector.manifest.demonstration:

@@ -24,6 +24,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif"]):
+    import cinemae.runtime.decode as decoding
     import cinemae.runtime.engines.integrity as integrity
     import cinemae.runtime.engines.onnx_file as onnx_file
     import cinemae.runtime.engines.onnx_graph as onnx_graph
@@ -88,7 +89,7 @@ def image_seeds() -> list[bytes]:
     seeds = [animation, encoded(small, "JPEG", exif=exif), encoded(small.convert("CMYK"), "TIFF")]
     seeds += [encoded(small.convert("CMYK"), "JPEG")]
     seeds += [encoded(small.convert(mode)) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")]
-    return seeds + [encoded(small, kind) for kind in preprocess.usable_formats() if kind in PIL.Image.SAVE]
+    return seeds + [encoded(small, kind) for kind in decoding.usable_formats() if kind in PIL.Image.SAVE]
 
 
 def manifest_seed() -> bytes:

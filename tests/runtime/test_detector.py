@@ -224,7 +224,8 @@ def test_reasons_of_images(detector):
     assert reasons(picture()) == ()
     assert reasons(picture(70, 70)) == (r.UPSCALED,)
     assert r.TINY in reasons(picture(20, 70))
-    assert r.CROPPED in reasons(picture(400, 80))
+    assert r.CROPPED.format(100 * (64 / 72) ** 2 * 80 / 400) in reasons(picture(400, 80))
+    assert any("only 16 % of the image" in reason for reason in reasons(picture(400, 80)))
     assert reasons(picture().convert("L")) == (r.GRAYSCALE,)
     assert r.LOW_CONTEXT in reasons(Image.new("RGB", (96, 96), (200, 10, 10)))
 

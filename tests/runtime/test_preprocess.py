@@ -9,10 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cinemae.runtime import decode as decoding
 from cinemae.runtime import preprocess
+from cinemae.runtime.decode import decode, usable_formats
 from cinemae.runtime.errors import ImageError
+from cinemae.runtime.image_modes import scale_to_8_bits
 from cinemae.runtime.manifest import Preprocess
-from cinemae.runtime.preprocess import decode, load_image, resize_crop, usable_formats
+from cinemae.runtime.pixel_budget import PixelBudget
+from cinemae.runtime.preprocess import load_image, resize_crop
 from pictures import encoded, picture
 from PIL import Image, features
 
@@ -107,16 +111,16 @@ def test_sixteen_bits_are_scaled_not_clipped(kind):
 def test_sixteen_bits_round_to_the_nearest():
     values = np.arange(65536, dtype=np.uint16)
     exact = np.floor(values.astype(np.float64) * 255 / 65535 + 0.5)
-    assert np.array_equal(preprocess._scale_16_bit(values), exact)
+    assert np.array_equal(scale_to_8_bits(values), exact)
 
 
 def test_large_images_are_decoded_one_at_a_time(monkeypatch):
-    """Conversions take several copies; four threads that meet four huge images must not hold them all at once."""
+    """Four threads that meet four huge images must not hold them all at once, the resize included."""
     inside, most = 0, {True: 0, False: 0}
     counting = threading.Lock()
-    real = preprocess.to_rgb
+    real = preprocess.resize_crop
 
-    def slow(image):
+    def slow(image, settings):
         nonlocal inside
         with counting:
             inside += 1
@@ -124,11 +128,11 @@ def test_large_images_are_decoded_one_at_a_time(monkeypatch):
         time.sleep(0.05)
         with counting:
             inside -= 1
-        return real(image)
+        return real(image, settings)
 
-    monkeypatch.setattr(preprocess, "to_rgb", slow)
+    monkeypatch.setattr(preprocess, "resize_crop", slow)
     for large in (True, False):
-        monkeypatch.setattr(preprocess, "LARGE_PIXELS", 96 * 80 - large)
+        monkeypatch.setattr(decoding, "IN_FLIGHT", PixelBudget(96 * 80 * (1 if large else 4)))
         with ThreadPoolExecutor(4) as pool:
             assert len(list(pool.map(pixels, [picture()] * 8))) == 8
     assert most[True] == 1

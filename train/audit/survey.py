@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ...runtime.decode import decode, open_image_file
 from ...runtime.errors import ImageError, UsageError
 from ...runtime.manifest import Preprocess
-from ...runtime.preprocess import decode, resize_crop
+from ...runtime.preprocess import resize_crop
 from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.balance import balance_bytes
@@ -76,10 +77,8 @@ def survey_file(sample: Sample, balanced: bool) -> SurveyedFile:
     Raises:
         ImageError: the file is not a readable image.
     """
-    try:
-        data = sample.path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{sample.path}: {error.strerror}") from None
+    with open_image_file(str(sample.path), str(sample.path)) as file:
+        data = file.read()
     try:
         image = decode(data)
     except ImageError as error:

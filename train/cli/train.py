@@ -104,6 +104,9 @@ def extract(
     augment: Annotated[str, typer.Option(help="none, robust (JPEG, rescaling) or balanced.")] = "none",
     views: Annotated[int, typer.Option(min=1, help="Augmented views of an image.")] = 1,
     augment_seed: Annotated[int, typer.Option(min=0)] = 0,
+    decode: Annotated[
+        str, typer.Option(help="full, or scaled: large JPEGs are shrunk while they are decoded. Engines keep to it.")
+    ] = "full",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
     shard: Annotated[
@@ -123,7 +126,7 @@ def extract(
     from . import train_steps as commands
 
     prepare_process(threads)
-    spec_options = options.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed)
+    spec_options = options.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode)
     chosen = options.DataOptions(data, layout, split, generator)
     machine = options.MachineOptions(batch_size, workers, device, quiet)
     report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)

@@ -51,7 +51,7 @@ def run_extract(
     samples = data.read()
     loaded = load_backbone(backbone)
     spec = CacheSpec.create(
-        loaded.info, preprocess_for(loaded.info.config), method,
+        loaded.info, checked(preprocess_for, config=loaded.info.config, decode=options.decode), method,
         augment=options.augment, views=options.views, augment_seed=options.augment_seed,
     )  # fmt: skip
     (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished

@@ -84,6 +84,8 @@ class CacheSpec(Model):
         The place of the weights and the way the masks were drawn do not enter.
         """
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
+        if self.preprocess.decode == "full":  # caches from before there was a choice keep their name
+            del parts["preprocess"]["decode"]
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...runtime.decode import decoded, open_image_file
 from ...runtime.errors import ImageError, UsageError
-from ...runtime.manifest import BackboneConfig, Preprocess
+from ...runtime.manifest import BackboneConfig, Decode, Preprocess
 from ...runtime.masks import masked_from_visible
-from ...runtime.preprocess import decode, prepare
+from ...runtime.preprocess import resize_crop, shrink_to
 from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.samples import Sample
 from ..model.lcas import channel_constants, run_sums
 from ..model.mae import MaskedAutoencoder, patchify
-from .augment import TRANSFORMS, Transform
+from .augment import TRANSFORMS, Transform, unchanged
 from .cache import TENSORS, FeatureCache, Features, Row
 from .cache_spec import CacheSpec
 from .cache_writer import CacheWriter
@@ -32,9 +33,9 @@ from .sample_list import ListedSample
 log = logging.getLogger("cinemae.train")
 
 
-def preprocess_for(config: BackboneConfig) -> Preprocess:
+def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preprocess:
     """Resize and crop for a backbone: the paper's 256 and 224, in the same proportion at another input size."""
-    return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size)
+    return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size, decode=decode)
 
 
 class FeatureExtractor:
@@ -150,6 +151,7 @@ def extract(
         if spec.augment not in TRANSFORMS:
             raise UsageError(f"unknown augmentation {spec.augment!r}; there are: {', '.join(TRANSFORMS)}")
         transform = TRANSFORMS[spec.augment]
+    least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
     writer = CacheWriter(root, spec, shard_rows)
     cached = FeatureCache(writer.folder)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
@@ -162,22 +164,16 @@ def extract(
 
     def read(sample: Sample) -> _Read:
         path = os.path.abspath(sample.path)
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise ImageError(f"{path}: {error.strerror}") from None
+        with open_image_file(path, path) as file:
+            data = file.read()
         content = hashlib.sha256(data).hexdigest()
         row = Row(path, sample.label, sample.generator, sample.split, content, 0, 0, 0)
         if all((content, view) in stored for view in range(spec.views)):
             return _Read(row, ())
-        try:
-            image = decode(data)
-        except ImageError as error:
-            raise ImageError(f"{path}: {str(error).partition(': ')[2]}") from None
-        views = [
-            prepare(transform(image, _generator(spec, content, view)), spec.preprocess) for view in range(spec.views)
-        ]
-        return _Read(replace(row, width=image.width, height=image.height), tuple(view.pixels for view in views))
+        with decoded(data, name=path, shrink_to=least) as one:
+            views = (transform(one.image, _generator(spec, content, view)) for view in range(spec.views))
+            pixels = tuple(resize_crop(view, spec.preprocess) for view in views)
+        return _Read(replace(row, width=one.width, height=one.height), pixels)
 
     def compute() -> None:
         nonlocal extractor

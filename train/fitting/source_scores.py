@@ -37,8 +37,10 @@ class SourceScores:
     def save(self, path: Path) -> None:
         """Write `path` as safetensors: logits, labels, and the number of each image's source; names as metadata."""
         names, numbers = np.unique(self.sources, return_inverse=True)
-        tensors: dict[str, np.ndarray] = {"logits": self.logits.astype(np.float32), "labels": self.labels.astype(np.int64),
-                   "sources": numbers.reshape(-1).astype(np.int64)}  # fmt: skip
+        tensors: dict[str, np.ndarray] = {
+            "logits": self.logits.astype(np.float32), "labels": self.labels.astype(np.int64),
+            "sources": numbers.reshape(-1).astype(np.int64),
+        }  # fmt: skip
         save_file(tensors, path, metadata={"sources": json.dumps(names.tolist())})
 
     @classmethod

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...runtime.decode import decode
 from ...runtime.errors import ImageError
 from ...runtime.manifest import HeadConfig
-from ...runtime.preprocess import decode, resize_crop
+from ...runtime.preprocess import resize_crop
 from ...runtime.progress import Progress
 from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
 from ..audit.probe import transfer

@@ -114,12 +114,13 @@ def test_another_configuration_never_meets_these_features(backbone, spec, sample
     others = [
         CacheSpec.create(backbone.model_copy(update={"sha256": "1" * 64}), PREPROCESS, method),
         CacheSpec.create(backbone, Preprocess(resize_short=64, crop=64), method),
+        CacheSpec.create(backbone, PREPROCESS.model_copy(update={"decode": "scaled"}), method),
         CacheSpec.create(backbone, PREPROCESS, method.model_copy(update={"mask_seed": 5})),
         CacheSpec.create(backbone, PREPROCESS, method, augment="robust"),
         CacheSpec.create(backbone, PREPROCESS, method, augment="robust", augment_seed=1),
         CacheSpec.create(backbone, PREPROCESS, method, augment="robust", views=2),
     ]
-    assert len({spec.key, *(other.key for other in others)}) == 7
+    assert len({spec.key, *(other.key for other in others)}) == 8
     report = fill(samples[:4], others[0])
     assert report.folder != first
     assert report.computed == 4

@@ -1,0 +1,255 @@
+"""Any image source -> an RGB image of 8 bits per channel, upright; every other outcome is one clear `ImageError`."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .errors import ImageError
+from .image_modes import grey_scale, scale_to_8_bits, to_rgb
+from .jpeg_scans import check_scans
+from .pixel_budget import PixelBudget
+
+ImageSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
+
+MAX_PIXELS = 178_000_000
+"""Larger images are refused before they are decoded (a decompression bomb costs memory, not disk).
+
+It lies just below Pillow's own limit, whose message is less clear.
+"""
+
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are refused before they are read: a sparse file of any size costs its sender nothing."""
+
+IN_FLIGHT = PixelBudget(200_000_000)
+"""All decoding threads together: one image of the largest size, or sixteen of 12 megapixels. Conversions need up to 16
+bytes per pixel."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
+"""The only decoders used. Pillow knows many more, some of which start programs (EPS runs Ghostscript)."""
+
+JPEG_FORMATS = ("JPEG", "MPO")
+"""What Pillow calls a JPEG; MPO has further pictures behind the first."""
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib",
+     ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpf", ".jpx")
+)  # fmt: skip
+"""Suffixes of the files taken from a folder, in any case. A file that is named itself is read whatever its suffix."""
+
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+NO_HEIF = "a HEIC image, as phones make them; reading it needs pillow-heif: pip install 'cinemae[formats]'"
+
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A decoded image.
+
+    Attributes:
+        image: mode RGB, 8 bits per channel; smaller than `width` x `height` where the decoder was allowed to shrink it.
+        width: of the image as displayed, at its native size.
+        height: as `width`.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def describe(source: ImageSource) -> str:
+    """A short name for messages: the path, or what kind of object it is."""
+    if isinstance(source, (str, PathLike)):
+        return fspath(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"<{len(source)} bytes>"
+    return f"<{type(source).__name__}>"
+
+
+_formats_lock = threading.Lock()
+_formats: list[str] = []
+
+
+def usable_formats() -> list[str]:
+    """The members of `FORMATS` that this Pillow can decode; HEIF needs the extra `cinemae[formats]`."""
+    with _formats_lock:
+        if not _formats:
+            try:
+                import pillow_heif
+            except ImportError:
+                pass
+            else:
+                pillow_heif.register_heif_opener()
+            Image.init()
+            _formats.extend(name for name in FORMATS if name in Image.OPEN)
+        return _formats
+
+
+def open_image_file(path: str, name: str) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Args:
+        path: the file.
+        name: its name in messages.
+
+    Raises:
+        ImageError: missing, unreadable, a folder, a symlink loop, a device or pipe (reading one could block), or larger
+            than `MAX_FILE_BYTES`.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except PermissionError:
+        raise ImageError(f"{name}: permission denied") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE_BYTES:
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{name}: the file's {status.st_size:,} bytes are more than {MAX_FILE_BYTES:,}")
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+    raise ImageError(f"{name}: is {kind}, not an image")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """uint8 or uint16 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] as a Pillow image."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype == np.uint16:
+        array = scale_to_8_bits(array)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            "an array must be uint8 or uint16 of shape [H, W], [H, W, 3] or [H, W, 4], "
+            f"got {array.dtype} {list(array.shape)}"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; damaged EXIF data is ignored."""
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except Exception:
+        return image
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether the EXIF orientation swaps width and height."""
+    try:
+        return image.getexif().get(_ORIENTATION) in _TURNED
+    except Exception:
+        return False
+
+
+def _open_encoded(file: BinaryIO, max_pixels: int, shrink_to: int | None) -> tuple[Image.Image, int, int]:
+    """Read the header of an encoded image, check what decoding would cost, and choose the decoder's scale."""
+    try:
+        image = Image.open(file, formats=usable_formats())
+    except Image.UnidentifiedImageError:
+        file.seek(4)
+        if "HEIF" not in usable_formats() and file.read(4) == b"ftyp" and file.read(4) in HEIF_BRANDS:
+            raise ImageError(NO_HEIF) from None
+        raise
+    width, height = image.size
+    if image.format in JPEG_FORMATS and width * height <= max_pixels:
+        check_scans(file, width * height)
+        if shrink_to is not None:
+            image.draft(None, (shrink_to, shrink_to))
+    return image, width, height
+
+
+@contextmanager
+def decoded(
+    source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None = None, shrink_to: int | None = None
+) -> Iterator[DecodedImage]:
+    """As `decode`; the context holds the image's share of the pixels that may be in memory (`IN_FLIGHT`).
+
+    Args:
+        source: the image.
+        max_pixels: images with more pixels are refused.
+        name: the source's name in messages, None to describe it.
+        shrink_to: an encoded JPEG may be decoded at half, a quarter or an eighth of its size (fewer DCT coefficients
+            are transformed) while neither side falls below this; None decodes it whole.
+
+    Raises:
+        ImageError: as for `decode`.
+    """
+    name = describe(source) if name is None else name
+    with ExitStack() as stack:
+        with _named_errors(name, max_pixels):
+            if isinstance(source, (str, PathLike)):
+                source = stack.enter_context(open_image_file(fspath(source), name))
+            elif isinstance(source, (bytes, bytearray, memoryview)):
+                source = io.BytesIO(source)
+            elif not isinstance(source, (np.ndarray, Image.Image)) and not source.seekable():
+                source = io.BytesIO(source.read())
+            if isinstance(source, (np.ndarray, Image.Image)):
+                image = _from_array(source) if isinstance(source, np.ndarray) else source
+                width, height = image.size
+            else:
+                image, width, height = _open_encoded(source, max_pixels, shrink_to)
+            if width < 1 or height < 1:
+                raise ImageError(f"the image has no pixels ({width} x {height})")
+            if width * height > max_pixels:
+                raise _too_large(f"{width} x {height}", max_pixels)
+            stack.enter_context(IN_FLIGHT.hold(width * height))
+            scale = grey_scale(image)
+            image.load()
+            if _is_turned(image):
+                width, height = height, width
+            image = to_rgb(_upright(image), scale)
+        yield DecodedImage(image, width, height)
+
+
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
+    """Open and fully decode one image (first frame), EXIF-transposed, mode RGB, at its native size.
+
+    Args:
+        source: the image.
+        max_pixels: images with more pixels are refused.
+        name: the source's name in messages, None to describe it.
+
+    Returns:
+        mode RGB, 8 bits per channel, width x height as displayed.
+
+    Raises:
+        ImageError: missing, unreadable, empty, truncated, not an image, or too large or too costly to decode; names the
+            source.
+    """
+    with decoded(source, max_pixels, name) as one:
+        return one.image
+
+
+@contextmanager
+def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
+    """Whatever goes wrong with an image becomes an `ImageError` that names it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}") from None
+    except MemoryError:
+        raise ImageError(f"{name}: not enough memory to decode it") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name}: {_too_large('it', max_pixels)}") from None
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
+        raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {error})") from None
+
+
+def _too_large(size: str, max_pixels: int) -> ImageError:
+    return ImageError(f"{size} is more than {max_pixels:,} pixels; scale it down first")

@@ -1,0 +1,236 @@
+"""Files made to cost much, and files whose pixels a decoder misreads: refused at once, or right."""
+
+import io
+import os
+import struct
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from cinemae.runtime import decode as decoding
+from cinemae.runtime.decode import IMAGE_SUFFIXES, MAX_FILE_BYTES, decode
+from cinemae.runtime.detector import Detector
+from cinemae.runtime.errors import ImageError, UsageError
+from cinemae.runtime.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
+from cinemae.runtime.manifest import Preprocess
+from cinemae.runtime.pixel_budget import PixelBudget
+from cinemae.runtime.preprocess import load_image
+from image_files import deep_png, many_scans, tiff, twelve_bits
+from pictures import encoded, picture
+from PIL import Image
+
+SIZE = (96, 80)
+COLOUR = np.asarray(picture(*SIZE))
+GREY = np.asarray(picture(*SIZE).convert("L"))
+AT_ONCE = 0.5  # seconds on a busy machine; decoding any of these files takes many times as long
+
+
+def grey_of(data):
+    return np.asarray(decode(data))[..., 0].astype(int)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_scan_bomb_is_refused_at_once(tiny_engine, tmp_path):
+    bomb = many_scans(20_000, 13_000, 13_000)
+    assert len(bomb) > 4_600_000
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(bomb)
+    with Detector.load(tiny_engine) as detector:
+        started = time.perf_counter()
+        records = [detector.detect(path), detector.detect(bomb)]
+        assert time.perf_counter() - started < AT_ONCE
+    assert all("more than 21 scans" in record.error for record in records)
+
+
+def test_many_scans_pass_up_to_the_limit():
+    assert decode(many_scans(MAX_SCANS, 64, 64)).size == (64, 64)
+    with pytest.raises(ImageError, match=r"more than 100 scans.*save it again"):
+        decode(many_scans(MAX_SCANS + 1, 64, 64))
+    side = 8000
+    assert MAX_SCANNED_PIXELS // side**2 < MAX_SCANS
+    with pytest.raises(ImageError, match="more than 56 scans"):
+        decode(many_scans(60, side, side))
+
+
+def test_only_scans_of_the_first_image_count():
+    plain = encoded(picture(), "JPEG", progressive=True, quality=95)
+    scans = plain.count(b"\xff\xda")
+    markers = b"\xff\xda" * 300
+    comment = b"\xff\xfe" + struct.pack(">H", len(markers) + 2) + markers
+    inside, behind, several = plain[:2] + comment + plain[2:], plain + markers, plain * 40
+    for data in (inside, behind, several):
+        assert count_scans(data, MAX_SCANS) == scans
+        assert np.array_equal(np.asarray(decode(data)), np.asarray(decode(plain)))
+    assert count_scans(b"\xff\xd8 no markers \xff\xff", MAX_SCANS) == 0
+
+
+def test_sparse_file_is_refused_before_it_is_read(tiny_engine, tmp_path):
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.write(encoded(picture()))
+        file.truncate(10 << 30)
+    with Detector.load(tiny_engine) as detector:
+        started = time.perf_counter()
+        record = detector.detect(path)
+        assert time.perf_counter() - started < AT_ONCE
+    assert record.sha256 is None
+    assert "10,737,418,240 bytes are more than 1,073,741,824" in record.error
+    os.truncate(path, MAX_FILE_BYTES)
+    assert decode(path).size == SIZE
+    os.truncate(path, MAX_FILE_BYTES + 1)
+    with pytest.raises(ImageError, match="more than"):
+        decode(path)
+
+
+def test_the_pixel_budget_bounds_what_is_held_and_starves_nobody():
+    budget, held, most = PixelBudget(100), [], []
+
+    def take(pixels):
+        with budget.hold(pixels):
+            held.append(pixels)
+            most.append(sum(held))
+            time.sleep(0.002)
+            held.remove(pixels)
+
+    threads = [threading.Thread(target=take, args=(size,)) for size in [30, 40, 250, 10, 60, 30] * 5]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert max(size for size in most if size < 250) <= 100
+    assert all(total == 250 for total in most if total >= 250)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_budget_is_given_back(monkeypatch, failing):
+    monkeypatch.setattr(decoding, "IN_FLIGHT", PixelBudget(10))
+    data = encoded(picture())
+    for _ in range(3):
+        if failing:
+            with pytest.raises(ImageError):
+                decode(data[:-300])
+        else:
+            load_image(data, Preprocess())
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_twelve_bit_grey_tiff(compression):
+    values = (GREY.astype(int) * 4095 + 127) // 255
+    found = grey_of(tiff([twelve_bits(values)], 12, 1, 1, SIZE, compression=compression))
+    assert np.array_equal(found, GREY)
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+def test_sixteen_bit_grey_tiff_in_which_white_is_zero(compression):
+    values = (65535 - GREY.astype(np.uint16) * 257).astype("<u2")
+    assert np.array_equal(grey_of(tiff([values.tobytes()], 16, 0, 1, SIZE, compression=compression)), GREY)
+
+
+def test_sixteen_bit_tiff_with_separate_planes():
+    planes = [(COLOUR[..., i].astype(np.uint16) * 257).astype("<u2").tobytes() for i in range(3)]
+    assert np.array_equal(np.asarray(decode(tiff(planes, 16, 2, 3, SIZE, planar=2, compression=8))), COLOUR)
+    with pytest.raises(ImageError, match="uncompressed 16-bit TIFF with separate colour planes"):
+        decode(tiff(planes, 16, 2, 3, SIZE, planar=2))
+    eight = [COLOUR[..., i].tobytes() for i in range(3)]
+    assert np.array_equal(np.asarray(decode(tiff(eight, 8, 2, 3, SIZE, planar=2))), COLOUR)
+
+
+def test_whole_numbers_of_32_bits_are_refused():
+    with pytest.raises(ImageError, match="signed or 32-bit"):
+        decode(tiff([GREY.astype("<u4").tobytes()], 32, 1, 1, SIZE))
+
+
+def test_grey_multiplied_with_its_alpha():
+    half = Image.merge("LA", (picture(*SIZE).convert("L"), Image.new("L", SIZE, 128)))
+    found, expected = np.asarray(decode(half.convert("La"))), np.asarray(decode(half))
+    assert np.abs(found.astype(int) - expected).max() <= 2
+
+
+def test_sixteen_bit_png():
+    deep = COLOUR.astype(np.uint16) * 257
+    assert np.array_equal(np.asarray(decode(deep_png(deep, 2))), COLOUR)
+    clear = struct.pack(">H", int(GREY[5, 5]) * 257)
+    found = grey_of(deep_png(GREY.astype(np.uint16) * 257, 0, (b"tRNS", clear)))
+    assert np.array_equal(found, np.where(GREY[5, 5] == GREY, 255, GREY))
+
+
+def test_gamma_tags_are_not_applied():
+    deep = GREY.astype(np.uint16) * 257
+    assert np.array_equal(grey_of(deep_png(deep, 0, (b"gAMA", struct.pack(">I", 100_000)))), GREY)
+
+
+@pytest.mark.parametrize("suffix", [".j2k", ".jpf", ".jpx", ".mpo", ".pbm"])
+def test_further_suffixes_of_folders(suffix, tmp_path):
+    assert suffix in IMAGE_SUFFIXES
+    kinds = {".mpo": "MPO", ".pbm": "PPM"}
+    path = tmp_path / f"image{suffix}"
+    image = picture().convert("1") if suffix == ".pbm" else picture()
+    path.write_bytes(encoded(image, kinds.get(suffix, "JPEG2000")))
+    assert decode(path).size == SIZE
+
+
+def test_heic_without_its_extra_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(decoding, "_formats", [])
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    with pytest.raises(ImageError, match=r"<\d+ bytes>: a HEIC .*cinemae\[formats\]"):
+        decode(struct.pack(">I", 24) + b"ftypheic" + b"\0" * 100)
+
+
+def scaled(**options):
+    return Preprocess(decode="scaled", **options)
+
+
+@pytest.mark.parametrize(
+    ("size", "divisor"), [((1023, 2000), 1), ((1024, 1300), 2), ((2047, 2100), 2), ((4000, 3000), 4), ((4200, 4100), 8)]
+)
+def test_scaled_decoding_never_goes_below_twice_the_size_needed(size, divisor, monkeypatch):
+    data = encoded(Image.linear_gradient("L").resize(size).convert("RGB"), "JPEG")
+    seen = []
+    real = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda image, *a, **k: seen.append(image.size) or real(image, *a, **k))
+    loaded = load_image(data, scaled())
+    assert (loaded.width, loaded.height) == size
+    assert seen == [tuple(-(-side // divisor) for side in size)]
+    assert min(seen[0]) >= 512
+
+
+def test_scaled_decoding_comes_close_and_leaves_other_formats_alone():
+    smooth = picture(160, 120).resize((1600, 1200), Image.Resampling.BICUBIC)
+    jpeg, png = encoded(smooth, "JPEG", quality=92), encoded(smooth, "PNG", compress_level=1)
+    difference = load_image(jpeg, Preprocess()).pixels.astype(int) - load_image(jpeg, scaled()).pixels
+    assert 0 < np.abs(difference).mean() < 1
+    assert np.array_equal(load_image(png, Preprocess()).pixels, load_image(png, scaled()).pixels)
+    opened = Image.open(io.BytesIO(jpeg))
+    assert np.array_equal(load_image(opened, scaled()).pixels, load_image(jpeg, Preprocess()).pixels)
+    assert opened.size == (1600, 1200)
+
+
+def test_scaled_decoding_of_a_turned_photograph():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    loaded = load_image(encoded(picture(1300, 1100), "JPEG", exif=exif), scaled())
+    assert (loaded.width, loaded.height) == (1100, 1300)
+
+
+def test_a_preprocess_from_before_the_choice_decodes_in_full():
+    assert Preprocess.model_validate_json('{"resize_short": 256, "crop": 224}').decode == "full"
+
+
+def test_another_way_to_decode_is_named_in_every_record(tiny_engine):
+    data = encoded(picture(600, 500), "JPEG")
+    with (
+        Detector.load(tiny_engine) as own,
+        Detector.load(tiny_engine, decode="full") as same,
+        Detector.load(tiny_engine, decode="scaled", background=True) as other,
+    ):
+        assert own.detect(data) == same.detect(data)
+        record = other.detect(data)
+        assert record.engine == own.label.replace("@", "+decode-scaled@")
+        assert (record.width, record.height) == (600, 500)
+        assert record.logit == pytest.approx(own.detect(data).logit, abs=0.2)
+    with pytest.raises(UsageError, match="use full or scaled"):
+        Detector.load(tiny_engine, decode="half")

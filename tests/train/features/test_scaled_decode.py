@@ -1,0 +1,65 @@
+"""Training decodes as its cache's specification says, and the choice is part of the cache's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from cinemae.runtime.decode import decode
+from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.preprocess import load_image, resize_crop
+from cinemae.train.data.samples import Sample
+from cinemae.train.features.augment import TRANSFORMS
+from cinemae.train.features.cache import FeatureCache
+from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.features.extract import FeatureExtractor, extract
+from PIL import Image
+
+PREPROCESS = Preprocess(resize_short=72, crop=64)
+
+
+@pytest.fixture
+def spec(tiny_config):
+    backbone = Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0")
+    return CacheSpec.create(backbone, PREPROCESS, MethodConfig())
+
+
+def test_caches_from_before_decode_was_recorded_keep_their_name(spec):
+    parts = spec.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
+    assert parts["preprocess"].pop("decode") == "full"
+    parts["backbone"] = [spec.backbone.sha256, spec.backbone.config.model_dump(mode="json", exclude={"name"})]
+    assert spec.key == hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    old = spec.model_dump(mode="json")
+    del old["preprocess"]["decode"]
+    assert CacheSpec.model_validate_json(json.dumps(old)) == spec
+
+
+def test_scaled_decoding_gives_training_the_pixels_of_the_runtime(spec, tiny_detector, tmp_path, monkeypatch):
+    path = tmp_path / "large.jpg"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (300, 420, 3), dtype=np.uint8)).save(path, quality=90)
+    scaled = PREPROCESS.model_copy(update={"decode": "scaled"})
+    seen = []
+    monkeypatch.setattr(FeatureExtractor, "__call__", recording(FeatureExtractor.__call__, seen))
+    for augment in ("none", "robust"):
+        changed = spec.model_copy(update={"preprocess": scaled, "augment": augment})
+        report = extract([Sample(path, 1, "g", "train")], lambda: tiny_detector.mae, changed, tmp_path, quiet=True)
+        (row,) = FeatureCache(report.folder).rows
+        assert (row.width, row.height) == (420, 300)
+    runtime, full = load_image(path, scaled), load_image(path, PREPROCESS)
+    assert np.array_equal(seen[0][0], runtime.pixels)
+    assert not np.array_equal(runtime.pixels, full.pixels)
+    generator = np.random.default_rng([0, 0, int(row.content[:16], 16)])
+    assert np.array_equal(seen[1][0], resize_crop(TRANSFORMS["robust"](decode(path), generator), PREPROCESS))
+
+
+def recording(function, seen):
+    """`function` of an extractor, which keeps the images it is given."""
+
+    def call(self, images):
+        seen.append(images)
+        return function(self, images)
+
+    return call
