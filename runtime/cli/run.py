@@ -70,6 +70,9 @@ def run(
     ] = None,
     settle: Annotated[float, typer.Option(help="With --watch: seconds without a change until a file is complete.")] = 2,
     fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit with 4 if an image is judged ai.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Exit with 0 where there is no image to score, instead of 2.")
+    ] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
     ] = False,
@@ -92,6 +95,7 @@ def run(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, batch_size=batch_size, workers=workers, actors=ray_actors,
             column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+            allow_empty=allow_empty,
             refused=tuple(
                 name for name, given in (("--heatmaps", heatmaps), ("--report", report), ("--watch", watch)) if given
             ),
@@ -109,7 +113,7 @@ def run(
         out=None if out is None else Path(out),
         threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
         watch=watch, settle=settle,
-        fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+        fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:
         code = scan(options, sys.stdin.buffer)

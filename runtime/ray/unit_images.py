@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..detector import Detector
-from ..scan.inputs import IMAGE_SUFFIXES
+from ..preprocess import IMAGE_SUFFIXES
 from ..sources import AnySource, NamedSource, Prepared
 from .storage import is_url, open_binary
 from .work_units import Unit

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -24,8 +24,8 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from ..atomic import atomic_path
 from ..manifest import Manifest
+from ..output_file import exclusive_path, writing
 from ..records import Record, engine_label
 from ..verdict import Decision
 from .colour_map import hex_colours
@@ -88,9 +88,11 @@ class ReportWriter:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> ReportWriter:
-        temporary = self._stack.enter_context(atomic_path(self.path))
-        self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
-        self._file.write(page_frame(self._info)[0])
+        with writing(self.path), ExitStack() as stack:
+            temporary = stack.enter_context(exclusive_path(self.path))
+            self._file = stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+            self._file.write(page_frame(self._info)[0])
+            self._stack = stack.pop_all()
         return self
 
     def add(self, record: Record, pixels: np.ndarray | None = None) -> None:
@@ -112,8 +114,10 @@ class ReportWriter:
     def _flush(self) -> None:
         """Write the records in memory as one chunk: a script element with JSON rows, and one with their pictures."""
         if self._file is not None and self._rows:
-            self._file.write('<script type="application/json" class="rows">[' + ",\n".join(self._rows) + "]</script>\n")
-            self._file.write('<script type="text/plain">' + "\n".join(self._media) + "</script>\n")
+            with writing(self.path):
+                rows = ",\n".join(self._rows)
+                self._file.write(f'<script type="application/json" class="rows">[{rows}]</script>\n')
+                self._file.write('<script type="text/plain">' + "\n".join(self._media) + "</script>\n")
         self._rows.clear()
         self._media.clear()
 
@@ -121,9 +125,10 @@ class ReportWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None or self._file is None:
-            self._stack.__exit__(kind, value, traceback)
+            with suppress(OSError):  # of a full disk, which has been reported
+                self._stack.__exit__(kind, value, traceback)
             return
-        with self._stack:  # an error in here, such as a full disk, also discards the page
+        with writing(self.path), self._stack:  # an error in here, such as a full disk, also discards the page
             self._flush()
             limit = MAX_PICTURES if self._count > MAX_PICTURES else None
             self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])

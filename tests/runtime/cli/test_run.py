@@ -58,12 +58,12 @@ def test_damaged_engine_gives_exit_3_and_touches_no_output(images, tiny_engine, 
     data = bytearray(tiny_engine.read_bytes())
     data[len(data) // 2] ^= 8
     broken.write_bytes(data)
-    out.write_bytes(b"earlier results\n")
+    out.write_bytes(b'{"path": "earlier results"}\n')
     found = cinemae_run(images, "--engine", broken, "--out", out)
     assert found.returncode == 3
     assert found.stderr.startswith(b"error: ")
     assert found.stderr.count(b"\n") == 1
-    assert out.read_bytes() == b"earlier results\n"
+    assert out.read_bytes() == b'{"path": "earlier results"}\n'
 
 
 def test_reader_that_leaves_early(tmp_path, tiny_engine):
