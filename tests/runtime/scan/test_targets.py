@@ -137,7 +137,7 @@ def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
     assert b"10 heatmaps could not be written (File too large)" in found.stderr
     assert b"Traceback" not in found.stderr
     assert len(json_lines((tmp_path / "y.jsonl").read_bytes())) == 10
-    assert [path for path in tmp_path.rglob(".*")] == []
+    assert list(tmp_path.rglob(".*")) == []
 
 
 def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
