@@ -9,15 +9,23 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, EngineFile, print_version, run_command
+from .common import HELP, Device, EngineFile, print_version, run_command
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
+EXAMPLES = """\b
+Examples:
+  cinemae-run photos/                               a table; JSON lines in a pipe
+  cinemae-run photos/ --report report.html          a page with pictures
+  cinemae-run photos/ --out s.jsonl --resume        go on after a kill
+  find . -newer mark -print0 | cinemae-run - -0     names on stdin
+"""
 
-@app.command()
+
+@app.command(epilog=EXAMPLES)
 def run(
     inputs: Annotated[
         list[str],

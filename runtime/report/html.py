@@ -24,6 +24,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from ..errors import UsageError
 from ..manifest import Manifest
 from ..output_file import exclusive_path, writing
 from ..records import Record, engine_label
@@ -142,12 +143,16 @@ def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, A
     except PackageNotFoundError:
         release = ""
     # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
-    now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    try:
+        now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+        when = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        raise UsageError("SOURCE_DATE_EPOCH must be a time in seconds since 1970") from None
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
         "engine": engine_label(manifest),
         "version": release,
-        "when": datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "when": when,
         "demonstration": manifest.demonstration,
         "threshold": probability(decision.threshold),
         "thresholdLogit": decision.threshold,
