@@ -193,5 +193,5 @@ def test_bad_source_date_epoch_is_one_sentence(images, tiny_engine, tmp_path):
 
 @pytest.mark.parametrize("module", ["runtime.cli.run", "runtime.cli.bench", "runtime.cli.doctor", "export.cli"])
 def test_h_is_help(module):
-    command = [sys.executable, "-m", f"cinemae.{module}", "-h"]
+    command = [sys.executable, "-c", f"from cinemae.{module} import main; main()", "-h"]
     assert b"-h, --help" in subprocess.run(command, capture_output=True, check=True).stdout
