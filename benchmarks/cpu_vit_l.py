@@ -193,7 +193,7 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     from baselines import plain_graph
     from cinemae.export.fused import fused_graph, packed_graph
     from cinemae.export.graph.packed import PackedDetector
-    from cinemae.export.int8.recipe import plan
+    from cinemae.export.int8.recipe import choose_recipe
     from cinemae.export.int8.rewrite import quantise_for_cpu
     from cinemae.export.parity import parity_images
 
@@ -209,9 +209,9 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     if not paths["int8"].exists():
         packed = PackedDetector(found)
         images = parity_images(8, found.mae.config.image_size)
-        plans = plan(packed, [images[i : i + 2] for i in range(0, 8, 2)])
+        recipe = choose_recipe(packed, [images[i : i + 2] for i in range(0, 8, 2)])
         model = packed_graph(packed)
-        quantise_for_cpu(model, packed, plans)
+        quantise_for_cpu(model, packed, recipe)
         onnx.save(model, paths["int8"])
     return paths
 

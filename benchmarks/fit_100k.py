@@ -24,7 +24,8 @@ from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint import read_manifest
-from cinemae.train.fitting.fit import FitConfig, fit
+from cinemae.train.fitting.fit import fit
+from cinemae.train.fitting.head_training import FitConfig
 from cinemae.train.model.mae import PRESETS
 
 SHARD_ROWS = 1000

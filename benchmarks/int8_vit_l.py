@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from cinemae.export.fused import packed_graph, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.int8.recipe import plan
+from cinemae.export.int8.recipe import choose_recipe
 from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import eager_output, relative
 from cinemae.export.quality import labelled, load_batches, spread
@@ -51,9 +51,9 @@ def row(name: str, outliers: bool, calibration: list[np.ndarray], images: np.nda
         add_outliers(model)
     expected = eager_output(model, images)
     packed = PackedDetector(model)
-    plans = plan(packed, calibration)
+    recipe = choose_recipe(packed, calibration)
     graph = packed_graph(packed)
-    quantise_for_cpu(graph, packed, plans)
+    quantise_for_cpu(graph, packed, recipe)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         write_fused(graph, manifest, path, "int8")
@@ -62,10 +62,10 @@ def row(name: str, outliers: bool, calibration: list[np.ndarray], images: np.nda
         found = engine.infer(images)
         alone = np.concatenate([engine.infer(image[None]).logit for image in images])
         engine.close()
-    kinds = Counter(item.kind for item in plans.values())
+    kinds = Counter(item.kind for item in recipe.values())
     drift = np.abs(found.logit - expected.logit)
     lcas = relative(found.lcas, expected.lcas, np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True))
-    peak = max(item.peak for item in plans.values())
+    peak = max(item.peak for item in recipe.values())
     return (
         f"| {name} | {kinds['static']} / {kinds['row']} / {kinds['fp32']} | {peak:.0f} | {expected.logit.std():.3f} "
         f"| {drift.mean():.4f} | {drift.max():.4f} | {lcas:.2%} | {np.abs(found.logit - alone).max():.0e} |"

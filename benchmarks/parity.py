@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from cinemae.export.checkpoint_export import export_int8
 from cinemae.export.fused import export_fused
-from cinemae.export.graph.parts import export_parts
-from cinemae.export.parity import BATCHES, format_table, parity_table
-from cinemae.export.quality import CALIBRATION_IMAGES, labelled, load_batches, spread
+from cinemae.export.parity import BATCHES, eager_output, format_table, parity_table
+from cinemae.export.parts import export_parts
+from cinemae.export.quality import RANGE_IMAGES, labelled, load_batches, spread
 from cinemae.train.fitting.checkpoint import load_checkpoint
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load_checkpoint(arguments.checkpoint)
     training = [sample for sample in labelled(arguments.calibration, None) if sample.split == "train"]
-    chosen = spread(training, CALIBRATION_IMAGES)
+    chosen = spread(training, RANGE_IMAGES)
     batches = [pixels for _, pixels in load_batches(chosen, loaded.manifest.preprocess)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -40,7 +40,8 @@ def main() -> None:
         _, qdq = export_int8(loaded, folder / "int8.onnx", batches, qdq=True)
         assert qdq is not None
         candidates |= {"fused int8": (folder / "int8.onnx", "int8"), "int8 QDQ": (qdq, "int8")}
-        rows = parity_table(loaded.detector, candidates, np.concatenate(batches)[: max(BATCHES)])
+        images = np.concatenate(batches)[: max(BATCHES)]
+        rows = parity_table(candidates, images, eager_output(loaded.detector, images))
     table = format_table(rows, {name: precision for name, (_, precision) in candidates.items()})
     print(table)
     if arguments.out:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cinemae import Detector
 from cinemae.export.fused import export_fused
-from cinemae.export.parity import format_table, parity_table, require
+from cinemae.export.parity import BATCHES, eager_output, format_table, parity_images, parity_table, require
 from cinemae.train.fitting.checkpoint import load_checkpoint
 
 CHECKPOINT, ENGINE = Path("runs/checkpoint"), Path("models/mine.onnx")
@@ -14,7 +14,8 @@ ENGINE.parent.mkdir(exist_ok=True)
 manifest = export_fused(loaded.detector, loaded.manifest, ENGINE)
 print(f"{ENGINE}: {ENGINE.stat().st_size / 2**20:.1f} MiB, content {manifest.content_sha256[:12]}")
 
-rows = parity_table(loaded.detector, {"fused fp32": (ENGINE, "fp32")})
+images = parity_images(max(BATCHES), loaded.manifest.preprocess.crop)
+rows = parity_table({"fused fp32": (ENGINE, "fp32")}, images, eager_output(loaded.detector, images))
 print(format_table(rows, {"fused fp32": "fp32"}))
 require(rows)  # ParityError where a difference is beyond its tolerance
 

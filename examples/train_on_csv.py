@@ -9,7 +9,8 @@ from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract, preprocess_for
 from cinemae.train.fitting.checkpoint import load_head
-from cinemae.train.fitting.fit import FitConfig, fit
+from cinemae.train.fitting.fit import fit
+from cinemae.train.fitting.head_training import FitConfig
 from cinemae.train.weights.load import load_backbone
 
 LIST = Path("images.csv")

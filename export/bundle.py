@@ -1,6 +1,6 @@
 """Make the bundled demonstration engine: `python -m cinemae.export.bundle CHECKPOINT models/cinemae-demo.onnx`.
 
-The only writer of that file. Weights are stored compactly (`compact`), the manifest says that it is a demonstration.
+The only writer of that file. Weights are stored as in `graph.compact`; the manifest says that it is a demonstration.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from ..runtime.errors import CinemaeError, UsageError
 from ..train.fitting.checkpoint import load_checkpoint
 from .fused import fused_graph, write_fused
 from .graph.compact import compact
-from .parity import format_table, parity_table, require
+from .parity import BATCHES, eager_output, format_table, parity_images, parity_table, require
 
 LARGEST = 24 * 2**20
-"""Bytes the package may carry."""
+"""Limit of the bundled engine's size in bytes."""
 
 
 def bundle(checkpoint: Path, target: Path) -> str:
@@ -35,7 +35,8 @@ def bundle(checkpoint: Path, target: Path) -> str:
         write_fused(model, manifest, engine, "fp32")
         if engine.stat().st_size > LARGEST:
             raise UsageError(f"{engine.stat().st_size:,} bytes: the bundled engine may hold {LARGEST:,}")
-        rows = parity_table(loaded.detector, {"bundled": (engine, "fp32")})
+        images = parity_images(max(BATCHES), manifest.preprocess.crop)
+        rows = parity_table({"bundled": (engine, "fp32")}, images, eager_output(loaded.detector, images))
         require(rows)
         engine.replace(target)
     return format_table(rows, {"bundled": "fp32"})

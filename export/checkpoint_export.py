@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from ..runtime.engines.onnx_file import read_manifest
+from ..runtime.errors import CinemaeError, UsageError
 from ..train.data.samples import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
 from .engine_file import refuse_bundled
 from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
-from .graph.parts import export_parts
-from .int8.ranges import sample
-from .int8.recipe import LayerPlan, plan
+from .graph.tracing import HALF_QDQ_OPSET
+from .int8.recipe import Treatment, choose_recipe
 from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
-from .parity import BATCHES, Row, format_table, parity_images, parity_table, require
-from .quality import (
-    CALIBRATION_IMAGES,
-    Quality,
-    as_data,
-    format_quality,
-    labelled,
-    load_batches,
-    measure,
-    spread,
-    write_report,
-)
-
-if TYPE_CHECKING:
-    from .request import Request
-
-HALF_LARGEST = 65504.0
+from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
+from .parts import export_parts
+from .plan_check import Reference, write_reference
+from .precision_report import export_report
+from .quality import RANGE_IMAGES, labelled, load_batches, spread
+from .request import Request
 
 
 @dataclass(frozen=True)
 class Exported:
-    """engine: the fused ONNX file. tensorrt_source: what a plan is built from. rows: the parity comparison."""
+    """Files written and their comparison with eager PyTorch.
+
+    Attributes:
+        engine: the fused ONNX file.
+        tensorrt_source: the ONNX file a plan is built from.
+        table: the parity table as text.
+        rows: the same as data.
+    """
 
     engine: Path
     tensorrt_source: Path
@@ -55,11 +48,24 @@ class Exported:
 
 
 def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -> Exported:
-    """Write the engine, the parts and the report; compare with eager PyTorch."""
+    """Write the engine, the parts and the report, and compare the files with eager PyTorch.
+
+    Args:
+        request: the command line.
+        name: file name without suffix.
+        say: prints progress.
+
+    Raises:
+        UsageError: the name of the bundled engine or of an engine in another precision, no checkpoint, or data
+            without labelled images.
+        EngineError: an output of the engine is not finite on the report's images.
+    """
     engine = request.out / f"{name}.onnx"
     refuse_bundled(engine)
-    # read first: what cannot be read is said before anything is written
-    data = {folder: labelled(folder, None) for folder in (request.calibration, request.report) if folder is not None}
+    if not request.force:
+        refuse_other_precision(engine, request.precision)
+    # read first, so that unreadable data is an error before anything is written
+    data = {folder: labelled(folder, None) for folder in (request.range_data, request.report) if folder is not None}
     folder = request.source or last_checkpoint()
     say(f"reading {folder}")
     loaded = load_checkpoint(folder, request.backbone)
@@ -67,12 +73,12 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     source = engine
     images = parity_images(max(BATCHES), loaded.detector.mae.config.image_size)
     say(f"writing {engine}")
-    plans: Mapping[str, LayerPlan] = {}
+    recipe: Mapping[str, Treatment] = {}
     if request.precision == "int8":
-        assert request.calibration is not None
-        batches = calibration_batches(data[request.calibration], loaded)
+        assert request.range_data is not None
+        batches = range_batches(data[request.range_data], loaded)
         images = np.concatenate(batches)[: max(BATCHES)]
-        plans, qdq = export_int8(loaded, engine, batches, request.qdq)
+        recipe, qdq = export_int8(loaded, engine, batches, request.qdq)
         if qdq is not None:
             candidates["int8 QDQ"] = (qdq, "int8")
             source = qdq
@@ -82,85 +88,52 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     if request.report is not None:
         report = request.out / f"{name}.report.md"
         say(f"measuring on {request.report} for {report}")
-        say(export_report(request, data[request.report], loaded, engine, plans, report))
+        say(export_report(request, data[request.report], loaded, engine, recipe, report))
     if request.parts:
         parts = request.out / f"{name}-parts"
         say(f"writing {parts}/")
         export_parts(loaded.detector, loaded.manifest, parts)
         candidates["parts fp32"] = (parts, "fp32")
     say("comparing with eager PyTorch")
-    rows = parity_table(loaded.detector, candidates, images)
+    expected = eager_output(loaded.detector, images)
+    rows = parity_table(candidates, images, expected)
+    if source != engine or request.precision == "fp16":
+        write_reference(source, read_manifest(source).content_sha256, Reference(images, expected))
     table = format_table(rows, {name: precision for name, (_, precision) in candidates.items()})
     return Exported(engine, source, table, rows)
 
 
-def calibration_batches(samples: Sequence[Sample], loaded: LoadedCheckpoint) -> list[np.ndarray]:
-    """Images for the activation ranges: uint8 batches, spread over the training split where the data has one."""
+def refuse_other_precision(engine: Path, precision: str) -> None:
+    """Raise UsageError if `engine` exists in another precision: overwriting it would change scores without a word."""
+    try:
+        found = read_manifest(engine).precision
+    except CinemaeError:
+        return  # nothing there, or nothing that can be used
+    if found != precision:
+        raise UsageError(
+            f"{engine} holds a {found} engine: add --name {engine.stem}-{precision}, or --force to overwrite it"
+        )
+
+
+def range_batches(samples: Sequence[Sample], loaded: LoadedCheckpoint) -> list[np.ndarray]:
+    """Images for the activation ranges, uint8 [B, S, S, 3] each, evenly from the training split if the data has one."""
     training = [item for item in samples if item.split == "train"] or samples
-    return [pixels for _, pixels in load_batches(spread(training, CALIBRATION_IMAGES), loaded.manifest.preprocess)]
+    return [pixels for _, pixels in load_batches(spread(training, RANGE_IMAGES), loaded.manifest.preprocess)]
 
 
 def export_int8(
     loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.ndarray], qdq: bool
-) -> tuple[dict[str, LayerPlan], Path | None]:
+) -> tuple[dict[str, Treatment], Path | None]:
     """Write the INT8 engine, and beside it NAME-qdq.onnx for TensorRT if asked for."""
     packed = PackedDetector(loaded.detector)
-    plans = plan(packed, batches)
+    recipe = choose_recipe(packed, batches)
     model = packed_graph(packed)
-    quantise_for_cpu(model, packed, plans)
+    quantise_for_cpu(model, packed, recipe)
     write_fused(model, loaded.manifest, engine, "int8")
     if not qdq:
-        return plans, None
+        return recipe, None
     path = engine.with_name(f"{engine.stem}-qdq.onnx")
-    model = packed_graph(packed)
-    quantise_for_tensorrt(model, packed, plans)
+    model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
+    quantise_for_tensorrt(model, packed, recipe)
     write_fused(model, loaded.manifest, path, "int8")
-    return plans, path
-
-
-def export_report(
-    request: Request, samples: Sequence[Sample], loaded: LoadedCheckpoint, engine: Path,
-    plans: Mapping[str, LayerPlan], path: Path,
-) -> str:  # fmt: skip
-    """Measure the engine against a float32 one on the held-out `samples`; write and return the report."""
-    held_out = [item for item in samples if item.split != "train"] or samples
-    chosen = spread(held_out, request.report_images or len(held_out))
-    with tempfile.TemporaryDirectory() as folder:
-        reference = Path(folder) / "fp32.onnx"
-        export_fused(loaded.detector, loaded.manifest, reference)
-        quality = measure(engine, reference, chosen)
-    few = [pixels for _, pixels in load_batches(spread(held_out, CALIBRATION_IMAGES), loaded.manifest.preprocess)]
-    peaks = block_peaks(PackedDetector(loaded.detector), few)
-    text = report_text(request, quality, plans, peaks)
-    data = {"quality": as_data(quality), "plan": {k: asdict(v) for k, v in plans.items()}, "peaks": peaks}
-    write_report(path, text, data)
-    return text
-
-
-def block_peaks(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, float]:
-    """Largest |activation| that enters a matrix product of each block, float32, over the images."""
-    peaks: dict[str, float] = {}
-    for name, seen in sample(packed, batches).items():
-        block = name.rpartition(".")[0] if ".blocks." in name else name
-        peak = float(torch.maximum(seen.high.abs(), seen.low.abs()).max())
-        peaks[block] = max(peaks.get(block, 0.0), peak)
-    return peaks
-
-
-def report_text(
-    request: Request, quality: Quality, plans: Mapping[str, LayerPlan], peaks: Mapping[str, float]
-) -> str:
-    """The report as Markdown."""
-    parts = [f"# Cost of {request.precision}\n", format_quality(quality), "\nAll outputs are finite on these images.\n"]
-    if plans:
-        counts = Counter(item.kind for item in plans.values())
-        worst = sorted(plans.items(), key=lambda pair: -pair[1].error)[:5]
-        parts.append("Products: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) + ".")
-        parts.append("Largest relative errors: " + ", ".join(f"{key} {item.error:.4f}" for key, item in worst) + ".\n")
-    margin = HALF_LARGEST / max(peaks.values())
-    parts.append(
-        f"Largest activations into the products of each block, float32, over {CALIBRATION_IMAGES} images "
-        f"(float16 holds {HALF_LARGEST:.0f}, {margin:.0f} times the largest):\n"
-    )
-    parts += ["| block | largest |", "|---|---|", *(f"| {block} | {peak:.1f} |" for block, peak in peaks.items())]
-    return "\n".join(parts) + "\n"
+    return recipe, path

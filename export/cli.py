@@ -19,7 +19,7 @@ def export(
         typer.Argument(
             metavar="[CHECKPOINT]",
             help="Checkpoint folder of cinemae-train fit (default: the last trained), or an engine .onnx "
-            "for --tensorrt and --triton.",
+            "for --tensorrt, --triton and --web.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("models"),
@@ -29,7 +29,7 @@ def export(
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision in the graph, for GPUs.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Integer products for CPUs with VNNI.")] = False,
-    calibration: Annotated[Path | None, typer.Option(help="Labelled images that set INT8's ranges.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Labelled images that set INT8's activation ranges.")] = None,
     qdq: Annotated[bool, typer.Option("--qdq", help="With --int8: also NAME-qdq.onnx, for TensorRT.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Labelled images: measure what the precision costs (NAME.report.md).")
@@ -39,9 +39,12 @@ def export(
         bool, typer.Option("--parts", help="Also encoder.onnx, decoder.onnx, head.onnx in NAME-parts/.")
     ] = False,
     tensorrt: Annotated[
-        bool | None, typer.Option("--tensorrt/--no-tensorrt", help="NAME.plan  [default: where there is a GPU for it]")
+        bool | None, typer.Option("--tensorrt/--no-tensorrt", help="NAME.plan  [default: for fp16 where a GPU is]")
     ] = None,
     triton: Annotated[Path | None, typer.Option(help="Also a Triton model repository in this folder.")] = None,
+    web: Annotated[Path | None, typer.Option(help="Also a site in this folder that scores in the browser.")] = None,
+    ort: Annotated[Path | None, typer.Option(help="With --web: folder of onnxruntime-web, to copy it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another precision.")] = False,
     min_batch: Annotated[int, typer.Option(help="Smallest batch of the plan.")] = 1,
     best_batch: Annotated[int, typer.Option(help="Batch the plan is tuned for.")] = 8,
     max_batch: Annotated[int, typer.Option(help="Largest batch of the plan.")] = 32,
@@ -58,25 +61,25 @@ def export(
     ] = False,
 ) -> None:
     """Export a checkpoint as an engine, NAME.onnx, checked against eager PyTorch; exit 3 where a tolerance fails."""
-    from typing import get_args
+    from typing import cast, get_args
 
     from ..runtime.engines.plan_sidecar import HardwareCompatibility
     from ..runtime.errors import UsageError
-    from .export import run
-    from .request import Request
+    from .export import export_request
+    from .request import BuildOptions, Request
 
     if fp16 and int8:
         raise UsageError("--fp16 and --int8 exclude each other")
     if hardware_compatibility not in get_args(HardwareCompatibility):
         raise UsageError(f"--hardware-compatibility must be one of {', '.join(get_args(HardwareCompatibility))}")
-    build: dict[str, object] = {
-        "workspace_mib": workspace, "timing_cache": timing_cache,
-        "hardware_compatibility": hardware_compatibility, "version_compatible": version_compatible,
-    }  # fmt: skip
-    run(
+    build = BuildOptions(
+        (min_batch, best_batch, max_batch), workspace, timing_cache,
+        cast("HardwareCompatibility", hardware_compatibility), version_compatible,
+    )  # fmt: skip
+    export_request(
         Request(
             source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
-            report_images, qdq, parts, tensorrt, triton, (min_batch, best_batch, max_batch), build,
+            report_images, qdq, parts, tensorrt, triton, force, build, web, ort,
         )
     )  # fmt: skip
 

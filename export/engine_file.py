@@ -1,4 +1,8 @@
-"""Write an ONNX model as an engine: manifest inside, weights beside it only above protobuf's limit, sealed, atomic."""
+"""Write an ONNX model as an engine file: manifest and content hash inside, atomically.
+
+Above protobuf's 2 GiB the weights go to a `.data` file beside it. onnx_ir writes such files as well, but without their
+SHA-256 (a second pass over gigabytes) and not tensor by tensor out of the model, so `move_weights` stays our own.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +54,11 @@ def write_engine(
     the weights go to `path` + ".data" (moved first), and `model` loses them.
 
     Args:
-        golden: measures the finished engine at a temporary path; what it returns goes into the manifest.
+        model: the graph with its weights.
+        manifest: its hashes, external data and golden logit are replaced.
+        path: the engine file.
+        golden: scores the golden image with the finished engine at a temporary path, for the manifest.
+        external_above: bytes of weights from which they go to a file of their own.
 
     Raises:
         UsageError: the name of the bundled engine.

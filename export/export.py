@@ -1,4 +1,4 @@
-"""What `cinemae-export` does: load the checkpoint, write what was asked for, print the parity table."""
+"""Carry out a request: export the checkpoint, print the parity table, build the plan and the Triton repository."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from ..runtime.errors import CinemaeError, MissingDependencyError
 from ..runtime.install import pip_install
-from .request import Request, check
+from .request import BuildOptions, Request, check
 
 if TYPE_CHECKING:
+    from ..runtime.engines.plan_sidecar import PlanSidecar
     from ..runtime.manifest import Manifest
 
 
 def require_packages() -> None:
     """Raise MissingDependencyError with the pip line if an optional package is missing."""
-    for package in ("torch", "timm", "onnx", "onnxruntime"):
+    for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"cinemae-export needs {package}: {pip_install('export,cpu')}")
 
@@ -27,8 +28,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(request: Request) -> None:
-    """Export.
+def export_request(request: Request) -> None:
+    """Export the checkpoint, or deploy the engine, that `request` names.
 
     Raises:
         UsageError: no checkpoint, options that do not fit together, or the bundled engine's name.
@@ -37,7 +38,7 @@ def run(request: Request) -> None:
         EngineError: a source engine or a build fails.
     """
     check(request)
-    if request.source is not None and request.source.suffix == ".onnx":
+    if request.source is not None and request.from_engine:
         name = request.name or request.source.stem
         deploy(request, request.source, request.source, name)
         return
@@ -53,41 +54,53 @@ def run(request: Request) -> None:
 
 
 def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> None:
-    """The plan and the Triton repository."""
+    """Build the plan, the Triton repository and the site as far as `request` asks for them.
+
+    Args:
+        request: the command line.
+        engine: the ONNX engine for Triton and the browser.
+        tensorrt_source: the ONNX engine that the plan is built from.
+        name: file name of the plan, and stem of the model names in Triton.
+    """
     from ..runtime.engines.integrity import check_content
     from ..runtime.engines.onnx_file import read_manifest
+    from ..runtime.engines.plan_sidecar import plan_command
     from .triton import write_repository
 
     manifest: Manifest = read_manifest(engine)
     plan = request.out / f"{name}.plan"
-    built = None
-    if request.tensorrt or (request.tensorrt is None and tensorrt_is_there()):
-        from .tensorrt import build_plan
-
-        built = build_plan(tensorrt_source, plan, request.options())
-        say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
+    built: PlanSidecar | None = None
+    if request.tensorrt or (request.tensorrt is None and manifest.precision == "fp16"):
+        try:
+            built = make_plan(tensorrt_source, plan, request.build)
+        except CinemaeError as error:
+            if request.tensorrt:
+                raise
+            say(f"no plan ({error}); where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
+    elif tensorrt_source != engine and request.tensorrt is None:
+        say(f"for a plan, where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
     if request.triton is not None:
         onnx_model = write_repository(
-            engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.batch
+            engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.build.batch
         )
         say(f"wrote {onnx_model}/")
         if built is not None:
             plan_model = write_repository(
-                plan, manifest, built.plan_sha256, request.triton, f"{name}_plan", request.batch
-            )
-            say(f"wrote {plan_model}/")
+                plan, built.manifest, built.plan_sha256, request.triton, f"{name}_plan", request.build.batch,
+                built.tensorrt,
+            )  # fmt: skip
+            say(f"wrote {plan_model}/; its container must hold TensorRT {built.tensorrt}, which built the plan")
+    if request.web is not None:
+        from .web.site import write_site
+
+        write_site(engine, manifest, request.web, request.ort)
+        say(f"wrote {request.web}/; next: python3 -m http.server --directory {request.web}")
 
 
-def tensorrt_is_there() -> bool:
-    """Whether TensorRT and a GPU can be used, without asking for them."""
-    if importlib.util.find_spec("tensorrt") is None:
-        return False
-    from ..runtime.engines.cuda import Cuda
-    from ..runtime.engines.tensorrt import import_tensorrt
+def make_plan(source: Path, plan: Path, options: BuildOptions) -> PlanSidecar:
+    """Build the plan and say so."""
+    from .tensorrt import build_plan
 
-    try:
-        import_tensorrt()
-        Cuda.load().device()
-    except CinemaeError:
-        return False
-    return True
+    built = build_plan(source, plan, options)
+    say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
+    return built

@@ -1,4 +1,4 @@
-"""The fused engine: packed graph, manifest with a golden logit, one file."""
+"""The fused engine: the packed graph in one file with its manifest and golden logit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
 
 GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.05}
 """How far the golden logit may be off on a healthy machine: other kernels sum in another order (fp32: twice the parity
-tolerance); fp16 and int8 round at every layer, and one that flips on another kernel moves the logit by about this."""
+tolerance); fp16 and int8 round at every layer, and one that differs on another kernel moves the logit so far."""
 
 
 def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.ModelProto:
@@ -29,14 +29,14 @@ def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.Mode
     return packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
 
 
-def packed_graph(packed: PackedDetector) -> onnx.ModelProto:
-    """The graph of `packed` as it is."""
+def packed_graph(packed: PackedDetector, opset: int = OPSET) -> onnx.ModelProto:
+    """The graph of a packed module, whatever its precision."""
     size = packed.config.image_size
-    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED)
+    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED, opset)
 
 
 def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, precision: str) -> Manifest:
-    """Write a fused graph as an engine: first as it is, then with the golden logit that onnxruntime's CPU gives it.
+    """Write a fused graph as an engine whose manifest holds the logit that onnxruntime's CPU gives the golden image.
 
     Raises:
         UsageError: the name of the bundled engine.

@@ -1,21 +1,23 @@
-"""The parity table: eager PyTorch against every exported form, on the same images, with named tolerances."""
+"""Parity table: every exported file against eager PyTorch on the same images, with named tolerances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..runtime.engines.base import EngineOutput
 from ..runtime.engines.load import load_engine
 from ..runtime.errors import ParityError
 from ..runtime.golden import golden_image
-from ..train.model.detector import CinemaeDetector
+
+if TYPE_CHECKING:
+    from ..train.model.detector import CinemaeDetector
 
 BATCHES = (1, 2, 7)
-"""One, an even and an odd number: kernels block rows by 2, 4 or 8 and treat the rest apart."""
+"""One, an even and an odd number: kernels work on blocks of 2, 4 or 8 rows and treat the remainder separately."""
 
 LCAS_FLOOR = 1.0
 """LCAS is a difference of terms of order one (log sigma is negative) and crosses zero; below this magnitude its error
@@ -25,7 +27,13 @@ values: their error is relative to the image's largest |LCAS|."""
 
 @dataclass(frozen=True)
 class Tolerance:
-    """logit: absolute. lcas: relative above `LCAS_FLOOR`, also for stats. batch: logit, in a batch against alone."""
+    """Largest differences allowed.
+
+    Attributes:
+        logit: of the logit, absolute.
+        lcas: of LCAS and the statistics, relative above `LCAS_FLOOR`.
+        batch: of the logit of an image in a batch against the same image alone, absolute.
+    """
 
     logit: float
     lcas: float
@@ -38,15 +46,25 @@ TOLERANCES = {
     "int8": Tolerance(logit=0.1, lcas=1e-1, batch=5e-2),
 }
 """fp32: the same sums in another order; measured about 1e-5, and verdict bands are 100 times wider.
-fp16: 11 bits of mantissa through some 30 layers. int8: over ten times the drift a plan may have (`quantise.MAX_DRIFT`),
-since images may be unlike the calibration's; the report on real images decides. Of both, LCAS is relative to the
-image's largest: in flat images, which divide by almost nothing, patches differ a hundredfold. `batch` is not 0 because
-a last-bit difference between kernels can flip a rounding."""
+fp16: 11 bits of mantissa through some 30 layers. int8: over ten times the drift a recipe may have (`recipe.MAX_DRIFT`),
+since images may differ from those that set the ranges; the report on real images decides. Of both, LCAS is relative to
+the image's largest: in flat images sigma is near zero and single patches differ a hundredfold. `batch` is not 0 because
+a last-bit difference between kernels can change a rounding."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. Differences are maxima over images (and patches); `passed` compares them with the tolerance."""
+    """One comparison; differences are maxima over images (and patches).
+
+    Attributes:
+        candidate: name of the exported file's row.
+        batch: batch size.
+        logit: absolute difference of the logit.
+        stats: relative difference of the statistics, see `LCAS_FLOOR`.
+        lcas: relative difference of LCAS.
+        singles: absolute difference of the logit from that of the same image alone.
+        passed: whether all are within the tolerance.
+    """
 
     candidate: str
     batch: int
@@ -75,17 +93,27 @@ def parity_images(count: int, size: int) -> np.ndarray:
 
 def eager_output(detector: CinemaeDetector, images: np.ndarray, batch: int = 1) -> EngineOutput:
     """The reference: the training model in float32, uint8 [n, S, S, 3] in batches of `batch`."""
+    import torch  # not at the top: plans are checked where only the runtime is installed
+
     with torch.no_grad():
         parts = [detector(torch.from_numpy(images[i : i + batch])) for i in range(0, len(images), batch)]
     return EngineOutput(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
 def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
-    """Largest |found - expected| / max(scale, floor); infinite where one alone is NaN. scale: |expected| if None."""
+    """Largest |found - expected| / max(scale, LCAS_FLOOR), scale being |expected| if None; infinite if NaNs differ."""
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
         return float("inf")
     error = np.abs(found - expected) / np.maximum(np.abs(expected) if scale is None else scale, LCAS_FLOOR)
     return float(np.nanmax(error, initial=0.0))
+
+
+def differences(found: EngineOutput, expected: EngineOutput, precision: str) -> tuple[float, float, float]:
+    """Largest differences of logit, statistics and LCAS, measured as the `Tolerance` of `precision` is."""
+    logit = float(np.abs(found.logit - expected.logit).max())
+    largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
+    stats = relative(found.stats, expected.stats, largest)
+    return logit, stats, relative(found.lcas, expected.lcas, None if precision == "fp32" else largest)
 
 
 def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutput, precision: str) -> list[Row]:
@@ -97,10 +125,8 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
         rows = []
         for batch in BATCHES:
             found = engine.infer(images[:batch])
-            logit = float(np.abs(found.logit - expected.logit[:batch]).max())
-            largest = np.nanmax(np.abs(expected.lcas[:batch]), axis=1, keepdims=True)
-            stats = relative(found.stats, expected.stats[:batch], largest)
-            lcas = relative(found.lcas, expected.lcas[:batch], None if precision == "fp32" else largest)
+            first = EngineOutput(expected.logit[:batch], expected.stats[:batch], expected.lcas[:batch])
+            logit, stats, lcas = differences(found, first, precision)
             alone = float(np.abs(found.logit - singles[:batch]).max())
             passed = logit <= tolerance.logit and max(stats, lcas) <= tolerance.lcas and alone <= tolerance.batch
             rows.append(Row(candidate, batch, logit, stats, lcas, alone, passed))
@@ -109,13 +135,8 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
         engine.close()
 
 
-def parity_table(
-    detector: CinemaeDetector, candidates: dict[str, tuple[Path, str]], images: np.ndarray | None = None
-) -> list[Row]:
-    """Compare every candidate, name -> (path, precision), with the eager model on `images`, else on `parity_images`."""
-    if images is None:
-        images = parity_images(max(BATCHES), detector.mae.config.image_size)
-    expected = eager_output(detector, images)
+def parity_table(candidates: dict[str, tuple[Path, str]], images: np.ndarray, expected: EngineOutput) -> list[Row]:
+    """Compare every candidate, name -> (path, precision), with what the eager model gives for `images`."""
     rows = []
     for name, (path, precision) in candidates.items():
         rows += compare(name, path, images, expected, precision)
@@ -138,7 +159,7 @@ def format_table(rows: list[Row], precisions: dict[str, str]) -> str:
 
 
 def require(rows: list[Row]) -> None:
-    """Raise ParityError (exit code 3) if any comparison is beyond its tolerance."""
+    """Raise ParityError if any comparison is beyond its tolerance."""
     failed = sorted({f"{row.candidate} at batch {row.batch}" for row in rows if not row.passed})
     if failed:
         raise ParityError(f"beyond tolerance: {', '.join(failed)}; the files were written, but do not use them")

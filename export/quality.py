@@ -1,15 +1,13 @@
-"""What a lower precision costs on real images: AUC, verdicts, calibration, against the float32 engine."""
+"""Cost of a lower precision on real images: AUC, ECE, verdicts, logit and LCAS against the float32 engine."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..runtime.atomic import write_text
 from ..runtime.engines.base import Engine
 from ..runtime.engines.load import load_engine
 from ..runtime.errors import EngineError, ImageError, UsageError
@@ -22,13 +20,21 @@ from ..train.evaluation.metrics import binary_metrics
 from .parity import LCAS_FLOOR
 
 BATCH = 8
-CALIBRATION_IMAGES = 64
-"""Images that set the activation ranges. More change the scales by less than the clipping search does."""
+RANGE_IMAGES = 64
+"""Images that set INT8's activation ranges. More change the scales by less than the clipping search does."""
 
 
 @dataclass(frozen=True)
 class GeneratorCost:
-    """One generator. auc and ece: of the float32 engine, then of the other one; NaN where a class is missing."""
+    """Cost on the images of one generator.
+
+    Attributes:
+        generator: its name.
+        images: how many.
+        auc: of the float32 engine and of the other one; NaN where a class is missing.
+        ece: expected calibration error, the same way.
+        agreement: share of equal verdicts.
+    """
 
     generator: str
     images: int
@@ -39,9 +45,17 @@ class GeneratorCost:
 
 @dataclass(frozen=True)
 class Quality:
-    """agreement: share of equal verdicts. *_logit: mean and largest |difference|.
+    """Cost on all images.
 
-    lcas: mean |difference| as a share of the image's largest |LCAS| (in flat images patches divide by almost nothing).
+    Attributes:
+        precision: of the engine measured.
+        images: how many.
+        agreement: share of equal verdicts.
+        mean_logit: mean |difference| of the logit.
+        max_logit: largest |difference| of the logit.
+        lcas: mean |difference| of LCAS, relative to the image's largest |LCAS|: in flat images single patches divide
+            by a sigma near zero.
+        generators: one entry each.
     """
 
     precision: str
@@ -64,7 +78,7 @@ def labelled(root: Path, split: str | None) -> list[Sample]:
     """The labelled images under `root`.
 
     Raises:
-        UsageError: none.
+        UsageError: there are none.
     """
     samples = read_samples(root, split=split)
     if not samples:
@@ -115,7 +129,8 @@ def _measure(low: Engine, full: Engine, samples: Sequence[Sample]) -> Quality:
             values = np.concatenate([found.logit, found.stats.ravel(), found.lcas[~np.isnan(expected.lcas)]])
             if not same_holes or not np.isfinite(values).all():
                 raise EngineError(
-                    f"{low.path}: an output is not finite on a batch that holds {batch[0].path}; use --fp32"
+                    f"{low.path}: an output is not finite on a batch that holds {batch[0].path}; "
+                    f"export it without --{low.manifest.precision}"
                 )
             largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
             difference = np.nanmean(np.abs(found.lcas - expected.lcas), axis=1)
@@ -145,34 +160,3 @@ def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, 
         manifest.precision, len(samples), float(equal.mean()), float(difference.mean()), float(difference.max()), lcas,
         tuple(costs),
     )  # fmt: skip
-
-
-def format_quality(quality: Quality) -> str:
-    """A Markdown table and one line of totals."""
-    name = quality.precision
-    lines = [
-        f"| generator | images | AUC fp32 | AUC {name} | ECE fp32 | ECE {name} | same verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {c.generator} | {c.images} | {c.auc[0]:.4f} | {c.auc[1]:.4f} | {c.ece[0]:.4f} | {c.ece[1]:.4f} "
-        f"| {c.agreement:.2%} |"
-        for c in quality.generators
-    ]
-    lines.append(
-        f"\n{quality.images} images: {quality.agreement:.2%} of the verdicts are those of fp32; the logit differs by "
-        f"{quality.mean_logit:.4f} on average and {quality.max_logit:.4f} at most, LCAS by {quality.lcas:.2%} of an "
-        "image's largest on average."
-    )
-    return "\n".join(lines)
-
-
-def write_report(path: Path, text: str, data: dict[str, object]) -> None:
-    """`path` as Markdown and the same as JSON beside it."""
-    write_text(path, text)
-    write_text(path.with_suffix(".json"), json.dumps(data, indent=1))
-
-
-def as_data(quality: Quality) -> dict[str, object]:
-    """For JSON."""
-    return asdict(quality)

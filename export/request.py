@@ -1,25 +1,65 @@
-"""What `cinemae-export` was asked for, and whether it makes sense, before anything slow is imported."""
+"""The command line of `cinemae-export` as data, checked before anything slow is imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from ..runtime.engines.plan_sidecar import HardwareCompatibility
 from ..runtime.errors import EngineError, UsageError
 
-if TYPE_CHECKING:
-    from .tensorrt import BuildOptions
-
-
 Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How TensorRT builds a plan.
+
+    Attributes:
+        batch: smallest, best and largest batch of the optimisation profile.
+        workspace_mib: scratch memory in MiB; None leaves it to TensorRT.
+        timing_cache: file of kernel timings that makes later builds faster.
+        hardware_compatibility: GPUs the plan runs on, see `plan_sidecar`.
+        version_compatible: whether the plan also runs on later minor versions of TensorRT.
+
+    Raises:
+        UsageError: unless 1 <= smallest <= best <= largest.
+    """
+
+    batch: tuple[int, int, int] = (1, 8, 32)
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    hardware_compatibility: HardwareCompatibility = "none"
+    version_compatible: bool = False
+
+    def __post_init__(self) -> None:
+        smallest, best, largest = self.batch
+        if not 1 <= smallest <= best <= largest:
+            raise UsageError(f"batch profile {self.batch}: must be 1 <= smallest <= best <= largest")
+
+
 @dataclass(frozen=True)
 class Request:
     """The command line.
 
-    source: checkpoint folder, a fused .onnx engine (for --tensorrt or --triton), None for the last trained.
-    calibration: labelled images for int8's ranges. report: labelled images to measure a lower precision's cost on.
-    tensorrt: None builds a plan if TensorRT and a GPU are there.
+    Attributes:
+        source: checkpoint folder, or a fused .onnx engine (with --tensorrt, --triton or --web); None: the last trained.
+        out: folder for the files.
+        name: file name without suffix; None is "cinemae", or the stem of a source engine.
+        backbone: where the backbone lies, if not where the checkpoint says.
+        precision: of the graph.
+        range_data: labelled images that set INT8's activation ranges (--calibration).
+        report: labelled images on which the cost of a lower precision is measured.
+        report_images: how many of them at most; 0 is all.
+        qdq: whether NAME-qdq.onnx for TensorRT is written beside an INT8 engine.
+        parts: whether the three parts are written.
+        tensorrt: whether a plan is built; None tries for fp16 where TensorRT and a GPU are there.
+        triton: folder of a Triton model repository to write.
+        force: whether an engine of the same name in another precision is overwritten.
+        build: how TensorRT builds the plan.
+        web: folder of a site that scores in the browser.
+        ort: folder of onnxruntime-web to copy into the site.
     """
 
     source: Path | None
@@ -27,41 +67,43 @@ class Request:
     name: str | None = None
     backbone: str | None = None
     precision: Precision = "fp32"
-    calibration: Path | None = None
+    range_data: Path | None = None
     report: Path | None = None
     report_images: int = 0
     qdq: bool = False
     parts: bool = False
     tensorrt: bool | None = None
     triton: Path | None = None
-    batch: tuple[int, int, int] = (1, 8, 32)
-    build: dict[str, object] = field(default_factory=dict)
+    force: bool = False
+    build: BuildOptions = field(default_factory=BuildOptions)
+    web: Path | None = None
+    ort: Path | None = None
 
-    def options(self) -> BuildOptions:
-        """How TensorRT shall build."""
-        from .tensorrt import BuildOptions
-
-        return BuildOptions(batch=self.batch, **self.build)  # type: ignore[arg-type]
+    @property
+    def from_engine(self) -> bool:
+        """Whether the source is an engine to deploy instead of a checkpoint to export."""
+        return self.source is not None and self.source.suffix == ".onnx"
 
 
 def check(request: Request) -> None:
-    """Raise UsageError for options that contradict each other, before anything slow happens."""
+    """Raise UsageError for options that contradict each other, and EngineError for a missing source engine."""
     name = request.name
     if name is not None and (not name or Path(name).name != name):
         raise UsageError(f"--name {name!r} must be a file name without a folder; the folder is --out")
     if request.out.suffix in (".onnx", ".plan"):
         raise UsageError(f"--out {request.out} is the folder to write to; name the file with --name {request.out.stem}")
-    if request.precision == "int8" and request.calibration is None:
+    if request.precision == "int8" and request.range_data is None:
         raise UsageError("--int8 needs --calibration DATA: labelled images that set the activation ranges")
     if request.qdq and request.precision != "int8":
         raise UsageError("--qdq writes the INT8 graph for TensorRT: it goes with --int8")
     if request.precision == "fp32" and request.report is not None:
         raise UsageError("--report measures what --fp16 or --int8 costs; float32 is what it measures against")
-    if request.source is not None and request.source.suffix == ".onnx":
+    if request.ort is not None and request.web is None:
+        raise UsageError("--ort names the onnxruntime-web of a site: it goes with --web DIR")
+    if request.source is not None and request.from_engine:
         if not request.source.is_file():
             raise EngineError(f"{request.source}: no such engine file")
-        if not request.tensorrt and request.triton is None:
-            raise UsageError(f"{request.source} is an engine already: add --tensorrt or --triton DIR")
+        if not request.tensorrt and request.triton is None and request.web is None:
+            raise UsageError(f"{request.source} is an engine already: add --tensorrt, --triton DIR or --web DIR")
         if request.precision != "fp32" or request.parts:
             raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")
-    request.options()

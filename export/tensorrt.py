@@ -1,18 +1,18 @@
 """ONNX engine to TensorRT plan, on TensorRT 8.6, 10 and 11, with the sidecar the runtime checks.
 
 Where TensorRT knows strongly typed networks (10 and 11; 11 knows nothing else) the precision is what the graph says.
-8.6 does not: there every layer gets the type of its ONNX outputs and the builder must obey. TF32 is off: it would
-round the float32 parts (LCAS, statistics, head) to 10 bits.
+8.6 does not: there every layer gets the type that its tensors have in the ONNX graph, and the builder must obey.
+TF32 is off: it would round the float32 parts (LCAS, statistics, head) to 10 bits.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,62 +20,70 @@ from ..runtime.atomic import write_bytes, write_text
 from ..runtime.engines.cuda import Cuda
 from ..runtime.engines.integrity import file_sha256
 from ..runtime.engines.onnx import checked_manifest
-from ..runtime.engines.plan_sidecar import HardwareCompatibility, PlanSidecar, sidecar_path
-from ..runtime.engines.tensorrt import import_tensorrt
+from ..runtime.engines.plan_sidecar import PlanSidecar, numbers, sidecar_path
+from ..runtime.engines.tensorrt import import_tensorrt, open_engine
 from ..runtime.errors import EngineError, MissingDependencyError, UsageError
 from ..runtime.manifest import Manifest
+from .plan_check import check_outputs, find_reference
+from .request import BuildOptions
 
-FREE_LAYERS = frozenset(("CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER"))
+FREE_LAYERS = frozenset((
+    "CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER", "QUANTIZE", "DEQUANTIZE",
+))  # fmt: skip
 """Layers of 8.6 that move values without computing: their type follows from what they move, setting it is refused."""
 
 FEEDBACK_SECONDS = 10.0
 """How often the elapsed time is reported while TensorRT builds (minutes for ViT-L)."""
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """batch: smallest, best and largest of the profile. workspace_mib: None leaves it to TensorRT."""
-
-    batch: tuple[int, int, int] = (1, 8, 32)
-    workspace_mib: int | None = None
-    timing_cache: Path | None = None
-    hardware_compatibility: HardwareCompatibility = "none"
-    version_compatible: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise UsageError unless 1 <= smallest <= best <= largest."""
-        smallest, best, largest = self.batch
-        if not 1 <= smallest <= best <= largest:
-            raise UsageError(f"batch profile {self.batch}: must be 1 <= smallest <= best <= largest")
-
-
 def build_plan(
     engine: Path, plan: Path, options: BuildOptions, trt: Any = None, cuda: Cuda | None = None
 ) -> PlanSidecar:
-    """Build `plan` from the fused ONNX engine at `engine`; the plan is written first, its sidecar last.
+    """Build a plan from a fused ONNX engine, open it, compare it with the reference, and only then write it.
 
     Args:
-        trt, cuda: TensorRT's module and the CUDA runtime; None imports them.
+        engine: the ONNX file; `NAME.reference.npz` beside it is used where it is there.
+        plan: the file to write, before its sidecar.
+        options: how to build.
+        trt: TensorRT's module; None imports it.
+        cuda: the CUDA runtime; None imports it.
+
+    Returns:
+        The sidecar as written.
 
     Raises:
-        EngineError: the engine is damaged, or TensorRT cannot parse or build it; the message holds its words.
+        EngineError: the engine is damaged, or TensorRT cannot parse, build or open it.
+        ParityError: the plan computes something else than the engine.
         MissingDependencyError: no TensorRT, no GPU, or a GPU that this TensorRT does not serve.
         UsageError: an option this TensorRT does not have.
     """
     manifest = checked_manifest(engine, "fused")
+    source = manifest.content_sha256
     trt = trt or import_tensorrt()
     cuda = cuda or Cuda.load()
     gpu = cuda.device()
-    logger = collecting_logger(trt)
-    serialized = build(trt, logger, engine, options, manifest)
-    write_bytes(plan, serialized)
-    sidecar = PlanSidecar(
-        manifest=manifest, tensorrt=trt.__version__, gpu=gpu.name, compute_capability=gpu.capability,
+    reference = find_reference(engine, manifest, source)
+    draft = PlanSidecar(
+        manifest=manifest, tensorrt=".".join(map(str, numbers(trt.__version__))),  # without ".post1" and the like
+        gpu=gpu.name, compute_capability=gpu.capability,
         version_compatible=options.version_compatible, hardware_compatibility=options.hardware_compatibility,
-        batch=options.batch, plan_sha256=file_sha256(plan), source=engine.name, source_sha256=manifest.content_sha256,
+        batch=options.batch, plan_sha256="0" * 64, source=engine.name, source_sha256=source,
         source_external=manifest.external_data,
     )  # fmt: skip
-    write_text(sidecar_path(plan), sidecar.model_dump_json(indent=1))
+    serialized = build(trt, collecting_logger(trt), engine, options, manifest)
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".cinemae-export-", dir=plan.parent) as folder:
+        scratch = Path(folder) / plan.name
+        write_bytes(scratch, serialized)
+        sidecar = draft.model_copy(update={"plan_sha256": file_sha256(scratch)})
+        write_text(sidecar_path(scratch), sidecar.model_dump_json(indent=1))
+        opened = open_engine(scratch, "tensorrt", None, trt, cuda)
+        try:
+            check_outputs(opened, reference, options.batch)
+        finally:
+            opened.close()
+        scratch.replace(plan)
+        sidecar_path(scratch).replace(sidecar_path(plan))
     return sidecar
 
 
@@ -110,7 +118,7 @@ def build(trt: Any, logger: Any, engine: Path, options: BuildOptions, manifest: 
         raise EngineError(f"{engine}: TensorRT {trt.__version__} cannot parse it: {problems}")
     config = configure(trt, builder, options, manifest.preprocess.crop)
     if not strongly_typed:
-        obey_types(trt, network, config, int8=manifest.precision == "int8")
+        obey_types(trt, network, config, float_types(engine), int8=manifest.precision == "int8")
     cache = load_timing_cache(config, options.timing_cache)
     with elapsed_time(f"TensorRT {trt.__version__} builds {engine.name}"):
         serialized = builder.build_serialized_network(network, config)
@@ -140,22 +148,56 @@ def configure(trt: Any, builder: Any, options: BuildOptions, size: int) -> Any:
     return config
 
 
-def obey_types(trt: Any, network: Any, config: Any, int8: bool) -> None:
-    """TensorRT 8.6: give every computing layer the float type of its outputs in the graph, and require it."""
+def float_types(engine: Path) -> dict[str, str]:
+    """Type of every float tensor of an ONNX file, "float32" or "float16", and "" of the others, by shape inference.
+
+    The weights' values are not read.
+
+    Raises:
+        MissingDependencyError: onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError("TensorRT 8.6 needs the types of the graph: pip install onnx") from None
+    model = onnx.load(str(engine), load_external_data=False)
+    constants = [onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
+    del model.graph.initializer[:]
+    model.graph.input.extend(constants)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    names = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.FLOAT16: "float16"}
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: names.get(value.type.tensor_type.elem_type, "") for value in values}
+
+
+def obey_types(trt: Any, network: Any, config: Any, types: Mapping[str, str], int8: bool) -> None:
+    """TensorRT 8.6: give every computing layer the float type of its tensors in the ONNX graph, and require it.
+
+    Before the build TensorRT says float32 of every float tensor (`ILayer::getOutputType` in NvInfer.h 8.6.1, issue
+    3435), so the types come from the graph. The parser names the last layer of an ONNX node's output after the graph's
+    tensor; layers before it that the graph does not name belong to the same node.
+
+    Args:
+        trt: TensorRT's module.
+        network: as parsed.
+        config: of the builder.
+        types: tensor -> "float32", "float16" or "".
+        int8: whether the graph holds QuantizeLinear and DequantizeLinear.
+    """
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     if int8:
         config.set_flag(trt.BuilderFlag.INT8)
     free = {getattr(trt.LayerType, name) for name in FREE_LAYERS if hasattr(trt.LayerType, name)}
-    for index in range(network.num_layers):
+    found = ""
+    for index in reversed(range(network.num_layers)):
         layer = network.get_layer(index)
-        if layer.type in free:
-            continue
-        types = [layer.get_output(i).dtype for i in range(layer.num_outputs)]
-        if types and all(found in (trt.float32, trt.float16) for found in types):
-            layer.precision = types[0]
-            for i, found in enumerate(types):
-                layer.set_output_type(i, found)
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        found = next((types[output.name] for output in outputs if output.name in types), found)
+        if found and layer.type not in free and all(output.dtype == trt.float32 for output in outputs):
+            layer.precision = getattr(trt, found)
+            for i in range(layer.num_outputs):
+                layer.set_output_type(i, getattr(trt, found))
 
 
 def load_timing_cache(config: Any, path: Path | None) -> Any:

@@ -1,4 +1,8 @@
-"""A Triton Inference Server model repository around an engine: versions, config.pbtxt, dynamic batching."""
+"""A Triton Inference Server model repository around an engine: versions, config.pbtxt, dynamic batching.
+
+For a plan, CUDA graphs are captured for the batch sizes of `buckets`; a batch in between is padded to the next one.
+Triton loads a plan only with the TensorRT version that built it, so config.pbtxt names that version.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,17 @@ from pathlib import Path
 
 from ..runtime.atomic import write_text
 from ..runtime.manifest import Manifest
+from .buckets import buckets
 
 QUEUE_MICROSECONDS = 2000
 """How long Triton waits for a batch to fill: about the time of one image on a data-centre GPU."""
+
+GRAPHS = """\
+optimization {{ cuda {{ graphs: true
+{specs}
+}} }}
+# built by TensorRT {tensorrt}: use a Triton container with the same version (nvidia.com: Triton support matrix)
+"""
 
 CONFIG = """\
 name: "{name}"
@@ -35,13 +47,19 @@ BACKENDS = {
 
 
 def write_repository(
-    engine: Path, manifest: Manifest, digest: str, folder: Path, name: str, batch: tuple[int, int, int] = (1, 8, 32)
-) -> Path:
+    engine: Path, manifest: Manifest, digest: str, folder: Path, name: str,
+    batch: tuple[int, int, int] = (1, 8, 32), tensorrt: str = "",
+) -> Path:  # fmt: skip
     """Put `engine` (.onnx or .plan) into the repository `folder` as model `name`, version 1; returns its folder.
 
     Args:
+        engine: the file to serve.
+        manifest: of the engine.
+        folder: the model repository; made if missing.
+        name: of the model.
         digest: content hash of the ONNX engine or SHA-256 of the plan, recorded as a parameter.
         batch: smallest, preferred and largest batch; a plan's own profile.
+        tensorrt: version that built the plan; "" for an ONNX engine.
     """
     backend, file, kind = BACKENDS[engine.suffix]
     model = folder / name
@@ -56,5 +74,21 @@ def write_repository(
         patches=manifest.backbone.config.n_patches, preferred=", ".join(map(str, sizes)), delay=QUEUE_MICROSECONDS,
         kind=kind, digest=digest,
     )  # fmt: skip
+    if engine.suffix == ".plan":
+        config += GRAPHS.format(specs=graph_specs(batch, manifest.preprocess.crop), tensorrt=tensorrt)
     write_text(model / "config.pbtxt", config)
     return model
+
+
+def graph_specs(batch: tuple[int, int, int], size: int) -> str:
+    """One `graph_spec` for every bucket, valid down to the batch after the bucket below it.
+
+    Both bounds must name the input's shape: Triton's TensorRT backend takes graphs without it for exact sizes only.
+    """
+    shape = f'input {{ key: "images" value {{ dim: [ {size}, {size}, 3 ] }} }}'
+    lines, lower = [], batch[0]
+    for upper in buckets(batch[0], batch[2]):
+        bound = f"graph_lower_bound {{ batch_size: {lower} {shape} }}"
+        lines.append(f"  graph_spec {{ batch_size: {upper} {shape} {bound} }}")
+        lower = upper + 1
+    return "\n".join(lines)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from PIL import Image
 
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
 from .engines.load import check_options, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError
+from .evidence.collect import collect
 from .manifest import Manifest
 from .pipeline import decode_and_score
 from .preprocess import MAX_PIXELS, LoadedImage, describe, load_image
+from .reading import Reading
 from .reasons import image_reasons, stat_reasons
 from .records import Record, Stats, engine_label
 from .sources import AnySource, NamedSource, Prepared, open_image_file
 from .verdict import Decision, band_reason, decide, is_finite
+from .version import cinemae_version
 
 DEFAULT_BATCH = 8
 
@@ -41,6 +47,7 @@ class Detector:
         manifest: Manifest,
         threshold: float | None = None,
         max_pixels: int = MAX_PIXELS,
+        prior: float = 0.5,
     ) -> None:
         self._engine = engine
         self._lock = threading.Lock()
@@ -48,7 +55,12 @@ class Detector:
         self.manifest = manifest
         self.max_pixels = max_pixels
         self.decision = Decision.of(manifest.calibration, threshold)
+        self.reading = Reading.of(manifest.calibration, self.decision, prior)
         self.label = engine_label(manifest)
+        self._new_record = partial(
+            Record, engine=self.label, prior=prior, ai_from=self.reading.ai_from, real_below=self.reading.real_below,
+            false_alarm=self.reading.false_alarm, miss=self.reading.miss, cinemae=cinemae_version(),
+        )  # fmt: skip
         self._visible = manifest.masks.array()
 
     @classmethod
@@ -60,6 +72,7 @@ class Detector:
         threshold: float | None = None,
         background: bool = False,
         max_pixels: int = MAX_PIXELS,
+        prior: float = 0.5,
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
@@ -67,23 +80,24 @@ class Detector:
             path: as for `load_engine`.
             device: as for `load_engine`.
             threads: as for `load_engine`.
-            threshold: a probability in (0, 1) that replaces the manifest's threshold and uncertain band.
+            threshold: a probability in (0, 1), at equal priors, that replaces the manifest's two thresholds.
             background: return as soon as the manifest is read; the first inference waits for the engine. The error
                 of an engine that cannot be used is then raised there, or by `wait`.
             max_pixels: images with more pixels are refused.
+            prior: share of AI images among those scored, in (0, 1). It shifts probabilities, never a verdict.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
             MissingDependencyError: the backend or the device is not usable here.
-            UsageError: an unknown device, a thread count below 1, or a threshold outside (0, 1).
+            UsageError: an unknown device, a thread count below 1, or a threshold or prior outside (0, 1).
         """
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels)
+            return cls(engine, engine.manifest, threshold, max_pixels, prior)
         check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels)
+        detector = cls(future, manifest, threshold, max_pixels, prior)
 
         def load() -> None:
             try:
@@ -166,19 +180,22 @@ class Detector:
             if isinstance(source, (bytes, bytearray, memoryview)):
                 sha256 = hashlib.sha256(source).hexdigest()
                 image = load_image(source, preprocess, max_pixels, name)
+                evidence = collect(io.BytesIO(source))
             elif isinstance(source, (str, PathLike)):
                 with open_image_file(fspath(source), name) as file:
                     sha256 = stream_sha256(file)
                     image = load_image(file, preprocess, max_pixels, name)
+                    evidence = collect(file)
             else:
                 image = load_image(source, preprocess, max_pixels, name)
+                evidence = () if isinstance(source, (np.ndarray, Image.Image)) else collect(source)
             reasons = tuple(image_reasons(image, self.manifest, self._visible))
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
         except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
-        return Prepared(name, image, None, sha256, reasons)
+        return Prepared(name, image, None, sha256, reasons, evidence)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -195,7 +212,7 @@ class Detector:
             if item.previous is not None:
                 records.append(item.previous)
             elif item.image is None or output is None:
-                records.append(Record(item.name, "error", item.error, sha256=item.sha256, engine=self.label))
+                records.append(self._new_record(item.name, "error", item.error, sha256=item.sha256))
             else:
                 records.append(self._record(item, item.image, output, row))
                 row += 1
@@ -224,14 +241,16 @@ class Detector:
         stats = Stats(*(float(value) for value in output.stats[row]))
         if not is_finite(logit, stats):
             error = "the engine gave a score that is not finite; use an engine of higher precision"
-            return Record(item.name, "error", error, width=image.width, height=image.height, sha256=item.sha256,
-                          engine=self.label)  # fmt: skip
+            return self._new_record(
+                item.name, "error", error, width=image.width, height=image.height, sha256=item.sha256
+            )
         reasons = [*item.reasons, *stat_reasons(stats, self.manifest)]
         verdict = decide(logit, self.decision, bool(reasons))
         inside = band_reason(logit, self.decision, verdict)
-        return Record(
-            path=item.name, status="ok", verdict=verdict, probability=self.manifest.calibration.probability(logit),
+        return self._new_record(
+            path=item.name, status="ok", verdict=verdict,
+            probability=self.manifest.calibration.probability(logit, self.reading.prior),
             logit=logit, stats=stats, reasons=tuple(reasons if inside is None else [*reasons, inside]),
-            width=image.width, height=image.height, sha256=item.sha256, engine=self.label,
+            width=image.width, height=image.height, sha256=item.sha256, evidence=item.evidence,
             lcas=np.array(output.lcas[row], dtype=np.float32),
         )  # fmt: skip

@@ -24,8 +24,8 @@ LOW_S2 = "low context: reconstruction is easier than in the training images"
 HIGH_S2 = "overall anomaly is above the range of the training images"
 HIGH_S3 = "the masks disagree: the score depends on which patches are hidden"
 OUTSIDE_S1 = "variability is outside the range of the training images"
-BAND = "the score lies inside the engine's uncertain band"
-NEAR_BAND = "the score lies near the engine's uncertain band and the input is unusual"
+BAND = "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates"
+NEAR_BAND = "the score clears the engine's threshold too narrowly for an unusual image"
 
 
 def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import asdict, field, fields
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +13,13 @@ from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
+from .evidence.fact import Evidence
 from .manifest import Manifest
 
 RECORD_SCHEMA = 1
 SHORT_HASH = 12
+ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence")
+"""Older records lack these."""
 
 Status = Literal["ok", "error"]
 Verdict = Literal["ai", "real", "uncertain"]
@@ -49,9 +52,9 @@ class Record:
     error: str | None = None
     """Why there is no score; set where the status is `error`."""
     verdict: Verdict | None = None
-    """From the raw logit and the engine's uncertain band."""
+    """From the raw logit and the engine's two thresholds; the prior does not change it."""
     probability: float | None = None
-    """Calibrated probability of AI generation, in [0, 1]."""
+    """Calibrated probability of AI generation, in [0, 1], at the base rate `prior`."""
     logit: float | None = None
     """The raw score."""
     stats: Stats | None = None
@@ -65,6 +68,20 @@ class Record:
     """Of the input's bytes, hex; null for arrays and Pillow images and where nothing could be read."""
     engine: str = ""
     """Name and short content hash, and `(demonstration)` for the bundled engine."""
+    prior: float = 0.5
+    """Share of AI images that `probability` assumes, in (0, 1)."""
+    ai_from: float | None = None
+    """Probability from which the verdict is `ai`, at the same prior; null if it is never given."""
+    real_below: float | None = None
+    """Probability below which the verdict is `real`, at the same prior; null if it is never given."""
+    false_alarm: float | None = None
+    """Largest share of real images that get `ai`; null where no rate is known."""
+    miss: float | None = None
+    """Largest share of AI images that get `real`; null where no rate is known."""
+    cinemae: str = ""
+    """Version of the package that made the record; empty in older records."""
+    evidence: tuple[Evidence, ...] = ()
+    """Facts about the image's origin from its own file; they never change the score."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
@@ -87,18 +104,19 @@ def to_dict(record: Record) -> dict[str, Any]:
     stats = record.stats
     values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
+    values["evidence"] = [asdict(fact) for fact in record.evidence]
     return values
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:
-    """The inverse of `to_dict`; unknown keys are ignored, so that a newer minor schema still reads.
+    """The inverse of `to_dict`. Unknown keys are ignored, and fields added later may be missing.
 
     Raises:
         KeyError, TypeError, ValueError: not a record of this schema.
     """
     if values["schema"] != RECORD_SCHEMA:
         raise ValueError(f"record schema {values['schema']!r} is not {RECORD_SCHEMA}")
-    return Record(**{name: values[name] for name in RECORD_FIELDS})
+    return Record(**{name: values[name] for name in RECORD_FIELDS if name in values or name not in ADDED_FIELDS})
 
 
 def to_json(record: Record) -> str:

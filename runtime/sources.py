@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
 from .errors import ImageError
+from .evidence.fact import Evidence
 from .preprocess import ImageSource, LoadedImage
 from .records import Record
 
@@ -41,6 +42,7 @@ class Prepared:
         error: why there is none.
         sha256: of the input's bytes, hex; None where there are no bytes.
         reasons: sentences that follow from the image alone.
+        evidence: facts from the file's metadata.
         previous: the record of an earlier run, which a resumed run takes over without scoring.
     """
 
@@ -49,6 +51,7 @@ class Prepared:
     error: str | None = None
     sha256: str | None = None
     reasons: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     previous: Record | None = None
 
 

@@ -1,9 +1,10 @@
-"""From a raw logit to a verdict.
+"""From a raw logit to the verdict: `ai` and `real` are claims with an error rate, `uncertain` is neither.
 
-The band of the manifest, `uncertain_low` to `uncertain_high`, decides: below it `real`, above it `ai`, inside it
-`uncertain`. A reason says that the input differs from the images that the head was fitted on. For such an input the
-band is widened on both sides by its own width, so a reason turns a verdict into `uncertain` only near the band, and an
-engine with an empty band never answers `uncertain`. A threshold given by the caller replaces threshold and band.
+The engine stores two thresholds (`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share
+`false_alarm` of real images gets there. Below `real_below` it is `real`: at most a share `miss` of AI images lies
+there. Between them it is `uncertain`. A reason says that the input differs from the images that the head was fitted
+on; such an input must clear the band between the thresholds by the band's own width as well. A threshold given by the
+caller replaces both, and promises nothing.
 """
 
 from __future__ import annotations
@@ -19,57 +20,62 @@ from .records import Stats, Verdict
 
 @dataclass(frozen=True)
 class Decision:
-    """Threshold and uncertain band, as raw logits with low <= threshold <= high.
+    """The thresholds of a run.
 
     Attributes:
-        threshold: from here on an image is `ai`.
-        low: lower end of the uncertain band.
-        high: upper end; a band with low = high is empty.
+        ai_from: raw logit from which the verdict is `ai`; infinite where it is never given.
+        real_below: raw logit below which it is `real`, at most `ai_from`; minus infinity where it is never given.
+        false_alarm: largest share of real images called ai; None where nothing is promised.
+        miss: largest share of AI images called real; None where nothing is promised.
+        own: both thresholds are one that the caller gave.
     """
 
-    threshold: float
-    low: float
-    high: float
+    ai_from: float
+    real_below: float
+    false_alarm: float | None = None
+    miss: float | None = None
+    own: bool = False
 
     @classmethod
     def of(cls, calibration: Calibration, threshold: float | None = None) -> Decision:
-        """The manifest's threshold and band, or `threshold` without a band.
+        """The engine's decision, or for a probability `threshold` in (0, 1) that cut alone, without a band.
 
-        Args:
-            calibration: of the manifest.
-            threshold: a probability in (0, 1), or None.
+        The threshold is a probability at equal priors, whatever prior the run has.
 
         Raises:
             UsageError: a threshold outside (0, 1).
         """
         if threshold is None:
-            return cls(calibration.threshold, calibration.uncertain_low, calibration.uncertain_high)
+            c = calibration
+            return cls(
+                math.inf if c.ai_from is None else c.ai_from, -math.inf if c.real_below is None else c.real_below,
+                c.false_alarm, c.miss,
+            )  # fmt: skip
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
         cut = calibration.logit_of(threshold)
-        return cls(cut, cut, cut)
+        return cls(cut, cut, own=True)
+
+    def verdict(self, logit: float) -> Verdict:
+        """The verdict for a finite raw logit of an ordinary image. The one comparison of training and runtime."""
+        if logit >= self.ai_from:
+            return "ai"
+        return "real" if logit < self.real_below else "uncertain"
 
 
 def decide(logit: float, decision: Decision, unusual: bool) -> Verdict:
-    """The verdict.
-
-    Args:
-        logit: raw and finite.
-        decision: threshold and uncertain band.
-        unusual: whether the input has at least one reason, which widens the band.
-    """
-    width = decision.high - decision.low
-    margin = width if unusual else 0.0
-    if width > 0 and decision.low - margin <= logit <= decision.high + margin:
+    """The verdict for a finite raw logit; `unusual`: at least one reason speaks against trusting it."""
+    width = decision.ai_from - decision.real_below
+    if unusual and width > 0 and decision.real_below - width <= logit < decision.ai_from + width:
         return "uncertain"
-    return "ai" if logit >= decision.threshold else "real"
+    return decision.verdict(logit)
 
 
 def band_reason(logit: float, decision: Decision, verdict: Verdict) -> str | None:
-    """The sentence for a verdict of `uncertain`; None for the others."""
+    """Why a verdict is `uncertain`; None for the others."""
     if verdict != "uncertain":
         return None
-    return BAND if decision.low <= logit <= decision.high else NEAR_BAND
+    return BAND if decision.verdict(logit) == "uncertain" else NEAR_BAND
 
 
 def is_finite(logit: float, stats: Stats) -> bool:

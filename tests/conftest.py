@@ -79,7 +79,7 @@ def tiny_engine(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
 @pytest.fixture(scope="session")
 def tiny_parts(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
     """The same detector as a folder of parts."""
-    from cinemae.export.graph.parts import export_parts
+    from cinemae.export.parts import export_parts
 
     folder = tmp_path_factory.mktemp("parts")
     export_parts(tiny_detector, tiny_manifest, folder)

@@ -65,7 +65,8 @@ def main() -> None:
     arguments = parser.parse_args()
     from cinemae.export.fused import export_fused
     from cinemae.export.graph.packed import PackedDetector
-    from cinemae.export.tensorrt import BuildOptions, build_plan
+    from cinemae.export.request import BuildOptions
+    from cinemae.export.tensorrt import build_plan
     from cinemae.runtime.errors import CinemaeError
 
     arguments.work.mkdir(parents=True, exist_ok=True)

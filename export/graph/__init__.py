@@ -1,1 +1,1 @@
-"""The detector as an ONNX graph: packed for speed, and as three readable parts."""
+"""The detector as one packed ONNX graph, and the tracing that every exported graph goes through."""

@@ -1,4 +1,4 @@
-"""Store weights in half the bytes, without loss: float32 tensors whose every value float16 holds exactly, plus a Cast.
+"""Store float32 weights as float16 with a Cast behind each, where float16 represents every value exactly.
 
 The graph still computes in float32; onnxruntime folds the casts when it loads the file. Weights that were rounded to
 float16 after pretraining (`cinemae-train pretrain --half`) all qualify.

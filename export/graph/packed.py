@@ -19,23 +19,24 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...train.model.detector import CinemaeDetector, Detection
+from .packed_block import Dense, Norm, PackedBlock, Qkv, attend
 from .packed_lcas import PackedLcas
-
-Qkv = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Layout:
     """Token counts of the packed sequence.
 
-    full: N + 1. masked: V + 1 of one masked run. runs: K.
+    Attributes:
+        full: N + 1, the tokens of the full pass.
+        masked: V + 1, the tokens of one masked run.
+        runs: K.
     """
 
     full: int
@@ -43,77 +44,8 @@ class Layout:
     runs: int
 
 
-class Dense(nn.Module):
-    """x @ weight + bias with the weight stored [in, out], as MatMul wants it; matrix work in `dtype`."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
-        """weight: [out, in], as nn.Linear stores it (kept as a view where the type allows). bias: [out]."""
-        super().__init__()
-        self.weight = nn.Parameter(weight.detach().t().to(dtype), requires_grad=False)
-        self.bias = nn.Parameter(bias.detach().to(dtype), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[rows, in] or [B, S, in] in any float type -> the same with `out`, in `dtype`."""
-        return x.to(self.weight.dtype) @ self.weight + self.bias
-
-
-class Norm(nn.Module):
-    """LayerNorm, always in float32 whatever comes in; the result is float32."""
-
-    def __init__(self, norm: nn.LayerNorm) -> None:
-        super().__init__()
-        self.norm = copy.deepcopy(norm).float()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., dim] -> float32 [..., dim]."""
-        return self.norm(x.float())
-
-
-def attend(qkv: Qkv, heads: int, width: int, queries: int, keys: int) -> Tensor:
-    """Softmax attention of `heads` heads of `width`; the scale is already in q's weights. Softmax in float32.
-
-    [B queries, D] or [B, queries, D], the same with keys for k and v -> [B, queries, D].
-    """
-    q, k, v = qkv
-    q = q.reshape(-1, queries, heads, width).transpose(1, 2)
-    k = k.reshape(-1, keys, heads, width).permute(0, 2, 3, 1)
-    v = v.reshape(-1, keys, heads, width).transpose(1, 2)
-    weights = (q @ k).float().softmax(dim=-1).to(v.dtype)
-    return (weights @ v).transpose(1, 2).reshape(-1, queries, heads * width)
-
-
-class PackedBlock(nn.Module):
-    """One pre-norm transformer block in pieces, so that each token goes only through those that something reads."""
-
-    def __init__(self, block: Any, dtype: torch.dtype) -> None:
-        """block: timm's `Block`, whose submodules are untyped."""
-        super().__init__()
-        attention = block.attn
-        self.dim, self.heads = attention.proj.weight.shape[0], attention.num_heads
-        dim = self.dim
-        weight, bias = attention.qkv.weight.detach(), attention.qkv.bias.detach()
-        scale = float(dim // self.heads) ** -0.5
-        self.norm1, self.norm2 = Norm(block.norm1), Norm(block.norm2)
-        self.q = Dense(weight[:dim] * scale, bias[:dim] * scale, dtype)
-        self.k = Dense(weight[dim : 2 * dim], bias[dim : 2 * dim], dtype)
-        self.v = Dense(weight[2 * dim :], bias[2 * dim :], dtype)
-        self.proj = Dense(attention.proj.weight, attention.proj.bias, dtype)
-        self.fc1 = Dense(block.mlp.fc1.weight, block.mlp.fc1.bias, dtype)
-        self.fc2 = Dense(block.mlp.fc2.weight, block.mlp.fc2.bias, dtype)
-
-    def qkv(self, x: Tensor) -> Qkv:
-        """[rows, D] -> queries, keys and values [rows, D] after the first LayerNorm."""
-        y = self.norm1(x)
-        return self.q(y), self.k(y), self.v(y)
-
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Residual stream [rows, D] and attention output [B, S, D] -> the block's output [rows, D]."""
-        x = x + self.proj(attended.reshape(-1, self.dim))
-        return x + self.fc2(nn.functional.gelu(self.fc1(self.norm2(x))))
-
-
 class PackedEncoder(nn.Module):
-    """Full and masked passes in one go: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D])."""
+    """Full and masked passes at once: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D])."""
 
     rows: Tensor
 
@@ -177,7 +109,7 @@ class PackedEncoder(nn.Module):
 
 
 class PackedDecoder(nn.Module):
-    """Tokens of the K runs -> what the prediction layer says of the masked patches, [B K M, P]."""
+    """Tokens of the K runs -> predicted values of the masked patches, [B K M, P]."""
 
     mask_tokens: Tensor
     mask_q: Tensor
@@ -241,7 +173,7 @@ class PackedDecoder(nn.Module):
 
 
 def prediction(detector: CinemaeDetector) -> tuple[Tensor, Tensor]:
-    """The prediction layer's weight [P, E] and bias [P]; de-normalisation is folded in where pixels are [0, 1]."""
+    """The prediction layer's weight [P, E] and bias [P]; the inverse ImageNet normalisation is folded in for [0, 1]."""
     layer = detector.mae.decoder_pred
     weight, bias = layer.weight.detach(), layer.bias.detach()
     if detector.method.pixel_space == "unit":
@@ -267,6 +199,18 @@ class PackedDetector(nn.Module):
         self.lcas = PackedLcas(detector)
         self.head = copy.deepcopy(detector.head).float()
         self.eval().requires_grad_(False)
+
+    def to_half(self) -> PackedDetector:
+        """A copy whose matrix work and residual stream are float16; balanced weights and corrected biases are kept."""
+        half = copy.deepcopy(self)
+        half.dtype = half.encoder.dtype = torch.float16
+        for module in half.modules():
+            if isinstance(module, Dense):
+                module.half()
+        half.encoder.cls = nn.Parameter(half.encoder.cls.half(), requires_grad=False)
+        for name in ("mask_tokens", "mask_q", "mask_k", "mask_v"):
+            setattr(half.decoder, name, getattr(half.decoder, name).half())
+        return half
 
     def patches(self, images: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] -> float32 [B, N, P] in [0, 1], values in row, column, channel order."""

@@ -1,4 +1,4 @@
-"""What rounding each matrix product does to the logit, to first order: one backward pass answers it for all at once."""
+"""First-order change of the logit by the rounding of each matrix product, from one backward pass an image."""
 
 from __future__ import annotations
 
@@ -16,22 +16,30 @@ from .ranges import watching
 Kind = TypeVar("Kind", bound=str)
 
 Rounding = Callable[[Tensor], Tensor]
-"""Input [..., in] of a product -> its output [..., out] under some treatment."""
+"""Input [..., in] of a product -> its output [..., out] as a treatment computes it."""
 
 
 def logit_drift(
     packed: PackedDetector, images: Sequence[np.ndarray], roundings: Mapping[str, Mapping[Kind, Rounding]]
 ) -> dict[str, dict[Kind, Tensor]]:
-    """Change of the logit on every image, float32 [images], for every product of `roundings` and each treatment of it.
+    """Change of the logit on every image by every treatment of every product, to first order.
 
-    The change is the inner product of the output's error with the logit's gradient there. The images, uint8 [S, S, 3],
-    pass one by one: the backward pass keeps every activation.
+    The change is the inner product of the output's error with the logit's gradient at that output. Images are scored
+    one by one because the backward pass keeps every activation.
+
+    Args:
+        packed: the float32 detector.
+        images: uint8 [S, S, 3] each.
+        roundings: name of the product -> treatment -> the product so computed.
+
+    Returns:
+        Name -> treatment -> change of the logit, float32 [images].
     """
     # filled in place: small tensors made between large ones would keep the heap from being used again
     changes = {name: {kind: torch.zeros(len(images)) for kind in kinds} for name, kinds in roundings.items()}
     with Progress("images", len(images)) as progress:
         for at, image in enumerate(images):
-            inputs, outputs, logit = run(packed, image[None])
+            inputs, outputs, logit = products_and_logit(packed, image[None])
             gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
             for name, gradient in zip(outputs, gradients, strict=True):
                 for kind, rounding in roundings[name].items():
@@ -41,8 +49,14 @@ def logit_drift(
     return changes
 
 
-def run(packed: PackedDetector, images: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Inputs and outputs of every product by name, and the summed logit with its graph."""
+def products_and_logit(
+    packed: PackedDetector, images: np.ndarray
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Score `images` and keep the autograd graph.
+
+    Returns:
+        Inputs and outputs of every product by name, and the sum of the logits.
+    """
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
 

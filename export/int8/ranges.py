@@ -1,4 +1,4 @@
-"""INT8 calibration: what enters every matrix product on real images, and ranges moved from activations into weights.
+"""Activation ranges of INT8: observed at the input of every matrix product, then partly moved into the weights.
 
 Where it is exact and free, every channel is centred [Outlier Suppression+] and its range balanced against the weights'
 [SmoothQuant]: between a LayerNorm and the layers it feeds, and between values and projection (attention is linear in
@@ -16,28 +16,35 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.progress import Progress
-from ..graph.packed import Dense, PackedBlock, PackedDetector
+from ..graph.packed import PackedDetector
+from ..graph.packed_block import Dense, PackedBlock
 
 MIGRATION = 0.5
 """Exponent that splits the range between activation and weight; one half equalises them."""
 
 ROWS_PER_IMAGE = 16
-"""Token rows sampled from each calibration image for the error estimates; ranges are taken over all rows."""
+"""Token rows kept of each image for the error estimates; ranges are taken over all rows."""
 
 TINY = 1e-8
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """What calibration saw of one product's input: rows float32 [n, in]; low, high: [in], over all tokens."""
+class ActivationRange:
+    """Observed input of one matrix product.
+
+    Attributes:
+        rows: a random choice of its rows (tokens), float32 [n, in].
+        low: smallest value of each channel over all tokens, float32 [in].
+        high: largest value of each channel over all tokens, float32 [in].
+    """
 
     rows: Tensor
     low: Tensor
     high: Tensor
 
-    def moved(self, centre: Tensor, factor: Tensor) -> Sampled:
-        """(x - centre) / factor, [in] both, the factor positive."""
-        return Sampled(*((x - centre) / factor for x in (self.rows, self.low, self.high)))
+    def moved(self, centre: Tensor, factor: Tensor) -> ActivationRange:
+        """The range of (x - centre) / factor; centre and factor are float32 [in], the factor positive."""
+        return ActivationRange(*((x - centre) / factor for x in (self.rows, self.low, self.high)))
 
 
 def dense_layers(packed: PackedDetector) -> dict[str, Dense]:
@@ -49,7 +56,7 @@ def dense_layers(packed: PackedDetector) -> dict[str, Dense]:
 
 @contextmanager
 def watching(packed: PackedDetector, see: Callable[[str, Tensor, Tensor], Tensor | None]) -> Iterator[None]:
-    """Call see(name, input, output) at every product; a tensor it returns takes the output's place."""
+    """Call see(name, input, output) at every product in the `with` block; a tensor it returns replaces the output."""
     handles = [
         layer.register_forward_hook(lambda _, inputs, output, name=name: see(name, inputs[0], output))
         for name, layer in dense_layers(packed).items()
@@ -61,8 +68,16 @@ def watching(packed: PackedDetector, see: Callable[[str, Tensor, Tensor], Tensor
             handle.remove()
 
 
-def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, Sampled]:
-    """Run calibration images, uint8 [B, S, S, 3] each, and keep what enters every product."""
+def activation_ranges(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, ActivationRange]:
+    """Observe the input of every matrix product while `packed` scores images.
+
+    Args:
+        packed: the float32 detector.
+        batches: uint8 [B, S, S, 3] each.
+
+    Returns:
+        Name of the product -> its observed input.
+    """
     generator = torch.Generator().manual_seed(0)
     rows: dict[str, list[Tensor]] = {}
     ranges: dict[str, tuple[Tensor, Tensor]] = {}
@@ -82,13 +97,19 @@ def sample(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, S
             count = len(batch)
             packed(torch.from_numpy(batch))
             progress.advance(count, "ranges")
-    return {name: Sampled(torch.cat(parts), *ranges[name]) for name, parts in rows.items()}
+    return {name: ActivationRange(torch.cat(parts), *ranges[name]) for name, parts in rows.items()}
 
 
-def balance(packed: PackedDetector, seen: dict[str, Sampled]) -> dict[str, Sampled]:
-    """Move ranges from activations into weights, in place, and change `seen` to what calibration would see then.
+def balance(packed: PackedDetector, seen: dict[str, ActivationRange]) -> dict[str, ActivationRange]:
+    """Centre the activations and move part of their range into the weights, exact up to float32 rounding.
 
-    Exact but for rounding. Returns `seen`, whose entries are replaced one by one: for ViT-L they take a gigabyte.
+    Args:
+        packed: its weights are changed in place.
+        seen: observed inputs; each is replaced by the range it has after the change (one by one: for ViT-L they take a
+            gigabyte).
+
+    Returns:
+        `seen`.
     """
     for prefix, block in blocks(packed):
         for norm, fed in ((block.norm1.norm, ("q", "k", "v")), (block.norm2.norm, ("fc1",))):
@@ -118,13 +139,15 @@ def blocks(packed: PackedDetector) -> Iterator[tuple[str, PackedBlock]]:
             yield name, module
 
 
-def middle_and_factor(seen: Sequence[Sampled], layers: Sequence[Dense]) -> tuple[Tensor, Tensor]:
-    """Per input channel [in]: what to subtract from activations, and then to divide them by and multiply weights with.
+def middle_and_factor(seen: Sequence[ActivationRange], layers: Sequence[Dense]) -> tuple[Tensor, Tensor]:
+    """Centre and factor of the input that `layers` share.
 
-    The layers share their input.
+    Returns:
+        centre, float32 [in], to subtract from each channel; factor, float32 [in], to divide the channel by afterwards
+        and to multiply its weights with.
     """
-    low = torch.stack([sampled.low for sampled in seen]).amin(0)
-    high = torch.stack([sampled.high for sampled in seen]).amax(0)
+    low = torch.stack([found.low for found in seen]).amin(0)
+    high = torch.stack([found.high for found in seen]).amax(0)
     weight = torch.stack([layer.weight.detach().abs().amax(1) for layer in layers]).amax(0)
     reach = ((high - low) / 2).clamp_min(TINY)
     factor = reach**MIGRATION / weight.clamp_min(TINY) ** (1 - MIGRATION)
@@ -132,7 +155,7 @@ def middle_and_factor(seen: Sequence[Sampled], layers: Sequence[Dense]) -> tuple
 
 
 def take_over(layer: Dense, centre: Tensor, factor: Tensor) -> None:
-    """Let `layer` expect (x - centre) / factor in the place of x."""
+    """Change `layer` in place so that it takes (x - centre) / factor instead of x and gives the same output."""
     layer.bias = constant(layer.bias.detach() + centre @ layer.weight.detach())
     layer.weight = constant(layer.weight.detach() * factor[:, None])
 

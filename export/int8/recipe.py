@@ -1,14 +1,14 @@
-"""INT8 plan: choose for every matrix product of the packed module how it is computed.
+"""INT8 quantisation recipe: choose for every matrix product of the packed module how it is computed.
 
 Batches must give what singles give, so no activation scale may depend on what else is in the batch. Each product
 y = x W + b, x [rows, in], W [in, out], is treated in one of three ways:
 
-- "static": x as uint8 with one scale and zero point fixed by calibration;
+- "static": x as uint8 with one scale and zero point, fixed by its activation range;
 - "row": x as uint8 around 128 with one scale per token, computed from that token alone;
 - "fp32": left as it is.
 
-Weights are int8, symmetric, one scale per output channel; the bias takes out the mean error of the calibration rows.
-The plan starts with the cheapest treatment everywhere and spends time where it lowers the logit's error most (`drift`).
+Weights are int8, symmetric, one scale per output channel; the bias takes out the mean error on the observed rows.
+The recipe starts with the fastest treatments and spends time where it lowers the logit's error most (`drift`).
 """
 
 from __future__ import annotations
@@ -21,40 +21,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..graph.packed import Dense, PackedDetector
+from ..graph.packed import PackedDetector
+from ..graph.packed_block import Dense
 from .drift import Rounding, logit_drift
-from .ranges import TINY, Sampled, balance, constant, dense_layers, sample
+from .ranges import TINY, ActivationRange, activation_ranges, balance, constant, dense_layers
 
 Kind = Literal["static", "row", "fp32"]
 
 MAX_DRIFT = 0.007
-"""Root mean square change of the logit that a plan may cause on the calibration images, by the first-order estimate:
+"""Root mean square change of the logit that a recipe may cause on the images of the activation ranges, to first order:
 less than a fifth of a percent of probability."""
 
 MAX_ERROR = 0.05
-"""Largest error ||y' - y|| / ||y - mean(y)|| of one product on calibration rows, whatever it does to the logit: the
-LCAS map is read too. Rounding the weights alone costs about 0.01. What is the same for every token (an outlier channel
-that is always on) carries nothing, so it must not excuse an error."""
+"""Largest error ||y' - y|| / ||y - mean(y)|| of one product on the observed rows, whatever it does to the logit: the
+LCAS map is read too. Rounding the weights alone costs about 0.01. The mean is subtracted because a constant offset (an
+outlier channel that is always on) would make the denominator large and hide the error in the part that varies."""
 
 COST = {"static": 1.0, "row": 1.3, "fp32": 3.3}
 """Time of a product relative to a static one, ViT-L on a CPU with AVX-512 VNNI."""
 
 CLIPS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
-"""Fractions of the calibrated range tried as the static range; the one with the smallest output error is taken."""
+"""Fractions of the observed range tried as the static range; the one with the smallest output error is taken."""
 
 DRIFT_IMAGES = 32
-"""Calibration images whose logits tell the drift, evenly picked: each costs some five inferences."""
+"""Images on which the drift is estimated, evenly picked: each costs some five inferences."""
 
 SIGNED, UNSIGNED = 127, 255
 
 
 @dataclass(frozen=True)
-class LayerPlan:
-    """Treatment of one product.
+class Treatment:
+    """How one product is computed; a recipe maps the name of every product to its treatment.
 
-    error: what it adds to the output on calibration rows, relative (0 for fp32). drift: root mean square of what it
-    alone changes in the logit, first order; of the group where products share their input. peak: largest |input| seen.
-    static: x is about (q - zero_point) * scale.
+    Attributes:
+        kind: "static", "row" or "fp32", see the module.
+        error: relative error of the output on the observed rows (0 for fp32), see `MAX_ERROR`.
+        peak: largest |input| observed.
+        scale: for "static": x is about (q - zero_point) * scale.
+        zero_point: for "static": the uint8 value that stands for 0.
+        drift: root mean square change of the logit by this treatment alone, to first order; of the whole group where
+            products share their input.
     """
 
     kind: Kind
@@ -65,7 +71,7 @@ class LayerPlan:
     drift: float = 0.0
 
     def rounded(self, x: Tensor) -> Tensor:
-        """x [..., in] as the treatment represents it."""
+        """x [..., in], rounded as the treatment rounds it."""
         if self.kind == "static":
             return static_round(x, self.scale, self.zero_point)
         return row_round(x) if self.kind == "row" else x
@@ -85,12 +91,12 @@ def static_scale(low: float, high: float) -> tuple[float, int]:
 
 
 def static_round(x: Tensor, scale: float, zero_point: int) -> Tensor:
-    """x as uint8 represents it."""
+    """x rounded to uint8 with a fixed scale and zero point, and back to float32."""
     return ((x / scale).round() + zero_point).clamp(0, UNSIGNED).sub(zero_point) * scale
 
 
 def row_round(x: Tensor) -> Tensor:
-    """x [..., in] as uint8 with one scale per row represents it."""
+    """x [..., in] rounded to uint8 with one scale a row, and back to float32."""
     scale = x.abs().amax(-1, keepdim=True).clamp_min(TINY) / SIGNED
     return (x / scale).round() * scale
 
@@ -98,31 +104,31 @@ def row_round(x: Tensor) -> Tensor:
 class Rounded:
     """One product with rounded weights beside the exact one."""
 
-    def __init__(self, layer: Dense, seen: Sampled) -> None:
+    def __init__(self, layer: Dense, seen: ActivationRange) -> None:
         self.layer, self.seen = layer, seen
         self.values, self.scale = quantise_weight(layer.weight)
 
-    def product(self, x: Tensor, plan: LayerPlan) -> Tensor:
+    def product(self, x: Tensor, treatment: Treatment) -> Tensor:
         """x [..., in] -> x W with both rounded, [..., out]."""
-        return plan.rounded(x) @ (self.values.float() * self.scale)
+        return treatment.rounded(x) @ (self.values.float() * self.scale)
 
-    def offset(self, plan: LayerPlan) -> Tensor:
-        """Mean error on the calibration rows [out]."""
-        return (self.product(self.seen.rows, plan) - self.seen.rows @ self.layer.weight.detach()).mean(0)
+    def offset(self, treatment: Treatment) -> Tensor:
+        """Mean error of the output on the observed rows, float32 [out]."""
+        return (self.product(self.seen.rows, treatment) - self.seen.rows @ self.layer.weight.detach()).mean(0)
 
-    def relative_errors(self, plans: Sequence[LayerPlan]) -> list[float]:
-        """See `MAX_ERROR`; one for each plan."""
+    def relative_errors(self, tried: Sequence[Treatment]) -> list[float]:
+        """The error of each treatment as `MAX_ERROR` defines it."""
         exact = self.seen.rows @ self.layer.weight.detach()
         signal = (exact - exact.mean(0)).norm().clamp_min(TINY)
-        return [float((self.product(self.seen.rows, plan) - exact).norm() / signal) for plan in plans]
+        return [float((self.product(self.seen.rows, treatment) - exact).norm() / signal) for treatment in tried]
 
-    def correct_bias(self, plan: LayerPlan) -> None:
+    def correct_bias(self, treatment: Treatment) -> None:
         """Take the mean error out of the layer's bias, in place: rounding shifts outputs systematically."""
-        self.layer.bias = constant(self.layer.bias.detach() - self.offset(plan))
+        self.layer.bias = constant(self.layer.bias.detach() - self.offset(treatment))
 
 
 def shared_inputs(names: Iterable[str]) -> dict[str, list[str]]:
-    """Products by what they read: queries, keys and values of a block together, every other one alone."""
+    """Groups of products with one input: queries, keys and values of a block together, every other product alone."""
     groups: dict[str, list[str]] = {}
     for name in names:
         prefix, _, leaf = name.rpartition(".")
@@ -130,27 +136,27 @@ def shared_inputs(names: Iterable[str]) -> dict[str, list[str]]:
     return groups
 
 
-def treatments(products: Sequence[Rounded]) -> dict[Kind, LayerPlan]:
-    """What may be done with products that share their input; float32 always may."""
+def treatments(products: Sequence[Rounded]) -> dict[Kind, Treatment]:
+    """The treatments within `MAX_ERROR` of products that share their input; "fp32" is always among them."""
     low = min(float(product.seen.low.min()) for product in products)
     high = max(float(product.seen.high.max()) for product in products)
     peak = max(-low, high)
 
-    tried = [LayerPlan("static", 0.0, peak, *static_scale(low * clip, high * clip)) for clip in CLIPS]
-    tried.append(LayerPlan("row", 0.0, peak))
+    tried = [Treatment("static", 0.0, peak, *static_scale(low * clip, high * clip)) for clip in CLIPS]
+    tried.append(Treatment("row", 0.0, peak))
     errors = zip(*(product.relative_errors(tried) for product in products), strict=True)
     *static, row = (replace(item, error=max(found)) for item, found in zip(tried, errors, strict=True))
     offered = [item for item in (min(static, key=lambda item: item.error), row) if item.error <= MAX_ERROR]
-    return {item.kind: item for item in (*offered, LayerPlan("fp32", 0.0, peak))}
+    return {item.kind: item for item in (*offered, Treatment("fp32", 0.0, peak))}
 
 
 def with_drift(
     packed: PackedDetector, batches: Sequence[np.ndarray], products: Mapping[str, Rounded],
-    groups: Mapping[str, Sequence[str]], offered: Mapping[str, Mapping[Kind, LayerPlan]],
-) -> dict[str, dict[Kind, LayerPlan]]:  # fmt: skip
-    """The offered treatments with their drift; the products of a group change the logit together."""
+    groups: Mapping[str, Sequence[str]], offered: Mapping[str, Mapping[Kind, Treatment]],
+) -> dict[str, dict[Kind, Treatment]]:  # fmt: skip
+    """The offered treatments with their drift; the changes by the products of a group are added image by image."""
 
-    def corrected(rounded: Rounded, item: LayerPlan) -> Rounding:
+    def corrected(rounded: Rounded, item: Treatment) -> Rounding:
         bias = rounded.layer.bias.detach() - rounded.offset(item)
         return lambda x: rounded.product(x, item) + bias
 
@@ -163,7 +169,7 @@ def with_drift(
     picked = np.linspace(0, len(images) - 1, min(DRIFT_IMAGES, len(images))).round().astype(int)
     changes = logit_drift(packed, [images[i] for i in picked], roundings)
 
-    def measured(group: str, item: LayerPlan) -> LayerPlan:
+    def measured(group: str, item: Treatment) -> Treatment:
         if item.kind == "fp32":
             return item
         together = torch.stack([changes[name][item.kind] for name in groups[group]]).sum(0)
@@ -173,11 +179,16 @@ def with_drift(
 
 
 def cheapest(
-    offered: Mapping[str, Mapping[Kind, LayerPlan]], sizes: Mapping[str, int], max_drift: float
-) -> dict[str, LayerPlan]:
-    """One treatment a group: the drifts, taken as independent, stay within `max_drift` for little time.
+    offered: Mapping[str, Mapping[Kind, Treatment]], sizes: Mapping[str, int], max_drift: float
+) -> dict[str, Treatment]:
+    """The fast treatment of every group whose drifts, taken as independent, stay within `max_drift` together.
 
-    Greedy: the step that lowers the squared drift most for the time it costs comes first. sizes: weights of a group.
+    Greedy: starts with the fastest treatments and takes the step that lowers the squared drift most for its time.
+
+    Args:
+        offered: group -> kind -> treatment.
+        sizes: number of weights of each group.
+        max_drift: limit on the root of the summed squared drifts.
     """
     chosen = {group: min(items.values(), key=lambda item: COST[item.kind]) for group, items in offered.items()}
     while sum(item.drift**2 for item in chosen.values()) > max_drift**2:
@@ -192,9 +203,20 @@ def cheapest(
     return chosen
 
 
-def plan(packed: PackedDetector, batches: Sequence[np.ndarray], max_drift: float = MAX_DRIFT) -> dict[str, LayerPlan]:
-    """Calibrate on uint8 [B, S, S, 3] batches, decide for every product; rescales `packed` in place."""
-    seen = balance(packed, sample(packed, batches))
+def choose_recipe(
+    packed: PackedDetector, batches: Sequence[np.ndarray], max_drift: float = MAX_DRIFT
+) -> dict[str, Treatment]:
+    """Observe activation ranges, balance them and choose a treatment for every product.
+
+    Args:
+        packed: the float32 detector; balanced, and its biases corrected, in place.
+        batches: images that set the activation ranges, uint8 [B, S, S, 3] each.
+        max_drift: see `MAX_DRIFT`.
+
+    Returns:
+        The quantisation recipe: name of the product -> treatment.
+    """
+    seen = balance(packed, activation_ranges(packed, batches))
     products = {name: Rounded(layer, seen[name]) for name, layer in dense_layers(packed).items()}
     groups = shared_inputs(products)
     offered = {group: treatments([products[name] for name in names]) for group, names in groups.items()}

@@ -1,4 +1,4 @@
-"""Put an INT8 plan into a traced graph: for onnxruntime's CPU kernels, or as QDQ for TensorRT."""
+"""Put a quantisation recipe into a traced graph: for onnxruntime's CPU kernels, or as QDQ for TensorRT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import NodeProto, helper
 from ..graph.packed import PackedDetector
 from ..graph.tracing import drop_unused, tensor_proto
 from .ranges import TINY, dense_layers
-from .recipe import SIGNED, LayerPlan, quantise_weight
+from .recipe import SIGNED, Treatment, quantise_weight
 
 CONTRIB = "com.microsoft"
 """Domain of onnxruntime's MatMulIntegerToFloat: integer product, scales and bias in one kernel."""
@@ -30,7 +30,7 @@ class Rewriter:
         self.quantised: dict[tuple[str, ...], tuple[list[NodeProto], tuple[str, ...]]] = {}
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """`name`, after making sure the graph holds it."""
+        """Add the constant unless the graph has it already; returns `name`."""
         if name not in self.constants:
             self.constants.add(name)
             self.graph.initializer.append(tensor_proto(name, value))
@@ -40,9 +40,13 @@ class Rewriter:
         """A shared scalar constant."""
         return self.constant(f"int8.{np.dtype(dtype).name}.{value!r}", np.asarray(value, dtype))
 
-    def static_input(self, x: str, plan: LayerPlan) -> tuple[list[NodeProto], tuple[str, ...]]:
-        """Nodes that quantise `x` once for all its users -> (nodes, (quantised, scale, zero point))."""
-        scale, zero = self.scalar(plan.scale, np.float32), self.scalar(plan.zero_point, np.uint8)
+    def static_input(self, x: str, treatment: Treatment) -> tuple[list[NodeProto], tuple[str, ...]]:
+        """Quantise `x` with a fixed scale, once for all its users.
+
+        Returns:
+            The nodes to insert (none if `x` is quantised already); the names of (quantised x, scale, zero point).
+        """
+        scale, zero = self.scalar(treatment.scale, np.float32), self.scalar(treatment.zero_point, np.uint8)
         key = (x, scale, zero)
         if key in self.quantised:
             return [], self.quantised[key][1]
@@ -52,7 +56,11 @@ class Rewriter:
         return nodes, (name, scale, zero)
 
     def row_input(self, x: str) -> tuple[list[NodeProto], tuple[str, ...]]:
-        """The same with one scale per token -> (nodes, (quantised, 1, zero point, scale [.., 1]))."""
+        """Quantise `x` with one scale a token, once for all its users.
+
+        Returns:
+            The nodes to insert; the names of (quantised x, the constant 1, zero point, scale [..., 1]).
+        """
         key = (x, "row")
         one, zero = self.scalar(1.0, np.float32), self.scalar(CENTRE, np.uint8)
         if key in self.quantised:
@@ -75,11 +83,17 @@ class Rewriter:
         return self.constant(f"{name}.weight.s8", packed_weight), self.constant(f"{name}.weight.scale", scale)
 
 
-def quantise_for_cpu(model: onnx.ModelProto, packed: PackedDetector, plans: Mapping[str, LayerPlan]) -> None:
-    """Replace every planned product of `model`, traced from `packed`, in place. float32 weights that go are dropped."""
+def quantise_for_cpu(model: onnx.ModelProto, packed: PackedDetector, recipe: Mapping[str, Treatment]) -> None:
+    """Replace products of `model` by onnxruntime's integer products, in place, and drop their float32 weights.
+
+    Args:
+        model: traced from `packed`.
+        packed: the detector that `choose_recipe` balanced.
+        recipe: name of the product -> treatment.
+    """
     rewriter = Rewriter(model)
     layers = dense_layers(packed)
-    by_weight = {f"{name}.weight": name for name, plan in plans.items() if plan.kind != "fp32"}
+    by_weight = {f"{name}.weight": name for name, treatment in recipe.items() if treatment.kind != "fp32"}
     nodes: list[NodeProto] = []
     for node in model.graph.node:
         name = by_weight.get(node.input[1]) if node.op_type == "MatMul" else None
@@ -88,9 +102,9 @@ def quantise_for_cpu(model: onnx.ModelProto, packed: PackedDetector, plans: Mapp
             continue
         values, scale = quantise_weight(layers[name].weight)
         weight, weight_scale = rewriter.weight(name, values.numpy(), scale.numpy())
-        x, plan = node.input[0], plans[name]
-        if plan.kind == "static":
-            added, (quantised, one, zero) = rewriter.static_input(x, plan)
+        x, treatment = node.input[0], recipe[name]
+        if treatment.kind == "static":
+            added, (quantised, one, zero) = rewriter.static_input(x, treatment)
             nodes += added
             nodes.append(integer_product([quantised, weight, one, weight_scale, zero], node.output[0], name))
         else:
@@ -129,23 +143,33 @@ def fuse_bias(nodes: list[NodeProto], shapes: dict[str, tuple[int, ...]]) -> lis
     return kept
 
 
-def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, plans: Mapping[str, LayerPlan]) -> None:
+def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, recipe: Mapping[str, Treatment]) -> None:
     """Wrap every static product in QuantizeLinear / DequantizeLinear with symmetric int8, in place; standard ONNX only.
 
-    TensorRT knows no zero points and no per-token scales: "row" products stay float32.
+    TensorRT knows no zero points and no per-token scales: "row" products stay as they are. Scales have the type of
+    the graph's weights: in a float16 graph attention, GELU and the residual stream stay float16.
+
+    Args:
+        model: traced from `packed`.
+        packed: the detector that `choose_recipe` balanced.
+        recipe: name of the product -> treatment.
     """
     rewriter = Rewriter(model)
     layers = dense_layers(packed)
     zero = rewriter.scalar(0, np.int8)
+    by_weight = {f"{name}.weight": name for name, treatment in recipe.items() if treatment.kind == "static"}
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    half = types[next(iter(by_weight))] == onnx.TensorProto.FLOAT16 if by_weight else False
+    dtype = np.float16 if half else np.float32
+    tiny = np.finfo(dtype).smallest_subnormal  # the scale of a channel of zeros must be positive
     wrapped: dict[tuple[str, str], str] = {}
     nodes: list[NodeProto] = []
-    by_weight = {f"{name}.weight": name for name, plan in plans.items() if plan.kind == "static"}
     for node in model.graph.node:
         name = by_weight.get(node.input[1]) if node.op_type == "MatMul" else None
         if name is not None:
-            plan = plans[name]
-            reach = plan.scale * max(plan.zero_point, 255 - plan.zero_point)
-            scale = rewriter.scalar(float(np.float32(reach / SIGNED)), np.float32)
+            treatment = recipe[name]
+            reach = treatment.scale * max(treatment.zero_point, 255 - treatment.zero_point)
+            scale = rewriter.scalar(float(dtype(reach / SIGNED)), dtype)
             if (node.input[0], scale) not in wrapped:
                 base = f"{node.input[0]}.qdq.{len(wrapped)}"
                 nodes += [
@@ -154,7 +178,7 @@ def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, plans:
                 ]
                 wrapped[node.input[0], scale] = base
             values, weight_scale = quantise_weight(layers[name].weight)
-            weight = list(rewriter.weight(name, values.numpy(), weight_scale.numpy()))
+            weight = list(rewriter.weight(name, values.numpy(), np.maximum(weight_scale.numpy().astype(dtype), tiny)))
             zeros = rewriter.constant(f"{name}.weight.zero", np.zeros(values.shape[1], np.int8))
             nodes.append(helper.make_node("DequantizeLinear", [*weight, zeros], [f"{name}.weight.dq"], axis=1))
             node.input[0], node.input[1] = wrapped[node.input[0], scale], f"{name}.weight.dq"

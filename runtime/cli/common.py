@@ -19,6 +19,9 @@ EngineFile = Annotated[
 Device = Annotated[
     str, typer.Option(metavar=f"[{DEVICES}]", help="Where the engine runs; only auto falls back to another device.")
 ]
+Prior = Annotated[
+    float, typer.Option(help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.")
+]
 # Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
 # depend on `--ray`. `load_engine` checks the device for Python callers as well.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .common import HELP, Device, EngineFile, print_version, run_command
+from .common import HELP, Device, EngineFile, Prior, print_version, run_command
 
 app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -45,8 +45,9 @@ def run(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's uncertain band."),
+        typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
     ] = None,
+    prior: Prior = 0.5,
     batch_size: Annotated[int, typer.Option(help="Images per inference.")] = 8,
     workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
     threads: Annotated[
@@ -101,8 +102,8 @@ def run(
 
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
-            format=format, threshold=threshold, batch_size=batch_size, workers=workers, actors=ray_actors,
-            column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+            format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
+            actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
             allow_empty=allow_empty,
             refused=tuple(
                 name for name, given in (("--heatmaps", heatmaps), ("--report", report), ("--watch", watch)) if given
@@ -119,8 +120,8 @@ def run(
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
-        threshold=threshold, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report, resume=resume,
-        watch=watch, settle=settle,
+        threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report,
+        resume=resume, watch=watch, settle=settle,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:

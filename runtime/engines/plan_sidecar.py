@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,13 +14,13 @@ from ..display_text import shown
 from ..errors import EngineError
 from ..manifest import Manifest, Model
 from .integrity import file_sha256, is_plain_name
+from .onnx_file import read_manifest
 
 
 def _plain_name(name: str) -> str:
     if not is_plain_name(name):
         raise ValueError("not a plain file name")
     return name
-
 
 SIDECAR_SUFFIX = ".json"
 HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
@@ -91,8 +92,13 @@ def sidecar_path(plan: str | Path) -> Path:
 
 
 def rebuild_command(plan: Path, sidecar: PlanSidecar) -> str:
-    """The command that builds the plan again on this machine from its ONNX engine."""
-    return f"cinemae-export {plan.with_name(sidecar.source)} --tensorrt --out {plan.parent} --name {plan.stem}"
+    """The command that makes the plan again, for this machine, from its ONNX engine."""
+    return plan_command(plan.with_name(sidecar.source), plan)
+
+
+def plan_command(source: Path, plan: Path) -> str:
+    """The command that builds `plan` from the ONNX engine `source`."""
+    return f"cinemae-export {source} --tensorrt --out {plan.parent} --name {plan.stem}"
 
 
 def read_sidecar(plan: str | Path) -> PlanSidecar:
@@ -133,9 +139,23 @@ def check_plan(plan: Path, sidecar: PlanSidecar) -> None:
         )
 
 
+def check_source(plan: Path, sidecar: PlanSidecar) -> None:
+    """Compare the ONNX engine beside the plan, where there is one, with the engine that the plan was built from.
+
+    Raises:
+        EngineError: the engine was exported again after the plan was built, so their scores differ.
+    """
+    source = plan.with_name(sidecar.source)
+    if source.is_file() and read_manifest(source).content_sha256 != sidecar.source_sha256:
+        raise EngineError(
+            f"{plan}: was built from another {source.name} than the one beside it; build it again with "
+            f"{rebuild_command(plan, sidecar)}"
+        )
+
+
 def numbers(version: str) -> tuple[int, ...]:
-    """Parts of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
-    return tuple(int(part) for part in version.split("."))
+    """"10.3.0.26" and "10.3.0.26.post1" -> (10, 3, 0, 26)."""
+    return tuple(int(part) for part in re.split(r"[^0-9.]", version)[0].strip(".").split("."))
 
 
 def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from ..install import pip_install
 from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .cuda import Cuda
-from .plan_sidecar import Machine, PlanSidecar, check_machine, check_plan, read_sidecar, rebuild_command
+from .plan_sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
 
 PROVIDER = "TensorRT"
 MAX_GRAPHS = 16
@@ -222,6 +222,7 @@ def open_engine(
         raise UsageError(f"{path}: a plan runs on TensorRT only, not on device {device!r}; use its ONNX engine there")
     sidecar = read_sidecar(path)
     check_plan(path, sidecar)
+    check_source(path, sidecar)
     trt = trt or import_tensorrt()
     cuda = cuda or Cuda.load()
     gpu = cuda.device()

@@ -32,6 +32,7 @@ class ActorOptions:
         device: as `--device` of `cinemae-run`.
         threads: CPU threads of one inference.
         threshold: as `--threshold` of `cinemae-run`.
+        prior: as `--prior`.
         batch_size: images in one inference.
         workers: decoding threads.
     """
@@ -44,6 +45,7 @@ class ActorOptions:
     device: str
     threads: int | None
     threshold: float | None
+    prior: float
     batch_size: int
     workers: int
 
@@ -57,7 +59,9 @@ class ScoreUnits:
         with suppress(OSError):  # a node without this folder can still score URLs and absolute paths
             os.chdir(options.folder)
         self._folder = Folder(options.out)
-        self._detector = Detector.load(options.engine, options.device, options.threads, options.threshold)
+        self._detector = Detector.load(
+            options.engine, options.device, options.threads, options.threshold, prior=options.prior
+        )
         if self._detector.label != options.label:
             raise EngineError(
                 f"this worker's engine is {self._detector.label}, the run's is {options.label}: "

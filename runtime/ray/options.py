@@ -33,6 +33,7 @@ class RayOptions:
     threads: int | None = None
     format: str | None = None
     threshold: float | None = None
+    prior: float = 0.5
     batch_size: int = 8
     workers: int | None = None
     actors: int | None = None

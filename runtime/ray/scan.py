@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from ..engines.load import read_engine_manifest
 from ..errors import CinemaeError, UsageError
 from ..progress import Progress
+from ..reading import Reading
 from ..records import engine_label
 from ..scan.tally import Tally
 from ..verdict import Decision
@@ -26,7 +27,7 @@ from .work_units import Unit, digest, list_units
 
 UNITS, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
 """Files in the output folder beside the shards: the work units, the settings of the run, the final counts."""
-LAYOUT = 1
+LAYOUT = 2
 """Version of these files."""
 
 
@@ -46,7 +47,8 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
     """
     format_name = options.format or "jsonl"
     manifest = read_engine_manifest(options.engine)
-    label, decision = engine_label(manifest), Decision.of(manifest.calibration, options.threshold)
+    label, calibration = engine_label(manifest), manifest.calibration
+    reading = Reading.of(calibration, Decision.of(calibration, options.threshold), options.prior)
     folder = Folder(options.out)
     if manifest.demonstration and not options.quiet:
         print(f"note: {label}: its verdicts are no evidence; name a real engine with --engine FILE", file=sys.stderr)
@@ -54,7 +56,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
     with cluster(options.address):
         actors = options.actors or room(options.device, options.threads or 1)
         settings = {
-            "layout": LAYOUT, "engine": label, "decision": asdict(decision), "format": format_name,
+            "layout": LAYOUT, "engine": label, "decision": asdict(reading), "format": format_name,
             "inputs": list(options.inputs), "column": options.column,
         }  # fmt: skip
         units = _stored_units(folder, settings) if options.resume else None
@@ -66,7 +68,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         actor = ActorOptions(
             out=options.out if is_url(options.out) else os.path.abspath(options.out), folder=os.getcwd(),
             format=format_name, label=label, engine=None if options.engine is None else options.engine.resolve(),
-            device=options.device, threads=options.threads or 1, threshold=options.threshold,
+            device=options.device, threads=options.threads or 1, threshold=options.threshold, prior=options.prior,
             batch_size=options.batch_size, workers=options.workers or options.threads or 1,
         )  # fmt: skip
         with Progress("inputs", done=tally.kept, quiet=options.quiet, closing=False) as progress:

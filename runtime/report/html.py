@@ -14,7 +14,6 @@ import re
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +26,10 @@ from PIL import Image
 from ..errors import UsageError
 from ..manifest import Manifest
 from ..output_file import exclusive_path, writing
+from ..reading import Reading
 from ..records import Record, engine_label
 from ..verdict import Decision
+from ..version import cinemae_version
 from .colour_map import hex_colours
 from .heatmap import OPACITY
 
@@ -69,6 +70,7 @@ class ReportWriter:
         decision: Decision | None = None,
         provider: str = "",
         title: str = "Image report",
+        prior: float = 0.5,
     ) -> None:
         """Collect what the head of the page displays.
 
@@ -78,10 +80,11 @@ class ReportWriter:
             decision: the thresholds that the records were made with; None for those of the manifest.
             provider: execution provider of the engine.
             title: title of the page.
+            prior: share of AI images that the records' probabilities assume.
         """
         self.path = Path(path)
         self.provider = provider
-        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title)
+        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title, prior)
         self._count = 0
         self._rows: list[str] = []
         self._media: list[str] = []
@@ -135,13 +138,9 @@ class ReportWriter:
             self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
 
 
-def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, Any]:
-    """The data for the head of the page, as JSON types."""
-    probability, limits = manifest.calibration.probability, manifest.heatmap_range
-    try:
-        release = version("cinemae")
-    except PackageNotFoundError:
-        release = ""
+def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) -> dict[str, Any]:
+    """The data for the head of the page, as JSON types. A threshold is [probability, logit], null if there is none."""
+    reading, limits = Reading.of(manifest.calibration, decision, prior), manifest.heatmap_range
     # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
     try:
         now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
@@ -151,12 +150,12 @@ def page_info(manifest: Manifest, decision: Decision, title: str) -> dict[str, A
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
         "engine": engine_label(manifest),
-        "version": release,
+        "version": cinemae_version(),
         "when": when,
         "demonstration": manifest.demonstration,
-        "threshold": probability(decision.threshold),
-        "thresholdLogit": decision.threshold,
-        "band": [probability(decision.low), probability(decision.high)],
+        "aiFrom": None if reading.ai_from is None else [reading.ai_from, decision.ai_from],
+        "realBelow": None if reading.real_below is None else [reading.real_below, decision.real_below],
+        "words": reading.words(),
         "scale": [limits.low, limits.high] if limits else None,
         "colours": hex_colours(),
         "opacity": OPACITY,
@@ -217,6 +216,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
         "r": list(record.reasons) or None,
+        "o": [[fact.statement, fact.source] for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,
         "m": [_rounded(quantised[1], 5), _rounded(quantised[2], 5)] if quantised else None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ from ..display_text import display_name
 from ..engines.integrity import stream_sha256
 from ..errors import ImageError, UsageError
 from ..read_ahead import read_ahead
+from ..reading import Reading
 from ..reasons import BAND, NEAR_BAND
 from ..records import Record, from_dict
 from ..sources import AnySource, NamedSource, Prepared, open_image_file
@@ -102,16 +104,27 @@ def current_sha256(path: str) -> str | None:
 
 
 def still_holds(record: Record, source: NamedSource, sha256: str | None, detector: Detector) -> bool:
-    """Whether scoring `source` again would give this record: same path, content, engine and decision.
+    """Whether scoring `source` again would give this record: same path, content, engine, prior and decision.
 
     An input that failed is decoded again, because a missing package or lack of memory may be the reason.
     """
     if record.path != display_name(source.name) or record.sha256 != sha256 or record.engine != detector.label:
         return False
+    if not _reads_alike(record, detector.reading):
+        return False
     if record.status == "error" or record.logit is None:
         return record.error is not None and record.error == detector.prepare(source).error
     unusual = any(reason not in (BAND, NEAR_BAND) for reason in record.reasons)
     return record.verdict == decide(record.logit, detector.decision, unusual)
+
+
+def _reads_alike(record: Record, reading: Reading) -> bool:
+    """Whether a record states this run's prior, thresholds and rates. An older one states none; its prior was 0.5."""
+    stated: list[tuple[float | None, float | None]] = [(record.prior, reading.prior)]
+    if record.cinemae:
+        names = ("ai_from", "real_below", "false_alarm", "miss")
+        stated += [(getattr(record, name), getattr(reading, name)) for name in names]
+    return all(a == b if a is None or b is None else math.isclose(a, b) for a, b in stated)
 
 
 def _key(path: str, sha256: str | None) -> bytes:

@@ -40,6 +40,7 @@ class ScanOptions:
     format: str | None = None
     out: Path | None = None
     threshold: float | None = None
+    prior: float = 0.5
     batch_size: int = DEFAULT_BATCH
     workers: int | None = None
     heatmaps: Path | None = None
@@ -103,11 +104,13 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     if options.batch_size < 1 or workers < 1:
         raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
     with ExitStack() as stack:
-        console = _console() if format_name == TABLE else None
-        writer = _writer(options, format_name, console, stack)
         detector = stack.enter_context(
-            Detector.load(options.engine, options.device, options.threads, options.threshold, background=True)
+            Detector.load(
+                options.engine, options.device, options.threads, options.threshold, background=True, prior=options.prior
+            )
         )
+        console = _console() if format_name == TABLE else None
+        writer = _writer(options, format_name, console, detector, stack)  # locked before --resume cuts the file
         if not options.quiet and detector.manifest.demonstration:
             say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")
         tally, start = Tally(), time.monotonic()
@@ -166,10 +169,14 @@ def _watch_folders(
     return score_new_files(detector, watching, stop, say)
 
 
-def _writer(options: ScanOptions, format_name: str, console: Any, stack: ExitStack) -> Writer:
+def _writer(
+    options: ScanOptions, format_name: str, console: Any, detector: Detector, stack: ExitStack
+) -> Writer:
     if options.out is not None:
         return stack.enter_context(file_writer(options.out, format_name, append=options.resume or options.watch))
-    return TableWriter(console) if format_name == TABLE else stdout_writer(sys.stdout.buffer, format_name)
+    if format_name == TABLE:
+        return TableWriter(console, detector.reading)
+    return stdout_writer(sys.stdout.buffer, format_name)
 
 
 def _console() -> Any:
@@ -213,7 +220,9 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         from ..report.html import ReportWriter
 
         title = _report_title(options.inputs)
-        report = stack.enter_context(ReportWriter(options.report, detector.manifest, detector.decision, title=title))
+        report = stack.enter_context(
+            ReportWriter(options.report, detector.manifest, detector.decision, title=title, prior=options.prior)
+        )
 
         def add(item: Scored) -> None:
             image = item.prepared.image

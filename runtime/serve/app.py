@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from ..manifest import Manifest
 from ..records import lcas_values, to_dict
 from ..report.colour_map import hex_colours
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
+from ..version import cinemae_version
 from .body import Body
 from .guard import Guard
 from .problems import Problem
@@ -96,7 +96,7 @@ def create_app(load: Callable[[], Detector], settings: ServeSettings | None = No
             await service.stop()
 
     app = FastAPI(
-        title="CINEMAE", summary="Detects AI-generated images.", version=_version(), lifespan=lifespan,
+        title="CINEMAE", summary="Detects AI-generated images.", version=cinemae_version(), lifespan=lifespan,
         docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.add_middleware(Guard, settings=settings)
@@ -105,13 +105,6 @@ def create_app(load: Callable[[], Detector], settings: ServeSettings | None = No
     _add_state(app, settings)
     _add_page(app)
     return app
-
-
-def _version() -> str:
-    try:
-        return version("cinemae")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _problem(problem: Problem) -> JSONResponse:
@@ -249,14 +242,18 @@ def _add_state(app: FastAPI, settings: ServeSettings) -> None:
 
 
 def _engine_body(detector: Detector, settings: ServeSettings) -> EngineBody:
-    manifest, decision = detector.manifest, detector.decision
-    calibration, heat = manifest.calibration, manifest.heatmap_range
+    manifest, reading = detector.manifest, detector.reading
+    heat = manifest.heatmap_range
     return EngineBody(
         engine=detector.label,
         demonstration=manifest.demonstration,
         licence=manifest.licence,
-        threshold=calibration.probability(decision.threshold),
-        uncertain=[calibration.probability(decision.low), calibration.probability(decision.high)],
+        prior=reading.prior,
+        ai_from=reading.ai_from,
+        real_below=reading.real_below,
+        false_alarm=reading.false_alarm,
+        miss=reading.miss,
+        words=reading.words(),
         resize_short=manifest.preprocess.resize_short,
         crop=manifest.preprocess.crop,
         grid=manifest.backbone.config.grid,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli.common import HELP, print_version, run_command
+from ..cli.common import HELP, Prior, print_version, run_command
 from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 
@@ -28,9 +28,10 @@ def serve(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Probability from which the verdict is ai; replaces the engine's threshold and uncertain band."
+            help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."
         ),
     ] = None,
+    prior: Prior = 0.5,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -95,13 +96,13 @@ def serve(
         token=read_token(token_file), allowed_hosts=allowed_hosts(host, allow_host), drain=drain,
     )  # fmt: skip
     if ray is None:
-        launch(settings, engine, host, port, device, threads, threshold)
+        launch(settings, engine, host, port, device, threads, threshold, prior)
         return
     from .ray_serve import Replica, launch_on_ray
 
     require_serve()
     named = None if engine is None else engine.resolve()
-    launch_on_ray(Replica(named, device, threads, threshold), settings, replicas, ray, host, port)
+    launch_on_ray(Replica(named, device, threads, threshold, prior), settings, replicas, ray, host, port)
 
 
 def main() -> None:

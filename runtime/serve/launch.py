@@ -78,6 +78,7 @@ def launch(
     device: str,
     threads: int | None,
     threshold: float | None,
+    prior: float,
 ) -> None:
     """Serve until SIGTERM or SIGINT; one line on stderr gives the address.
 
@@ -97,8 +98,9 @@ def launch(
         raise CinemaeError(f"cannot listen on {host}:{port} ({why}); choose another --port") from None
     with listener:
         detector = Detector.load(
-            engine, device=device, threads=threads, threshold=threshold, max_pixels=settings.limits.max_pixels
-        )
+            engine, device=device, threads=threads, threshold=threshold, max_pixels=settings.limits.max_pixels,
+            prior=prior,
+        )  # fmt: skip
         for note in detector.wait().notes:
             print(f"note: {note}", file=sys.stderr)
         if not is_loopback(host) and settings.token is None:

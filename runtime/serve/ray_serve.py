@@ -31,6 +31,7 @@ class Replica:
     device: str = "auto"
     threads: int | None = None
     threshold: float | None = None
+    prior: float = 0.5
 
 
 def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
@@ -60,7 +61,7 @@ def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
         def load() -> Detector:
             return Detector.load(
                 replica.engine, replica.device, replica.threads, replica.threshold,
-                max_pixels=settings.limits.max_pixels,
+                max_pixels=settings.limits.max_pixels, prior=replica.prior,
             )  # fmt: skip
 
         return create_app(load, settings)

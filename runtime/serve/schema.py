@@ -56,8 +56,12 @@ class EngineBody(BaseModel):
     engine: str
     demonstration: bool
     licence: str
-    threshold: float = Field(description="probability from which the verdict is ai")
-    uncertain: list[float] = Field(description="probabilities between which the verdict is uncertain; [low, high]")
+    prior: float = Field(description="share of AI images that probabilities assume")
+    ai_from: float | None = Field(description="probability from which the verdict is ai; null if it is never given")
+    real_below: float | None = Field(description="probability below which it is real; null if it is never given")
+    false_alarm: float | None = Field(description="largest share of real images that get ai; null if not known")
+    miss: float | None = Field(description="largest share of AI images that get real; null if not known")
+    words: dict[str, str] = Field(description="how the page puts this: a sentence for each verdict, prior and caveat")
     resize_short: int
     crop: int
     grid: int

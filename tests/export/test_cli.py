@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from cinemae.export import cli, parity
+from cinemae.runtime.errors import EngineError
 from cinemae.train.fitting.checkpoint import save_checkpoint
 
 
@@ -77,6 +78,40 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_engine_of_another_precision_is_not_overwritten(command, checkpoint, tmp_path):
+    assert command(checkpoint, "--out", tmp_path).code == 0
+    before = (tmp_path / "cinemae.onnx").read_bytes()
+    refused = command(checkpoint, "--out", tmp_path, "--fp16")
+    assert refused.code == 2
+    assert "cinemae.onnx holds a fp32 engine: add --name cinemae-fp16, or --force" in refused.err
+    assert (tmp_path / "cinemae.onnx").read_bytes() == before
+    assert command(checkpoint, "--out", tmp_path).code == 0
+    assert command(checkpoint, "--out", tmp_path, "--fp16", "--force").code == 0
+
+
+def test_an_unrequested_plan_is_tried_for_fp16_only_and_its_failure_is_a_note(
+    command, checkpoint, tmp_path, monkeypatch
+):
+    asked = []
+
+    def fail(source, plan, options):
+        asked.append(source)
+        raise EngineError("no memory")
+
+    monkeypatch.setattr("cinemae.export.tensorrt.build_plan", fail)
+    assert command(checkpoint, "--out", tmp_path).code == 0
+    assert asked == []
+    done = command(checkpoint, "--out", tmp_path, "--name", "half", "--fp16")
+    assert done.code == 0, done.err
+    assert asked == [tmp_path / "half.onnx"]
+    note = f"no plan (no memory); where TensorRT finds a GPU: cinemae-export {tmp_path / 'half.onnx'} --tensorrt"
+    assert note in done.err
+    assert (tmp_path / "half.reference.npz").is_file()
+    assert command(checkpoint, "--out", tmp_path, "--name", "half", "--fp16", "--tensorrt").code == 3
+    assert command(checkpoint, "--out", tmp_path, "--name", "half", "--fp16", "--no-tensorrt").code == 0
+    assert len(asked) == 2
 
 
 def test_report_data_that_cannot_be_read_stops_before_anything_is_written(command, checkpoint, tmp_path):

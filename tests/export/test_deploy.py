@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from cinemae.export import cli
 from cinemae.export.fused import export_fused
-from cinemae.export.quality import format_quality, measure, spread
+from cinemae.export.precision_report import format_quality
+from cinemae.export.quality import measure, spread
 from cinemae.export.triton import write_repository
 from cinemae.runtime.engines.integrity import content_hash
 from cinemae.train.data.samples import Sample
@@ -56,12 +57,14 @@ def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypa
     assert code == 0, captured.err
     assert captured.out.count("ok\n") == 6
     assert {p.name for p in tmp_path.iterdir()} == {
-        "cinemae.onnx", "cinemae-qdq.onnx", "cinemae.report.md", "cinemae.report.json", "triton",
+        "cinemae.onnx", "cinemae-qdq.onnx", "cinemae-qdq.reference.npz", "cinemae.report.md", "cinemae.report.json",
+        "triton",
     }  # fmt: skip
     report = json.loads((tmp_path / "cinemae.report.json").read_text())
     assert report["quality"]["images"] == 8
-    assert {item["kind"] for item in report["plan"].values()} <= {"static", "row", "fp32"}
+    assert {item["kind"] for item in report["recipe"].values()} <= {"static", "row", "fp32"}
     assert "encoder.blocks.0" in report["peaks"]
+    assert "for a plan, where TensorRT finds a GPU: cinemae-export" in captured.err
     text = (tmp_path / "cinemae.report.md").read_text()
     assert "| stable_diffusion_v_1_5 | 8 |" in text
     assert "8 images: " in text
@@ -133,6 +136,22 @@ def test_triton_configuration(suffix, tiny_detector, tiny_manifest, tmp_path):
     assert re.search(r'name: "logit" data_type: TYPE_FP32 dims: \[ 1 \] reshape: \{ shape: \[ \] \}', text)
 
 
+def test_triton_captures_cuda_graphs_for_the_buckets_of_a_plan_and_names_its_tensorrt(
+    tiny_detector, tiny_manifest, tmp_path
+):
+    manifest = export_fused(tiny_detector, tiny_manifest, tmp_path / "engine.onnx")
+    plan = tmp_path / "engine.plan"
+    plan.write_bytes(b"plan")
+    model = write_repository(plan, manifest, "0" * 64, tmp_path / "triton", "cinemae", (1, 4, 6), "10.3.0.26")
+    text = (model / "config.pbtxt").read_text()
+    specs = re.findall(r"graph_spec { batch_size: (\d+) .* graph_lower_bound { batch_size: (\d+) ", text)
+    assert specs == [("1", "1"), ("2", "2"), ("4", "3"), ("6", "5")]
+    assert text.count('key: "images" value { dim: [ 64, 64, 3 ] }') == 8
+    assert "TensorRT 10.3.0.26" in text
+    onnx = write_repository(tmp_path / "engine.onnx", manifest, "0" * 64, tmp_path / "triton", "other")
+    assert "graph" not in (onnx / "config.pbtxt").read_text()
+
+
 def triton_schema():
     """Triton's ModelConfig message out of tritonclient, without the gRPC that importing the package asks for."""
     package = importlib.util.find_spec("tritonclient")
@@ -155,3 +174,9 @@ def test_triton_configuration_parses_as_its_schema(tiny_detector, tiny_manifest,
     assert config.max_batch_size == 32
     assert [o.name for o in config.output] == ["logit", "stats", "lcas"]
     assert config.input[0].data_type == schema.TYPE_UINT8
+    (tmp_path / "engine.plan").write_bytes(b"plan")
+    folder = tmp_path / "repository"
+    model = write_repository(tmp_path / "engine.plan", manifest, "0" * 64, folder, "plan", (1, 2, 4), "10.3")
+    cuda = text_format.Parse((model / "config.pbtxt").read_text(), schema.ModelConfig()).optimization.cuda
+    assert cuda.graphs
+    assert [(g.batch_size, g.graph_lower_bound.batch_size) for g in cuda.graph_spec] == [(1, 1), (2, 2), (4, 3)]

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from cinemae.export.engine_file import write_engine
 from cinemae.export.fused import export_fused, fused_graph
-from cinemae.export.graph.parts import export_parts
 from cinemae.export.parity import BATCHES, compare, eager_output, format_table, parity_images, relative, require
+from cinemae.export.parts import export_parts
 from cinemae.runtime.engines.integrity import check_content, content_hash
 from cinemae.runtime.engines.load import load_engine
 from cinemae.runtime.errors import EngineError, ParityError, UsageError

@@ -2,14 +2,26 @@
 
 import numpy as np
 import pytest
-from cinemae.export.export import tensorrt_is_there
 from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
-from cinemae.export.tensorrt import BuildOptions, build_plan
+from cinemae.export.request import BuildOptions
+from cinemae.export.tensorrt import build_plan
+from cinemae.runtime.engines.cuda import Cuda
 from cinemae.runtime.engines.load import load_engine
+from cinemae.runtime.engines.tensorrt import import_tensorrt
+from cinemae.runtime.errors import CinemaeError
 
 FP16_LOGIT = 0.02
 """Eleven bits of mantissa through a few layers."""
+
+
+def tensorrt_is_there():
+    try:
+        import_tensorrt()
+        Cuda.load().device()
+    except (CinemaeError, RuntimeError):
+        return False
+    return True
 
 
 @pytest.mark.gpu

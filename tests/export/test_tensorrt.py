@@ -5,19 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from cinemae.export.fused import FUSED, export_fused, write_fused
+from cinemae.export.fused import export_fused, packed_graph, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.parts import export_parts
-from cinemae.export.graph.tracing import trace
-from cinemae.export.int8.recipe import plan as make_int8_plan
+from cinemae.export.graph.tracing import HALF_QDQ_OPSET
+from cinemae.export.int8.recipe import choose_recipe
 from cinemae.export.int8.rewrite import quantise_for_tensorrt
 from cinemae.export.parity import parity_images
-from cinemae.export.tensorrt import BuildOptions, build_plan
+from cinemae.export.parts import export_parts
+from cinemae.export.plan_check import Reference, batch_order, find_reference, write_reference
+from cinemae.export.request import BuildOptions
+from cinemae.export.tensorrt import build, build_plan, collecting_logger, float_types
+from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.engines.cuda import Cuda
+from cinemae.runtime.engines.load import load_engine
+from cinemae.runtime.engines.onnx_file import read_manifest
 from cinemae.runtime.engines.plan_sidecar import Machine, PlanSidecar, check_machine, read_sidecar, sidecar_path
 from cinemae.runtime.engines.tensorrt import MAX_GRAPHS, open_engine, read_plan_manifest
-from cinemae.runtime.errors import EngineError, MissingDependencyError, UsageError
+from cinemae.runtime.errors import EngineError, MissingDependencyError, ParityError, UsageError
 from tensorrt_fakes import FakeCudaApi, FakeTensorRt, real_rtx
 
 SHARED_API = (
@@ -30,6 +34,8 @@ SHARED_API = (
     "build_serialized_network", "create_builder_config", "create_network",
 )  # fmt: skip
 """Every name of TensorRT that builder and backend use with versions 10 and 11."""
+
+BUILDER_CALLS = ("create_network", "set_shape", "clear_flag", "set_flag")
 
 GONE_IN_11 = ("OBEY_PRECISION_CONSTRAINTS", "EXPLICIT_BATCH")
 """Names for 8.6 alone; the code asks before it uses them."""
@@ -56,6 +62,8 @@ def cuda():
 def plan(engine, trt, cuda, tmp_path):
     path = tmp_path / "tiny.plan"
     build_plan(engine, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    trt.recorded = [call for call in trt.recorded if call[0] in BUILDER_CALLS]  # not those of the check after the build
+    cuda.api.launches = cuda.api.captures = 0
     return path
 
 
@@ -80,16 +88,16 @@ def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector,
     path = tmp_path / "engine.onnx"
     if precision == "int8":
         packed, images = PackedDetector(tiny_detector), parity_images(4, 64)
-        plans = make_int8_plan(packed, [images])
-        model = trace(packed, (torch.from_numpy(images),), FUSED)
-        quantise_for_tensorrt(model, packed, plans)
+        recipe = choose_recipe(packed, [images])
+        model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
+        quantise_for_tensorrt(model, packed, recipe)
         assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
         write_fused(model, tiny_manifest, path, precision)
     else:
         export_fused(tiny_detector, tiny_manifest, path, precision)
-    sidecar = build_plan(path, tmp_path / "engine.plan", BuildOptions(), rtx, Cuda(FakeCudaApi()))
-    assert (tmp_path / "engine.plan").stat().st_size > 100_000
-    assert sidecar.manifest.precision == precision
+    manifest = read_manifest(path)
+    assert manifest.precision == precision
+    assert len(build(rtx, collecting_logger(rtx), path, BuildOptions(), manifest)) > 100_000
 
 
 def test_real_parser_accepts_the_parts(rtx, tiny_detector, tiny_manifest, tmp_path):
@@ -113,11 +121,18 @@ def test_tensorrt_8_takes_precisions_from_the_graph_and_obeys(engine, cuda, tmp_
     build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, cuda)
     assert trt.calls("create_network") == [(1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH,)]
     assert trt.calls("set_flag") == [(trt.BuilderFlag.FP16,), (trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS,)]
-    matmul, norm, shuffle, index = trt.layers
-    assert (matmul.precision, matmul.output_types) == (trt.float16, {0: trt.float16})
-    assert (norm.precision, norm.output_types) == (trt.float32, {0: trt.float32})
-    assert shuffle.precision is None
-    assert index.precision is None
+    types = float_types(engine)
+    by_kind = {}
+    for layer in trt.layers:
+        by_kind.setdefault(layer.type, []).append(layer)
+        if layer.precision is not None and layer.name != "(Unnamed)":
+            assert layer.precision == types[layer.outputs[0].name]
+            assert layer.output_types == dict.fromkeys(range(layer.num_outputs), layer.precision)
+    assert {layer.precision for layer in by_kind["MatMul"]} == {trt.float16}
+    for kind in ("LayerNormalization", "Softmax", "reduce", "ReduceMax", "ReduceMean", "ReduceSum", "Log", "Gemm"):
+        assert {layer.precision for layer in by_kind[kind]} == {trt.float32}, kind
+    for kind in ("shuffle", "gather", "slice", "concatenation", "cast", "index"):
+        assert {layer.precision for layer in by_kind[kind]} == {None}, kind
 
 
 def test_options_reach_the_builder(engine, trt, cuda, tmp_path):
@@ -157,11 +172,14 @@ def test_impossible_profile_is_refused(batch):
         BuildOptions(batch=batch)
 
 
-def test_backend_computes_what_the_plan_computes(plan, trt, cuda, random_images):
+def test_backend_computes_what_the_plan_computes(plan, engine, trt, cuda, random_images):
+    onnx_engine = engine
     engine = open_engine(plan, "tensorrt", None, trt, cuda)
     assert read_plan_manifest(plan) == engine.manifest
     found = engine.infer(random_images)  # 7 images through a plan for at most 4
-    np.testing.assert_array_equal(found.logit, random_images.reshape(7, -1).sum(1).astype(np.float32))
+    source = load_engine(onnx_engine, device="cpu")
+    np.testing.assert_allclose(found.logit, source.infer(random_images).logit, atol=1e-4)
+    source.close()
     assert found.stats.shape == (7, 3)
     assert found.lcas.shape == (7, 16)
     assert engine.infer(random_images[:0]).logit.shape == (0,)
@@ -217,6 +235,51 @@ def test_plan_that_tensorrt_cannot_load_says_how_to_rebuild(plan, trt, cuda):
     trt.loads = False
     with pytest.raises(EngineError, match=r"cinemae-export .*tiny.onnx --tensorrt --out .* --name tiny"):
         open_engine(plan, "auto", None, trt, cuda)
+
+
+@pytest.mark.parametrize("version", ["10.14.1.48.post1", "10.0.0b6"])
+def test_a_version_with_a_suffix_is_understood(version, engine, cuda, tmp_path, random_images):
+    trt = FakeTensorRt(version)
+    build_plan(engine, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    open_engine(tmp_path / "a.plan", "tensorrt", None, trt, cuda).close()
+
+
+def test_a_plan_that_computes_something_else_is_not_written(engine, trt, cuda, tmp_path):
+    trt.wrong = 1000.0  # in batches only
+    with pytest.raises(ParityError, match="at batch 2 the plan differs from the reference"):
+        build_plan(engine, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    assert not list(tmp_path.iterdir())
+    assert cuda.api.live == set()
+
+
+def test_every_batch_size_is_checked_after_every_kind_of_other(engine, trt, cuda, tmp_path):
+    assert batch_order(1, 6) == [1, 2, 4, 6, 6, 1, 4, 2, 2, 4, 1, 6]
+    assert batch_order(3, 3) == [3, 3, 3]
+    build_plan(engine, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    assert {shape[0] for _, shape in trt.calls("set_input_shape")} == {1, 2, 4}
+
+
+def test_the_reference_beside_the_engine_is_used_and_belongs_to_it(engine, trt, cuda, tmp_path):
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(engine.read_bytes())
+    manifest = read_manifest(copy)
+    computed = find_reference(copy, manifest, manifest.content_sha256)
+    wrong = Reference(computed.images, EngineOutput(*(x + 1 for x in vars(computed.output).values())))
+    write_reference(copy, "0" * 64, wrong)
+    build_plan(copy, tmp_path / "a.plan", BuildOptions(batch=(1, 1, 2)), trt, cuda)
+    write_reference(copy, manifest.content_sha256, wrong)
+    with pytest.raises(ParityError, match="differs from the reference"):
+        build_plan(copy, tmp_path / "a.plan", BuildOptions(batch=(1, 1, 2)), trt, cuda)
+
+
+def test_a_plan_beside_another_engine_of_its_name_is_refused(engine, trt, cuda, tiny_detector, tiny_manifest, tmp_path):
+    source, path = tmp_path / "mine.onnx", tmp_path / "mine.plan"
+    source.write_bytes(engine.read_bytes())
+    build_plan(source, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    open_engine(path, "auto", None, trt, cuda).close()
+    export_fused(tiny_detector, tiny_manifest, source, "fp32")
+    with pytest.raises(EngineError, match=r"built from another mine.onnx.*cinemae-export .*mine.onnx --tensorrt"):
+        open_engine(path, "auto", None, trt, cuda)
 
 
 def change(plan, **update) -> PlanSidecar:

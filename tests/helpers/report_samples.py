@@ -27,7 +27,7 @@ def manifest(config: BackboneConfig, **changes) -> Manifest:
         "preprocess": Preprocess(resize_short=config.image_size + 8, crop=config.image_size),
         "backbone": Backbone(config=config, source="none", sha256="0" * 64, licence="Apache-2.0"),
         "masks": Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
-        "calibration": Calibration(a=1.0, b=0.0, threshold=0.0, uncertain_low=-0.5, uncertain_high=0.5),
+        "calibration": Calibration(a=1.0, b=0.0, ai_from=0.5, real_below=-0.5, false_alarm=0.05, miss=0.1),
         "heatmap_range": StatRange(low=0.0, high=10.0),
     }  # fmt: skip
     return Manifest(**{**values, **changes})

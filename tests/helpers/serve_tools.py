@@ -25,7 +25,7 @@ class ArithmeticEngine:
         self.manifest = manifest.model_copy(
             update={
                 "name": "arithmetic", "demonstration": True, "heatmap_range": StatRange(low=0.0, high=80.0),
-                "calibration": Calibration(threshold=0.0, uncertain_low=-0.2, uncertain_high=0.2),
+                "calibration": Calibration(ai_from=0.2, real_below=-0.2, false_alarm=0.05, miss=0.1),
             }
         )  # fmt: skip
         self.seconds = seconds

@@ -1,7 +1,7 @@
 """Recorded fakes of TensorRT's Python API and of cuda-python's runtime, and the real TensorRT-RTX where installed.
 
 The fake device is host memory: copies really copy, a captured graph really replays, and every allocation is tracked.
-The fake plan's logit is the sum of an image's bytes.
+The fake plan holds the ONNX engine it was built from, and computes it with onnxruntime's CPU.
 """
 
 import ctypes
@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
+import onnx
+from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 
 SIZE, PATCHES = 64, 16
 PLAN = b"a fake plan"
@@ -114,11 +116,19 @@ class NoDevice(IntEnum):
     cudaErrorNoDevice = 100
 
 
+MOVES = {"Reshape": "shuffle", "Transpose": "shuffle", "Unsqueeze": "shuffle", "Gather": "gather", "Slice": "slice",
+         "Concat": "concatenation", "Cast": "cast", "Identity": "identity"}  # fmt: skip
+
+
 class FakeLayer:
-    def __init__(self, kind, *dtypes):
-        self.type, self.precision, self.output_types = kind, None, {}
-        self.outputs = [SimpleNamespace(dtype=dtype) for dtype in dtypes]
-        self.num_outputs = len(dtypes)
+    """A layer before the build. Its type is float32 or int32 whatever the graph says, as NvInfer.h 8.6.1 documents:
+    "If no precision has been set, DataType::kFLOAT will be returned, unless the output type is inherently
+    DataType::kINT32" (getOutputType; see also NVIDIA/TensorRT issue 3435)."""
+
+    def __init__(self, name, kind, outputs, integer=False):
+        self.name, self.type, self.precision, self.output_types = name, kind, None, {}
+        self.outputs = [SimpleNamespace(name=output, dtype="int32" if integer else "float32") for output in outputs]
+        self.num_outputs = len(outputs)
 
     def get_output(self, index):
         return self.outputs[index]
@@ -134,7 +144,8 @@ class FakeTensorRt:
     TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
     BuilderFlag = SimpleNamespace(TF32="tf32", VERSION_COMPATIBLE="vc", FP16="fp16", OBEY_PRECISION_CONSTRAINTS="obey")
-    LayerType = SimpleNamespace(SHUFFLE="shuffle", CONSTANT="constant", GATHER="gather")
+    LayerType = SimpleNamespace(SHUFFLE="shuffle", CONSTANT="constant", GATHER="gather", SLICE="slice",
+                                CONCATENATION="concatenation", CAST="cast", IDENTITY="identity")  # fmt: skip
 
     def __init__(self, version, strongly_typed=True, fails=None):
         self.__version__ = version
@@ -144,10 +155,7 @@ class FakeTensorRt:
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**names)
         levels = {"NONE": 0, "AMPERE_PLUS": 1} | ({"SAME_COMPUTE_CAPABILITY": 2} if strongly_typed else {})
         self.HardwareCompatibilityLevel = SimpleNamespace(**levels)
-        self.layers = [
-            FakeLayer("matmul", "float16"), FakeLayer("norm", "float32"), FakeLayer("shuffle", "float16"),
-            FakeLayer("index", "int32"),
-        ]  # fmt: skip
+        self.layers, self.onnx, self.wrong = [], b"", 0.0
 
         class ILogger:
             Severity = IntEnum("Severity", {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2})
@@ -181,24 +189,39 @@ class FakeTensorRt:
 
     def create_network(self, flags):
         self.record("create_network", flags)
-        return SimpleNamespace(num_layers=len(self.layers), get_layer=self.layers.__getitem__)
+        self.network = SimpleNamespace(num_layers=0, get_layer=self.layers.__getitem__)
+        return self.network
 
     def build(self, network, config):
         if self.fails:
             self.logger.log(self.ILogger.Severity.WARNING, "noise")
             self.logger.log(self.ILogger.Severity.ERROR, self.fails)
             return None
-        return PLAN
+        return PLAN + self.onnx
 
     def OnnxParser(self, network, logger):
-        return SimpleNamespace(parse_from_file=lambda path: Path(path).exists(), num_errors=0)
+        return SimpleNamespace(parse_from_file=self.parse, num_errors=0)
+
+    def parse(self, path):
+        """The parser's layers: one for a node, after an unnamed shuffle where it broadcasts a constant."""
+        self.onnx = Path(path).read_bytes()
+        for node in onnx.load_from_string(self.onnx).graph.node:
+            kind = MOVES.get(node.op_type, node.op_type)
+            if node.op_type == "LayerNormalization":
+                self.layers.append(FakeLayer("(Unnamed)", "shuffle", ["(Unnamed Layer)_output"]))
+            if node.op_type == "Softmax":
+                self.layers.append(FakeLayer("(Unnamed)", "reduce", ["(Unnamed Layer)_output"]))
+            self.layers.append(FakeLayer(node.name, kind, node.output))
+        self.layers.append(FakeLayer("index", "index", ["index"], integer=True))
+        self.network.num_layers = len(self.layers)
+        return True
 
     def Runtime(self, logger):
         return SimpleNamespace(deserialize_cuda_engine=self.deserialize)
 
     def deserialize(self, data):
-        assert data == PLAN
-        return FakeEngine(self) if self.loads else None
+        assert data.startswith(PLAN)
+        return FakeEngine(self, data[len(PLAN) :]) if self.loads else None
 
 
 class FakeConfig:
@@ -224,8 +247,9 @@ class FakeEngine:
     tensors: ClassVar = {"images": ((SIZE, SIZE, 3), "uint8"), "logit": ((), "float32"), "stats": ((3,), "float32"),
                "lcas": ((PATCHES,), "float32")}  # fmt: skip
 
-    def __init__(self, trt):
+    def __init__(self, trt, model):
         self.trt = trt
+        self.session = import_onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
 
     def get_tensor_name(self, index):
         return list(self.tensors)[index]
@@ -240,12 +264,12 @@ class FakeEngine:
         return "in" if name == "images" else "out"
 
     def create_execution_context(self):
-        return FakeContext(self.trt)
+        return FakeContext(self.trt, self.session)
 
 
 class FakeContext:
-    def __init__(self, trt):
-        self.trt, self.addresses, self.batch = trt, {}, None
+    def __init__(self, trt, session):
+        self.trt, self.session, self.addresses, self.batch = trt, session, {}, None
 
     def set_tensor_address(self, name, pointer):
         self.trt.record("set_tensor_address", name)
@@ -261,8 +285,12 @@ class FakeContext:
         batch = self.batch
 
         def compute():
-            images = self.view("images", np.uint8, (batch, SIZE * SIZE * 3))
-            self.view("logit", np.float32, (batch,))[:] = images.sum(1)
+            images = self.view("images", np.uint8, (batch, SIZE, SIZE, 3))
+            shapes = {"logit": (batch,), "stats": (batch, 3), "lcas": (batch, PATCHES)}
+            for (name, shape), value in zip(shapes.items(), self.session.run(None, {"images": images}), strict=True):
+                self.view(name, np.float32, shape)[:] = value
+            if batch > 1:
+                self.view("lcas", np.float32, shapes["lcas"])[-1] += self.trt.wrong
 
         FakeCudaApi.current.do(compute)
         return True

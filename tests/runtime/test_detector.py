@@ -1,6 +1,8 @@
 """`Detector`: every kind of source gives the same score, bad inputs become records, verdicts follow the band."""
 
+import math
 import threading
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.errors import EngineError, UsageError
 from cinemae.runtime.manifest import Calibration, StatRange
 from cinemae.runtime.pipeline import decode_and_score
-from cinemae.runtime.records import RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
+from cinemae.runtime.records import ADDED_FIELDS, RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
 from cinemae.runtime.sources import Prepared
 from cinemae.runtime.verdict import Decision, decide
 from pictures import encoded, picture
@@ -183,8 +185,10 @@ def test_pipeline_hands_on_sources_and_pixels(detector):
     assert scored.prepared.image.pixels.shape == (64, 64, 3)
 
 
-BAND = Decision(threshold=0.5, low=0.0, high=1.0)
-CUT = Decision(threshold=0.5, low=0.5, high=0.5)
+BAND = Decision(ai_from=math.nextafter(1.0, 2.0), real_below=0.0)
+CUT = Decision(ai_from=0.5, real_below=0.5)
+NEVER_AI = Decision(ai_from=math.inf, real_below=0.0)
+NEVER = Decision(ai_from=math.inf, real_below=-math.inf)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +198,8 @@ CUT = Decision(threshold=0.5, low=0.5, high=0.5)
         (1.1, BAND, False, "ai"), (-0.1, BAND, True, "uncertain"), (1.9, BAND, True, "uncertain"),
         (2.1, BAND, True, "ai"), (-1.1, BAND, True, "real"),
         (0.49, CUT, False, "real"), (0.5, CUT, False, "ai"), (0.49, CUT, True, "real"), (0.5, CUT, True, "ai"),
+        (9e9, NEVER_AI, False, "uncertain"), (-0.1, NEVER_AI, False, "real"), (-9e9, NEVER_AI, True, "uncertain"),
+        (9e9, NEVER, False, "uncertain"), (-9e9, NEVER, True, "uncertain"),
     ],
 )  # fmt: skip
 def test_verdict_follows_the_band(logit, decision, unusual, expected):
@@ -201,11 +207,14 @@ def test_verdict_follows_the_band(logit, decision, unusual, expected):
 
 
 def test_threshold_replaces_the_band():
-    calibration = Calibration(a=2.0, b=1.0, threshold=0.3, uncertain_low=0.0, uncertain_high=1.0)
-    assert Decision.of(calibration) == Decision(0.3, 0.0, 1.0)
+    calibration = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=0.0, false_alarm=0.01, miss=0.02)
+    assert Decision.of(calibration) == Decision(1.0, 0.0, 0.01, 0.02)
     cut = Decision.of(calibration, 0.8)
-    assert cut.low == cut.high == cut.threshold
-    assert calibration.probability(cut.threshold) == pytest.approx(0.8)
+    assert cut.real_below == cut.ai_from
+    assert (cut.false_alarm, cut.miss, cut.own) == (None, None, True)
+    assert calibration.probability(cut.ai_from) == pytest.approx(0.8)
+    never = Decision.of(Calibration(ai_from=None, real_below=None))
+    assert (never.ai_from, never.real_below) == (math.inf, -math.inf)
 
 
 def test_reasons_of_images(detector):
@@ -231,7 +240,7 @@ def test_reasons_of_statistics(tiny_manifest):
 
 
 def test_unusual_input_near_the_band_is_uncertain_and_says_so(tiny_manifest):
-    calibration = Calibration(threshold=0.5, uncertain_low=0.0, uncertain_high=1.0)
+    calibration = Calibration(ai_from=1.0, real_below=0.0)
     manifest = tiny_manifest.model_copy(update={"calibration": calibration})
     detector = Detector(FakeEngine(manifest, logit=1.5), manifest)
     assert detector.detect(picture()).verdict == "ai"
@@ -248,9 +257,13 @@ def test_record_survives_json(detector):
     assert list(values) == list(RECORD_FIELDS)
     assert list(values) == [
         "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "width", "height", "sha256",
-        "engine", "schema",
+        "engine", "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "schema",
     ]  # fmt: skip
     assert from_dict(values) == record
+    older = from_dict({name: value for name, value in values.items() if name not in ADDED_FIELDS})
+    assert (older.logit, older.prior, older.ai_from, older.cinemae) == (record.logit, 0.5, None, "")
+    with pytest.raises(KeyError):
+        from_dict({name: value for name, value in values.items() if name != "engine"})
     with pytest.raises(ValueError, match="schema"):
         from_dict({**values, "schema": 2})
     holes = Record("x", "ok", lcas=np.array([1.5, np.nan], np.float32))
@@ -263,6 +276,41 @@ def test_demonstration_is_named_in_every_record(tiny_manifest):
     detector = Detector(FakeEngine(manifest), manifest)
     assert detector.detect(picture()).engine.endswith("(demonstration)")
     assert detector.detect(b"").engine.endswith("(demonstration)")
+
+
+def test_records_say_how_to_read_them(tiny_manifest):
+    calibration = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0, false_alarm=0.01, miss=0.02)
+    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
+    record = Detector(FakeEngine(manifest), manifest).detect(picture())
+    assert (record.real_below, record.ai_from) == (calibration.probability(-1.0), calibration.probability(1.0))
+    assert (record.false_alarm, record.miss, record.prior) == (0.01, 0.02, 0.5)
+    assert record.cinemae == version("cinemae")
+    own = Detector(FakeEngine(manifest), manifest, threshold=0.9).detect(b"")
+    assert (own.real_below, own.ai_from) == (pytest.approx(0.9), pytest.approx(0.9))
+    assert (own.status, own.false_alarm, own.miss) == ("error", None, None)
+    silent = manifest.model_copy(update={"calibration": Calibration(ai_from=None, real_below=None, miss=0.02)})
+    record = Detector(FakeEngine(silent), silent).detect(picture())
+    assert (record.verdict, record.ai_from, record.real_below, record.miss) == ("uncertain", None, None, 0.02)
+
+
+def test_prior_shifts_the_probability_and_never_the_verdict(tiny_manifest):
+    calibration = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0)
+    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
+    for logit in (-2.0, -1.0, 0.5, 1.0):
+        for threshold in (None, 0.7):
+            even, rare = (
+                Detector(FakeEngine(manifest, logit), manifest, threshold, prior=prior).detect(picture())
+                for prior in (0.5, 0.01)
+            )
+            assert rare.verdict == even.verdict
+            odds = even.probability / (1 - even.probability) * 0.01 / 0.99  # Bayes' rule
+            assert rare.probability == pytest.approx(odds / (1 + odds))
+            assert rare.prior == 0.01
+            assert (rare.probability >= rare.ai_from) == (rare.verdict == "ai")
+            assert (rare.probability < rare.real_below) == (rare.verdict == "real")
+    for prior in (0, 1, -1, float("nan")):
+        with pytest.raises(UsageError, match="prior"):
+            Detector(FakeEngine(manifest), manifest, prior=prior)
 
 
 def test_previous_records_pass_through(detector):

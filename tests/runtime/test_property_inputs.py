@@ -178,17 +178,17 @@ FLOATS = st.floats(-1e3, 1e3)
 
 
 @quick
-@given(FLOATS, FLOATS, FLOATS, FLOATS, st.booleans())
-def test_verdicts_are_consistent(logit, x, y, z, unusual):
-    low, threshold, high = sorted((x, y, z))
-    decision = Decision(threshold, low, high)
-    verdict = decide(logit, decision, unusual)
+@given(FLOATS, FLOATS, FLOATS, st.booleans())
+def test_verdicts_are_consistent(logit, x, y, unusual):
+    low, high = sorted((x, y))
+    verdict = decide(logit, Decision(ai_from=high, real_below=low), unusual)
     if verdict == "uncertain":
         assert high > low
     else:
-        assert verdict == ("ai" if logit >= threshold else "real")
-    if not unusual and low < high:
-        assert (verdict == "uncertain") == (low <= logit <= high)
+        assert (verdict == "ai") == (logit >= high)
+        assert (verdict == "real") == (logit < low)
+    if not unusual:
+        assert (verdict == "uncertain") == (low <= logit < high)
 
 
 @quick
@@ -208,7 +208,7 @@ def test_threshold_is_a_probability(threshold):
     from cinemae.runtime.manifest import Calibration
 
     if 0 < threshold < 1:
-        assert math.isfinite(Decision.of(Calibration(), threshold).threshold)
+        assert math.isfinite(Decision.of(Calibration(), threshold).ai_from)
     else:
         with pytest.raises(UsageError):
             Decision.of(Calibration(), threshold)

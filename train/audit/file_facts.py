@@ -8,22 +8,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from ...runtime.errors import ImageError
-
-STANDARD_LUMINANCE = np.array([
-    16, 11, 10, 16, 24, 40, 51, 61,
-    12, 12, 14, 19, 26, 58, 60, 55,
-    14, 13, 16, 24, 40, 57, 69, 56,
-    14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77,
-    24, 35, 55, 64, 81, 104, 113, 92,
-    49, 64, 78, 87, 103, 121, 120, 101,
-    72, 92, 95, 98, 112, 100, 103, 99,
-])  # fmt: skip
-"""Luminance quantisation of ITU-T T.81 Annex K, row by row."""
+from ...runtime.evidence.jpeg_quality import estimate_quality
 
 
 @dataclass(frozen=True)
@@ -57,14 +45,6 @@ class FileFacts:
     icc: bool
     content: str
     pixels: str
-
-
-def estimate_quality(table: list[int]) -> int:
-    """Estimate libjpeg's quality, 1 to 100: the one whose luminance table (64 values, row by row) is nearest."""
-    candidates = np.arange(1, 101)
-    scale = np.where(candidates < 50, 5000 // candidates, 200 - 2 * candidates)
-    tables = ((STANDARD_LUMINANCE[None] * scale[:, None] + 50) // 100).clip(1, 255)
-    return int(candidates[np.abs(tables - np.asarray(table)[None]).sum(axis=1).argmin()])
 
 
 def file_facts(path: Path, data: bytes, image: Image.Image) -> FileFacts:

@@ -10,7 +10,7 @@ from ...runtime.errors import UsageError
 from ..audit.audit import Audit, audit
 from ..data.generators import same_generators
 from ..device import choose_device
-from ..fitting.fit import FitConfig
+from ..fitting.head_training import FitConfig
 from ..option_groups import read_all
 from ..studies.ablate import choose_parts
 from ..studies.paper import ANALYSES, Budget, Studies, paper

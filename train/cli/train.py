@@ -33,6 +33,12 @@ Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores
 Weights = Annotated[
     str | None, typer.Option("--backbone", help="The backbone, where it is no longer at its recorded place.")
 ]
+FalseAlarm = Annotated[
+    float, typer.Option(help="The verdict `ai` is for logits that at most this share of real images reaches.")
+]
+Miss = Annotated[
+    float, typer.Option(help="The verdict `real` is for logits below which at most this share of AI images lies.")
+]
 CheckpointArg = Annotated[Path | None, typer.Argument(help="Checkpoint folder; default: the one fitted last.")]
 
 DEFAULT_CACHE = Path("runs/cache")
@@ -159,12 +165,11 @@ def fit(
     pixel_space: Annotated[str, typer.Option(help="unit or imagenet.")] = "unit",
     stat_reduction: Annotated[str, typer.Option(help="mean or sum.")] = "mean",
     fidelity_reduction: Annotated[str, typer.Option(help="sum or mean.")] = "sum",
-    target_fpr: Annotated[
-        float, typer.Option(min=0, max=1, help="False-positive rate of the stored threshold.")
-    ] = 0.05,
-    uncertain_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")
-    ] = 0.1,
+    false_alarm: FalseAlarm = 0.05,
+    miss: Miss = 0.05,
+    balance_sources: Annotated[
+        bool, typer.Option("--balance-sources", help="Give both classes, and every source of a class, the same weight.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Name in the manifest.")] = "cinemae",
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Mark as a demonstration.")] = False,
     embed_backbone: Annotated[
@@ -177,14 +182,14 @@ def fit(
     """Fit and calibrate the head on cached features: seconds to minutes."""
     from .. import option_groups as options
     from ..device import prepare_process
-    from ..fitting.fit import FitConfig
+    from ..fitting.head_training import FitConfig
     from . import train_steps as commands
 
     prepare_process(threads)
     method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
-    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, target_fpr, uncertain_share)
+    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources)
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
     )
@@ -192,18 +197,11 @@ def fit(
 
 
 @app.command()
-def calibrate(
-    checkpoint: CheckpointArg = None,
-    cache: Cache = DEFAULT_CACHE,
-    target_fpr: Annotated[float, typer.Option(min=0, max=1, help="False-positive rate of the threshold.")] = 0.05,
-    uncertain_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of held-out images in the uncertain band.")
-    ] = 0.1,
-) -> None:
-    """Fit probability, threshold and uncertain band again, on the images held out in fitting."""
+def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, miss: Miss = 0.05) -> None:
+    """Choose other rates of wrong verdicts; probability and thresholds follow from the scores that fitting kept."""
     from . import train_steps as commands
 
-    typer.echo(commands.run_calibrate(checkpoint, cache, target_fpr, uncertain_share))
+    typer.echo(commands.run_calibrate(checkpoint, false_alarm, miss))
 
 
 @app.command("eval")

@@ -7,22 +7,25 @@ from pathlib import Path
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, MethodConfig
-from ..evaluation.evaluate import Evaluation, evaluate, held_out_rows, score, spec_of
+from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
 from ..evaluation.report import table, to_json, write_report
+from ..evaluation.verdicts import promise_kept, promise_text, rates_table, verdict_table
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
-from ..features.sample_list import SAMPLES_FILE, kept_samples, read_samples, record_part
+from ..features.sample_list import SAMPLES_FILE, read_samples, record_part
 from ..fitting.checkpoint import (
+    SCORES_FILE,
     last_checkpoint,
     load_checkpoint_backbone,
     load_head,
     read_manifest,
-    read_metrics,
     update_checkpoint,
 )
-from ..fitting.fit import FitConfig, fit, held_out_text
+from ..fitting.fit import fit
+from ..fitting.head_training import FitConfig
 from ..fitting.platt import calibrate_probability
+from ..fitting.source_scores import SourceScores
 from ..option_groups import (
     DataOptions,
     MachineOptions,
@@ -112,28 +115,20 @@ def describe_fit(folder: Path) -> str:
     return (
         f"{folder}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: "
         f"epoch {t.epochs}, held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
+        f"{promise_text(manifest.calibration)}\n"
         f"next: cinemae-train eval {folder} DATA    or    cinemae-export {folder}"
     )
 
 
-def run_calibrate(checkpoint: Path | None, root: Path, target_fpr: float, uncertain_share: float) -> str:
+def run_calibrate(checkpoint: Path | None, false_alarm: float, miss: float) -> str:
     """`cinemae-train calibrate`; returns the new calibration in words."""
     loaded = load_head(checkpoint or last_checkpoint())
-    recipe = read_metrics(loaded.folder).get("fit", {})
-    if "samples" not in recipe:
-        raise UsageError(f"{loaded.folder} does not say which images were held out (metrics.json); fit again")
-    config = recipe["config"]
-    folder = open_cache(root, key=recipe["cache"]).folder
-    cache = FeatureCache(folder, read_samples(kept_samples(folder, recipe["samples"])))
-    rows = held_out_rows(loaded, cache, config["held_out"], config["seed"], config["split"])
-    scores = score(loaded, cache, rows)
-    where = held_out_text(loaded.manifest.training.generators, len(rows))
-    new = calibrate_probability(scores.labels, scores.logits, where, target_fpr, uncertain_share)
+    scores = SourceScores.load(loaded.folder / SCORES_FILE)
+    new = calibrate_probability(scores, loaded.manifest.calibration.fitted_on, false_alarm, miss)
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": new}), {})
     return (
-        f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); "
-        f"threshold {new.threshold:.4f} (target FPR {target_fpr:g}), "
-        f"uncertain from {new.uncertain_low:.4f} to {new.uncertain_high:.4f}; {where}"
+        f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
+        f"{promise_text(new)}\n{rates_table(new).plain()}"
     )
 
 
@@ -160,6 +155,8 @@ def run_eval(
         update_checkpoint(loaded.folder, manifest, {"eval": to_json(evaluation)})
     lines = [
         table(evaluation, intervals=False).plain(),
+        verdict_table(evaluation.verdicts).plain(),
+        promise_kept(evaluation.verdicts, evaluation.calibration),
         f"* trained on this generator; written: {', '.join(str(path) for path in written)}",
     ]
     if report.skipped:

@@ -9,45 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...runtime.errors import UsageError
 from ...runtime.manifest import Calibration
 from ..data.generators import same_generators
 from ..features.cache import SPEC_FILE, FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..fitting.checkpoint import LoadedHead
-from ..fitting.fit import is_held_out, logits_of
+from ..fitting.head_training import logits_of
 from .metrics import FIGURES, Metrics, binary_metrics, mean_over
-
-
-@dataclass(frozen=True)
-class LabelledScores:
-    """Scores of labelled images, one entry for each image in all fields.
-
-    Attributes:
-        paths: absolute paths of the files.
-        labels: int64 [n], 1 AI-generated, 0 real.
-        logits: float32 [n], raw logits of the head.
-        generators: generator of each image.
-        splits: split of each image.
-    """
-
-    paths: tuple[str, ...]
-    labels: np.ndarray
-    logits: np.ndarray
-    generators: tuple[str, ...]
-    splits: tuple[str, ...]
-
-    def of(self, generator: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and logits of one generator, of one of its splits or of all together."""
-        chosen = np.array(self.generators) == generator
-        if split is not None:
-            chosen &= np.array(self.splits) == split
-        return self.labels[chosen], self.logits[chosen]
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """Every (generator, split) there is, sorted."""
-        return sorted(set(zip(self.generators, self.splits, strict=True)))
+from .scores import LabelledScores
+from .verdicts import VerdictCounts, count_verdicts
 
 
 @dataclass(frozen=True)
@@ -78,6 +48,7 @@ class Evaluation:
         mean: plain means over the generators, by the name of the figure; that of `accuracy_05` is mAcc. A generator
             with several splits counts once, with all its images.
         mean_unseen: the same over the generators that the head was not trained on; NaN where there is none.
+        verdicts: counts by class and source.
     """
 
     checkpoint: str
@@ -85,6 +56,7 @@ class Evaluation:
     groups: tuple[GroupFigures, ...]
     mean: dict[str, float]
     mean_unseen: dict[str, float]
+    verdicts: tuple[VerdictCounts, ...] = ()
 
 
 def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none") -> CacheSpec:
@@ -134,31 +106,6 @@ def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Labell
     )  # fmt: skip
 
 
-def held_out_rows(loaded: LoadedHead, cache: FeatureCache, share: float, seed: int, split: str) -> np.ndarray:
-    """Find the rows of the training generators that fitting held out.
-
-    Args:
-        loaded: the checkpoint.
-        cache: the features it was fitted on.
-        share: share of the training images that was held out.
-        seed: seed of the fit.
-        split: split it was trained on.
-
-    Returns:
-        int64 [n] row indices.
-
-    Raises:
-        UsageError: the cache holds none of them.
-    """
-    chosen = cache.select(split=split, generators=loaded.manifest.training.generators)
-    held = np.array([i for i in chosen if is_held_out(cache.rows[i].content, share, seed)], dtype=np.int64)
-    if not len(held):
-        raise UsageError(
-            f"{cache.folder} holds none of the images held out in fitting; extract the training data first"
-        )
-    return held
-
-
 def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Compute the figures per generator and split, and their means.
 
@@ -185,4 +132,5 @@ def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, 
         return {name: mean_over([getattr(whole[generator], name) for generator in generators]) for name in FIGURES}
 
     unseen = means([generator for generator in whole if generator not in seen])
-    return Evaluation(str(loaded.folder), manifest.calibration, groups, means(whole), unseen)
+    counts = count_verdicts(scores, manifest.calibration)
+    return Evaluation(str(loaded.folder), manifest.calibration, groups, means(whole), unseen, counts)

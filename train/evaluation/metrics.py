@@ -134,7 +134,7 @@ def _intervals(real: np.ndarray, fake: np.ndarray, threshold: float, resamples: 
                "batch": max(1, BOOTSTRAP_BYTES // (8 * n))}  # fmt: skip
 
     def accuracy_at(bound: float) -> object:
-        return lambda r, f, axis=-1: ((r <= bound).sum(axis=axis) + (f > bound).sum(axis=axis)) / n
+        return lambda r, f, axis=-1: ((r < bound).sum(axis=axis) + (f >= bound).sum(axis=axis)) / n
 
     statistics = {"auc": _auc, "accuracy": accuracy_at(threshold), "accuracy_05": accuracy_at(0.0)}
     intervals = {}
@@ -159,7 +159,7 @@ def binary_metrics(
     Args:
         labels: int [n], 1 AI-generated, 0 real.
         logits: float [n], raw.
-        calibration: gives the stored threshold and the calibrated probability.
+        calibration: gives the threshold of the verdict ai and the calibrated probability.
         resamples: bootstrap resamples for the intervals; 0 leaves them out.
         seed: seed of the bootstrap.
     """
@@ -168,7 +168,7 @@ def binary_metrics(
     both = len(real) > 0 and len(fake) > 0
 
     def accuracies(bound: float) -> tuple[float, float, float]:
-        right_real, right_fake = real <= bound, fake > bound
+        right_real, right_fake = real < bound, fake >= bound
         total = float((right_real.sum() + right_fake.sum()) / len(labels)) if len(labels) else math.nan
         return (
             total,
@@ -176,10 +176,11 @@ def binary_metrics(
             float(right_fake.mean()) if len(fake) else math.nan,
         )
 
+    alarm = math.inf if calibration.ai_from is None else calibration.ai_from
     probability = probabilities(logits, calibration)
     weights = class_weights(labels) if both else None
     return Metrics(
-        len(fake), len(real), *accuracies(calibration.threshold), *accuracies(0.0),
+        len(fake), len(real), *accuracies(alarm), *accuracies(0.0),
         auc=float(roc_auc_score(labels, logits)) if both else math.nan,
         ap=float(average_precision_score(labels, logits)) if both else math.nan,
         ap_balanced=float(average_precision_score(labels, logits, sample_weight=weights)) if both else math.nan,
@@ -187,5 +188,5 @@ def binary_metrics(
         tpr_at_fpr_5=tpr_at_fpr(labels, logits, 0.05) if both else math.nan,
         ece=expected_calibration_error(labels, probability) if len(labels) else math.nan,
         ece_balanced=expected_calibration_error(labels, probability, weights) if both else math.nan,
-        ci=_intervals(real, fake, calibration.threshold, resamples, seed) if both and resamples else {},
+        ci=_intervals(real, fake, alarm, resamples, seed) if both and resamples else {},
     )  # fmt: skip

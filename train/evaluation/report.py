@@ -14,8 +14,10 @@ from sklearn.metrics import roc_curve
 
 from ...runtime.atomic import atomic_path, write_text
 from ..tables import Cell, Table, jsonable
-from .evaluate import Evaluation, GroupFigures, LabelledScores
+from .evaluate import Evaluation, GroupFigures
 from .metrics import ECE_BINS, FIGURES, MACC, Interval, probabilities
+from .scores import LabelledScores
+from .verdicts import promise_kept, promise_text, verdict_table
 
 TITLES = {
     "accuracy": "acc", "real_accuracy": "real", "fake_accuracy": "fake", "accuracy_05": "acc@0.5",
@@ -24,7 +26,7 @@ TITLES = {
     "ece_balanced": "ECE balanced",
 }  # fmt: skip
 NOTE = (
-    "acc, real, fake: share of all, real and AI images that are right at the stored threshold; @0.5: at the paper's "
+    "acc, real, fake: share of all, real and AI images that are right where `ai` begins; @0.5: at the paper's "
     f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI "
     f"images found while x % of the real ones are flagged. ECE: error of the calibrated probability, {ECE_BINS} bins. "
     "AP and ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % "
@@ -54,11 +56,7 @@ def table(evaluation: Evaluation, intervals: bool = True) -> Table:
     rows.append(("mean", "", None, None, *cells(evaluation.mean, {})))
     if len({group.seen for group in evaluation.groups}) == 2:
         rows.append(("mean of unseen", "", None, None, *cells(evaluation.mean_unseen, {})))
-    c = evaluation.calibration
-    where = (
-        f"Threshold {c.threshold:.4f} (logit), uncertain {c.uncertain_low:.4f} to {c.uncertain_high:.4f}; "
-        f"{c.fitted_on}."
-    )
+    where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}."
     columns = ("generator", "split", "AI images", "real images", *(TITLES[name] for name in FIGURES))
     title = f"Evaluation of {Path(evaluation.checkpoint).name}"
     return Table("eval", title, columns, tuple(rows), f"{where}\n\n{NOTE}")
@@ -85,7 +83,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     ]
     record: dict[str, Any] = jsonable(
         {"checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
-         "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen}
+         "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen,
+         "verdicts": [asdict(counts) for counts in evaluation.verdicts]}
     )  # fmt: skip
     return record
 
@@ -98,7 +97,10 @@ def write_report(evaluation: Evaluation, scores: LabelledScores, out: Path) -> l
     """
     write_text(out / "eval.json", json.dumps(to_json(evaluation), indent=1))
     write_text(out / "eval.csv", csv_table(evaluation.groups).csv())
-    write_text(out / "eval.md", table(evaluation).markdown())
+    verdicts = verdict_table(evaluation.verdicts)
+    kept = promise_kept(evaluation.verdicts, evaluation.calibration)
+    write_text(out / "eval.md", f"{table(evaluation).markdown()}\n{verdicts.markdown()}\n{kept}\n")
+    verdicts.write(out)
     _plot_roc(evaluation, scores, out / "roc.png")
     _plot_reliability(evaluation, scores, out / "reliability.png")
     return [out / name for name in ("eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png")]

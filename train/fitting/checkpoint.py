@@ -33,15 +33,12 @@ from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from ..weights.save import WEIGHTS_FILE, save_backbone
+from .source_scores import SourceScores
 
 log = logging.getLogger("cinemae.train")
 
-HEAD_FILE, LAST_FILE, MANIFEST_FILE, METRICS_FILE = (
-    "head.safetensors",
-    "last.safetensors",
-    "manifest.json",
-    "metrics.json",
-)
+HEAD_FILE, LAST_FILE, SCORES_FILE = "head.safetensors", "last.safetensors", "scores.safetensors"
+MANIFEST_FILE, METRICS_FILE = "manifest.json", "metrics.json"
 MASKS_KEY = "mask_sets"
 EMBEDDED_KEY = "cinemae.embedded_sha256"
 LAST_POINTER = Path("runs") / "last"
@@ -86,7 +83,7 @@ class LoadedHead:
 def save_checkpoint(
     folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
-    embed: MaskedAutoencoder | None = None,
+    embed: MaskedAutoencoder | None = None, scores: SourceScores | None = None,
 ) -> Path:  # fmt: skip
     """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
 
@@ -98,6 +95,7 @@ def save_checkpoint(
         last: state of the head after the last epoch, kept beside the deployed one.
         metrics: content of metrics.json.
         embed: the backbone, stored inside the checkpoint.
+        scores: what the calibration was fitted on, so that other rates can be chosen later.
 
     Raises:
         UsageError: `folder` exists and is no checkpoint, or the masks are not the manifest's.
@@ -119,6 +117,8 @@ def save_checkpoint(
         _save_state(fresh / HEAD_FILE, head.state_dict(), masks, metadata)
         if last is not None:
             _save_state(fresh / LAST_FILE, last, masks, metadata)
+        if scores is not None:
+            scores.save(fresh / SCORES_FILE)
         write_text(fresh / METRICS_FILE, json.dumps(metrics or {}, indent=1))
         write_text(fresh / MANIFEST_FILE, manifest.to_json(indent=1))
         _swap(fresh, folder)

@@ -1,210 +1,58 @@
-"""Fit the head on cached features by the paper's recipe [Section 5, Implementation Details]."""
+"""Fit: train the head on a cache, calibrate it on images it has not seen, and write the checkpoint."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
-from sklearn.metrics import roc_auc_score
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, Manifest, MethodConfig, Training
-from ...runtime.progress import Progress
-from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS, Head
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import remember_checkpoint, save_checkpoint
+from .folds import out_of_fold, source_folds
+from .head_training import FitConfig, examples, logits_of, sources_of, train_head, training_rows
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
 from .platt import calibrate_probability
+from .source_scores import SourceScores
 
 log = logging.getLogger("cinemae.train")
 
-SCORE_BATCH = 4096
 
+def held_out_scores(
+    cache: FeatureCache, rows: np.ndarray, held_rows: np.ndarray, method: MethodConfig, head_config: HeadConfig,
+    config: FitConfig, head: Head, quiet: bool = False,
+) -> tuple[SourceScores, str]:  # fmt: skip
+    """Logits of images that the scoring head has not seen, for the calibration, and what they are, in words.
 
-@dataclass(frozen=True)
-class FitConfig:
-    """Recipe of a fit; the defaults are the paper's.
-
-    Attributes:
-        epochs: passes over the training images.
-        lr: constant learning rate of Adam.
-        batch_size: images of one step.
-        seed: of initialisation, order, drawn mask sets and the held-out share.
-        held_out: share of the training images, chosen by their content, that selects the epoch and calibrates.
-        split: to train on.
-        generators: to train on; None for all that have `split`.
-        target_fpr: false-positive rate of the decision threshold.
-        uncertain_share: share of the held-out images in the uncertain band.
+    With several sources in both classes, every source is left out once and all images are scored (`folds`). With a
+    single source in a class none can be left out: the held-out images are scored by `head` itself, and the rates hold
+    for images of the same sources only.
     """
+    everything = np.concatenate([rows, held_rows])
+    labels, sources = cache.labels(everything), sources_of(cache, everything)
+    folds = source_folds(labels, sources)
+    if folds is None:
+        held = examples(cache, held_rows, method)
+        logits = logits_of(head, held.f_global, held.stats[:, 0]).numpy()
+        where = f"{len(held_rows):,} held-out images of the sources trained on; other sources were not measured"
+        return SourceScores(logits, cache.labels(held_rows), sources_of(cache, held_rows)), where
+    is_held = np.arange(len(everything)) >= len(rows)
 
-    epochs: int = 25
-    lr: float = 1e-4
-    batch_size: int = 32
-    seed: int = 0
-    held_out: float = 0.1
-    split: str = "train"
-    generators: tuple[str, ...] | None = None
-    target_fpr: float = 0.05
-    uncertain_share: float = 0.1
+    def score(fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
+        parts = [examples(cache, everything[chosen], method, config.balance_sources)
+                 for chosen in (fitted & ~is_held, fitted & is_held, scored)]  # fmt: skip
+        found = train_head(parts[0], parts[1], config, head_config, quiet)
+        return logits_of(found.head, parts[2].f_global, parts[2].stats[:, 0]).numpy()
 
-
-@dataclass(frozen=True)
-class Examples:
-    """Inputs and targets of a head.
-
-    Attributes:
-        f_global: float32 [n, D].
-        stats: s1, s2, s3 under each of the R mask sets, float32 [n, R, 3].
-        labels: 1 AI-generated, 0 real, float32 [n].
-    """
-
-    f_global: Tensor
-    stats: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass
-class FitResult:
-    """A trained head.
-
-    Attributes:
-        head: of the best epoch, the one with the lowest held-out loss; in eval mode.
-        last: state of the head after the last epoch.
-        best_epoch: counted from 1.
-        curve: one entry an epoch: losses and held-out AUC.
-    """
-
-    head: Head
-    last: dict[str, Tensor]
-    best_epoch: int
-    curve: list[dict[str, float]] = field(default_factory=list)
-
-
-def is_held_out(content: str, share: float, seed: int) -> bool:
-    """Whether an image belongs to the held-out share, by its bytes: copies and augmented views stay together.
-
-    Args:
-        content: hex SHA-256 of the file.
-        share: of images to hold out, in [0, 1].
-        seed: another seed holds out other images.
-    """
-    digest = hashlib.sha256(f"{seed}:{content}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
-
-
-def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows to train on and to hold out, of the training generators alone.
-
-    Returns:
-        two arrays of row indices, int64.
-
-    Raises:
-        UsageError: an unknown generator, no row of the split, or a class is missing on either side.
-    """
-    generators = config.generators
-    chosen = cache.select(split=config.split, generators=generators)
-    there = {row.generator for row in cache.rows}
-    if generators and (unknown := same_generators(generators, there)[1]):
-        raise UsageError(f"the cache holds no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
-    held = np.array([is_held_out(cache.rows[i].content, config.held_out, config.seed) for i in chosen], dtype=bool)
-    for rows, what in ((chosen[~held], "to train on"), (chosen[held], "to hold out")):
-        n_ai = int(cache.labels(rows).sum())
-        if n_ai in (0, len(rows)):
-            splits = ", ".join(sorted({row.split for row in cache.rows}))
-            raise UsageError(
-                f"split {config.split!r} has {n_ai} AI and {len(rows) - n_ai} real images {what}, both are needed "
-                f"(splits in the cache: {splits}; more data, or another --held-out, may help)"
-            )
-    return chosen[~held], chosen[held]
-
-
-def examples(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> Examples:
-    """Read the chosen rows into memory."""
-    f_global, stats = cache.compact(rows, method)
-    labels = torch.from_numpy(cache.labels(rows)).float()
-    return Examples(torch.from_numpy(f_global), torch.from_numpy(stats), labels)
-
-
-@torch.inference_mode()
-def logits_of(head: Head, f_global: Tensor, stats: Tensor) -> Tensor:
-    """Raw logits, computed in slices: f_global float32 [n, D], stats float32 [n, 3] -> float32 [n]."""
-    slices = zip(f_global.split(SCORE_BATCH), stats.split(SCORE_BATCH), strict=True)
-    return torch.cat([head(f, s) for f, s in slices])
-
-
-def train_head(
-    train: Examples, held: Examples, config: FitConfig, head_config: HeadConfig, quiet: bool = False
-) -> FitResult:
-    """Train a head with binary cross-entropy on logits and Adam at a constant rate.
-
-    Every epoch draws one of the R mask sets for each sample anew.
-
-    Args:
-        train: examples to train on.
-        held: examples that select the epoch.
-        config: recipe.
-        head_config: shape of the head.
-        quiet: show no progress.
-    """
-    torch.manual_seed(config.seed)
-    head = Head(train.f_global.shape[1], head_config)
-    head.fit_standardisation(train.stats.flatten(0, 1))
-    adam = torch.optim.Adam(head.parameters(), lr=config.lr, fused=True)
-    generator = torch.Generator().manual_seed(config.seed)
-    result = FitResult(head, {}, 0)
-    best, best_loss = deepcopy(head), float("inf")
-    with Progress("samples", config.epochs * len(train), quiet=quiet) as progress:
-        for epoch in range(1, config.epochs + 1):
-            head.train()
-            total = torch.zeros(())
-            for f_global, stats, labels in epoch_batches(train, config.batch_size, generator):
-                loss = binary_cross_entropy_with_logits(head(f_global, stats), labels)
-                adam.zero_grad(set_to_none=True)
-                loss.backward()
-                adam.step()
-                total += loss.detach() * len(labels)
-                progress.advance(len(labels), f"epoch {epoch}")
-            logits = logits_of(head.eval(), held.f_global, held.stats[:, 0])
-            held_loss = float(binary_cross_entropy_with_logits(logits, held.labels))
-            auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
-            train_loss = float(total) / len(train)
-            result.curve.append(
-                {"epoch": epoch, "train_loss": train_loss, "held_out_loss": held_loss, "held_out_auc": auc}
-            )
-            if held_loss < best_loss:
-                best, best_loss, result.best_epoch = deepcopy(head), held_loss, epoch
-        progress.note = f"best epoch {result.best_epoch}, held-out loss {best_loss:.4f}"
-    result.head, result.last = best.eval(), head.state_dict()
-    return result
-
-
-def epoch_draws(images: int, mask_sets: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The order of an epoch's images and the mask set of each image: int64 [n], int64 [n]."""
-    order = torch.randperm(images, generator=generator)
-    return order, torch.randint(mask_sets, (images,), generator=generator)
-
-
-def epoch_batches(
-    data: Examples, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """One shuffled pass: f_global [b, D], the statistics of one drawn mask set [b, 3], labels [b]."""
-    order, drawn = epoch_draws(len(data), data.stats.shape[1], generator)
-    for rows in order.split(batch_size):
-        yield data.f_global[rows], data.stats[rows, drawn[rows]], data.labels[rows]
+    counts = [len(np.unique(sources[labels == label])) for label in (1, 0)]
+    where = (f"{len(everything):,} images of {counts[0]} AI and {counts[1]} real sources, each source scored by a head "
+             "fitted without it")  # fmt: skip
+    return out_of_fold(labels, sources, folds, score), where
 
 
 def fit(
@@ -231,14 +79,11 @@ def fit(
         UsageError: as `training_rows` and `calibrate_probability`.
     """
     rows, held_rows = training_rows(cache, config)
-    train, held = examples(cache, rows, method), examples(cache, held_rows, method)
+    train, held = (examples(cache, chosen, method, config.balance_sources) for chosen in (rows, held_rows))
     result = train_head(train, held, config, head_config, quiet)
-    logits = logits_of(result.head, held.f_global, held.stats[:, 0]).numpy()
     generators = tuple(sorted({cache.rows[i].generator for i in rows}))
-    calibration = calibrate_probability(
-        held.labels.numpy(), logits, fitted_on=held_out_text(generators, len(held)),
-        target_fpr=config.target_fpr, uncertain_share=config.uncertain_share,
-    )  # fmt: skip
+    scores, where = held_out_scores(cache, rows, held_rows, method, head_config, config, result.head, quiet)
+    calibration = calibrate_probability(scores, where, config.false_alarm, config.miss)
     ranges = {name: percentile_range(train.stats[:, 0, i].numpy()) for name, i in COLUMNS.items()}
     n_ai = int(train.labels.sum())
     training = Training(
@@ -258,11 +103,8 @@ def fit(
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
               "cache": cache.spec.key, "samples": digest}  # fmt: skip
     metrics = {"fit": recipe}
-    save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics=metrics, embed=embed)
+    save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics=metrics, embed=embed,
+                    scores=scores)  # fmt: skip
     remember_checkpoint(out)
     return out
 
-
-def held_out_text(generators: tuple[str, ...], count: int) -> str:
-    """Description of the images a calibration was fitted on."""
-    return f"{count} held-out training images of {', '.join(generators)}"

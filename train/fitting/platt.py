@@ -1,4 +1,4 @@
-"""Probability calibration (Platt), decision threshold at a target false-positive rate, uncertain band around it."""
+"""Calibration of a head: Platt's probability, and the two thresholds with the rates reached source by source."""
 
 from __future__ import annotations
 
@@ -6,46 +6,63 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from ...runtime.errors import UsageError
-from ...runtime.manifest import Calibration
+from ...runtime.manifest import Calibration, SourceRates
+from ...runtime.verdict import Decision
+from .source_scores import SourceScores
+from .thresholds import reached, two_sided
 
 PLATT_C = 100.0
 """Weak regularisation: separable held-out data would otherwise send the slope to infinity."""
 
 
 def calibrate_probability(
-    labels: np.ndarray, logits: np.ndarray, fitted_on: str, target_fpr: float = 0.05, uncertain_share: float = 0.1
+    scores: SourceScores, fitted_on: str, false_alarm: float = 0.05, miss: float = 0.05
 ) -> Calibration:
-    """Fit the probability calibration and the decision on held-out data of the training generator.
+    """Fit the probability and both thresholds on scores of images that the head has not seen.
 
     probability = sigmoid(a * logit + b), fitted with both classes weighted alike, so it refers to equal priors. The
-    threshold is the smallest held-out logit that flags at most `target_fpr` of the real images. The band is symmetric
-    around it and holds the `uncertain_share` of the held-out images nearest to it.
+    thresholds follow the rule of `thresholds`. Where they cross, the stored rates are those that their common cut
+    reaches, which are smaller than the ones asked for.
 
     Args:
-        labels: int [n], 1 AI, 0 real.
-        logits: raw, float [n].
+        scores: logits, labels and sources.
         fitted_on: description of the images, for the manifest.
-        target_fpr: share of real images above the threshold, in (0, 1).
-        uncertain_share: share of images inside the band, in [0, 1).
+        false_alarm: largest share of real images that may be called ai, in (0, 1).
+        miss: largest share of AI images that may be called real, in (0, 1).
 
     Raises:
-        UsageError: a class is missing, or the logits rank real above AI (a <= 0).
+        UsageError: a class is missing, a rate is outside (0, 1), or the logits rank real above AI (a <= 0).
     """
-    labels, logits = np.asarray(labels), np.asarray(logits, dtype=np.float64)
-    if not (0 < target_fpr < 1 and 0 <= uncertain_share < 1):
-        raise UsageError("the target false-positive rate must lie in (0, 1), the uncertain share in [0, 1)")
-    real = logits[labels == 0]
-    if not 0 < len(real) < len(labels):
-        raise UsageError(f"calibration needs held-out images of both classes, got {len(real)} real of {len(labels)}")
+    labels, logits = scores.labels, scores.logits.astype(np.float64)
+    if not (0 < false_alarm < 1 and 0 < miss < 1):
+        raise UsageError(f"the rates of wrong verdicts must lie between 0 and 1, got {false_alarm:g} and {miss:g}")
+    n_real = int((labels == 0).sum())
+    if not 0 < n_real < len(labels):
+        raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(labels)}")
     platt = LogisticRegression(C=PLATT_C, class_weight="balanced").fit(logits[:, None], labels)
     a, b = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     if a <= 0:
         raise UsageError(
             "on the held-out images the head ranks real above AI; it has learnt nothing: check data and labels"
         )
-    threshold = float(np.quantile(real, 1 - target_fpr, method="higher"))
-    margin = float(np.quantile(np.abs(logits - threshold), uncertain_share))
-    return Calibration(
-        a=a, b=b, threshold=threshold, uncertain_low=threshold - margin, uncertain_high=threshold + margin,
-        target_fpr=target_fpr, fitted_on=fitted_on,
+    found = two_sided(scores, false_alarm, miss)
+    if found.ai_from is not None and found.ai_from == found.real_below:
+        cut = found.ai_from
+        false_alarm = min(false_alarm, reached({k: v >= cut for k, v in scores.by_source(0).items()}, false_alarm))
+        miss = min(miss, reached({k: v < cut for k, v in scores.by_source(1).items()}, miss))
+    calibration = Calibration(
+        a=a, b=b, ai_from=found.ai_from, real_below=found.real_below, false_alarm=false_alarm, miss=miss,
+        n_real=n_real, n_ai=len(labels) - n_real, fitted_on=fitted_on,
     )  # fmt: skip
+    return calibration.model_copy(update={"sources": source_rates(scores, Decision.of(calibration))})
+
+
+def source_rates(scores: SourceScores, decision: Decision) -> tuple[SourceRates, ...]:
+    """The share of each verdict in every source, real sources first, in name order."""
+    rates = []
+    for label, name in ((0, "real"), (1, "ai")):
+        for source, logits in scores.by_source(label).items():
+            verdicts = [decision.verdict(float(z)) for z in logits]
+            ai, real = (verdicts.count(verdict) / len(verdicts) for verdict in ("ai", "real"))
+            rates.append(SourceRates(source=source, label=name, images=len(verdicts), ai=ai, real=real))
+    return tuple(rates)

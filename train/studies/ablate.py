@@ -11,7 +11,7 @@ import numpy as np
 from ...runtime.errors import UsageError
 from ...runtime.manifest import Fusion, HeadConfig, MethodConfig
 from ..audit.probe import transfer
-from ..fitting.fit import Examples
+from ..fitting.head_training import Examples
 from ..tables import Table
 from . import plots
 from .comparison import MEANS, comparison, fit_scores, head_inputs

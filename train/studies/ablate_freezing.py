@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
-from ..fitting.fit import epoch_draws
+from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from ...runtime.manifest import HeadConfig, MethodConfig
 from ..evaluation.metrics import MACC
 from ..features.cache import FeatureCache
-from ..fitting.fit import Examples, logits_of, train_head
+from ..fitting.head_training import Examples, logits_of, train_head
 from ..tables import Cell, Table
 from .experiment import Experiment
 

@@ -15,7 +15,7 @@ from ...runtime.manifest import HeadConfig, MethodConfig
 from ..data.generators import canonical, same_generators
 from ..data.samples import Sample
 from ..features.cache import FeatureCache
-from ..fitting.fit import FitConfig, training_rows
+from ..fitting.head_training import FitConfig, training_rows
 
 TRAINING_CHOICE = ("stable_diffusion_v_1_4", "progan")
 """The paper's training generators, taken where a data set has several with a training split."""

@@ -15,7 +15,7 @@ from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
 from ..evaluation.metrics import MACC
 from ..features.augment import Transform
 from ..features.cache import FeatureCache
-from ..fitting.fit import logits_of, train_head
+from ..fitting.head_training import logits_of, train_head
 from ..model.head import Head
 from ..tables import Cell, Table
 from . import plots

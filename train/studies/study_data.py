@@ -16,7 +16,7 @@ from ..features.augment import Transform
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
-from ..fitting.fit import FitConfig
+from ..fitting.head_training import FitConfig
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from .experiment import Experiment, choose_training

@@ -39,7 +39,7 @@ function heatOn(box, row) {
 const heatOff = (box) => box.classList.remove("hot");
 
 function cardOf(row) {
-  const card = make("div", "card " + row.kind);
+  const card = make("div", "card " + row.tone);
   card.setAttribute("role", "listitem");
   card.dataset.index = row.index;
   card.tabIndex = -1;
@@ -49,17 +49,21 @@ function cardOf(row) {
   const facts = make("div", "facts"), line = make("div", "line"), meter = make("div", "meter");
   line.append(make("span", "tag", LABEL[row.kind]), make("span", "chance", chance));
   if (row.q !== undefined) {
-    const bar = make("i"), mark = make("u");
+    const bar = make("i");
     bar.style.width = row.q * 100 + "%";
-    mark.style.left = info.threshold * 100 + "%";
-    meter.append(bar, mark);
+    meter.append(bar);
+    for (const [probability] of THRESHOLDS) {
+      const mark = make("u");
+      mark.style.left = probability * 100 + "%";
+      meter.append(mark);
+    }
   }
   const name = make("div", "name"), file = baseName(row.p);
   name.append(make("span", "file", file), make("span", "folder", row.p.slice(0, row.p.length - file.length)));
   name.title = row.p;
   facts.append(line, meter, name, make("div", "why", row.e || (row.r || []).join("; ")));
-  facts.classList.add(row.kind);
-  line.classList.add(row.kind);
+  facts.classList.add(row.tone);
+  line.classList.add(row.tone);
   card.append(box, facts);
   const on = () => heatOn(box, row), off = () => { if (!state.heat && !card.matches(":hover, :focus")) heatOff(box); };
   card.addEventListener("mouseenter", on);

@@ -2,6 +2,10 @@
 const byId = (id) => document.getElementById(id);
 const info = JSON.parse(byId("info").textContent);
 
+// [probability, logit] below which the verdict is real and from which it is ai; one where they are equal, none where neither is given.
+const THRESHOLDS = [info.realBelow, info.aiFrom].filter(Boolean);
+if (THRESHOLDS.length > 1 && THRESHOLDS[0][1] === THRESHOLDS[1][1]) THRESHOLDS.pop();
+
 // Rows are parsed at once, pictures when they come into view.
 const rows = [];
 const media = [];
@@ -10,6 +14,8 @@ for (const chunk of document.querySelectorAll("script.rows")) {
   JSON.parse(chunk.textContent).forEach((row, within) => {
     row.index = rows.length;
     row.kind = row.e === undefined ? row.v : "error";
+    row.tone = toneOf(row.kind, row.q);
+    if (isContrary(row.kind, row.q)) (row.r ??= []).push(info.words.contrary);
     row.search = (row.p + "\n" + (row.r || []).join("\n") + "\n" + (row.e || "")).toLowerCase();
     rows.push(row);
     media.push([source, within]);

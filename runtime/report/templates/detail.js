@@ -1,5 +1,4 @@
 // One image in full, in a dialog.
-const SIDE = { ai: "above the threshold of ", real: "below the threshold of ", uncertain: "too close to the threshold of " };
 const dialog = byId("detail");
 let open = 0;
 function openDetail(place) {
@@ -12,14 +11,16 @@ function openDetail(place) {
   if (row.m) body.append(pairOf(row));
   else if (row.e === undefined) body.append(pictureBox(row, false));
   const verdict = make("p", "verdictline");
-  verdict.append(make("span", "tag " + row.kind, LABEL[row.kind]));
-  if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + SIDE[row.kind] + percent(info.threshold)));
-  verdict.classList.add(row.kind);
+  verdict.append(make("span", "tag " + row.tone, LABEL[row.kind]));
+  if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + info.words.prior));
+  verdict.classList.add(row.tone);
   const list = make("dl");
   const add = (term, value) => value !== undefined && value !== "" && list.append(make("dt", "", term), make("dd", "", value));
+  if (row.q !== undefined) add(LABEL[row.kind], info.words[row.kind]);
   add("Why", (row.r || []).join("; "));
   add("Error", row.e);
-  add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + " (threshold " + info.thresholdLogit.toFixed(4) + ")");
+  for (const [statement, place] of row.o || []) add("In the file", statement + " [" + place + "]");
+  add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + (THRESHOLDS.length ? " (" + decision(1, (logit) => logit.toFixed(4)) + ")" : ""));
   if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
   add("Size", row.w ? row.w + " \u00d7 " + row.h + " pixels" : undefined);
   add("Path", row.p);

@@ -5,7 +5,7 @@ const KEYS = {
   order: [(row) => row.index, 1], high: [(row) => row.q, -1], low: [(row) => row.q, 1], close: [(row) => distance(row), 1],
   anomaly: [(row) => row.s && row.s[1], -1], name: [(row) => row.p, 1],
 };
-const distance = (row) => (row.l === undefined ? undefined : Math.abs(row.l - info.thresholdLogit));
+const distance = (row) => (row.l === undefined || !THRESHOLDS.length ? undefined : Math.min(...THRESHOLDS.map(([, logit]) => Math.abs(row.l - logit))));
 function compare(a, b) {
   const [key, sign] = KEYS[state.sort], x = key(a), y = key(b);
   if (x === y) return a.index - b.index;

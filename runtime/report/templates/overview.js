@@ -5,8 +5,9 @@ function head() {
     info.pictures && "pictures of the first " + number.format(info.pictures) + " only"]
     .filter(Boolean).join("  \u00b7  ");
   byId("demonstration").hidden = !info.demonstration;
-  const band = info.band[0] < info.band[1] ? ", uncertain from " + percent(info.band[0]) + " to " + percent(info.band[1]) : "";
-  byId("decision").textContent = "(threshold " + percent(info.threshold) + band + ")";
+  byId("prior").textContent = info.words.prior;
+  byId("decision").textContent = decision(0, percent);
+  byId("caveat").textContent = info.words.caveat;
   byId("scale").textContent = info.scale
     ? "Colours run from LCAS " + info.scale.map(shortNumber).join(" to ") + " in every image."
     : "This engine stores no fixed scale: " + scaleNote(false) + ".";
@@ -16,7 +17,7 @@ function head() {
     const button = make("button", "verdict " + kind);
     button.type = "button";
     button.dataset.kind = kind;
-    button.append(make("b", "", number.format(count)), make("span", "tag " + kind, LABEL[kind]), make("small", "", rows.length ? percent(count / rows.length) : ""));
+    button.append(make("b", "", number.format(count)), make("span", "tag " + kind, LABEL[kind]), make("small", "", rows.length ? percent(count / rows.length) : ""), make("small", "promise", info.words[kind]));
     button.addEventListener("click", () => { toggleVerdict(kind); });
     byId("verdicts").append(button);
   }
@@ -27,6 +28,10 @@ function head() {
   if (failed.length > 500) box.querySelector("ol").append(make("li", "", "and " + number.format(failed.length - 500) + " more"));
   histogram();
 }
+/** Both thresholds in words: their probabilities (at = 0) or raw logits (at = 1). */
+function decision(at, format) {
+  return [info.aiFrom && "AI from " + format(info.aiFrom[at]), info.realBelow && "real below " + format(info.realBelow[at])].filter(Boolean).join(", ");
+}
 // The first click on a verdict shows it alone; further clicks add and remove; taking the last away shows all.
 function toggleVerdict(kind) {
   if (state.verdicts.size === VERDICTS.length) state.verdicts = new Set([kind]);
@@ -36,9 +41,10 @@ function toggleVerdict(kind) {
 }
 function histogram() {
   const bins = 50, svg = byId("histogram"), counts = Array.from({ length: bins }, () => ({ real: 0, uncertain: 0, ai: 0 }));
-  for (const row of rows) if (row.q !== undefined) counts[Math.min(bins - 1, Math.floor(row.q * bins))][row.kind]++;
+  for (const row of rows) if (row.q !== undefined) counts[Math.min(bins - 1, Math.floor(row.q * bins))][row.tone]++;
   const peak = Math.max(1, ...counts.map((bin) => bin.real + bin.uncertain + bin.ai));
-  svg.append(shape("rect", { class: "band", x: info.band[0] * 400, y: 0, width: Math.max(0, info.band[1] - info.band[0]) * 400, height: 84 }));
+  const [low, high] = [info.realBelow ? info.realBelow[0] : 0, info.aiFrom ? info.aiFrom[0] : 1];
+  svg.append(shape("rect", { class: "band", x: low * 400, y: 0, width: (high - low) * 400, height: 84 }));
   counts.forEach((bin, i) => {
     let y = 84;
     for (const kind of ["real", "uncertain", "ai"]) {
@@ -47,5 +53,5 @@ function histogram() {
       if (tall) svg.append(shape("rect", { class: kind, x: i * 8 + 0.5, y, width: 7, height: tall }));
     }
   });
-  svg.append(shape("line", { class: "mark", x1: info.threshold * 400, x2: info.threshold * 400, y1: 0, y2: 84 }));
+  for (const [p] of THRESHOLDS) svg.append(shape("line", { class: "mark", x1: p * 400, x2: p * 400, y1: 0, y2: 84 }));
 }

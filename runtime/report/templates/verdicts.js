@@ -2,4 +2,10 @@
 // The words for verdicts, in the report and on the server's page.
 const VERDICTS = ["ai", "uncertain", "real", "error"];
 const LABEL = { ai: "AI", uncertain: "Uncertain", real: "Real", error: "Not scored" };
-const JUDGEMENT = { ...LABEL, ai: "Likely AI-generated", real: "Likely real" };
+const LIKELY = { ai: "Likely AI-generated", real: "Likely real" };
+
+/** Whether a verdict stands beside a probability on the other side of one half, as `is_contrary` in runtime/reading.py. */
+const isContrary = (verdict, probability) => (verdict === "real" ? probability > 0.5 : verdict === "ai" && probability < 0.5);
+
+/** The colour class of a verdict: a contrary one does not get its own. */
+const toneOf = (verdict, probability) => (isContrary(verdict, probability) ? "uncertain" : verdict);

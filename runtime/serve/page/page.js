@@ -106,19 +106,27 @@ function show(card) {
   const { node, record, map } = card, state = record.status === "ok" ? record.verdict : "error";
   const part = (name) => node.querySelector(name);
   node.dataset.state = state;
-  node.classList.add(state);
-  part(".word").textContent = JUDGEMENT[state];
-  part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : record.reasons).map((text) => element("li", text)));
+  node.classList.add(toneOf(state, record.probability));
+  const contrary = isContrary(state, record.probability), reasons = contrary ? [...record.reasons, engine.words.contrary] : record.reasons;
+  const rate = { ai: engine.false_alarm, real: engine.miss }[state] ?? null;
+  part(".word").textContent = (rate !== null && !contrary && LIKELY[state]) || LABEL[state];
+  part(".promise").textContent = engine.words[state] ?? "";
+  part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : reasons).map((text) => element("li", text)));
   if (state !== "error") {
-    const percent = 100 * record.probability, [low, high] = engine.uncertain.map((value) => 100 * value);
+    const percent = 100 * record.probability, [low, high] = [record.real_below, record.ai_from];
     part(".score").hidden = false;
     part(".percent").textContent = `${percent.toFixed(percent > 99 || percent < 1 ? 1 : 0)} %`;
-    part(".from").textContent = `AI from ${Math.max(high, 100 * engine.threshold).toFixed(0)} %`;
+    part(".below").textContent = low === null ? "" : `real below ${(100 * low).toFixed(0)} %`;
+    part(".from").textContent = high === null ? "" : `AI from ${(100 * high).toFixed(0)} %`;
     part(".track").setAttribute("aria-valuenow", percent.toFixed(1));
     part(".track").setAttribute("aria-valuetext", `${percent.toFixed(0)} percent`);
     part(".fill").setAttribute("width", percent);
-    part(".band").setAttribute("x", low);
-    part(".band").setAttribute("width", Math.max(0, high - low));
+    part(".band").setAttribute("x", 100 * (low ?? 0));
+    part(".band").setAttribute("width", 100 * ((high ?? 1) - (low ?? 0)));
+    for (const [mark, value] of [[".low", low], [".high", high]]) {
+      part(mark).setAttribute("visibility", value === null ? "hidden" : "visible");
+      for (const end of ["x1", "x2"]) part(mark).setAttribute(end, 100 * (value ?? 0));
+    }
     part("details").hidden = false;
     part("dl").replaceChildren(...details(record).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   }
@@ -133,6 +141,7 @@ const plain = (card) => card.record.error.replace(/^<\d+ bytes>: /, "").replace(
 const details = (record) => [
   ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
   ["s1, s2, s3", [record.stats.s1, record.stats.s2, record.stats.s3].map(shortNumber).join(", ")],
+  ...record.evidence.map((fact) => ["in the file", `${fact.statement} [${fact.source}]`]),
   ["SHA-256", record.sha256], ["engine", record.engine],
 ];
 
@@ -218,6 +227,7 @@ try {
   engine = await (await ask("v1/engine")).json();
   find("banner").hidden = !engine.demonstration;
   find("engine").textContent = `Engine: ${engine.engine}. Licence: ${engine.licence}.`;
+  find("reading").textContent = `${engine.words.caveat} Probabilities are given ${engine.words.prior}.`.trim();
   find("caption").textContent = engine.heatmap_caption;
   find("caveat").textContent = engine.heatmap_caveat;
   const { max_file_bytes: bytes, max_pixels: pixels } = engine.limits;

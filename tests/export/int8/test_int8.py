@@ -4,17 +4,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cinemae.export.fused import FUSED, write_fused
+from cinemae.export.fused import FUSED, packed_graph, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.tracing import trace
+from cinemae.export.graph.tracing import HALF_QDQ_OPSET, trace
 from cinemae.export.int8.drift import logit_drift
-from cinemae.export.int8.ranges import balance, dense_layers, sample
+from cinemae.export.int8.ranges import activation_ranges, balance, dense_layers
 from cinemae.export.int8.recipe import (
     MAX_ERROR,
-    LayerPlan,
     Rounded,
+    Treatment,
     cheapest,
-    plan,
+    choose_recipe,
     quantise_weight,
     row_round,
     static_scale,
@@ -22,6 +22,7 @@ from cinemae.export.int8.recipe import (
 )
 from cinemae.export.int8.rewrite import CONTRIB, quantise_for_cpu, quantise_for_tensorrt
 from cinemae.export.parity import eager_output, parity_images, relative
+from cinemae.export.tensorrt import float_types
 from cinemae.runtime.engines.load import load_engine
 
 EXACT = 2e-5
@@ -57,7 +58,7 @@ def add_outliers(packed, factor=300.0):
 def test_balancing_changes_nothing(packed, batches):
     x = torch.from_numpy(batches[0])
     before = packed(x)
-    balance(packed, sample(packed, batches))
+    balance(packed, activation_ranges(packed, batches))
     for a, b in zip(before, packed(x), strict=True):
         scale = a.nan_to_num().abs().max().clamp_min(1).item()
         torch.testing.assert_close(b, a, rtol=EXACT, atol=EXACT * scale, equal_nan=True)
@@ -66,7 +67,7 @@ def test_balancing_changes_nothing(packed, batches):
 def test_balancing_evens_out_uneven_channels(packed, batches):
     norm = packed.encoder.blocks[1].norm1.norm
     norm.weight = torch.nn.Parameter(norm.weight.detach() * torch.logspace(-2, 2, 32), requires_grad=False)
-    seen = sample(packed, batches)
+    seen = activation_ranges(packed, batches)
     after = balance(packed, dict(seen))
 
     def unevenness(found):
@@ -82,12 +83,12 @@ def test_balancing_takes_out_channels_that_are_always_on(place, packed, batches)
     block = packed.decoder.blocks[1]
     holder, name = {"norm1": (block.norm1.norm, "k"), "norm2": (block.norm2.norm, "fc1"), "v": (block.v, "proj")}[place]
     holder.bias = torch.nn.Parameter(holder.bias.detach().index_add(0, torch.tensor([3]), torch.tensor([200.0])), False)
-    seen = sample(packed, batches)
+    seen = activation_ranges(packed, batches)
     after = balance(packed, dict(seen))
     name = f"decoder.blocks.1.{name}"
     assert seen[name].high[3] > 100
     assert after[name].high.max() < 20
-    now = sample(packed, batches)[name]
+    now = activation_ranges(packed, batches)[name]
     torch.testing.assert_close(now.high, after[name].high, rtol=1e-3, atol=1e-3)
 
 
@@ -116,13 +117,13 @@ def test_row_scale_depends_on_the_row_alone():
 
 
 def test_engine_is_close_and_a_batch_is_what_singles_are(packed, tiny_detector, tiny_manifest, batches, tmp_path):
-    plans = plan(packed, batches)
-    assert set(plans) == set(dense_layers(packed))
-    assert all(item.error <= MAX_ERROR for item in plans.values())
+    recipe = choose_recipe(packed, batches)
+    assert set(recipe) == set(dense_layers(packed))
+    assert all(item.error <= MAX_ERROR for item in recipe.values())
     model = graph(packed)
-    quantise_for_cpu(model, packed, plans)
-    integer = [name for name, item in plans.items() if item.kind != "fp32"]
-    assert sum(node.domain == CONTRIB for node in model.graph.node) == len(integer) > len(plans) / 2
+    quantise_for_cpu(model, packed, recipe)
+    integer = [name for name, item in recipe.items() if item.kind != "fp32"]
+    assert sum(node.domain == CONTRIB for node in model.graph.node) == len(integer) > len(recipe) / 2
     stored = write_fused(model, tiny_manifest, tmp_path / "int8.onnx", "int8")
     assert stored.precision == "int8"
     images = np.concatenate(batches)[:7]
@@ -140,11 +141,11 @@ def test_outlier_channels_are_not_treated_statically(packed, batches, tiny_manif
     add_outliers(packed)
     x = torch.from_numpy(batches[0])
     expected = packed(x)
-    plans = plan(packed, batches)
-    assert plans["encoder.blocks.1.fc2"].kind != "static"
-    assert plans["encoder.blocks.1.fc2"].peak > 200
+    recipe = choose_recipe(packed, batches)
+    assert recipe["encoder.blocks.1.fc2"].kind != "static"
+    assert recipe["encoder.blocks.1.fc2"].peak > 200
     model = graph(packed)
-    quantise_for_cpu(model, packed, plans)
+    quantise_for_cpu(model, packed, recipe)
     write_fused(model, tiny_manifest, tmp_path / "outliers.onnx", "int8")
     engine = load_engine(tmp_path / "outliers.onnx", device="cpu")
     found = engine.infer(batches[0])
@@ -154,9 +155,9 @@ def test_outlier_channels_are_not_treated_statically(packed, batches, tiny_manif
 
 def test_per_row_products_run_and_are_batch_invariant(packed, batches, tiny_manifest, tmp_path):
     expected = packed(torch.from_numpy(batches[0]))
-    plans = dict.fromkeys(dense_layers(packed), LayerPlan("row", 0.0, 0.0))
+    recipe = dict.fromkeys(dense_layers(packed), Treatment("row", 0.0, 0.0))
     model = graph(packed)
-    quantise_for_cpu(model, packed, plans)
+    quantise_for_cpu(model, packed, recipe)
     write_fused(model, tiny_manifest, tmp_path / "row.onnx", "int8")
     engine = load_engine(tmp_path / "row.onnx", device="cpu")
     found = engine.infer(batches[0]).logit
@@ -183,7 +184,7 @@ def test_drift_is_what_a_small_error_does_to_the_logit(packed, batches):
 def test_time_is_spent_where_it_helps_the_logit_most():
     def options(static, row):
         drifts = {"static": static, "row": row, "fp32": 0.0}
-        return {kind: LayerPlan(kind, 0.0, 1.0, drift=drift) for kind, drift in drifts.items()}
+        return {kind: Treatment(kind, 0.0, 1.0, drift=drift) for kind, drift in drifts.items()}
 
     offered = {"harmful": options(0.5, 0.4), "mended": options(0.1, 0.001), "harmless": options(0.001, 0.001)}
     sizes = dict.fromkeys(offered, 100)
@@ -202,9 +203,9 @@ def test_a_tighter_limit_brings_the_logit_closer(packed, tiny_detector, tiny_man
     drift = {}
     for limit in (1.0, 0.0005):
         again = PackedDetector(tiny_detector)
-        plans = plan(again, batches, limit)
+        recipe = choose_recipe(again, batches, limit)
         model = graph(again)
-        quantise_for_cpu(model, again, plans)
+        quantise_for_cpu(model, again, recipe)
         write_fused(model, tiny_manifest, tmp_path / f"{limit}.onnx", "int8")
         engine = load_engine(tmp_path / f"{limit}.onnx", device="cpu")
         drift[limit] = float(np.sqrt(np.mean((engine.infer(images).logit - expected) ** 2)))
@@ -215,7 +216,7 @@ def test_a_tighter_limit_brings_the_logit_closer(packed, tiny_detector, tiny_man
 def test_the_bias_makes_good_the_mean_error(packed, batches):
     name = "encoder.blocks.0.fc1"
     layer = dense_layers(packed)[name]
-    product = Rounded(layer, sample(packed, batches)[name])
+    product = Rounded(layer, activation_ranges(packed, batches)[name])
     static = treatments([product])["static"]
     exact = product.seen.rows @ layer.weight + layer.bias
     product.correct_bias(static)
@@ -223,14 +224,20 @@ def test_the_bias_makes_good_the_mean_error(packed, batches):
     assert (found - exact).mean(0).abs().max() < 1e-5 < product.offset(static).abs().max()
 
 
-def test_qdq_form_is_standard_onnx_with_symmetric_int8(packed, tiny_detector, tiny_manifest, batches, tmp_path):
-    plans = plan(packed, batches)
-    model = graph(packed)
-    quantise_for_tensorrt(model, packed, plans)
+@pytest.mark.parametrize("half", [False, True])
+def test_qdq_form_is_standard_onnx_with_symmetric_int8(half, packed, tiny_detector, tiny_manifest, batches, tmp_path):
+    recipe = choose_recipe(packed, batches)
+    model = packed_graph(packed.to_half(), HALF_QDQ_OPSET) if half else graph(packed)
+    quantise_for_tensorrt(model, packed, recipe)
     onnx.checker.check_model(model, full_check=True)
     assert [entry.domain for entry in model.opset_import] == [""]
     zeros = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and not any(t.raw_data)]
     assert zeros
+    if half:  # attention and GELU are float16: only LayerNorm, softmax, LCAS, statistics and head are cast up
+        (tmp_path / "types.onnx").write_bytes(model.SerializeToString())
+        types = float_types(tmp_path / "types.onnx")
+        wide = [n.name for n in model.graph.node if n.op_type in ("MatMul", "Erf") and types[n.output[0]] != "float16"]
+        assert [name for name in wide if not name.startswith("/head/")] == []
     write_fused(model, tiny_manifest, tmp_path / "qdq.onnx", "int8")
     images = batches[0]
     engine = load_engine(tmp_path / "qdq.onnx", device="cpu")

@@ -34,6 +34,7 @@ def test_process_end_to_end_and_determinism(images, tiny_engine):
         ([], 2, b"Missing argument"),
         (["a.png", "--format", "xml"], 2, b"unknown format 'xml'"),
         (["a.png", "--threshold", "1.5"], 2, b"between 0 and 1"),
+        (["a.png", "--prior", "1"], 2, b"between 0 and 1"),
         (["a.png", "--resume"], 2, b"--resume"),
         (["@nowhere.txt"], 2, b"no such list"),
         (["a.png", "--engine", "nowhere.onnx"], 3, b"no such engine file"),

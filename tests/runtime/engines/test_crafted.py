@@ -300,8 +300,8 @@ def test_our_own_exports_pass(tiny_engine, tiny_parts):
 
 @pytest.mark.parametrize("fusion", get_args(Fusion))
 def test_heads_of_every_fusion_pass(fusion):
-    from cinemae.export.graph.parts import HEAD
     from cinemae.export.graph.tracing import trace
+    from cinemae.export.parts import HEAD
     from cinemae.runtime.manifest import HeadConfig
     from cinemae.train.model.head import Head
 

@@ -122,7 +122,7 @@ def test_one_flipped_bit_is_found(copy, where):
 
 
 def test_edited_manifest_is_found(copy):
-    edit_manifest(copy, '"threshold":0.0', '"threshold":-9.0'.replace("-9.0", "0.0 "), reseal=False)
+    edit_manifest(copy, '"ai_from":0.0', '"ai_from":9.0', reseal=False)
     with pytest.raises(EngineError, match="does not match its own hash"):
         load_engine(copy)
 

@@ -25,7 +25,7 @@ from cinemae.runtime.ray.options import RayOptions  # noqa: E402
 from cinemae.runtime.ray.scan import scan_on_ray  # noqa: E402
 from cinemae.runtime.ray.shards import read_shard  # noqa: E402
 from cinemae.runtime.ray.storage import Folder  # noqa: E402
-from cinemae.runtime.records import to_dict  # noqa: E402
+from cinemae.runtime.records import ADDED_FIELDS, to_dict  # noqa: E402
 from cinemae.runtime.scan.inputs import Inputs  # noqa: E402
 from serve_tools import encode, picture  # noqa: E402
 
@@ -82,7 +82,7 @@ def found_records(out):
 def assert_same(found, local):
     assert [record["path"] for record in found] == [record["path"] for record in local]
     for ours, theirs in zip(found, local, strict=True):
-        for name in ("status", "error", "reasons", "width", "height", "sha256", "engine", "schema"):
+        for name in ("status", "error", "reasons", "width", "height", "sha256", "engine", *ADDED_FIELDS, "schema"):
             assert ours[name] == theirs[name]
         if theirs["logit"] is not None:
             assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE
@@ -161,6 +161,8 @@ def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_p
         scan_on_ray(options(photos, out, tiny_engine, format="parquet"))
     with pytest.raises(UsageError, match="differs in decision"):
         scan_on_ray(options(photos, out, tiny_engine, format="parquet", threshold=0.9, resume=True))
+    with pytest.raises(UsageError, match="differs in decision"):
+        scan_on_ray(options(photos, out, tiny_engine, format="parquet", prior=0.9, resume=True))
     assert scan_on_ray(options(photos, out, tiny_engine, format="parquet", resume=True)) == 1
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     assert_same(found_records(out), local)

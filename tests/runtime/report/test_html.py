@@ -12,8 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import chromium, requested_urls
+from cinemae.runtime.manifest import Calibration
+from cinemae.runtime.reading import CONTRARY, OWN_THRESHOLD
 from cinemae.runtime.records import Record, Stats
-from cinemae.runtime.report.html import UNKNOWN_BYTE, ReportWriter, file_link, quantise, record_row, script_json
+from cinemae.runtime.report.html import (
+    UNKNOWN_BYTE,
+    ReportWriter,
+    file_link,
+    page_info,
+    quantise,
+    record_row,
+    script_json,
+)
 from cinemae.runtime.verdict import Decision
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,7 +184,15 @@ def test_decision_of_the_run_is_the_one_shown(sample, tmp_path):
     with ReportWriter(tmp_path / "r.html", sample, Decision.of(sample.calibration, 0.9)):
         pass
     (info,) = re.findall(r'id="info">(.*?)</script', (tmp_path / "r.html").read_text())
-    assert json.loads(info)["threshold"] == pytest.approx(0.9)
+    assert json.loads(info)["aiFrom"][0] == json.loads(info)["realBelow"][0] == pytest.approx(0.9)
+    assert json.loads(info)["words"]["real"] == OWN_THRESHOLD
+
+
+def test_a_verdict_that_is_never_given_has_no_threshold(sample, tmp_path):
+    silent = sample.model_copy(update={"calibration": Calibration(ai_from=None, real_below=-1.0, miss=0.05)})
+    info = page_info(silent, Decision.of(silent.calibration), "t", 0.5)
+    assert (info["aiFrom"], info["realBelow"][1]) == (None, -1.0)
+    assert script_json(info)
 
 
 # ---- in a browser --------------------------------------------------------------------------------------------------
@@ -215,13 +233,21 @@ def test_report_in_chromium(page, sample, tmp_path):
         assert shown(driver)[:3] == ["000.jpg", "001.jpg", "002.jpg"]
         assert len(driver.find_elements("css selector", ".card")) < 100  # not all 200 exist at once
 
+        # both thresholds, and what each verdict promises
+        assert len(driver.find_elements("css selector", "#histogram .mark")) == 2
+        assert len(driver.find_elements("css selector", ".card:first-child .meter u")) == 2
+        assert "at most 5 % of real images get this" in find("css selector", ".verdict.ai").text
+        assert "at most 10 % of AI images get this" in find("css selector", ".verdict.real").text
+        assert "a new kind can exceed" in find("id", "caveat").text
+        assert find("id", "decision").text == "AI from 62\u2009%, real below 38\u2009%"
+
         # sort
         set_value(driver, "sort", "high", "change")
         assert shown(driver)[0] == "198.jpg"
         set_value(driver, "sort", "low", "change")
         assert shown(driver)[0] == "000.jpg"
         set_value(driver, "sort", "close", "change")
-        assert shown(driver)[0] == "009.jpg"
+        assert shown(driver)[0] == "192.jpg"  # the highest of those just below `ai`
         driver.execute_script("scrollTo(0, document.body.scrollHeight)")
         wait_for(lambda: shown(driver)[-1] == "bad 199.jpg")  # files that could not be read come last
 
@@ -264,12 +290,33 @@ def test_report_in_chromium(page, sample, tmp_path):
         find("id", "next").click()
         assert find("id", "detail-name").text == "001.jpg"
         assert "640" in find("css selector", "#detail dl").text
+        assert "at most 10 % of AI images get this" in find("css selector", "#detail dl").text
+        assert "(AI from 0.5000, real below -0.5000)" in find("css selector", "#detail dl").text
         find("css selector", ".close").click()
         wait_for(lambda: driver.execute_script(active) == "2")
 
         assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
         schemes = {url.split(":")[0] for url in requested_urls(driver)}
         assert schemes <= {"file", "data", "chrome"}  # the browser's own first page is chrome:
+
+
+def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path):
+    path = tmp_path / "r.html"
+    with ReportWriter(path, sample, prior=0.9) as report:
+        for i, logit in enumerate((-4.0, -0.6)):
+            probability = sample.calibration.probability(logit, 0.9)
+            report.add(replace(scored(f"{i}.jpg", logit, sample), probability=probability))
+    with chromium() as driver:
+        driver.get(path.as_uri())
+        colours = driver.execute_script(
+            "return [...document.querySelectorAll('.card .tag')].map(e => [e.textContent, getComputedStyle(e).color])"
+        )
+        green, other = "rgb(23, 112, 95)", "rgb(125, 95, 0)"
+        assert colours == [["Real", green], ["Real", other]]
+        assert CONTRARY in driver.find_element("css selector", ".card:nth-child(2) .why").text
+        assert driver.find_element("id", "prior").text == "assuming that 90 % of the images are AI-generated"
+        bars = [e.get_attribute("class") for e in driver.find_elements("css selector", "#histogram rect:not(.band)")]
+        assert bars == ["real", "uncertain"]
 
 
 def test_hostile_names_and_dark_print_in_chromium(sample, tmp_path):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from cinemae.runtime.errors import UsageError
+from cinemae.runtime.records import ADDED_FIELDS
 from cinemae.runtime.scan.resume import read_lines, store_path
 from cinemae.runtime.scan.scan import ScanOptions, scan
 from pictures import encoded, folder_of, picture
@@ -184,6 +185,37 @@ def test_another_threshold_scores_again_what_it_changes(images, score, tmp_path)
     assert {r["verdict"] for r in records(out)} == {"real", None}
     score(images, out, threshold=0.0001, resume=True)
     assert {r["verdict"] for r in records(out)} == {"ai", None}
+
+
+def test_another_prior_scores_again(images, score, tmp_path, monkeypatch):
+    out = tmp_path / "out.jsonl"
+    score(images, out)
+    score(images, out, prior=0.1, resume=True)
+    assert {r["prior"] for r in records(out)} == {0.1}
+    seen = counting(monkeypatch)
+    score(images, out, prior=0.1, resume=True)
+    assert seen == []
+
+
+@pytest.mark.parametrize(("change", "scored"), [({}, 0), ({"prior": 0.1}, 22)])
+def test_older_records_are_kept(images, score, tmp_path, monkeypatch, change, scored):
+    """They lack the prior, which was one half, and the thresholds."""
+    out = tmp_path / "out.jsonl"
+    score(images, out)
+    older = [{name: value for name, value in r.items() if name not in ADDED_FIELDS} for r in records(out)]
+    out.write_text("".join(json.dumps(r) + "\n" for r in older))
+    seen = counting(monkeypatch)
+    score(images, out, resume=True, **change)
+    assert len(seen) == scored
+    assert [r["logit"] for r in records(out)] == pytest.approx([r["logit"] for r in older])
+
+
+def test_records_of_other_thresholds_are_scored_again(images, score, tmp_path, monkeypatch):
+    """Also where no verdict changes: the records would tell the wrong threshold."""
+    out = tmp_path / "out.jsonl"
+    score(images, out, threshold=0.9999)
+    score(images, out, threshold=0.9998, resume=True)
+    assert {round(r["ai_from"], 6) for r in records(out)} == {0.9998}
 
 
 def test_another_engine_or_another_kind_of_file_is_refused(images, score, tmp_path):

@@ -12,14 +12,17 @@ from cinemae.runtime.detector import Detector
 from cinemae.runtime.display_text import printable
 from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.errors import EngineError, OutputError, UsageError
-from cinemae.runtime.manifest import Manifest
+from cinemae.runtime.manifest import Calibration, Manifest
+from cinemae.runtime.reading import CONTRARY, Reading
 from cinemae.runtime.records import RECORD_FIELDS, Record
 from cinemae.runtime.scan import scan as scan_module
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.scan import ScanOptions, output_format, scan
 from cinemae.runtime.scan.tally import Tally
-from cinemae.runtime.scan.writers import CSV_COLUMNS
+from cinemae.runtime.scan.writers import CSV_COLUMNS, TableWriter
+from cinemae.runtime.verdict import Decision
 from pictures import encoded, five_pictures, json_lines, picture
+from rich.console import Console
 
 
 @pytest.fixture
@@ -102,6 +105,42 @@ def test_threshold_and_fail_on_ai(images, tiny_engine, tmp_path, capsysbinary):
     assert {record["verdict"] for record in json_lines(capsysbinary.readouterr().out)} == {"ai"}
     assert scan(options([images], tiny_engine, threshold=0.9999, fail_on_ai=True)) == 0
     assert {record["verdict"] for record in json_lines(capsysbinary.readouterr().out)} == {"real"}
+
+
+def table(reading, records):
+    out = io.StringIO()
+    writer = TableWriter(Console(file=out, force_terminal=True, color_system="standard", width=200), reading)
+    for record in records:
+        writer.write(record)
+    writer.finish()
+    return out.getvalue()
+
+
+def test_a_table_begins_with_what_its_verdicts_promise():
+    calibration = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.05)
+    reading = Reading.of(calibration, Decision.of(calibration), prior=0.9)
+    green, yellow = "\x1b[32mreal      \x1b[0m", "\x1b[33mreal      \x1b[0m"
+    records = [Record("a", "ok", verdict="real", probability=p) for p in (0.2, 0.6)]
+    lines = table(reading, records).splitlines()
+    assert "ai: at most 5 % of real images get this; real: at most 5 % of AI images get this" in lines[0]
+    assert "assuming that 90 % of the images are AI-generated" in lines[1]
+    assert lines[3].startswith(green)
+    assert lines[4].startswith(yellow)  # never green beside a probability above one half
+    assert CONTRARY in lines[4]
+    assert len(lines) == 5
+    assert table(reading, records * 20).count("at most 5 % of real images") == 2
+
+
+def test_prior_is_in_the_records(images, tiny_engine, capsysbinary):
+    scan(options([images], tiny_engine))
+    scan(options([images], tiny_engine, prior=0.01))
+    found = json_lines(capsysbinary.readouterr().out)
+    for even, rare in zip(found[:5], found[5:], strict=True):
+        assert (even["prior"], rare["prior"], rare["verdict"]) == (0.5, 0.01, even["verdict"])
+        assert rare["ai_from"] < even["ai_from"]
+        assert rare["status"] == "error" or rare["probability"] < even["probability"]
+    with pytest.raises(UsageError, match="prior"):
+        scan(options([images], tiny_engine, prior=0.0))
 
 
 def test_explicit_device_that_is_absent_is_an_error(images, tiny_engine):

@@ -69,7 +69,7 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
     token.write_text("abc\n")
     process = subprocess.Popen(
         [sys.executable, "-m", MODULE, "--engine", str(tiny_engine), "--port", "0", "--device", "cpu", "--drain", "0",
-         "--threads", "1", "--token-file", str(token)],
+         "--threads", "1", "--prior", "0.1", "--token-file", str(token)],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -77,7 +77,7 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
         client = httpx.Client(base_url=address, headers={"Authorization": "Bearer abc"}, timeout=30)
         data = encode(picture(5))
         record = client.post("/v1/detect?name=a.png", content=data).json()["records"][0]
-        with Detector.load(tiny_engine, device="cpu", threads=1) as detector:
+        with Detector.load(tiny_engine, device="cpu", threads=1, prior=0.1) as detector:
             assert record == to_dict(detector.detect(NamedSource("a.png", data)))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM)

@@ -12,6 +12,7 @@ pytest.importorskip("selenium.webdriver", reason="needs selenium")
 import numpy as np
 from browser import chromium
 from cinemae.runtime.detector import Detector
+from cinemae.runtime.reading import CONTRARY
 from cinemae.runtime.report.colour_map import colour_table
 from cinemae.runtime.serve.app import create_app
 from cinemae.runtime.serve.settings import ServeSettings
@@ -92,12 +93,36 @@ def test_chosen_images_become_cards(page, files, engine):
     assert words == ["Likely real", "Likely AI-generated", "Not scored"]
     assert cards[2].find_element(By.CLASS_NAME, "name").text == "<b>notes<i>.txt"
     assert "not a readable image" in cards[2].find_element(By.CLASS_NAME, "reasons").text
+    promises = [card.find_element(By.CLASS_NAME, "promise").text for card in cards]
+    assert promises == ["at most 10 % of AI images get this", "at most 5 % of real images get this", ""]
+    assert cards[0].find_element(By.CLASS_NAME, "below").text == "real below 45 %"
+    assert cards[0].find_element(By.CLASS_NAME, "from").text == "AI from 55 %"
+    marks = [float(mark.get_attribute("x1")) for mark in cards[0].find_elements(By.CSS_SELECTOR, ".scale .mark")]
+    assert marks == [pytest.approx(45, abs=0.1), pytest.approx(55, abs=0.1)]
+    assert "a new kind can exceed" in page.find_element(By.ID, "reading").text
     record = Detector(engine, engine.manifest).detect(files[1])
     meter = cards[1].find_element(By.CSS_SELECTOR, "[role=meter]")
     assert abs(float(meter.get_attribute("aria-valuenow")) - 100 * record.probability) < 0.1
     assert [li.text for li in cards[1].find_elements(By.CSS_SELECTOR, ".reasons li")] == list(record.reasons)
     assert page.find_element(By.ID, "banner").is_displayed()
     assert page.find_element(By.ID, "live").get_attribute("textContent")
+
+
+def test_no_green_real_beside_a_probability_above_one_half(browser, engine, files):
+    """At a base rate that turns every probability."""
+    settings = ServeSettings(drain=0.0)
+    app = create_app(lambda: Detector(engine, engine.manifest, prior=0.999), settings)
+    with running(app, settings) as (base, _):
+        browser.get(base)
+        WebDriverWait(browser, 10).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
+        (card,) = choose(browser, files[:1])
+        assert card.get_attribute("data-state") == "real"
+        assert "uncertain" in card.get_attribute("class").split()
+        assert "real" not in card.get_attribute("class").split()
+        assert card.find_element(By.CLASS_NAME, "word").text == "Real"
+        assert CONTRARY in card.find_element(By.CLASS_NAME, "reasons").text
+        assert "99.9 % of the images" in browser.find_element(By.ID, "reading").text
+        browser.get("about:blank")
 
 
 def test_the_heatmap_has_the_colours_of_the_fixed_scale(page, files, engine):

@@ -305,5 +305,6 @@ def test_engine_description(serve, engine):
     assert body["heatmap_range"] == [0.0, 80.0]
     assert body["grid"] ** 2 == engine.manifest.backbone.config.n_patches
     assert len(body["colours"]) == 256
-    low, high = body["uncertain"]
-    assert low < body["threshold"] < high
+    assert 0 < body["real_below"] < 0.5 < body["ai_from"] < 1
+    assert (body["prior"], body["false_alarm"], body["miss"]) == (0.5, 0.05, 0.1)
+    assert body["words"]["real"] == "at most 10 % of AI images get this"

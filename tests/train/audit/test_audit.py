@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cinemae.runtime.errors import UsageError
+from cinemae.runtime.evidence.jpeg_quality import estimate_quality
 from cinemae.train.audit.audit import ALL, Audit, audit
-from cinemae.train.audit.file_facts import estimate_quality, file_facts
+from cinemae.train.audit.file_facts import file_facts
 from cinemae.train.audit.lowlevel import blockiness, entropy, high_frequency_ratio, spectrum, total_variation
 from cinemae.train.audit.survey import thin
 from cinemae.train.data.samples import Sample, read_samples

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 from cinemae.runtime.manifest import Calibration, Training
-from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, LabelledScores, evaluate
+from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, evaluate
 from cinemae.train.evaluation.metrics import (
     FIGURES,
     _auc,
@@ -23,10 +23,11 @@ from cinemae.train.evaluation.metrics import (
     tpr_at_fpr,
 )
 from cinemae.train.evaluation.report import csv_table, table, to_json, write_report
+from cinemae.train.evaluation.scores import LabelledScores
 from cinemae.train.fitting.checkpoint import LoadedHead
 from sklearn.metrics import roc_auc_score
 
-CALIBRATION = Calibration(a=2.0, b=-1.0, threshold=0.8, uncertain_low=0.5, uncertain_high=1.1)
+CALIBRATION = Calibration(a=2.0, b=-1.0, ai_from=0.8, real_below=0.5, false_alarm=0.05, miss=0.05)
 EXACT = 1e-12
 
 
@@ -173,6 +174,7 @@ from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint import LoadedHead
 from cinemae.train.data.samples import Sample
+from cinemae.train.evaluation.scores import LabelledScores
 from cinemae.train.evaluation.evaluate import score
 from cinemae.train.features.extract import extract
 from cinemae.train.model.head import Head

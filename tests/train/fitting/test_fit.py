@@ -18,11 +18,11 @@ from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
 from cinemae.train.fitting.checkpoint import last_checkpoint, load_head, read_metrics
-from cinemae.train.fitting.fit import (
+from cinemae.train.fitting.fit import fit
+from cinemae.train.fitting.head_training import (
     Examples,
     FitConfig,
     epoch_batches,
-    fit,
     is_held_out,
     logits_of,
     train_head,
@@ -101,11 +101,11 @@ def test_an_epoch_shows_every_sample_once_with_one_of_its_mask_sets():
     drawn = []
     for _ in range(2):
         batches = list(epoch_batches(data, 32, generator))
-        assert [len(labels) for _, _, labels in batches] == [32, 32, 32, 4]
-        f_global = torch.cat([f[:, 0] for f, _, _ in batches])
-        stats = torch.cat([s[:, 0] for _, s, _ in batches])
+        assert [len(labels) for _, _, labels, _ in batches] == [32, 32, 32, 4]
+        f_global = torch.cat([f[:, 0] for f, *_ in batches])
+        stats = torch.cat([s[:, 0] for _, s, *_ in batches])
         assert torch.equal(f_global.sort().values, marks)
-        assert torch.equal(torch.cat([labels for _, _, labels in batches]), f_global % 2)
+        assert torch.equal(torch.cat([labels for _, _, labels, _ in batches]), f_global % 2)
         sets = (stats - f_global * 10)[f_global.argsort()]
         assert set(sets.tolist()) == set(range(SETS))
         drawn.append(sets)
@@ -171,7 +171,8 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
     assert manifest.method.lambda_ == 0.3
     assert manifest.training.generators == ("gen_a",)
     assert manifest.training.n_ai + manifest.training.n_real == len(train)
-    assert manifest.calibration.fitted_on == f"{len(held)} held-out training images of gen_a"
+    words = "held-out images of the sources trained on; other sources were not measured"
+    assert manifest.calibration.fitted_on == f"{len(held)} {words}"
     assert "batch 32, Adam, lr 0.01" in manifest.training.note
     assert {"torch", "numpy", "python"} <= set(manifest.tools)
     assert np.array_equal(loaded.mask_sets, cache.spec.mask_sets())

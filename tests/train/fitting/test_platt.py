@@ -1,4 +1,4 @@
-"""Calibration: Platt's slope and offset, the threshold's false-positive rate, the band's share."""
+"""Calibration: Platt's slope and offset; the rates of both verdicts are those of the thresholds' rule."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cinemae.runtime.errors import UsageError
 from cinemae.train.fitting.platt import calibrate_probability
+from cinemae.train.fitting.source_scores import SourceScores
 from scipy.special import expit
 
 N = 4000
@@ -21,44 +22,54 @@ def drawn():
     return (rng.random(N) < expit(2 * logits - 1)).astype(np.int64), logits
 
 
+def of_one_source(labels, logits):
+    """Scores whose images all come from one source a class."""
+    return SourceScores(np.asarray(logits, np.float32), np.asarray(labels), np.full(len(labels), "somewhere"))
+
+
 def test_platt_finds_the_slope_and_offset_that_made_the_labels(drawn):
-    found = calibrate_probability(*drawn, "drawn")
+    found = calibrate_probability(of_one_source(*drawn), "drawn")
     assert found.a == pytest.approx(2, abs=SLOPE_TOLERANCE)
     assert found.b == pytest.approx(-1, abs=SLOPE_TOLERANCE)
     assert found.fitted_on == "drawn"
 
 
-@pytest.mark.parametrize("target", [0.01, 0.05, 0.2])
-def test_the_threshold_is_the_lowest_with_the_target_rate(drawn, target):
-    labels, logits = drawn
-    found = calibrate_probability(labels, logits, "drawn", target_fpr=target)
-    real = np.sort(logits[labels == 0])
-    assert (real > found.threshold).mean() <= target
-    below = real[real < found.threshold][-1]
-    assert (real > below).mean() > target, "a lower one would flag too many"
-    assert found.target_fpr == target
+def test_rates_by_source_are_those_of_the_stored_thresholds(drawn):
+    found = calibrate_probability(of_one_source(*drawn), "drawn", false_alarm=0.02, miss=0.1)
+    (real, ai) = found.sources
+    assert (real.label, ai.label) == ("real", "ai")
+    assert real.images + ai.images == found.n_real + found.n_ai == N
+    assert real.ai <= 0.02 < real.ai + 2 / real.images
+    assert ai.real <= 0.1 < ai.real + 2 / ai.images
+    assert (found.false_alarm, found.miss) == (0.02, 0.1)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
-def test_the_band_holds_its_share(drawn, share):
-    labels, logits = drawn
-    found = calibrate_probability(labels, logits, "drawn", uncertain_share=share)
-    inside = (logits >= found.uncertain_low) & (logits <= found.uncertain_high)
-    assert inside.mean() == pytest.approx(share, abs=2 / N)
-    assert found.threshold - found.uncertain_low == pytest.approx(found.uncertain_high - found.threshold)
+def test_classes_far_apart_have_no_band_and_smaller_rates():
+    labels = np.repeat([0, 1], 500)
+    logits = np.concatenate([np.linspace(-3, -1, 500), np.linspace(1, 3, 500)])
+    found = calibrate_probability(of_one_source(labels, logits), "apart")
+    assert found.ai_from == found.real_below
+    assert found.false_alarm == found.miss == pytest.approx(1 / 501)
+
+
+def test_too_few_images_promise_nothing():
+    found = calibrate_probability(of_one_source([0] * 10 + [1] * 10, [*range(10), *range(5, 15)]), "few")
+    assert found.ai_from is None
+    assert found.real_below is None
 
 
 def test_probability_refers_to_equal_priors(drawn):
     labels, logits = drawn
     rng = np.random.default_rng(1)
     few = (labels == 0) | (rng.random(N) < 0.2)
-    thinned, whole = (calibrate_probability(labels[chosen], logits[chosen], "x") for chosen in (few, labels >= 0))
+    picks = (few, labels >= 0)
+    thinned, whole = (calibrate_probability(of_one_source(labels[p], logits[p]), "x") for p in picks)
     assert thinned.b == pytest.approx(whole.b, abs=0.3)
     assert labels[few].mean() < labels.mean() - 0.2
 
 
 def test_separable_data_keep_a_finite_slope():
-    found = calibrate_probability(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]), "four")
+    found = calibrate_probability(of_one_source([0, 0, 1, 1], [-2.0, -1, 1, 2]), "four")
     assert 0 < found.a < 100
 
 
@@ -68,10 +79,10 @@ def test_separable_data_keep_a_finite_slope():
         ([0, 0], [0.0, 1], {}, "both classes"),
         ([1, 1], [0.0, 1], {}, "both classes"),
         ([1, 1, 0, 0], [0.0, 1, 2, 3], {}, "ranks real above AI"),
-        ([0, 1], [0.0, 1], {"target_fpr": 0.0}, "false-positive"),
-        ([0, 1], [0.0, 1], {"uncertain_share": 1.0}, "uncertain share"),
+        ([0, 1], [0.0, 1], {"false_alarm": 0.0}, "between 0 and 1"),
+        ([0, 1], [0.0, 1], {"miss": 1.0}, "between 0 and 1"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(labels, logits, options, words):
     with pytest.raises(UsageError, match=words):
-        calibrate_probability(np.array(labels), np.array(logits), "x", **options)
+        calibrate_probability(of_one_source(labels, logits), "x", **options)

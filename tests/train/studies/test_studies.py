@@ -13,7 +13,7 @@ import torch
 from cinemae.runtime.errors import UsageError
 from cinemae.runtime.manifest import MethodConfig
 from cinemae.train.data.samples import Sample, read_samples
-from cinemae.train.fitting.fit import FitConfig, train_head
+from cinemae.train.fitting.head_training import FitConfig, train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import MaskedAutoencoder, patchify
 from cinemae.train.studies.ablate import choose_parts

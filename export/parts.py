@@ -1,6 +1,6 @@
-"""The readable trio: encoder.onnx, decoder.onnx and head.onnx, masks as inputs, traced from the training model itself.
+"""Encoder, decoder and head as three ONNX files with the masks as inputs, traced from the training model itself.
 
-The runtime runs the K-mask LCAS over them in numpy. That path knows nothing of the packed graph and is its check.
+The runtime computes LCAS over them in numpy. That path shares no code with the packed graph, so each checks the other.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...runtime.engines.base import PARTS
-from ...runtime.manifest import Manifest
-from ...train.model.detector import CinemaeDetector
-from ..engine_file import write_engine
-from .tracing import BATCH, Signature, trace
+from ..runtime.engines.base import PARTS
+from ..runtime.manifest import Manifest
+from ..train.model.detector import CinemaeDetector
+from .engine_file import write_engine
+from .graph.tracing import BATCH, Signature, trace
 
 KEPT, TOKENS = "kept", "tokens"
 
@@ -55,7 +55,7 @@ class Decoder(nn.Module):
 
 
 def export_parts(detector: CinemaeDetector, manifest: Manifest, folder: str | Path) -> Path:
-    """Write the trio into `folder` (made if missing) and return it. Always float32."""
+    """Write the three files into `folder` (made if missing) and return it. Always float32."""
     folder = Path(folder)
     config = detector.mae.config
     images = torch.zeros(2, config.image_size, config.image_size, 3, dtype=torch.uint8)

@@ -1,0 +1,98 @@
+"""The report NAME.report.md: cost of a precision on real images, and how far activations are from float16's limit."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..runtime.atomic import write_text
+from ..train.data.samples import Sample
+from ..train.fitting.checkpoint import LoadedCheckpoint
+from .fused import export_fused
+from .graph.packed import PackedDetector
+from .int8.ranges import activation_ranges
+from .int8.recipe import Treatment
+from .quality import RANGE_IMAGES, Quality, load_batches, measure, spread
+from .request import Request
+
+HALF_LARGEST = 65504.0
+"""Largest finite float16."""
+
+
+def export_report(
+    request: Request, samples: Sequence[Sample], loaded: LoadedCheckpoint, engine: Path,
+    recipe: Mapping[str, Treatment], path: Path,
+) -> str:  # fmt: skip
+    """Measure the engine against a float32 one on the held-out `samples`; write and return the report.
+
+    The same goes as JSON beside `path`.
+    """
+    held_out = [item for item in samples if item.split != "train"] or samples
+    chosen = spread(held_out, request.report_images or len(held_out))
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "fp32.onnx"
+        export_fused(loaded.detector, loaded.manifest, reference)
+        quality = measure(engine, reference, chosen)
+    few = [pixels for _, pixels in load_batches(spread(held_out, RANGE_IMAGES), loaded.manifest.preprocess)]
+    peaks = block_peaks(PackedDetector(loaded.detector), few)
+    text = report_text(request, quality, recipe, peaks)
+    data = {"quality": asdict(quality), "recipe": {k: asdict(v) for k, v in recipe.items()}, "peaks": peaks}
+    write_text(path, text)
+    write_text(path.with_suffix(".json"), json.dumps(data, indent=1))
+    return text
+
+
+def block_peaks(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, float]:
+    """Largest |input| of the matrix products of each block over the images, in float32."""
+    peaks: dict[str, float] = {}
+    for name, seen in activation_ranges(packed, batches).items():
+        block = name.rpartition(".")[0] if ".blocks." in name else name
+        peak = float(torch.maximum(seen.high.abs(), seen.low.abs()).max())
+        peaks[block] = max(peaks.get(block, 0.0), peak)
+    return peaks
+
+
+def report_text(
+    request: Request, quality: Quality, recipe: Mapping[str, Treatment], peaks: Mapping[str, float]
+) -> str:
+    """The report as Markdown."""
+    parts = [f"# Cost of {request.precision}\n", format_quality(quality), "\nAll outputs are finite on these images.\n"]
+    if recipe:
+        counts = Counter(item.kind for item in recipe.values())
+        worst = sorted(recipe.items(), key=lambda pair: -pair[1].error)[:5]
+        parts.append("Products: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) + ".")
+        parts.append("Largest relative errors: " + ", ".join(f"{key} {item.error:.4f}" for key, item in worst) + ".\n")
+    margin = HALF_LARGEST / max(peaks.values())
+    parts.append(
+        f"Largest activations into the products of each block, float32, over {RANGE_IMAGES} images "
+        f"(float16 holds {HALF_LARGEST:.0f}, {margin:.0f} times the largest):\n"
+    )
+    parts += ["| block | largest |", "|---|---|", *(f"| {block} | {peak:.1f} |" for block, peak in peaks.items())]
+    return "\n".join(parts) + "\n"
+
+
+def format_quality(quality: Quality) -> str:
+    """A Markdown table and one line of totals."""
+    name = quality.precision
+    lines = [
+        f"| generator | images | AUC fp32 | AUC {name} | ECE fp32 | ECE {name} | same verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {c.generator} | {c.images} | {c.auc[0]:.4f} | {c.auc[1]:.4f} | {c.ece[0]:.4f} | {c.ece[1]:.4f} "
+        f"| {c.agreement:.2%} |"
+        for c in quality.generators
+    ]
+    lines.append(
+        f"\n{quality.images} images: {quality.agreement:.2%} of the verdicts are those of fp32; the logit differs by "
+        f"{quality.mean_logit:.4f} on average and {quality.max_logit:.4f} at most, LCAS by {quality.lcas:.2%} of an "
+        "image's largest on average."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,81 @@
+// From a raw logit to probability, verdict and reasons: the rules of verdict.py and reasons.py, whose words come along.
+
+/** P(AI) in [0, 1] of a raw logit. */
+export function probability(calibration, logit) {
+  const x = calibration.a * logit + calibration.b;
+  return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
+}
+
+/** The next larger double. */
+function above(value) {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, value || Number.MIN_VALUE);
+  if (value) view.setBigInt64(0, view.getBigInt64(0) + (value > 0 ? 1n : -1n));
+  return view.getFloat64(0);
+}
+
+/**
+ * {aiFrom, realBelow}, raw logits: from `aiFrom` on the verdict is ai, below `realBelow` real, between them uncertain.
+ * A manifest without one of them never gives that verdict. Older ones have a threshold and an uncertain band instead.
+ */
+export function thresholds(calibration) {
+  if ("threshold" in calibration) {
+    const { threshold, uncertain_low: low, uncertain_high: high } = calibration;
+    return { aiFrom: low === high ? threshold : above(high), realBelow: low };
+  }
+  return { aiFrom: calibration.ai_from ?? Infinity, realBelow: calibration.real_below ?? -Infinity };
+}
+
+/** [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it. */
+export function decide(logit, calibration, unusual, words) {
+  const { aiFrom, realBelow } = thresholds(calibration), width = aiFrom - realBelow;
+  const plain = logit >= aiFrom ? "ai" : logit < realBelow ? "real" : "uncertain";
+  if (plain === "uncertain") return [plain, words.BAND];
+  // An unusual input must clear the band by the band's own width as well.
+  const near = unusual && width > 0 && realBelow - width <= logit && logit < aiFrom + width;
+  return near ? ["uncertain", words.NEAR_BAND] : [plain, null];
+}
+
+/** Mean standard deviation of the patches visible in any run, a channel at a time, in units of [0, 1]. */
+export function visibleContrast(pixels, size, patch, visible) {
+  const grid = size / patch, seen = [...new Set(visible.flat())];
+  let total = 0;
+  for (const index of seen) {
+    const left = (index % grid) * patch, top = Math.floor(index / grid) * patch;
+    for (let channel = 0; channel < 3; channel++) {
+      let sum = 0, squares = 0;
+      for (let y = top; y < top + patch; y++) {
+        for (let x = left; x < left + patch; x++) {
+          const value = pixels[3 * (y * size + x) + channel];
+          sum += value;
+          squares += value * value;
+        }
+      }
+      const mean = sum / patch ** 2;
+      total += Math.sqrt(Math.max(0, squares / patch ** 2 - mean * mean));
+    }
+  }
+  return total / (3 * seen.length) / 255;
+}
+
+/** Reasons that follow from the input alone; image: as `prepare` gives it. limits, words: of reasons.py. */
+export function imageReasons(image, manifest, limits, words) {
+  const { resize_short: resizeShort, crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size;
+  const short = Math.min(image.width, image.height), long = Math.max(image.width, image.height), reasons = [];
+  if (short < limits.TINY_SHORT_SIDE) reasons.push(words.TINY);
+  else if (short < resizeShort) reasons.push(words.UPSCALED);
+  if (((crop / resizeShort) ** 2 * short) / long < limits.MIN_SEEN) reasons.push(words.CROPPED);
+  if (image.grayscale) reasons.push(words.GRAYSCALE);
+  if (visibleContrast(image.pixels, crop, patch, manifest.masks.visible) < limits.LOW_CONTRAST) reasons.push(words.LOW_CONTEXT);
+  return reasons;
+}
+
+/** Reasons that follow from statistics outside the range of the training set. */
+export function statReasons({ s1, s2, s3 }, ranges, words) {
+  const reasons = [];
+  if (ranges.s2 && s2 < ranges.s2.low) reasons.push(words.LOW_S2);
+  if (ranges.s2 && s2 > ranges.s2.high) reasons.push(words.HIGH_S2);
+  if (ranges.s3 && s3 > ranges.s3.high) reasons.push(words.HIGH_S3);
+  if (ranges.s1 && (s1 < ranges.s1.low || s1 > ranges.s1.high)) reasons.push(words.OUTSIDE_S1);
+  return reasons;
+}

@@ -1,0 +1,1 @@
+"""Facts about an image's origin from the bytes of its own file, beside the score and never part of it."""

@@ -1,0 +1,109 @@
+"""Shares of each verdict by class and source, and whether the promised rates held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+from ...runtime.manifest import Calibration
+from ...runtime.verdict import Decision
+from ..tables import Cell, Table
+from .scores import LabelledScores
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class VerdictCounts:
+    """Verdicts that one source's images of one class got.
+
+    Attributes:
+        source: generator; "all" for a whole class.
+        label: "ai" or "real".
+        ai: images called ai.
+        uncertain: images called uncertain.
+        real: images called real.
+    """
+
+    source: str
+    label: str
+    ai: int
+    uncertain: int
+    real: int
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return self.ai + self.uncertain + self.real
+
+    @property
+    def wrong(self) -> int:
+        """Images that got the verdict of the other class."""
+        return self.ai if self.label == "real" else self.real
+
+
+def count_verdicts(scores: LabelledScores, calibration: Calibration) -> tuple[VerdictCounts, ...]:
+    """Count the verdicts of ordinary images, class by class: each generator, then the whole class."""
+    decision = Decision.of(calibration)
+    verdicts = [decision.verdict(float(logit)) for logit in scores.logits]
+    counts = []
+    for number, label in ((0, "real"), (1, "ai")):
+        own = [
+            (generator, verdict)
+            for generator, verdict, of in zip(scores.generators, verdicts, scores.labels, strict=True)
+            if of == number
+        ]
+        for source in [*sorted({generator for generator, _ in own}), "all"] if own else []:
+            chosen = [verdict for generator, verdict in own if source in ("all", generator)]
+            counts.append(VerdictCounts(source, label, *(chosen.count(name) for name in ("ai", "uncertain", "real"))))
+    return tuple(counts)
+
+
+def promise_text(calibration: Calibration) -> str:
+    """What the verdicts of an engine promise, in one line."""
+    c = calibration
+    ai, real = (
+        "never given" if threshold is None else
+        "no rate known" if rate is None else f"at most {rate:.1%} of {others} images get it"
+        for threshold, rate, others in ((c.ai_from, c.false_alarm, "real"), (c.real_below, c.miss, "AI"))
+    )  # fmt: skip
+    bounds = [f"{'from' if name == 'ai' else 'below'} logit {threshold:.4f}" if threshold is not None else ""
+              for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]  # fmt: skip
+    return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; between them uncertain".replace(" :", ":")
+
+
+def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
+    """One row for each class and source: shares of the verdicts, the wrong ones with their 95 % interval (exact)."""
+    rows: list[tuple[Cell, ...]] = []
+    for c in counts:
+        interval = binomtest(c.wrong, c.images).proportion_ci(CONFIDENCE, method="exact")
+        rows.append((c.label, c.source, c.images, c.ai / c.images, c.uncertain / c.images, c.real / c.images,
+                     f"{c.wrong} [{interval.low:.3f}, {interval.high:.3f}]"))  # fmt: skip
+    columns = ("class", "source", "images", "called ai", "uncertain", "called real", "wrong [95 % interval]")
+    return Table("verdicts", "Verdicts by class and source", columns, tuple(rows))
+
+
+def rates_table(calibration: Calibration) -> Table:
+    """The rates that the calibration reached on its own scores, source by source."""
+    rows = tuple((r.label, r.source, r.images, r.ai, 1 - r.ai - r.real, r.real) for r in calibration.sources)
+    columns = ("class", "source", "images", "called ai", "uncertain", "called real")
+    return Table("rates", "Verdicts on the images of the calibration", columns, rows)
+
+
+def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) -> str:
+    """Whether the rates held on these images, in one line: over each class, and in its worst source."""
+    lines = []
+    for label, rate, verdict in (("real", calibration.false_alarm, "ai"), ("ai", calibration.miss, "real")):
+        own = [c for c in counts if c.label == label]
+        if not own or rate is None:
+            continue
+        whole = next(c for c in own if c.source == "all")
+        worst = max((c for c in own if c.source != "all"), key=lambda c: c.wrong / c.images)
+        held = "held" if whole.wrong <= rate * whole.images else "NOT HELD"
+        lines.append(
+            f"{verdict}, promised to at most {rate:.1%} of {label if label == 'real' else 'AI'} images: {held}, "
+            f"{whole.wrong} of {whole.images:,} ({whole.wrong / whole.images:.1%}); "
+            f"worst source {worst.source}, {worst.wrong} of {worst.images:,}"
+        )
+    return "\n".join(lines)

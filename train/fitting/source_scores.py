@@ -1,0 +1,56 @@
+"""Logits of labelled images with their sources: what a calibration is fitted on, kept in the checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ...runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """Out-of-fold logits of labelled images and where each comes from.
+
+    Attributes:
+        logits: float32 [n], raw, each from a head fitted without the image's source.
+        labels: int64 [n], 1 AI, 0 real.
+        sources: str [n]; images of the two classes never share a source, whatever its name.
+    """
+
+    logits: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+
+    def by_source(self, label: int) -> dict[str, np.ndarray]:
+        """The logits of one class by source name, in name order."""
+        chosen = self.labels == label
+        return {
+            str(name): self.logits[chosen & (self.sources == name)] for name in np.unique(self.sources[chosen])
+        }  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write `path` as safetensors: logits, labels, and the number of each image's source; names as metadata."""
+        names, numbers = np.unique(self.sources, return_inverse=True)
+        tensors: dict[str, np.ndarray] = {"logits": self.logits.astype(np.float32), "labels": self.labels.astype(np.int64),
+                   "sources": numbers.reshape(-1).astype(np.int64)}  # fmt: skip
+        save_file(tensors, path, metadata={"sources": json.dumps(names.tolist())})
+
+    @classmethod
+    def load(cls, path: Path) -> SourceScores:
+        """Read what `save` wrote.
+
+        Raises:
+            UsageError: missing or damaged, as in checkpoints of earlier versions.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                names = np.array(json.loads(file.metadata()["sources"]))
+                return cls(file.get_tensor("logits"), file.get_tensor("labels"), names[file.get_tensor("sources")])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
+            raise UsageError(f"{path}: missing or damaged ({error}); fit again with: cinemae-train fit") from None
