@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.errors import CinemaeError, MissingDependencyError
+from ..runtime.install import pip_install
 from .request import BuildOptions, Request, check
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def require_packages() -> None:
     """Raise MissingDependencyError with the pip line if an optional package is missing."""
     for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError(f"cinemae-export needs {package}: pip install 'cinemae[export,cpu]'")
+            raise MissingDependencyError(f"cinemae-export needs {package}: {pip_install('export,cpu')}")
 
 
 def say(text: str) -> None:

@@ -15,20 +15,30 @@ os.umask(_UMASK)
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed over it, on any error removed."""
-    path = Path(path)
+    """Yield a temporary path beside `path`; on success it is synced and renamed over it, on any error removed.
+
+    A symbolic link is written through: the file that it names is replaced, and the link stays.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
-    temporary = Path(name)
+    with replacing(Path(name), path):
+        yield Path(name)
+
+
+@contextmanager
+def replacing(temporary: Path, path: Path) -> Iterator[None]:
+    """Sync `temporary` and rename it over `path` when the block succeeds; remove it on any error."""
     try:
-        yield temporary
+        yield
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

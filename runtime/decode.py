@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from .errors import ImageError
 from .image_modes import grey_scale, scale_to_8_bits, to_rgb
+from .install import pip_install
 from .jpeg_scans import check_scans
 from .pixel_budget import PixelBudget
 
@@ -48,7 +49,7 @@ IMAGE_SUFFIXES = frozenset(
 """Suffixes of the files taken from a folder, in any case. A file that is named itself is read whatever its suffix."""
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-NO_HEIF = "a HEIC image, as phones make them; reading it needs pillow-heif: pip install 'cinemae[formats]'"
+NO_HEIF = f"a HEIC image, as phones make them; reading it needs pillow-heif: {pip_install('formats')}"
 
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 
@@ -82,7 +83,7 @@ _formats: list[str] = []
 
 
 def usable_formats() -> list[str]:
-    """The members of `FORMATS` that this Pillow can decode; HEIF needs the extra `cinemae[formats]`."""
+    """The members of `FORMATS` that this Pillow can decode; HEIF needs the extra `formats`."""
     with _formats_lock:
         if not _formats:
             try:

@@ -139,14 +139,17 @@ class Detector:
         self.close()
 
     def close(self) -> None:
-        """Free the engine; calling it twice is harmless, scoring afterwards raises EngineError."""
+        """Free the engine; calling it twice is harmless, scoring afterwards raises EngineError.
+
+        An engine that is still loading in the background is waited for: a process that ends meanwhile would crash.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
                 engine = self._engine
                 if not isinstance(engine, Future):
                     engine.close()
-                elif engine.done() and engine.exception() is None:
+                elif engine.exception() is None:
                     engine.result().close()
 
     def detect(self, source: AnySource) -> Record:

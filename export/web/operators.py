@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...runtime.errors import EngineError, MissingDependencyError
+from ...runtime.install import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def check_operators(engine: Path) -> None:
     try:
         import onnx
     except ImportError:
-        raise MissingDependencyError("--web reads the graph with onnx: pip install 'cinemae[export]'") from None
+        raise MissingDependencyError(f"--web reads the graph with onnx: {pip_install('export')}") from None
     model = onnx.load(str(engine), load_external_data=False)
     opsets = {"" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in model.opset_import}
     if opsets.get("", 0) > LATEST_OPSET:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+HELP = {"help_option_names": ["-h", "--help"]}
+"""Context settings of every command."""
 DEVICES = "auto|cpu|cuda|tensorrt|openvino"
 EngineFile = Annotated[
     Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled engine.")
@@ -35,6 +38,21 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def open_standard_streams() -> None:
+    """Open what the caller has closed: else the next file that is opened becomes stdout or stderr, and gets its text.
+
+    Whatever is written to a stdout that was closed fails, so that no record is lost silently.
+    """
+    for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest free number, which is this one
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, one_line: bool = True) -> None:
     """Run a command; a CinemaeError becomes one message on stderr and its exit code.
 
@@ -46,6 +64,7 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, one_li
     from ..display_text import printable
     from ..errors import CinemaeError
 
+    open_standard_streams()
     try:
         app(args=arguments)
     except CinemaeError as error:

@@ -9,15 +9,23 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, EngineFile, Prior, print_version, run_command
+from .common import HELP, Device, EngineFile, Prior, print_version, run_command
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
+EXAMPLES = """\b
+Examples:
+  cinemae-run photos/                               a table; JSON lines in a pipe
+  cinemae-run photos/ --report report.html          a page with pictures
+  cinemae-run photos/ --out s.jsonl --resume        go on after a kill
+  find . -newer mark -print0 | cinemae-run - -0     names on stdin
+"""
 
-@app.command()
+
+@app.command(epilog=EXAMPLES)
 def run(
     inputs: Annotated[
         list[str],
@@ -79,6 +87,9 @@ def run(
     ] = None,
     settle: Annotated[float, typer.Option(help="With --watch: seconds without a change until a file is complete.")] = 2,
     fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit with 4 if an image is judged ai.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Exit with 0 where there is no image to score, instead of 2.")
+    ] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
     ] = False,
@@ -101,6 +112,7 @@ def run(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
             actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+            allow_empty=allow_empty,
             refused=tuple(
                 f"--{name}"
                 for name, given in {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode}.items()
@@ -120,7 +132,7 @@ def run(
         out=None if out is None else Path(out),
         threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report,
         resume=resume, watch=watch, settle=settle, decode=decode,
-        fail_on_ai=fail_on_ai, quiet=quiet, null=null,
+        fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:
         code = scan(options, sys.stdin.buffer)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ..cpus import usable_cpus
 from ..engines.onnxruntime_import import import_onnxruntime
 from ..errors import CinemaeError, ExitCode
+from ..install import pip_install
 from . import hardware
 from .provider_probe import probe
 
@@ -127,7 +128,7 @@ def package_findings() -> Iterator[Finding]:
     else:
         rest = [name for name in ("AVIF", "HEIC") if name not in readable]
         text = f"{', '.join(readable)} readable" + (f"; not {', '.join(rest)}" if rest else "")
-        yield Finding("formats", "note" if rest else "ok", text, "pip install 'cinemae[formats]'" if rest else "")
+        yield Finding("formats", "note" if rest else "ok", text, pip_install("formats") if rest else "")
 
 
 def onnxruntime_findings() -> Iterator[Finding]:
@@ -143,7 +144,7 @@ def onnxruntime_findings() -> Iterator[Finding]:
     except Exception as error:  # a half-removed wheel raises AttributeError, a missing library ImportError or OSError
         cause = error.__cause__ or error
         text = f"cannot be imported ({type(cause).__name__}: {cause})" if wheels else "is not installed"
-        yield Finding("onnxruntime", "problem", text, "pip install 'cinemae[cpu]', or 'cinemae[gpu]' for NVIDIA")
+        yield Finding("onnxruntime", "problem", text, f"{pip_install('cpu')}; for NVIDIA 'gpu' instead of 'cpu'")
         return
     if len(wheels) <= 1:
         yield Finding("onnxruntime", "ok", listed or f"onnxruntime {ort_version} (not from a wheel)")
@@ -182,13 +183,13 @@ def gpu_findings() -> Iterator[Finding]:
             yield Finding("gpu", "ok", text)
         if "onnxruntime-gpu" not in hardware.onnxruntime_wheels():
             yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
-                          "pip uninstall -y onnxruntime; pip install 'cinemae[gpu]'")  # fmt: skip
+                          f"pip uninstall -y onnxruntime; {pip_install('gpu')}")  # fmt: skip
     for topic, code in (("tensorrt", TENSORRT_CODE), ("cuda-python", CUDA_CODE)):
         try:
             yield Finding(topic, "ok", imported(code))
         except ModuleNotFoundError:
             yield Finding(topic, "note", "not installed; needed for .plan engines only",
-                          "pip install 'cinemae[tensorrt]'" if has_gpu else "")  # fmt: skip
+                          pip_install("tensorrt") if has_gpu else "")  # fmt: skip
         except ImportError as error:
             yield Finding(topic, "warning", f"cannot be imported: {error}", f"pip install --force-reinstall {topic}")
 

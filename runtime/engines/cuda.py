@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError, MissingDependencyError
+from ..install import pip_install
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class Cuda:
             try:
                 from cuda import cudart as api
             except ImportError:
-                raise MissingDependencyError(
-                    "cuda-python is not installed: pip install 'cinemae[tensorrt]'"
-                ) from None
+                raise MissingDependencyError(f"cuda-python is not installed: {pip_install('tensorrt')}") from None
         return cls(api)
 
     def call(self, name: str, *arguments: Any) -> Any:

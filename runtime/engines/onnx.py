@@ -10,6 +10,7 @@ import numpy as np
 
 from ..display_text import shown
 from ..errors import EngineError, MissingDependencyError
+from ..install import pip_install
 from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .integrity import check_content, check_external_data
@@ -70,7 +71,7 @@ def choose_providers(device: str, available: list[str]) -> list[str]:
     if wanted not in available:
         raise MissingDependencyError(
             f"device {device!r} is not usable: this onnxruntime offers {_devices(available)}; "
-            "for a GPU, pip uninstall onnxruntime and pip install 'cinemae[gpu]'"
+            f"for a GPU, pip uninstall onnxruntime and {pip_install('gpu')}"
         )
     return [wanted] if wanted == CPU else [wanted, CPU]
 

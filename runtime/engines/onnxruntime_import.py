@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from ..errors import MissingDependencyError
+from ..install import pip_install
 
 
 def import_onnxruntime() -> Any:
@@ -25,7 +26,7 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"onnxruntime cannot be imported ({error}): "
-            "pip install 'cinemae[cpu]', or 'cinemae[gpu]' on an NVIDIA machine"
+            f"{pip_install('cpu')}; on an NVIDIA machine 'gpu' instead of 'cpu'"
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise MissingDependencyError(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError, MissingDependencyError
+from ..install import pip_install
 from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .onnx import checked_manifest
@@ -30,8 +31,7 @@ def import_openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
-        fix = "pip install 'cinemae[openvino]'"
-        raise MissingDependencyError(f"OpenVINO cannot be imported ({error}): {fix}") from None
+        raise MissingDependencyError(f"OpenVINO cannot be imported ({error}): {pip_install('openvino')}") from None
     return openvino
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError, MissingDependencyError, UsageError
+from ..install import pip_install
 from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .cuda import Cuda
@@ -33,8 +34,7 @@ def import_tensorrt() -> Any:
     try:
         import tensorrt
     except Exception as error:  # a missing library raises errors of many types
-        fix = "pip install 'cinemae[tensorrt]'"
-        raise MissingDependencyError(f"TensorRT cannot be imported ({error}): {fix}") from None
+        raise MissingDependencyError(f"TensorRT cannot be imported ({error}): {pip_install('tensorrt')}") from None
     return tensorrt
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ..display_text import shown
+from ..install import pip_install
 from .fact import Evidence
 from .metadata import Metadata
 from .source_type import source_type
 
-INSTALL = "pip install 'cinemae[provenance]'"
 MAX_FILE = 1 << 28
 """Larger files are not hashed for verification."""
 MAX_REPORT = 1 << 22
@@ -41,7 +41,7 @@ def content_credentials(file: BinaryIO, metadata: Metadata, remote: str) -> Iter
     try:
         import c2pa
     except (ImportError, OSError, RuntimeError):
-        yield Evidence("content_credentials", source, f"present, not verified: {INSTALL}", "present")
+        yield Evidence("content_credentials", source, f"present, not verified: {pip_install('provenance')}", "present")
         return
     try:
         if file.seek(0, os.SEEK_END) > MAX_FILE:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from ..errors import MissingDependencyError
+from ..install import pip_install
 
-INSTALL = "pip install 'cinemae[ray]'"
 DEFAULT = "default"
 """The cluster named by the environment variable RAY_ADDRESS, else a new one on this machine."""
 _ADDRESS = re.compile(r"local|auto|default|ray://\S+|[\w.\-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
@@ -41,4 +41,4 @@ def require_ray() -> None:
         import pyarrow  # noqa: F401
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError(f"--ray needs {error.name or error}: {INSTALL}") from None
+        raise MissingDependencyError(f"--ray needs {error.name or error}: {pip_install('ray')}") from None

@@ -42,6 +42,7 @@ class RayOptions:
     fail_on_ai: bool = False
     quiet: bool = False
     null: bool = False
+    allow_empty: bool = False
     refused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -62,8 +62,6 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         units = _stored_units(folder, settings) if options.resume else None
         if units is None:
             units = _new_units(folder, settings, options, actors, stdin)
-        if not units and not options.quiet:
-            print("warning: the inputs contain no images", file=sys.stderr)
         tally = Tally()
         left = _left_over(folder, units, format_name, tally)
         tally.kept = tally.total
@@ -90,11 +88,13 @@ def _new_units(
     """List the work units of a new run and write them, with the settings, into the output folder.
 
     Raises:
-        UsageError: the folder holds an earlier run.
+        UsageError: the folder holds an earlier run, or there is nothing to score.
     """
     if UNITS in folder.names():
         raise UsageError(f"{folder.name}: holds an earlier run; give --resume to continue it, or another --out")
     units = list_units(options.inputs, actors, options.column, stdin, options.null)
+    if not units and not options.allow_empty:
+        raise UsageError("the inputs hold no image to score; --allow-empty makes that a success")
     folder.publish_lines(UNITS, (unit.to_json() for unit in units))
     # Written last: the settings mark the list of work units as complete. The key "plan" holds its hash.
     folder.publish_lines(SETTINGS, iter([json.dumps({**settings, "plan": digest(units)})]))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..atomic import atomic_path
+from ..decode import IMAGE_SUFFIXES
 from ..errors import MissingDependencyError, OutputError, UsageError
-from ..scan.inputs import IMAGE_SUFFIXES
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _GLOB = re.compile(r"[*?\[]")

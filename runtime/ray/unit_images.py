@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..decode import IMAGE_SUFFIXES
 from ..detector import Detector
-from ..scan.inputs import IMAGE_SUFFIXES
 from ..sources import AnySource, NamedSource, Prepared
 from .storage import is_url, open_binary
 from .work_units import Unit

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import OutputError, UsageError
 from .heatmap import ColourScale, save_heatmap
 from .heatmap_paths import heatmap_path, input_folders
 
@@ -46,6 +46,7 @@ class HeatmapFolder:
         """
         self._inputs = input_folders(arguments)
         self.folder, self.failed = Path(folder), 0
+        self._unwritable: OSError | None = None
         self._colour_scale, self._say = colour_scale, say
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="cinemae-heatmap")
         self._pending: deque[Future[None]] = deque()
@@ -71,18 +72,26 @@ class HeatmapFolder:
             self._pending.popleft().result()
         except (OSError, UsageError) as error:
             self.failed += 1
+            self._unwritable = self._unwritable or (error if isinstance(error, OSError) else None)
             if self.failed <= REPORTED:
                 self._say(f"warning: no heatmap: {error}")
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write the queued heatmaps; after an error, only those already being written."""
+        """Write the queued heatmaps; after an error, only those already being written.
+
+        Raises:
+            OutputError: heatmaps could not be written (full disk, no permission).
+        """
         if kind is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             return
         while self._pending:
             self._collect()
         self._pool.shutdown()
+        if self._unwritable is not None:
+            reason = self._unwritable.strerror or self._unwritable
+            raise OutputError(f"{self.folder}: {self.failed:,} heatmaps could not be written ({reason})")
         if self.failed > REPORTED:
             self._say(f"warning: {self.failed:,} heatmaps could not be written; the records are complete")

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -23,8 +23,9 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from ..atomic import atomic_path
+from ..errors import UsageError
 from ..manifest import Manifest
+from ..output_file import exclusive_path, writing
 from ..reading import Reading
 from ..records import Record, engine_label
 from ..verdict import Decision
@@ -91,9 +92,11 @@ class ReportWriter:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> ReportWriter:
-        temporary = self._stack.enter_context(atomic_path(self.path))
-        self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
-        self._file.write(page_frame(self._info)[0])
+        with writing(self.path), ExitStack() as stack:
+            temporary = stack.enter_context(exclusive_path(self.path))
+            self._file = stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+            self._file.write(page_frame(self._info)[0])
+            self._stack = stack.pop_all()
         return self
 
     def add(self, record: Record, pixels: np.ndarray | None = None) -> None:
@@ -115,8 +118,10 @@ class ReportWriter:
     def _flush(self) -> None:
         """Write the records in memory as one chunk: a script element with JSON rows, and one with their pictures."""
         if self._file is not None and self._rows:
-            self._file.write('<script type="application/json" class="rows">[' + ",\n".join(self._rows) + "]</script>\n")
-            self._file.write('<script type="text/plain">' + "\n".join(self._media) + "</script>\n")
+            with writing(self.path):
+                rows = ",\n".join(self._rows)
+                self._file.write(f'<script type="application/json" class="rows">[{rows}]</script>\n')
+                self._file.write('<script type="text/plain">' + "\n".join(self._media) + "</script>\n")
         self._rows.clear()
         self._media.clear()
 
@@ -124,9 +129,10 @@ class ReportWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None or self._file is None:
-            self._stack.__exit__(kind, value, traceback)
+            with suppress(OSError):  # of a full disk, which has been reported
+                self._stack.__exit__(kind, value, traceback)
             return
-        with self._stack:  # an error in here, such as a full disk, also discards the page
+        with writing(self.path), self._stack:  # an error in here, such as a full disk, also discards the page
             self._flush()
             limit = MAX_PICTURES if self._count > MAX_PICTURES else None
             self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
@@ -136,12 +142,16 @@ def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) 
     """The data for the head of the page, as JSON types. A threshold is [probability, logit], null if there is none."""
     reading, limits = Reading.of(manifest.calibration, decision, prior), manifest.heatmap_range
     # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
-    now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    try:
+        now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+        when = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        raise UsageError("SOURCE_DATE_EPOCH must be a time in seconds since 1970") from None
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
         "engine": engine_label(manifest),
         "version": cinemae_version(),
-        "when": datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "when": when,
         "demonstration": manifest.demonstration,
         "aiFrom": None if reading.ai_from is None else [reading.ai_from, decision.ai_from],
         "realBelow": None if reading.real_below is None else [reading.real_below, decision.real_below],

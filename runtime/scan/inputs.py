@@ -7,37 +7,21 @@ that any name that the file system allows can be opened again.
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from ..decode import IMAGE_SUFFIXES
 from ..display_text import display_name
 from ..errors import UsageError
+from .globs import glob_inputs, is_glob
+from .walk import InputPath, Skipped, identity_of, walk
 
 STDIN = "-"
 LIST_PREFIX = "@"
 READ_BYTES = 1 << 16
 MAX_NAME_BYTES = 1 << 20
 """A longer line of a list is no path: most likely an image was given instead of a list."""
-
-_GLOB = re.compile(r"[*?\[]")
-
-
-@dataclass(frozen=True)
-class InputPath:
-    """One input.
-
-    Attributes:
-        path: the file.
-        error: why it cannot be listed; set for an unreadable folder, which gets a record of its own.
-    """
-
-    path: str
-    error: str | None = None
 
 
 @dataclass
@@ -52,6 +36,7 @@ class Inputs:
 
     Attributes:
         empty: arguments that named no input so far, for a warning after the run.
+        skipped: files of walked folders that were left out so far, because they are no images.
     """
 
     arguments: Sequence[str]
@@ -59,6 +44,7 @@ class Inputs:
     null: bool = False
     exclude: Collection[str] = ()
     empty: list[str] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
 
     def __post_init__(self) -> None:
         if not self.arguments:
@@ -81,7 +67,7 @@ class Inputs:
         return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude))
 
     def __iter__(self) -> Iterator[InputPath]:
-        excluded = {identity for folder in self.exclude if (identity := _identity(folder)) is not None}
+        excluded = {identity for folder in self.exclude if (identity := identity_of(folder)) is not None}
         for argument in self.arguments:
             empty = True
             for item in self._expand(argument, excluded):
@@ -101,23 +87,20 @@ class Inputs:
             names = iter((argument,))
         for name in names:
             if os.path.isdir(name):
-                yield from walk(name, excluded)
-            elif _GLOB.search(name) and not os.path.lexists(name):
-                yield from _glob_inputs(name, excluded)
+                yield from walk(name, excluded, self.skipped)
+            elif is_glob(name) and not os.path.lexists(name):
+                yield from glob_inputs(name, excluded, self.skipped)
             else:
                 yield InputPath(name)
 
 
+def input_name(argument: str) -> str:
+    """The file or folder that an argument names; for `@list`, the list."""
+    return argument[1:] if _is_list(argument) else argument
+
+
 def _is_list(argument: str) -> bool:
     return argument.startswith(LIST_PREFIX) and len(argument) > 1
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _list_names(path: str, null: bool) -> Iterator[str]:
@@ -163,118 +146,3 @@ def _name(raw: bytes, where: str, null: bool) -> str:
     if b"\0" in raw:
         raise UsageError(f"{display_name(where)}: holds zero bytes: give --null for zero-terminated names")
     return os.fsdecode(raw)
-
-
-def walk(folder: str, excluded: Collection[tuple[int, int]] = ()) -> Iterator[InputPath]:
-    """Image files below `folder`, by suffix, in name order.
-
-    Symbolic links are followed, and each real folder is entered once. A broken link counts as an input, and a folder
-    that cannot be read gives one input with an error, so that no image is left out silently.
-
-    Args:
-        folder: where to start.
-        excluded: (device, inode) of folders that are not entered.
-    """
-    seen = set(excluded)
-    identity = _identity(folder)
-    if identity is not None:
-        if identity in seen:
-            return
-        seen.add(identity)
-    pending = [_entries(folder)]
-    while pending:
-        entry = next(pending[-1], None)
-        if entry is None:
-            pending.pop()
-            continue
-        if isinstance(entry, InputPath):
-            yield entry
-            continue
-        if entry.endswith(os.sep):
-            path = entry.rstrip(os.sep)
-            identity = _identity(path)
-            if identity is not None and identity not in seen:
-                seen.add(identity)
-                pending.append(_entries(path))
-        elif os.path.splitext(entry)[1].lower() in IMAGE_SUFFIXES:
-            yield InputPath(entry)
-
-
-def _entries(folder: str) -> Iterator[InputPath | str]:
-    """Paths in `folder`, sorted by name; folders end with the separator."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted((entry.name, _is_folder(entry)) for entry in entries)
-    except OSError as error:
-        yield InputPath(folder, f"the folder cannot be read ({error.strerror})")
-        return
-    for name, is_folder in names:
-        path = os.path.join(folder, name)
-        yield path + os.sep if is_folder else path
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _glob_inputs(pattern: str, excluded: Collection[tuple[int, int]]) -> Iterator[InputPath]:
-    """The files that a shell would expand `pattern` to; no match is one input with an error.
-
-    Folders that match are walked, except for patterns with `**`, which name the files themselves.
-    """
-    root, parts = _split(pattern)
-    recursive = "**" in parts
-    matched = False
-    for path in _match(root, parts, excluded):
-        if os.path.isdir(path):
-            if not recursive:
-                matched = True
-                yield from walk(path, excluded)
-        else:
-            matched = True
-            yield InputPath(path)
-    if not matched:
-        yield InputPath(pattern, "no such file, and no file matches it as a pattern")
-
-
-def _split(pattern: str) -> tuple[str, list[str]]:
-    drive, rest = os.path.splitdrive(pattern)
-    parts = [part for part in rest.split(os.sep) if part]
-    return drive + (os.sep if rest.startswith(os.sep) else ""), parts
-
-
-def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]]) -> Iterator[str]:
-    if excluded and _identity(folder or os.curdir) in excluded:
-        return
-    if not parts:
-        if folder:
-            yield folder
-        return
-    head, *tail = parts
-    if head == "**":
-        yield from _match(folder, tail, excluded)
-        for name, is_folder in _listing(folder):
-            if is_folder and not name.startswith(".") and not os.path.islink(os.path.join(folder, name)):
-                yield from _match(os.path.join(folder, name), parts, excluded)
-            elif not tail and not is_folder and not name.startswith("."):
-                yield os.path.join(folder, name)
-    elif not _GLOB.search(head):
-        path = os.path.join(folder, head)
-        if os.path.lexists(path):
-            yield from _match(path, tail, excluded)
-    else:
-        for name, is_folder in _listing(folder):
-            hidden = name.startswith(".") and not head.startswith(".")
-            if not hidden and fnmatch.fnmatchcase(name, head) and (is_folder or not tail):
-                yield from _match(os.path.join(folder, name), tail, excluded)
-
-
-def _listing(folder: str) -> list[tuple[str, bool]]:
-    try:
-        with os.scandir(folder or os.curdir) as entries:
-            return sorted((entry.name, _is_folder(entry)) for entry in entries)
-    except OSError:
-        return []

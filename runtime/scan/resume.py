@@ -31,7 +31,7 @@ from ..reasons import BAND, NEAR_BAND
 from ..records import Record, from_dict
 from ..sources import AnySource, NamedSource, Prepared
 from ..verdict import decide
-from .inputs import InputPath
+from .walk import InputPath
 
 HASHES_AHEAD = 64
 
@@ -90,6 +90,11 @@ def read_lines(path: Path) -> Iterator[Line]:
             position += len(raw)
 
 
+def named(item: InputPath) -> NamedSource:
+    """The input as the detector takes it."""
+    return NamedSource(item.path, item.path, item.error)
+
+
 def current_sha256(path: str) -> str | None:
     """SHA-256 of an input as it is now; None where it cannot be read."""
     try:
@@ -99,14 +104,17 @@ def current_sha256(path: str) -> str | None:
         return None
 
 
-def still_holds(record: Record, path: str, sha256: str | None, detector: Detector) -> bool:
-    """Whether scoring `path` again would give this record: same path, content, engine, prior and decision."""
-    if record.path != display_name(path) or record.sha256 != sha256 or record.engine != detector.label:
+def still_holds(record: Record, source: NamedSource, sha256: str | None, detector: Detector) -> bool:
+    """Whether scoring `source` again would give this record: same path, content, engine, prior and decision.
+
+    An input that failed is decoded again, because a missing package or lack of memory may be the reason.
+    """
+    if record.path != display_name(source.name) or record.sha256 != sha256 or record.engine != detector.label:
         return False
     if not _reads_alike(record, detector.reading):
         return False
     if record.status == "error" or record.logit is None:
-        return record.status == "error"
+        return record.error is not None and record.error == detector.prepare(source).error
     unusual = any(reason not in (BAND, NEAR_BAND) for reason in record.reasons)
     return record.verdict == decide(record.logit, detector.decision, unusual)
 
@@ -178,10 +186,13 @@ def resume(
                 return
             yield line, item
 
+    def holds(pair: tuple[Line, InputPath]) -> bool:
+        line, item = pair
+        return still_holds(line.record, named(item), current_sha256(item.path), detector)
+
     with ThreadPoolExecutor(workers, thread_name_prefix="cinemae-hash") as pool:
-        for (line, item), digest in read_ahead(pool, lambda pair: current_sha256(pair[1].path), pairs(), HASHES_AHEAD):
-            sha256 = digest.result()
-            if not back and still_holds(line.record, item.path, sha256, detector):
+        for (line, item), held in read_ahead(pool, holds, pairs(), HASHES_AHEAD):
+            if held.result() and not back:
                 end = line.end
                 kept(line.record)
             else:
@@ -225,7 +236,7 @@ def preparer(detector: Detector, resumed: Resumed) -> Callable[[AnySource], Prep
                 with resumed.store.open("rb") as file:
                     file.seek(start)
                     record = from_dict(json.loads(file.readline()))
-                if still_holds(record, path, sha256, detector):
+                if still_holds(record, source, sha256, detector):
                     return Prepared(record.path, previous=record, sha256=sha256)
         return detector.prepare(source)
 

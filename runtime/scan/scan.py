@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,13 +14,16 @@ from typing import Any, BinaryIO
 from ..cpus import usable_cpus
 from ..detector import DEFAULT_BATCH, Detector
 from ..display_text import display_name, printable
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
+from ..output_file import writing
 from ..pipeline import Prepare, Scored, decode_and_score
 from ..progress import Progress
 from ..sources import NamedSource
-from .inputs import InputPath, Inputs
-from .resume import preparer, resume, store_path
+from .inputs import Inputs
+from .resume import named, preparer, resume, store_path
 from .tally import Tally
+from .targets import Targets, is_stream
+from .walk import InputPath
 from .writers import FORMATS, TableWriter, Writer, file_writer, stdout_writer
 
 TABLE = "table"
@@ -49,6 +52,7 @@ class ScanOptions:
     watch: bool = False
     settle: float = 2.0
     decode: str | None = None
+    allow_empty: bool = False
 
 
 def say(text: str) -> None:
@@ -69,6 +73,8 @@ def output_format(options: ScanOptions, terminal: bool) -> str:
     chosen = options.format or implied
     if options.resume and (options.out is None or chosen != "jsonl"):
         raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
+    if options.out is not None and (options.resume or options.watch) and is_stream(options.out):
+        raise UsageError(f"{display_name(str(options.out))}: is not a file; --resume and --watch continue one")
     if options.watch and options.resume:
         raise UsageError("--watch continues --out by itself: leave out --resume")
     if options.watch and options.out is not None and chosen != "jsonl":
@@ -92,7 +98,9 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
     inputs = Inputs(options.inputs, stdin, options.null, exclude)
-    _check_folders(options)
+    Targets(options.out, options.report, options.heatmaps).check(
+        options.inputs, options.engine, any_suffix=options.format is not None
+    )
     workers = usable_cpus() if options.workers is None else options.workers
     if options.batch_size < 1 or workers < 1:
         raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
@@ -103,6 +111,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
                 prior=options.prior, decode=options.decode,
             )
         )
+        console = _console() if format_name == TABLE else None
+        writer = _writer(options, format_name, console, detector, stack)  # locked before --resume cuts the file
         if not options.quiet and detector.manifest.demonstration:
             say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")
         tally, start = Tally(), time.monotonic()
@@ -110,19 +120,23 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
             scored = _watch_folders(options, detector, workers, exclude, stack)
         else:
             scored = _score_inputs(options, inputs, detector, workers, tally)
-        console = _console() if format_name == TABLE else None
-        writer = _writer(options, format_name, console, detector)
         total = inputs.count if inputs.countable and not options.watch else None
         progress = Progress("inputs", total, done=tally.kept, quiet=options.quiet, closing=False, console=console)
         extras = _extras(options, detector, stack)
         extras.append(_announcer(detector, options.quiet))
-        _consume(scored, tally, writer, extras, stack.enter_context(progress))
-        detector.wait()  # an unusable engine is an error even where no input ever reached it
-    if options.out is not None and format_name == "jsonl":
-        store_path(options.out).unlink(missing_ok=True)
+        with _aborted_on_error(writer):
+            _consume(scored, tally, writer, extras, stack.enter_context(progress))
+            detector.wait()  # an unusable engine is an error even where no input ever reached it
+            if not tally.total and not options.watch and not options.allow_empty:
+                raise UsageError(_nothing_scored(inputs))
+            writer.finish()
+        if options.out is not None and format_name == "jsonl":
+            store_path(options.out).unlink(missing_ok=True)
     if not options.quiet:
         for name in inputs.empty:
             say(f"warning: {display_name(name)}: holds no images")
+        if skipped := inputs.skipped.summary():
+            say(f"note: {skipped}")
         say(tally.summary(time.monotonic() - start))
     return tally.exit_code(options.fail_on_ai)
 
@@ -134,9 +148,10 @@ def _score_inputs(
     items: Iterable[InputPath] = inputs
     prepare: Prepare = detector.prepare
     if options.resume and options.out is not None and options.out.exists():
-        resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
+        with writing(options.out):
+            resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
         items, prepare = resumed.rest, preparer(detector, resumed)
-    sources = (NamedSource(item.path, item.path, item.error) for item in items)
+    sources = map(named, items)
     return decode_and_score(sources, prepare, detector.score, options.batch_size, workers)
 
 
@@ -156,9 +171,11 @@ def _watch_folders(
     return score_new_files(detector, watching, stop, say)
 
 
-def _writer(options: ScanOptions, format_name: str, console: Any, detector: Detector) -> Writer:
+def _writer(
+    options: ScanOptions, format_name: str, console: Any, detector: Detector, stack: ExitStack
+) -> Writer:
     if options.out is not None:
-        return file_writer(options.out, format_name, append=options.resume or options.watch)
+        return stack.enter_context(file_writer(options.out, format_name, append=options.resume or options.watch))
     if format_name == TABLE:
         return TableWriter(console, detector.reading)
     return stdout_writer(sys.stdout.buffer, format_name)
@@ -224,15 +241,19 @@ def _report_title(inputs: tuple[str, ...]) -> str:
     return display_name(folder) if len(inputs) == 1 and folder and os.path.isdir(inputs[0]) else "Image report"
 
 
-def _check_folders(options: ScanOptions) -> None:
-    """Raise UsageError where a run would write among its own inputs."""
-    if options.heatmaps is None:
-        return
-    target = os.path.realpath(options.heatmaps)
-    for name in options.inputs:
-        if os.path.isdir(name) and (os.path.realpath(name) + os.sep).startswith(target.rstrip(os.sep) + os.sep):
-            raise UsageError(f"--heatmaps {options.heatmaps} holds the input {display_name(name)}: name another folder")
-    options.heatmaps.mkdir(parents=True, exist_ok=True)  # it must exist to be left out when inputs are listed
+def _nothing_scored(inputs: Inputs) -> str:
+    skipped = inputs.skipped.summary()
+    names = ", ".join(map(display_name, inputs.empty)) or "the inputs"
+    return f"{names}: no image to score{f'; {skipped}' if skipped else ''}; --allow-empty makes that a success"
+
+
+@contextmanager
+def _aborted_on_error(writer: Writer) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        writer.abort()
+        raise
 
 
 def _consume(
@@ -242,21 +263,11 @@ def _consume(
     extras: list[Callable[[Scored], None]],
     progress: Progress,
 ) -> None:
-    """Drive the run; the writer is completed only when every input has its record."""
-    try:
-        with closing(scored):
-            for item in scored:
-                tally.add(item.record, kept=item.prepared.previous is not None)
-                try:
-                    writer.write(item.record)
-                except BrokenPipeError:
-                    raise
-                except OSError as error:
-                    raise OutputError(f"results cannot be written ({error.strerror or error})") from None
-                for extra in extras:
-                    extra(item)
-                progress.advance()
-        writer.finish()
-    except BaseException:
-        writer.abort()
-        raise
+    """Drive the run: each record is counted, written and handed to the extras."""
+    with closing(scored):
+        for item in scored:
+            tally.add(item.record, kept=item.prepared.previous is not None)
+            writer.write(item.record)
+            for extra in extras:
+                extra(item)
+            progress.advance()

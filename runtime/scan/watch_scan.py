@@ -11,6 +11,7 @@ from pathlib import Path
 from ..detector import Detector
 from ..display_text import display_name
 from ..errors import UsageError
+from ..output_file import writing
 from ..pipeline import Scored, decode_and_score
 from ..sources import NamedSource
 from .resume import check_engine, current_sha256, read_lines, store_path
@@ -57,7 +58,7 @@ def earlier_scores(out: Path, detector: Detector) -> dict[str, str | None]:
     for line in read_lines(out):
         hashes[line.record.path] = line.record.sha256
         end = line.end
-    with out.open("r+b") as file:
+    with writing(out), out.open("r+b") as file:
         file.seek(end)
         if b"\n" in file.read():
             raise UsageError(f"{out}: holds something else than records; choose another --out")

@@ -22,7 +22,8 @@ from types import FrameType
 
 from ..display_text import display_name
 from ..errors import UsageError
-from .inputs import walk
+from .image_files import is_image_file
+from .walk import walk
 
 EMPTY_FACTOR = 5
 """An empty file has most likely just been created: it waits this many times longer before it counts as complete."""
@@ -100,7 +101,7 @@ class Watcher:
         present: dict[str, os.stat_result] = {}
         problems: list[str] = []
         for folder in self._folders:
-            for item in walk(folder, self._exclude):
+            for item in walk(folder, self._exclude, wanted=lambda path: True):
                 if item.error is not None:
                     problems.append(f"{display_name(item.path)}: {item.error}")
                 elif not ignored(item.path, folder):
@@ -114,7 +115,8 @@ class Watcher:
         if not problems:  # else files may only be out of sight
             self._forget(present)
         moved = set(self._gone.values())
-        return [path for path, status in present.items() if self._is_new(path, status, now, moved)]
+        complete = [path for path, status in present.items() if self._is_new(path, status, now, moved)]
+        return [path for path in complete if is_image_file(path)]
 
     def _forget(self, present: Collection[str]) -> None:
         for path in [path for path in self._waiting if path not in present]:

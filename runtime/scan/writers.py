@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
-from contextlib import ExitStack
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, get_args
 
-from ..atomic import atomic_path
-from ..display_text import display_name, printable
-from ..errors import OutputError, UsageError
+from ..display_text import printable
+from ..output_file import exclusive_path, locked, writing
 from ..reading import CONTRARY, Reading, is_contrary
 from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
+from .targets import is_stream
 
 Format = Literal["jsonl", "json", "csv"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -40,57 +42,94 @@ class Writer(Protocol):
 
 
 class StreamWriter:
-    """Encodes records onto a binary stream. It is opened at the first record, when the engine is known to work."""
+    """Encodes records onto a binary stream. It is opened at the first record, when the engine is known to work.
 
-    def __init__(self, open_stream: Callable[[ExitStack], IO[bytes]], format_name: str) -> None:
-        self._open, self._format = open_stream, format_name
+    Args:
+        open_stream: opens it; what it enters into the stack is closed by `finish` or `abort`.
+        format_name: one of `FORMATS`.
+        name: of the stream, for messages.
+        in_place: a record that a full disk has torn is cut off again.
+    """
+
+    def __init__(
+        self,
+        open_stream: Callable[[ExitStack], IO[bytes]],
+        format_name: str,
+        name: str | Path,
+        in_place: bool = False,
+    ) -> None:
+        self._open, self._format, self._name, self._in_place = open_stream, format_name, name, in_place
         self._stack = ExitStack()
         self._stream: IO[bytes] | None = None
         self._count = 0
 
-    def _ready(self) -> IO[bytes]:
-        if self._stream is None:
-            self._stream = self._open(self._stack)
-            if self._format == "json":
-                self._stream.write(b"[")
-            elif self._format == "csv":
-                self._stream.write(_csv_line(CSV_COLUMNS))
-        return self._stream
-
     def write(self, record: Record) -> None:
-        """Append one record and flush it, so that it outlives this process."""
-        stream = self._ready()
+        """Append one record and flush it, so that it outlives this process.
+
+        Raises:
+            OutputError: it cannot be written. The records before it stay whole.
+        """
         if self._format == "csv":
             text = _csv_line(csv_row(record))
         elif self._format == "json":
             text = (b",\n" if self._count else b"\n") + to_json(record).encode("utf-8")
         else:
             text = to_json(record).encode("utf-8") + b"\n"
-        stream.write(text)
-        stream.flush()
+        self._append(text)
         self._count += 1
 
     def finish(self) -> None:
-        """Close the array and the file."""
-        stream = self._ready()
-        if self._format == "json":
-            stream.write(b"\n]\n" if self._count else b"]\n")
-        stream.flush()
-        self._stack.close()
+        """Close the array and the file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._append(b"" if self._format != "json" else b"\n]\n" if self._count else b"]\n")
+        with writing(self._name):
+            self._stack.close()
 
     def abort(self) -> None:
         """Leave a stream as it is; discard an unfinished atomic file."""
         error = RuntimeError("unfinished")
-        self._stack.__exit__(RuntimeError, error, None)
+        with suppress(OSError):
+            self._stack.__exit__(RuntimeError, error, None)
+
+    def _append(self, text: bytes) -> None:
+        with writing(self._name):
+            if self._stream is None:
+                self._stream = self._open(self._stack)
+                text = {"json": b"[", "csv": _csv_line(CSV_COLUMNS)}.get(self._format, b"") + text
+            start = self._stream.tell() if self._in_place else 0
+            try:
+                _write_all(self._stream, text)
+            except OSError:
+                if self._in_place:
+                    with suppress(OSError):
+                        self._stream.truncate(start)
+                raise
+
+
+def _write_all(stream: IO[bytes], text: bytes) -> None:
+    """Write and flush `text` onto a stream that may take only a part of it at a time."""
+    rest = memoryview(text)
+    while rest:
+        written = stream.write(rest)
+        if not written:  # a terminal or pipe that does not block and is full
+            time.sleep(0.01)
+        rest = rest[written or 0 :]
+    stream.flush()
 
 
 def stdout_writer(stream: IO[bytes], format_name: str) -> StreamWriter:
-    """Records onto standard output."""
-    return StreamWriter(lambda stack: stream, format_name)
+    """Records onto standard output, past its buffer: after an error nothing is left to be written at exit."""
+    return StreamWriter(lambda stack: getattr(stream, "raw", stream), format_name, "standard output")
 
 
-def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWriter:
+@contextmanager
+def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[StreamWriter]:
     """Records into a file: JSON lines grow in place (to follow and resume), JSON and CSV appear when complete.
+
+    Links are written through; a pipe or a device such as a terminal gets the records as they are made.
 
     Args:
         path: the file.
@@ -98,22 +137,24 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> StreamWri
         append: continue the JSON lines that are there.
 
     Raises:
-        UsageError: `path` is a folder.
-        OutputError: at the first record, when the file cannot be opened.
+        OutputError: another run is writing the file, or it cannot be opened. JSON and CSV: at the first record.
     """
-    if path.is_dir():
-        raise UsageError(f"{display_name(str(path))}: is a folder; --out names a file")
+    if is_stream(path):
+        yield StreamWriter(lambda stack: stack.enter_context(path.open("wb", buffering=0)), format_name, path)
+    elif format_name != "jsonl":
+        yield StreamWriter(
+            lambda stack: stack.enter_context(stack.enter_context(exclusive_path(path)).open("wb")), format_name, path
+        )
+    else:
+        with locked(path) as file:
 
-    def open_stream(stack: ExitStack) -> IO[bytes]:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if format_name == "jsonl":
-                return stack.enter_context(path.open("ab" if append else "wb"))
-            return stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
-        except OSError as error:
-            raise OutputError(f"{display_name(str(path))}: cannot be written ({error.strerror or error})") from None
+            def open_stream(stack: ExitStack) -> IO[bytes]:
+                if not append:
+                    file.truncate(0)
+                file.seek(0, os.SEEK_END)
+                return file
 
-    return StreamWriter(open_stream, format_name)
+            yield StreamWriter(open_stream, format_name, path, in_place=True)
 
 
 def csv_row(record: Record) -> list[Any]:

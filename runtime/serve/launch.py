@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import CinemaeError, MissingDependencyError, UsageError
+from ..install import pip_install
 from .settings import ServeSettings
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
-INSTALL = "pip install 'cinemae[serve]'"
 
 
 def read_token(path: Path | None) -> str | None:
@@ -67,7 +67,7 @@ def require_serve() -> None:
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError(f"the server needs {error.name}: {INSTALL}") from None
+        raise MissingDependencyError(f"the server needs {error.name}: {pip_install('serve')}") from None
 
 
 def launch(

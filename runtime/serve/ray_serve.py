@@ -11,12 +11,12 @@ from typing import Any
 
 from ..engines.load import read_engine_manifest
 from ..errors import CinemaeError, MissingDependencyError
+from ..install import pip_install
 from ..ray.cluster import cluster, one_line
 from ..records import engine_label
 from .settings import ServeSettings
 
 APP_NAME = "cinemae"
-INSTALL = "pip install 'cinemae[serve,ray]' 'ray[serve]'"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
     try:
         from ray import serve
     except ImportError as error:
-        raise MissingDependencyError(f"Ray Serve needs {error.name or error}: {INSTALL}") from None
+        fix = pip_install("serve,ray", "ray[serve]")
+        raise MissingDependencyError(f"Ray Serve needs {error.name or error}: {fix}") from None
 
     def build() -> Any:
         from ..detector import Detector

@@ -43,7 +43,7 @@ with Detector.load(sys.argv[2], device="cpu") as detector:
 def run(request, tiny_engine, tmp_path_factory) -> Run:
     """A real command with a home folder of its own, without the test suite's ORT_DISABLE_TELEMETRY."""
     if request.param == "openvino":
-        pytest.importorskip("openvino", reason="needs openvino: pip install 'cinemae[openvino]'")
+        pytest.importorskip("openvino", reason="needs the extra openvino")
     folder = tmp_path_factory.mktemp(request.param)
     home, trace = folder / "home", folder / "trace"
     home.mkdir()

@@ -11,6 +11,7 @@ import typer
 
 from ...runtime.cli.common import print_version, run_command
 from ...runtime.errors import ExitCode
+from ...runtime.install import pip_install
 from ...runtime.ray.address import with_address
 from .studies import register
 
@@ -246,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
             raise
-        print(f"error: {error.name} is missing; install it with: pip install 'cinemae[train]'", file=sys.stderr)
+        print(f"error: {error.name} is missing; install it with: {pip_install('train')}", file=sys.stderr)
         raise SystemExit(ExitCode.ENGINE_OR_ENVIRONMENT) from None
 
 

@@ -59,12 +59,12 @@ def test_damaged_engine_gives_exit_3_and_touches_no_output(images, tiny_engine, 
     data = bytearray(tiny_engine.read_bytes())
     data[len(data) // 2] ^= 8
     broken.write_bytes(data)
-    out.write_bytes(b"earlier results\n")
+    out.write_bytes(b'{"path": "earlier results"}\n')
     found = cinemae_run(images, "--engine", broken, "--out", out)
     assert found.returncode == 3
     assert found.stderr.startswith(b"error: ")
     assert found.stderr.count(b"\n") == 1
-    assert out.read_bytes() == b"earlier results\n"
+    assert out.read_bytes() == b'{"path": "earlier results"}\n'
 
 
 def test_reader_that_leaves_early(tmp_path, tiny_engine):
@@ -165,3 +165,34 @@ def test_first_record_does_not_wait_for_the_last_input(tiny_engine, images):
         process.stdin.close()
         rest = process.stdout.read().splitlines()
     assert len(rest) == 9
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams(images, tiny_engine, tmp_path, closed):
+    """A file that is opened must not take the place of stdout or stderr, and records must not vanish."""
+    (images / "3.png").unlink()
+    out = tmp_path / "out.jsonl"
+    command = f'"{sys.executable}" -m cinemae.runtime.cli.run "{images}" --engine "{tiny_engine}"'
+    found = subprocess.run(["sh", "-c", f'{command} --out "{out}" {closed}'], capture_output=True, check=False)
+    assert found.returncode == 0
+    assert b"Traceback" not in found.stderr
+    assert len(json_lines(out.read_bytes())) == 4
+    assert found.stdout == b""
+    if closed == "1>&-":
+        found = subprocess.run(["sh", "-c", f"{command} -q {closed}"], capture_output=True, check=False)
+        assert found.returncode == 3
+        assert found.stderr == b"error: standard output: cannot be written (Bad file descriptor)\n"
+
+
+def test_bad_source_date_epoch_is_one_sentence(images, tiny_engine, tmp_path):
+    for value in ("yesterday", "1e30", "nan"):
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": value}
+        found = cinemae_run(images, "--engine", tiny_engine, "-q", "--report", tmp_path / "r.html", env=environment)
+        assert found.returncode == 2
+        assert found.stderr == b"error: SOURCE_DATE_EPOCH must be a time in seconds since 1970\n"
+
+
+@pytest.mark.parametrize("module", ["runtime.cli.run", "runtime.cli.bench", "runtime.cli.doctor", "export.cli"])
+def test_h_is_help(module):
+    command = [sys.executable, "-c", f"from cinemae.{module} import main; main()", "-h"]
+    assert b"-h, --help" in subprocess.run(command, capture_output=True, check=True).stdout

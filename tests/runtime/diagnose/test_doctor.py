@@ -28,6 +28,7 @@ from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
 from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.errors import EngineError, ExitCode
 from cinemae.runtime.golden import golden_image
+from cinemae.runtime.install import pip_install
 from cinemae.runtime.manifest import Golden
 from report_samples import manifest
 
@@ -83,7 +84,7 @@ def test_missing_onnxruntime(monkeypatch):
     monkeypatch.setattr(hardware, "onnxruntime_wheels", dict)
     (finding,) = onnxruntime_findings()
     assert (finding.level, finding.text) == ("problem", "is not installed")
-    assert "cinemae[cpu]" in finding.fix
+    assert pip_install("cpu") in finding.fix
 
 
 def test_a_listed_provider_that_does_not_work(monkeypatch):

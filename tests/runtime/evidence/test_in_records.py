@@ -71,11 +71,11 @@ def test_parquet_keeps_the_structure(tmp_path):
     assert [from_dict(row).evidence for row in rows] == [FACTS, ()]
 
 
-def test_table_has_one_line_beneath_without_the_quality():
+def test_table_has_one_line_beneath_without_the_quality(detector):
     from rich.console import Console
 
     out = io.StringIO()
-    TableWriter(Console(file=out, width=80)).write(RECORD)
+    TableWriter(Console(file=out, width=80), detector.reading).write(RECORD)
     assert out.getvalue().splitlines()[-1].strip() == "file: names the camera A"
 
 

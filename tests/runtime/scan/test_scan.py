@@ -183,11 +183,30 @@ def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tm
     assert messages.count(b"demonstration") == 1
 
 
-def test_empty_folder_is_a_warning(tmp_path, tiny_engine, capsysbinary):
-    assert scan(options([tmp_path], tiny_engine)) == 0
+def test_nothing_to_score_is_a_usage_error_that_says_why(tmp_path, tiny_engine, capsysbinary):
+    for name in ("a.pdf", "b.pdf", "c.txt"):
+        (tmp_path / name).write_bytes(b"%PDF")
+    out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
+    out.write_bytes(b'{"path": "earlier"}\n')
+    with pytest.raises(UsageError, match=r"no image to score; . files skipped .*: \.pdf 2, .*--allow-empty"):
+        scan(options([tmp_path], tiny_engine, out=out, report=page, fail_on_ai=True, quiet=True))
+    assert out.read_bytes() == b'{"path": "earlier"}\n'
+    assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "b.pdf", "c.txt", "out.jsonl"}
+    with pytest.raises(UsageError, match="no image to score"):
+        scan(options([tmp_path], tiny_engine, out=tmp_path / "new.jsonl"))
+    assert not (tmp_path / "new.jsonl").exists()
+    assert capsysbinary.readouterr().out == b""
+
+
+def test_allow_empty(tmp_path, tiny_engine, capsysbinary):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    assert scan(options([tmp_path], tiny_engine, allow_empty=True)) == 0
     output, messages = capsysbinary.readouterr()
     assert output == b""
     assert b"holds no images" in messages
+    assert b"1 file skipped (no images): .pdf 1" in messages
+    assert scan(options([tmp_path], tiny_engine, allow_empty=True, out=tmp_path / "new.jsonl")) == 0
+    assert (tmp_path / "new.jsonl").read_bytes() == b""
 
 
 def test_file_that_vanishes_between_listing_and_reading(images, tiny_engine, capsysbinary, monkeypatch):

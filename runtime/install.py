@@ -1,0 +1,17 @@
+"""How to install what is missing: one place, which the first release to a package index switches."""
+
+from __future__ import annotations
+
+ON_INDEX = False
+"""Whether a package index has `cinemae`. Until then, pip installs it from its source tree."""
+
+
+def pip_install(extras: str, *others: str) -> str:
+    """The command that installs cinemae with extras.
+
+    Args:
+        extras: names of extras, separated by commas.
+        others: further packages, as pip takes them.
+    """
+    packages = " ".join(f"'{name}'" for name in (f"{'cinemae' if ON_INDEX else '.'}[{extras}]", *others))
+    return f"pip install {packages}" if ON_INDEX else f"pip install {packages} in the source tree of cinemae"

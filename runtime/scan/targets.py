@@ -1,0 +1,153 @@
+"""Where a run writes, checked before anything is scored: no file but an earlier output of ours is replaced."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..display_text import display_name
+from ..errors import CinemaeError, OutputError, UsageError
+from .image_files import has_image_suffix
+from .inputs import STDIN, input_name
+from .resume import store_path
+
+OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".txt")
+RECORD_STARTS = (b'{"path"', b'[\n{"path"', b"[]", b"path,status,")
+PAGE_STARTS = (b"<!doctype html>",)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The outputs of a run; None for one that is not wanted.
+
+    Attributes:
+        out: file of records.
+        report: HTML page.
+        heatmaps: folder of heatmaps.
+    """
+
+    out: Path | None = None
+    report: Path | None = None
+    heatmaps: Path | None = None
+
+    def check(self, inputs: Iterable[str], engine: Path | None = None, any_suffix: bool = False) -> None:
+        """Refuse what would lose a file or fail after everything was scored; makes the folder of heatmaps.
+
+        Args:
+            inputs: arguments of the command.
+            engine: the engine's file.
+            any_suffix: `--format` was given, so that the suffix of `--out` tells nothing.
+
+        Raises:
+            UsageError: an output is an input, an image, another output, or not of a kind that can be written.
+            OutputError: an output cannot be written.
+        """
+        self._check_names([*map(input_name, inputs), *([] if engine is None else [str(engine)])])
+        if self.out is not None:
+            for path in (self.out, store_path(self.out)):
+                _check_file("--out", path, RECORD_STARTS, "records", UsageError)
+            if not any_suffix and self.out.suffix.lower() not in OUT_SUFFIXES:
+                known = ", ".join(OUT_SUFFIXES[1:4])
+                raise UsageError(
+                    f"{_name(self.out)}: --out writes {known} and .csv, not {self.out.suffix}; --format allows any name"
+                )
+        if self.report is not None:
+            _check_file("--report", self.report, PAGE_STARTS, "an HTML page", OutputError)
+        if self.heatmaps is not None:
+            _check_folder(self.heatmaps, inputs)
+
+    def _check_names(self, inputs: Iterable[str]) -> None:
+        outputs = {"--out": self.out, "--report": self.report, "--heatmaps": self.heatmaps}
+        named = [(option, path) for option, path in outputs.items() if path is not None]
+        if self.out is not None:
+            named.append(("--resume's store", store_path(self.out)))
+        for i, (option, path) in enumerate(named):
+            for other, earlier in named[:i]:
+                if _same(path, earlier):
+                    raise UsageError(f"{_name(path)}: is named by {other} and {option}; give each its own name")
+            if option == "--heatmaps":
+                continue
+            if has_image_suffix(str(path)):
+                raise UsageError(f"{_name(path)}: {option} does not write images; name another file")
+            for name in inputs:
+                if name != STDIN and not os.path.isdir(name) and _same(path, Path(name)):
+                    raise UsageError(f"{_name(path)}: is an input; name another file for {option}")
+
+
+def _name(path: Path) -> str:
+    return display_name(str(path))
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+
+
+def is_stream(path: Path) -> bool:
+    """Whether `path` is a pipe or a device such as a terminal, to which records are written as they are made."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _check_file(option: str, path: Path, starts: tuple[bytes, ...], kind: str, foreign: type[CinemaeError]) -> None:
+    """Refuse a path that cannot be written, and an existing file of another kind.
+
+    Args:
+        option: the option that names the file.
+        path: the file.
+        starts: one of these begins every file of its kind; a shorter file may be torn.
+        kind: for the message.
+        foreign: raised where the file is of another kind.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise foreign(f"{_name(path)}: is a folder; {option} names a file")
+        if is_stream(path) and option == "--out":
+            return
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"{_name(path)}: is a device; {option} names a file")
+        with path.open("rb") as file:
+            start = file.read(max(map(len, starts))).lower()
+        if not any(known.startswith(start[: len(known)]) for known in starts):
+            raise foreign(f"{_name(path)}: exists and does not hold {kind}; name another file for {option}")
+        if not os.access(path, os.W_OK):
+            raise OutputError(f"{_name(path)}: cannot be written (no permission, or a read-only file system)")
+        if option == "--out":  # records are appended; the folder need not take new files
+            return
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{_name(path)}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    _check_writable(Path(os.path.realpath(path)).parent, path)
+
+
+def _check_writable(folder: Path, path: Path) -> None:
+    """Refuse `path` where neither `folder` nor its nearest parent that exists can take a new file."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{_name(path)}: cannot be written ({_name(folder)} is not a folder)")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{_name(path)}: cannot be written ({_name(folder)} cannot be written to)")
+
+
+def _check_folder(folder: Path, inputs: Iterable[str]) -> None:
+    """Refuse a folder of heatmaps that holds an input folder, or that cannot be written to; make it."""
+    target = os.path.realpath(folder)
+    for name in inputs:
+        if os.path.isdir(name) and (os.path.realpath(name) + os.sep).startswith(target.rstrip(os.sep) + os.sep):
+            raise UsageError(f"--heatmaps {folder} holds the input {display_name(name)}: name another folder")
+    _check_writable(folder, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # it must exist to be left out when inputs are listed
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{_name(folder)}: cannot be made ({getattr(error, 'strerror', None) or error})") from None

@@ -1,0 +1,198 @@
+"""Where a run writes: no file of the user's is replaced, a full disk or a second run costs nothing but the run."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cinemae.runtime.errors import OutputError, UsageError
+from cinemae.runtime.scan.scan import ScanOptions, scan
+from cinemae.runtime.scan.targets import Targets
+from pictures import cinemae_run, encoded, folder_of, json_lines, picture
+
+
+@pytest.fixture
+def photo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in/keep.jpg"
+    path.write_bytes(encoded(picture(), "JPEG"))
+    return path
+
+
+def refused(code, message, *arguments, **options):
+    """Run the command and check that it ends with one sentence."""
+    found = cinemae_run(*arguments, **options)
+    assert (found.returncode, found.stdout) == (code, b""), found.stderr.decode()
+    assert message.encode() in found.stderr
+    assert found.stderr.startswith(b"error: ")
+    assert found.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+@pytest.mark.parametrize("inputs", [["in/keep.jpg"], ["in"], ["in/*"], ["@list.txt"]])
+@pytest.mark.parametrize("more", [[], ["--format", "jsonl"], ["--format", "csv"], ["--resume"], ["--watch"]])
+def test_no_output_replaces_an_image(photo, option, inputs, more):
+    data = photo.read_bytes()
+    Path("list.txt").write_text("in/keep.jpg\n")
+    shutil.copy(photo, "in/strange.jsonl")
+    Path("in/link.jsonl").symlink_to("keep.jpg")
+    os.link(photo, "in/hard.jsonl")
+    for target in ("in/keep.jpg", "in/strange.jsonl", "in/link.jsonl", "in/hard.jsonl", "in/../in/keep.jpg", "new.png"):
+        before = {path: path.read_bytes() for path in photo.parent.iterdir()}
+        watch = [] if "--watch" in more and inputs != ["in"] else inputs
+        refusing = Targets(**{option[2:]: Path(target)})
+        with pytest.raises((UsageError, OutputError)):
+            refusing.check(watch or inputs, any_suffix="--format" in more)
+        assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
+    assert photo.read_bytes() == data
+    assert not Path("new.png").exists()
+
+
+def test_the_command_refuses_in_one_sentence(photo, tiny_engine):
+    data = photo.read_bytes()
+    refused(2, "does not write images", photo, "--out", photo, "--engine", tiny_engine)
+    refused(2, "does not write images", photo, "--report", photo, "--engine", tiny_engine)
+    assert photo.read_bytes() == data
+
+
+def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
+    def refuse(kind, message, *inputs, **paths):
+        plain = {name: value for name, value in paths.items() if name in ("resume", "watch", "engine")}
+        targets = {name: Path(value) for name, value in paths.items() if name not in plain}
+        plain.setdefault("engine", tiny_engine)
+        with pytest.raises(kind, match=message):
+            scan(ScanOptions(inputs or ("in",), device="cpu", quiet=True, **plain, **targets))
+
+    Path("list.jsonl").write_text("in/keep.jpg\n")
+    Path("diary.txt").write_text("a diary\n")
+    Path("old.jsonl.resume").write_text("mine\n")
+    engine = Path(shutil.copy(tiny_engine, "engine.html"))
+    refuse(UsageError, "--out writes .jsonl, .ndjson, .json and .csv, not .xlsx", out="x.xlsx")
+    refuse(UsageError, "is an input", "@list.jsonl", out="list.jsonl")
+    refuse(UsageError, "is an input", "in", report="engine.html", engine=engine)
+    refuse(UsageError, "named by --out and --report", out="a.jsonl", report="./a.jsonl")
+    refuse(UsageError, "give each its own name", out="a.jsonl", report="a.jsonl.resume")
+    refuse(UsageError, "is a folder", out="in")
+    refuse(UsageError, "does not hold records", out="diary.txt")
+    refuse(UsageError, "does not hold records", out="old.jsonl")
+    refuse(OutputError, "does not hold an HTML page", report="diary.txt")
+    refuse(OutputError, "is a folder", report="in")
+    refuse(OutputError, "not a folder", heatmaps="diary.txt")
+    refuse(OutputError, "Not a directory", out="diary.txt/x.jsonl")
+    for paths in ({"out": "/proc/x.jsonl"}, {"out": "/proc/x.csv"}, {"report": "/proc/x.html"}, {"heatmaps": "/proc/x"},
+                  {"out": "/proc/x.jsonl", "resume": True}, {"out": "/proc/x.jsonl", "watch": True}):  # fmt: skip
+        refuse(OutputError, "cannot be (written|made)", **paths)
+    refuse(OutputError, "device", report="/dev/full")
+    assert Path("diary.txt").read_text() == "a diary\n"
+    assert sorted(os.listdir()) == ["diary.txt", "engine.html", "in", "list.jsonl", "old.jsonl.resume"]
+
+
+@pytest.mark.parametrize("name", ["jsonl", "json", "csv"])
+def test_full_devices(photo, tiny_engine, name):
+    engine = ("--engine", tiny_engine, "-q", "--format", name)
+    refused(3, "No space left on device", photo, "--out", "/dev/full", *engine)
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(photo), *map(str, engine)]
+        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert found.returncode == 3
+    assert found.stderr == b"error: standard output: cannot be written (No space left on device)\n"
+
+
+def limited(size):
+    """No file may grow beyond `size`, as on a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_full_disk_leaves_whole_records(tmp_path, tiny_engine):
+    images, out = folder_of(tmp_path / "images", 40), tmp_path / "out.jsonl"
+    arguments = (images, "--engine", tiny_engine, "-q", "--out", out)
+    refused(3, "File too large", *arguments, preexec_fn=limited(5000))
+    first = json_lines(out.read_bytes())
+    assert 5 < len(first) < 40
+    refused(3, "File too large", *arguments, "--resume", preexec_fn=limited(9000))
+    assert json_lines(out.read_bytes())[: len(first)] == first
+    assert cinemae_run(*arguments, "--resume").returncode == 0
+    assert len(json_lines(out.read_bytes())) == 40
+
+
+def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
+    images = folder_of(tmp_path / "images", 40)
+    out, page, heat = tmp_path / "out.csv", tmp_path / "page.html", tmp_path / "heat"
+    out.write_bytes(b"path,status,old\n")
+    page.write_bytes(b"<!DOCTYPE HTML>old")
+    refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--out", out, preexec_fn=limited(5000))
+    refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--report", page, "--out", tmp_path / "x.jsonl",
+            preexec_fn=limited(40_000))  # fmt: skip
+    assert out.read_bytes() == b"path,status,old\n"
+    assert page.read_bytes() == b"<!DOCTYPE HTML>old"
+    few = folder_of(tmp_path / "few", 10)
+    found = cinemae_run(few, "--engine", tiny_engine, "-q", "--heatmaps", heat, "--out", tmp_path / "y.jsonl",
+                        preexec_fn=limited(8000))  # fmt: skip
+    assert found.returncode == 3
+    assert b"10 heatmaps could not be written (File too large)" in found.stderr
+    assert b"Traceback" not in found.stderr
+    assert len(json_lines((tmp_path / "y.jsonl").read_bytes())) == 10
+    assert list(tmp_path.rglob(".*")) == []
+
+
+def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
+    options = ("--engine", tiny_engine, "-q")
+    for name in ("jsonl", "json", "csv"):
+        Path(f"link.{name}").symlink_to(f"real.{name}")
+        for _ in range(2):
+            assert cinemae_run(photo, *options, "--out", f"link.{name}").returncode == 0
+        assert Path(f"link.{name}").is_symlink()
+        assert b"keep.jpg" in Path(f"real.{name}").read_bytes()
+        os.mkfifo(f"pipe.{name}")
+        with subprocess.Popen(["cat", f"pipe.{name}"], stdout=subprocess.PIPE) as reader:
+            assert cinemae_run(photo, *options, "--out", f"pipe.{name}").returncode == 0
+            assert reader.stdout.read() == Path(f"real.{name}").read_bytes()
+        assert cinemae_run(photo, *options, "--out", "/dev/null", "--format", name).returncode == 0
+        found = cinemae_run(photo, *options, "--out", "/dev/stdout", "--format", name)
+        assert found.stdout == Path(f"real.{name}").read_bytes()
+    refused(2, "not a file", photo, *options, "--resume", "--out", "pipe.jsonl")
+
+
+@pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
+def test_a_second_writer_is_refused(photo, tiny_engine, target):
+    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "-q", *target,
+               "--batch-size", "1", "--workers", "1"]  # fmt: skip
+    other = ["--out", "o.jsonl"] if target[0] == "--report" else []
+    with subprocess.Popen([*command, *other], stdin=subprocess.PIPE) as first:
+        first.stdin.write(b"in/keep.jpg\n" * 20)
+        first.stdin.flush()
+        busy = Path("o.jsonl") if other or target[1] == "o.jsonl" else Path(".o.csv.part")
+        for _ in range(3000):
+            if busy.exists() and busy.stat().st_size:
+                break
+            time.sleep(0.01)
+        refused(3, "another run is writing it", photo, "--engine", tiny_engine, *target)
+        if target[1] == "o.jsonl":
+            refused(3, "another run is writing it", photo, "--engine", tiny_engine, *target, "--resume")
+        first.stdin.close()
+    assert first.returncode == 0
+    assert cinemae_run(photo, "--engine", tiny_engine, "-q", *target).returncode == 0
+
+
+def test_what_a_killed_run_left_is_used_again(photo, tiny_engine):
+    for leftover in (".o.csv.part", ".o.html.part"):
+        Path(leftover).write_bytes(b"leftover" * 10_000)
+    options = ScanOptions((str(photo),), tiny_engine, "cpu", out=Path("o.csv"), report=Path("o.html"), quiet=True)
+    assert scan(options) == 0
+    assert b"leftover" not in Path("o.csv").read_bytes() + Path("o.html").read_bytes()
+    assert sorted(os.listdir()) == ["in", "o.csv", "o.html"]
+
+
+def test_appended_standard_output_keeps_what_was_there(photo, tiny_engine):
+    Path("log").write_bytes(b"earlier\n")
+    command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(photo), "--engine", str(tiny_engine), "-q"]
+    with open("log", "ab") as log:
+        log.seek(0)
+        found = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, preexec_fn=limited(20), check=False)
+    assert found.returncode == 3
+    assert Path("log").read_bytes().startswith(b"earlier\n")

@@ -1,0 +1,117 @@
+"""Nothing below a folder is dropped in silence: folders that cannot be entered, long paths, images by content."""
+
+import os
+import subprocess
+
+import pytest
+from cinemae.runtime.errors import UsageError
+from cinemae.runtime.scan import walk as walk_module
+from cinemae.runtime.scan.image_files import SIGNATURE_BYTES, holds_image
+from cinemae.runtime.scan.inputs import Inputs
+from cinemae.runtime.scan.walk import Skipped
+from pictures import encoded, picture
+from PIL import Image, features
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in/sub/deep").mkdir(parents=True)
+    for name in ("a.png", "in/b.png", "in/sub/c.png", "in/sub/deep/d.png"):
+        (tmp_path / name).write_bytes(encoded(picture()))
+    return tmp_path
+
+
+def test_folder_that_can_be_listed_and_not_searched_is_an_input_with_an_error(tree, monkeypatch):
+    stat = os.stat
+
+    def refuse(path, *arguments, **options):
+        if str(path).startswith("in/sub/"):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(walk_module.os, "stat", refuse)
+    items = list(Inputs(["in"]))
+    assert [(item.path, item.error is None) for item in items] == [
+        ("in/b.png", True), ("in/sub/c.png", True), ("in/sub/deep", False),
+    ]  # fmt: skip
+    assert "Permission denied" in items[2].error
+
+
+def test_link_into_a_folder_that_cannot_be_searched_is_an_input_with_an_error(tree, monkeypatch):
+    long = "x" * 300
+    (tree / "in/link").symlink_to(long)  # the name is too long to be looked up
+    (item,) = [item for item in Inputs(["in"]) if item.error]
+    assert item.path == "in/link"
+
+
+def test_paths_beyond_the_limit_are_inputs_with_an_error(tree):
+    part, depth = "d" * 200, 25
+    before = os.getcwd()
+    for _ in range(depth):
+        os.mkdir(part)
+        os.chdir(part)
+    (tree / "a.png").rename("far.png")
+    os.chdir(before)
+    for arguments in ([str(tree)], ["**/*.png"], [f"{part}/**/*.png"]):
+        failed = [item for item in Inputs(arguments) if item.error]
+        assert len(failed) == 1, arguments
+        assert "too long" in failed[0].error
+    subprocess.run(["rm", "-r", part], check=True)  # neither pytest nor shutil can remove it
+
+
+def test_unreadable_folder_in_a_pattern_is_an_input_with_an_error(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for pattern in ("in/**/*.png", "in/*/*.png", "in/**"):
+        assert [item.path for item in Inputs([pattern]) if item.error] == ["in/sub"], pattern
+
+
+def test_deep_trees_and_long_patterns_do_not_exhaust_the_stack(tree):
+    deep = "n/" * 1200
+    for end in range(2, len(deep) + 1, 2):
+        os.mkdir(deep[:end])
+    assert [item.path for item in Inputs(["**/*.png"])][-1] == "in/sub/deep/d.png"
+    assert [item.path for item in Inputs([f"{deep}*.png"])] == [f"{deep}*.png"]
+    with pytest.raises(UsageError, match="wildcards"):
+        list(Inputs(["*/" * 1500]))
+    for end in range(len(deep), 0, -2):  # neither pytest nor shutil can remove it
+        os.rmdir(deep[:end])
+
+
+def test_images_are_found_by_content(tree):
+    kinds = {"JPEG": {}, "PNG": {}, "GIF": {}, "WEBP": {}, "TIFF": {}, "BMP": {}, "PPM": {}, "JPEG2000": {}, "AVIF": {}}
+    Image.init()
+    found = {f"in/{kind}.jpg_large" for kind in kinds if kind in Image.SAVE and features.check("jpg_2000")}
+    for name in found:
+        (tree / name).write_bytes(encoded(picture(), os.path.basename(name).removesuffix(".jpg_large")))
+        assert holds_image(name)
+    (tree / "in/plain").write_bytes(encoded(picture(), "JPEG"))
+    for name, data in {"n.pdf": b"%PDF-1.7", "n.txt": b"BMW, P5, II\n", "n.bin": b"", "raw.DNG": b"II*\0" * 9}.items():
+        (tree / "in" / name).write_bytes(data)
+    os.mkfifo(tree / "in/pipe")
+    inputs = Inputs(["in"])
+    paths = {item.path for item in inputs}
+    assert paths == {*found, "in/plain", "in/b.png", "in/sub/c.png", "in/sub/deep/d.png"}
+    assert inputs.skipped.summary() == (
+        "5 files skipped (no images): without suffix 1, .bin 1, .dng 1, .pdf 1, .txt 1"
+    )
+    assert SIGNATURE_BYTES < 100
+
+
+def test_skipped_suffixes_are_bounded():
+    skipped = Skipped()
+    assert skipped.summary() == ""
+    for i in range(3 * Skipped.MAX_SUFFIXES):
+        skipped.add(f"x.{i}")
+    assert len(skipped.suffixes) <= Skipped.MAX_SUFFIXES + 1
+    assert skipped.summary().startswith("3,000 files skipped (no images): others 2,000, .0 1, ")
+    one = Skipped()
+    one.add("a.\udcff")
+    assert one.summary() == "1 file skipped (no images): .\\xff 1"
