@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.manifest import Calibration
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.progress import Progress
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.evaluation.metrics import Metrics, binary_metrics

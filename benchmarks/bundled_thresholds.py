@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 from cinemae.export.engine_file import write_graph
 from cinemae.runtime.atomic import write_text
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.engines.onnx_file import read_manifest
-from cinemae.runtime.manifest import Calibration
 from cinemae.runtime.verdict import Decision
 from cinemae.train.fitting.platt import calibrate_probability
 from cinemae.train.fitting.source_scores import SourceScores

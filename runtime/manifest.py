@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from .calibration import Calibration
 from .display_text import shown
 from .errors import ManifestError
+from .manifest_part import Model
 from .masks import MASK_RATIO, MaskStrategy, visible_count
 
 SCHEMA_VERSION: Final = 1
@@ -23,12 +24,6 @@ CC_BY_NC = "CC-BY-NC-4.0"
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
 Statistic = Literal["s1", "s2", "s3"]
 Decode = Literal["full", "scaled"]
-
-
-class Model(BaseModel):
-    """Base of every manifest part: immutable, no unknown fields, no NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackboneConfig(Model):
@@ -137,93 +132,6 @@ class Backbone(Model):
     licence: str
 
 
-class SourceRates(Model):
-    """The verdicts that one source's images got from a head that had not seen the source.
-
-    Attributes:
-        source: name of the generator or collection.
-        label: class of its images.
-        images: how many.
-        ai: share called ai, in [0, 1].
-        real: share called real; the rest is uncertain.
-    """
-
-    source: str
-    label: Literal["ai", "real"]
-    images: int = Field(ge=1)
-    ai: float = Field(ge=0, le=1)
-    real: float = Field(ge=0, le=1)
-
-
-class Calibration(Model):
-    """Probability calibration and the two thresholds, in raw logits.
-
-    probability = sigmoid(a * logit + b) at equal priors (Platt 1999). The verdict is `ai` from `ai_from` on
-    (logit >= ai_from), `real` below `real_below` (logit < real_below), and `uncertain` between them. Where both are
-    equal nothing is uncertain.
-
-    Attributes:
-        a: slope, above 0.
-        b: offset.
-        ai_from: None: no image is ever called ai, because too few real ones were there to promise `false_alarm`.
-        real_below: None: no image is ever called real.
-        false_alarm: largest share of real images that get `ai`, in (0, 1); None where nothing is promised.
-        miss: largest share of AI images that get `real`; None where nothing is promised.
-        n_real: real images behind `ai_from`.
-        n_ai: AI images behind `real_below`.
-        sources: the rates reached, source by source.
-        fitted_on: the images behind all this, in words.
-    """
-
-    a: float = Field(1.0, gt=0)
-    b: float = 0.0
-    ai_from: float | None = 0.0
-    real_below: float | None = 0.0
-    false_alarm: float | None = Field(None, gt=0, lt=1)
-    miss: float | None = Field(None, gt=0, lt=1)
-    n_real: int = Field(0, ge=0)
-    n_ai: int = Field(0, ge=0)
-    sources: tuple[SourceRates, ...] = ()
-    fitted_on: str = "not calibrated"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_one_threshold(cls, values: Any) -> Any:
-        """Older engines stored one threshold and an uncertain band, both ends of it uncertain.
-
-        Nobody measured how many AI images they call real; so `real` also needs a probability of at most one half.
-        """
-        if not isinstance(values, dict) or "threshold" not in values:
-            return values
-        kept = dict(values)
-        threshold, target = kept.pop("threshold"), kept.pop("target_fpr", None)
-        low, high = kept.pop("uncertain_low", threshold), kept.pop("uncertain_high", threshold)
-        a, b = kept.get("a", 1.0), kept.get("b", 0.0)
-        if not all(isinstance(value, (int, float)) for value in (threshold, low, high, a, b, target or 0)):
-            raise ValueError("threshold, band, slope and offset must be numbers")
-        if not low <= threshold <= high:
-            raise ValueError("uncertain_low <= threshold <= uncertain_high does not hold")
-        kept["false_alarm"] = target if target and target < 1 else None
-        kept["ai_from"] = threshold if low == high else math.nextafter(high, math.inf)
-        kept["real_below"] = min(low, -b / a) if a > 0 else low
-        return kept
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Calibration:
-        if self.ai_from is not None and self.real_below is not None and self.real_below > self.ai_from:
-            raise ValueError("real_below <= ai_from does not hold")
-        return self
-
-    def probability(self, logit: float, prior: float = 0.5) -> float:
-        """P(AI) in [0, 1] of a raw logit, where `prior`, in (0, 1), is the share of AI images among those scored."""
-        x = self.a * logit + self.b + math.log(prior / (1 - prior))
-        return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-    def logit_of(self, probability: float) -> float:
-        """Raw logit at which P(AI) is `probability`, in (0, 1), at equal priors."""
-        return (math.log(probability / (1 - probability)) - self.b) / self.a
-
-
 class Masks(Model):
     """The deployed mask set: visible patch indices of each run, K rows of V, each sorted."""
 
@@ -275,15 +183,15 @@ class Manifest(Model):
     backbone: Backbone
     masks: Masks
     calibration: Calibration = Calibration()
-    stat_ranges: dict[Statistic, StatRange] = {}
+    stat_ranges: dict[Statistic, StatRange] = Field(default_factory=dict)
     heatmap_range: StatRange | None = None
     training: Training = Training()
-    metrics: dict[str, dict[str, float]] = {}
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
     golden: Golden | None = None
     licence: str = "Apache-2.0"
-    tools: dict[str, str] = {}
+    tools: dict[str, str] = Field(default_factory=dict)
     content_sha256: str = Field("0" * 64, pattern=r"^[0-9a-f]{64}$")
-    external_data: dict[str, str] = {}
+    external_data: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:

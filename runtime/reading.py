@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .calibration import Calibration
 from .errors import UsageError
-from .manifest import Calibration
 from .records import Verdict
 from .verdict import Decision
 

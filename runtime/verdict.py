@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .calibration import Calibration
 from .errors import UsageError
-from .manifest import Calibration
 from .reasons import BAND, NEAR_BAND
 from .records import Stats, Verdict
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.manifest import (
     Backbone,
     BackboneConfig,
-    Calibration,
     HeadConfig,
     Manifest,
     Masks,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cinemae.runtime import Detector, NamedSource, Record, Stats
 from cinemae.runtime import reasons as r
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.errors import EngineError, UsageError
-from cinemae.runtime.manifest import Calibration, StatRange
+from cinemae.runtime.manifest import StatRange
 from cinemae.runtime.pipeline import decode_and_score
 from cinemae.runtime.records import ADDED_FIELDS, RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
 from cinemae.runtime.sources import Prepared

@@ -3,8 +3,8 @@
 import math
 
 import pytest
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.engines.load import read_engine_manifest
-from cinemae.runtime.manifest import Calibration
 from cinemae.runtime.verdict import Decision
 from pydantic import ValidationError
 

@@ -205,7 +205,7 @@ def test_any_record_survives_json(path, logit, reasons):
 @quick
 @given(st.floats())
 def test_threshold_is_a_probability(threshold):
-    from cinemae.runtime.manifest import Calibration
+    from cinemae.runtime.calibration import Calibration
 
     if 0 < threshold < 1:
         assert math.isfinite(Decision.of(Calibration(), threshold).ai_from)

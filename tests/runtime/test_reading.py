@@ -1,8 +1,8 @@
 """The words of a reading: each verdict with its rate, and none where no rate is known."""
 
 import pytest
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import Calibration
 from cinemae.runtime.reading import CAVEAT, OWN_THRESHOLD, Reading, is_contrary
 from cinemae.runtime.verdict import Decision
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...runtime.manifest import Calibration
+from ...runtime.calibration import Calibration
 from ..data.generators import same_generators
 from ..features.cache import SPEC_FILE, FeatureCache
 from ..features.cache_spec import CacheSpec

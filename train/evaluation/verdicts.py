@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from ...runtime.manifest import Calibration
+from ...runtime.calibration import Calibration
 from ...runtime.verdict import Decision
 from ..tables import Cell, Table
 from .scores import LabelledScores

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from ...runtime.calibration import Calibration, SourceRates
 from ...runtime.errors import UsageError
-from ...runtime.manifest import Calibration, SourceRates
 from ...runtime.verdict import Decision
 from .source_scores import SourceScores
 from .thresholds import reached, two_sided

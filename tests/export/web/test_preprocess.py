@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from cinemae.export.web.site import site_data
 from cinemae.runtime import reasons
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.engines.load import bundled_path
 from cinemae.runtime.engines.onnx_file import read_manifest
 from cinemae.runtime.golden import golden_image
-from cinemae.runtime.manifest import Calibration, Preprocess
+from cinemae.runtime.manifest import Preprocess
 from cinemae.runtime.preprocess import decode, load_image, resize_crop
 from cinemae.runtime.reasons import image_reasons, stat_reasons, visible_contrast
 from cinemae.runtime.records import Stats

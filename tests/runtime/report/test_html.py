@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import chromium, requested_urls
-from cinemae.runtime.manifest import Calibration
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.reading import CONTRARY, OWN_THRESHOLD
 from cinemae.runtime.records import Record, Stats
 from cinemae.runtime.report.html import (

@@ -8,11 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.detector import Detector
 from cinemae.runtime.display_text import printable
 from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.errors import EngineError, OutputError, UsageError
-from cinemae.runtime.manifest import Calibration, Manifest
+from cinemae.runtime.manifest import Manifest
 from cinemae.runtime.reading import CONTRARY, Reading
 from cinemae.runtime.records import RECORD_FIELDS, Record
 from cinemae.runtime.scan import scan as scan_module

@@ -12,7 +12,8 @@ import sys
 
 import numpy as np
 import pytest
-from cinemae.runtime.manifest import Calibration, Training
+from cinemae.runtime.calibration import Calibration
+from cinemae.runtime.manifest import Training
 from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, evaluate
 from cinemae.train.evaluation.metrics import (
     FIGURES,
