@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from cinemae.runtime.preprocess import IMAGE_SUFFIXES
+from cinemae.runtime.decode import IMAGE_SUFFIXES
 from cinemae.runtime.records import RECORD_FIELDS
 from cinemae.runtime.scan.writers import CSV_COLUMNS, csv_row
 from pictures import encoded, picture
