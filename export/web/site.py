@@ -17,11 +17,13 @@ from ...runtime import decode, preprocess, reasons, report, serve
 from ...runtime.atomic import atomic_path, write_text
 from ...runtime.engines.integrity import check_content, file_sha256
 from ...runtime.errors import EngineError, UsageError
-from ...runtime.manifest import METADATA_KEY, Manifest
-from ...runtime.records import RECORD_SCHEMA, engine_label
-from ...runtime.report.colour_map import colour_table
-from ...runtime.report.heatmap import CAPTION, CAVEAT, OPACITY
+from ...runtime.manifest import Manifest
+from ...runtime.reading import Reading
+from ...runtime.records import Record, engine_label, to_dict
 from ...runtime.scan.writers import CSV_COLUMNS
+from ...runtime.serve.schema import EngineBody
+from ...runtime.verdict import Decision
+from ...runtime.version import cinemae_version
 from . import onnxruntime_web
 from .operators import check_operators
 from .page import GENERATOR, server_files, site_html
@@ -96,21 +98,27 @@ def content_security_policy(foreign: bool) -> str:
 
 
 def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]:
-    """What the script knows from Python: hashes, words, limits and colours, each said once, in the runtime."""
+    """What the script knows from Python: manifest, words, limits and colours, each said once, in the runtime.
+
+    `body` answers /v1/engine, `record` is a record before its image is read.
+    """
+    label, reading = engine_label(manifest), Reading.of(manifest.calibration, Decision.of(manifest.calibration))
+    record = Record(
+        "", "error", engine=label, prior=reading.prior, ai_from=reading.ai_from, real_below=reading.real_below,
+        false_alarm=reading.false_alarm, miss=reading.miss, cinemae=cinemae_version(),
+    )  # fmt: skip
+    body = EngineBody.of(label, manifest, reading, {"max_file_bytes": MAX_FILE_BYTES, "max_pixels": decode.MAX_PIXELS})
     words = {name: value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     return {
-        "label": engine_label(manifest), "schema": RECORD_SCHEMA, "metadataKey": METADATA_KEY, "words": words,
+        "manifest": manifest.model_dump(mode="json"), "body": body.model_dump(), "record": to_dict(record),
+        "words": words,
         "engine": {"url": quote(engine.name), "bytes": engine.stat().st_size, "sha256": file_sha256(engine)},
         "ort": {name: {"url": ort_base + name, **asdict(file)} for name, file in onnxruntime_web.FILES.items()},
         "limits": {
             **{name: getattr(reasons, name) for name in LIMITS},
-            "maxAspect": preprocess.MAX_ASPECT, "maxPixels": preprocess.MAX_PIXELS, "maxFileBytes": MAX_FILE_BYTES,
+            "maxAspect": preprocess.MAX_ASPECT, "maxPixels": decode.MAX_PIXELS, "maxFileBytes": MAX_FILE_BYTES,
             # From version 13 on Pillow resizes tall images vertically first; scores follow the Pillow of the export.
             "verticalFirst": int(pillow_version.split(".")[0]) >= 13,
-        },
-        "heatmap": {
-            "heatmap_opacity": OPACITY, "heatmap_caption": CAPTION, "heatmap_caveat": CAVEAT,
-            "colours": ["#" + bytes(colour).hex() for colour in colour_table()],
         },
         "suffixes": sorted(decode.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
     }  # fmt: skip

@@ -18,8 +18,6 @@ from .. import report
 from ..detector import Detector
 from ..manifest import Manifest
 from ..records import lcas_values, to_dict
-from ..report.colour_map import hex_colours
-from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 from ..version import cinemae_version
 from .body import Body
 from .guard import Guard
@@ -242,28 +240,8 @@ def _add_state(app: FastAPI, settings: ServeSettings) -> None:
 
 
 def _engine_body(detector: Detector, settings: ServeSettings) -> EngineBody:
-    manifest, reading = detector.manifest, detector.reading
-    heat = manifest.heatmap_range
-    return EngineBody(
-        engine=detector.label,
-        demonstration=manifest.demonstration,
-        licence=manifest.licence,
-        prior=reading.prior,
-        ai_from=reading.ai_from,
-        real_below=reading.real_below,
-        false_alarm=reading.false_alarm,
-        miss=reading.miss,
-        words=reading.words(),
-        resize_short=manifest.preprocess.resize_short,
-        crop=manifest.preprocess.crop,
-        grid=manifest.backbone.config.grid,
-        heatmap_range=None if heat is None else [heat.low, heat.high],
-        heatmap_opacity=OPACITY,
-        heatmap_caption=CAPTION,
-        heatmap_caveat=CAVEAT,
-        colours=hex_colours(),
-        limits={name: value for name, value in vars(settings.limits).items() if not name.endswith("_timeout")},
-    )
+    limits = {name: value for name, value in vars(settings.limits).items() if not name.endswith("_timeout")}
+    return EngineBody.of(detector.label, detector.manifest, detector.reading, limits)
 
 
 def _add_page(app: FastAPI) -> None:

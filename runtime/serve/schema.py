@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from ..manifest import Manifest
+from ..reading import Reading
 from ..records import Record
+from ..report.colour_map import hex_colours
+from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 
 
 class ErrorBody(BaseModel):
@@ -71,3 +76,28 @@ class EngineBody(BaseModel):
     heatmap_caveat: str
     colours: list[str] = Field(description="the colour table, low to high, as #rrggbb")
     limits: dict[str, Any]
+
+    @classmethod
+    def of(cls, label: str, manifest: Manifest, reading: Reading, limits: Mapping[str, Any]) -> EngineBody:
+        """The body for an engine that records call `label`."""
+        heat = manifest.heatmap_range
+        return cls(
+            engine=label,
+            demonstration=manifest.demonstration,
+            licence=manifest.licence,
+            prior=reading.prior,
+            ai_from=reading.ai_from,
+            real_below=reading.real_below,
+            false_alarm=reading.false_alarm,
+            miss=reading.miss,
+            words=reading.words(),
+            resize_short=manifest.preprocess.resize_short,
+            crop=manifest.preprocess.crop,
+            grid=manifest.backbone.config.grid,
+            heatmap_range=None if heat is None else [heat.low, heat.high],
+            heatmap_opacity=OPACITY,
+            heatmap_caption=CAPTION,
+            heatmap_caveat=CAVEAT,
+            colours=hex_colours(),
+            limits=dict(limits),
+        )

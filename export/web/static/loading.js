@@ -1,6 +1,6 @@
 // Large files: streamed with progress, checked by hash, kept in the browser's cache. A damaged one never gets there.
 
-import { sha256 } from "./engine_file.js";
+import { sha256 } from "./sha256.js";
 
 async function streamed(answer, bytes, progress) {
   const out = new Uint8Array(bytes), reader = answer.body.getReader();

@@ -1,7 +1,5 @@
 // Answers what the server's page asks of its server, /v1/engine and /v1/detect, from a worker on this device.
 
-import { probability, thresholds } from "./verdict.js";
-
 /** The worker starts from a blob, so that it inherits the page's content security policy. */
 function startWorker() {
   const script = `importScripts(${JSON.stringify(new URL("site.js", document.baseURI).href)});`;
@@ -24,7 +22,7 @@ export function localApi(site, show) {
     worker.onmessage = ({ data }) => {
       if (data.ready) {
         show.ready(data.ready);
-        resolve(described(site, data.ready.manifest));
+        resolve(site.body);
       } else if (data.failed) show.failed(data.failed);
       else if (data.total) show.progress(data.loaded, data.total);
       else {
@@ -41,17 +39,5 @@ export function localApi(site, show) {
     worker.postMessage({ id, file: body, name: body.name });
     const { record, lcas } = await answer, grid = lcas && Math.sqrt(lcas.length);
     return Response.json({ records: [record], errors: [], heatmaps: [lcas && { grid, lcas }] });
-  };
-}
-
-/** The body of /v1/engine. */
-function described(site, manifest) {
-  const { calibration, preprocess, heatmap_range: range } = manifest, { image_size: size, patch_size: patch } = manifest.backbone.config;
-  const { aiFrom, realBelow } = thresholds(calibration);
-  return {
-    engine: site.label, demonstration: manifest.demonstration, licence: manifest.licence,
-    threshold: probability(calibration, aiFrom), uncertain: [realBelow, aiFrom].map((logit) => probability(calibration, logit)),
-    resize_short: preprocess.resize_short, crop: preprocess.crop, grid: size / patch, heatmap_range: range && [range.low, range.high],
-    ...site.heatmap, limits: { max_file_bytes: site.limits.maxFileBytes, max_pixels: site.limits.maxPixels },
   };
 }

@@ -99,8 +99,8 @@ function converter({ depth, colour, palette, transparency }) {
     }
     return (line, x, out, at) => {
       const value = sample(line, x), gray = depth === 16 ? Math.floor((value * 255 + 32767) / 65535) : (value * 255) / largest;
-      // Pillow compares the scaled value, and forgets the transparent one of 16-bit gray.
-      set(out, at, gray, gray, gray, key && depth !== 16 && gray === key[0] ? 0 : 255);
+      // Pillow compares the scaled value, the runtime that of 16 bits as it is stored.
+      set(out, at, gray, gray, gray, key && (depth === 16 ? value : gray) === key[0] ? 0 : 255);
     };
   }
   if (colour === 2) {

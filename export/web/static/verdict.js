@@ -6,29 +6,12 @@ export function probability(calibration, logit) {
   return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
 }
 
-/** The next larger double. */
-function above(value) {
-  const view = new DataView(new ArrayBuffer(8));
-  view.setFloat64(0, value || Number.MIN_VALUE);
-  if (value) view.setBigInt64(0, view.getBigInt64(0) + (value > 0 ? 1n : -1n));
-  return view.getFloat64(0);
-}
-
 /**
- * {aiFrom, realBelow}, raw logits: from `aiFrom` on the verdict is ai, below `realBelow` real, between them uncertain.
- * A manifest without one of them never gives that verdict. Older ones have a threshold and an uncertain band instead.
+ * [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it.
+ * calibration: of a manifest as Python migrated it; a threshold of null: its verdict is never given.
  */
-export function thresholds(calibration) {
-  if ("threshold" in calibration) {
-    const { threshold, uncertain_low: low, uncertain_high: high } = calibration;
-    return { aiFrom: low === high ? threshold : above(high), realBelow: low };
-  }
-  return { aiFrom: calibration.ai_from ?? Infinity, realBelow: calibration.real_below ?? -Infinity };
-}
-
-/** [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it. */
 export function decide(logit, calibration, unusual, words) {
-  const { aiFrom, realBelow } = thresholds(calibration), width = aiFrom - realBelow;
+  const aiFrom = calibration.ai_from ?? Infinity, realBelow = calibration.real_below ?? -Infinity, width = aiFrom - realBelow;
   const plain = logit >= aiFrom ? "ai" : logit < realBelow ? "real" : "uncertain";
   if (plain === "uncertain") return [plain, words.BAND];
   // An unusual input must clear the band by the band's own width as well.
@@ -58,13 +41,21 @@ export function visibleContrast(pixels, size, patch, visible) {
   return total / (3 * seen.length) / 255;
 }
 
+/** A number below 100 as Python's "{:.2g}" writes it: two digits, halves to even, an exponent below 0.0001. */
+export function twoDigits(value) {
+  const exact = value.toExponential(60), tie = /^\d\.[02468]50*e/.test(exact);
+  const near = Number(tie ? exact.replace(/50*e/, "e") : value.toPrecision(2));
+  return near < 1e-4 ? near.toExponential().replace(/-(\d)$/, "-0$1") : String(near);
+}
+
 /** Reasons that follow from the input alone; image: as `prepare` gives it. limits, words: of reasons.py. */
 export function imageReasons(image, manifest, limits, words) {
   const { resize_short: resizeShort, crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size;
-  const short = Math.min(image.width, image.height), long = Math.max(image.width, image.height), reasons = [];
+  const short = Math.min(image.width, image.height), long = Math.max(image.width, image.height);
+  const seen = ((crop / resizeShort) ** 2 * short) / long, reasons = [];
   if (short < limits.TINY_SHORT_SIDE) reasons.push(words.TINY);
   else if (short < resizeShort) reasons.push(words.UPSCALED);
-  if (((crop / resizeShort) ** 2 * short) / long < limits.MIN_SEEN) reasons.push(words.CROPPED);
+  if (seen < limits.MIN_SEEN) reasons.push(words.CROPPED.replace("{:.2g}", twoDigits(100 * seen)));
   if (image.grayscale) reasons.push(words.GRAYSCALE);
   if (visibleContrast(image.pixels, crop, patch, manifest.masks.visible) < limits.LOW_CONTRAST) reasons.push(words.LOW_CONTEXT);
   return reasons;

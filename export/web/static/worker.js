@@ -1,27 +1,23 @@
 // The worker: loads the engine, then turns files into records. Runs in its own thread, so that the page stays alive.
 
 import { ImageError, decode } from "./decode.js";
-import { manifestOf, sha256 } from "./engine_file.js";
 import { load } from "./loading.js";
 import { prepare } from "./prepare.js";
 import { openSession } from "./session.js";
+import { sha256 } from "./sha256.js";
 import { decide, imageReasons, probability, statReasons } from "./verdict.js";
 
 /** Engine, session and rules: `score(file, name)` gives {record, lcas}. report(loaded, total): bytes. */
 export async function openDetector(site, options, report) {
   const cache = `cinemae ${new URL("./", options.base).href} ${site.version}`; // as the service worker names it
   const fetched = (file, progress) => load({ ...file, url: new URL(file.url, options.base).href }, cache, progress);
-  const engine = await fetched(site.engine, (bytes) => report(bytes, site.engine.bytes)), manifest = manifestOf(engine, site.metadataKey);
-  const session = await openSession(engine, manifest, options, (name) => fetched(site.ort[name]));
-  return { manifest, session, score: (file, name) => score(file, name, site, manifest, session) };
+  const engine = await fetched(site.engine, (bytes) => report(bytes, site.engine.bytes));
+  const session = await openSession(engine, site.manifest, options, (name) => fetched(site.ort[name]));
+  return { session, score: (file, name) => score(file, name, site, session) };
 }
 
-async function score(file, name, site, manifest, session) {
-  const { words, limits } = site;
-  const base = {
-    path: name, status: "error", error: null, verdict: null, probability: null, logit: null, stats: null, reasons: [],
-    width: null, height: null, sha256: null, engine: site.label, schema: site.schema,
-  };
+async function score(file, name, site, session) {
+  const { manifest, words, limits } = site, base = { ...site.record, path: name };
   try {
     if (file.size > limits.maxFileBytes) throw new ImageError(`${file.size.toLocaleString("en")} bytes are more than this page reads`);
     const bytes = new Uint8Array(await file.arrayBuffer());
@@ -52,7 +48,7 @@ export function serveDetector(site) {
       try {
         detector = await openDetector(site, data.start, (loaded, total) => postMessage({ loaded, total }));
         const { device, threads, golden } = detector.session;
-        postMessage({ ready: { manifest: detector.manifest, device, threads, golden } });
+        postMessage({ ready: { device, threads, golden } });
       } catch (error) {
         postMessage({ failed: error.message });
       }

@@ -13,11 +13,12 @@ import pytest
 from cinemae.export.web.site import site_data
 from cinemae.runtime import reasons
 from cinemae.runtime.calibration import Calibration
+from cinemae.runtime.decode import decode
 from cinemae.runtime.engines.load import bundled_path
 from cinemae.runtime.engines.onnx_file import read_manifest
 from cinemae.runtime.golden import golden_image
 from cinemae.runtime.manifest import Preprocess
-from cinemae.runtime.preprocess import decode, load_image, resize_crop
+from cinemae.runtime.preprocess import load_image, resize_crop
 from cinemae.runtime.reasons import image_reasons, stat_reasons, visible_contrast
 from cinemae.runtime.records import Stats
 from cinemae.runtime.verdict import Decision, band_reason, decide
@@ -140,6 +141,8 @@ def every_png() -> dict[str, bytes]:
         exif = Image.Exif()
         exif[0x0112] = orientation
         found[f"orientation {orientation}"] = encoded(picture(40, 30), exif=exif)
+    deep = Image.fromarray(np.arange(290, 310, dtype=np.uint16).reshape(4, 5))
+    found["16 bit gray, one value transparent"] = encoded(deep, transparency=300)
     found["tiny interlaced"] = raw_png(3, 2, 8, 6, True, None, 9)
     return found
 
@@ -211,27 +214,36 @@ def test_the_golden_image_has_the_same_bytes(run_js, tmp_path):
         assert (tmp_path / str(size)).read_bytes() == golden_image(size).tobytes()
 
 
-def test_the_manifest_is_read_from_the_engine(run_js, manifest, data, tmp_path):
+def test_an_engine_is_known_by_its_hash(run_js, data, tmp_path):
     (tmp_path / "engine").write_bytes(bundled_path().read_bytes())
-    found = run_js('import { manifestOf, sha256 } from "./engine_file.js";', """
-        const bytes = read("engine");
-        return [manifestOf(bytes, input), await sha256(bytes)];""", data["metadataKey"])  # fmt: skip
-    assert found == [json.loads(manifest.to_json()), data["engine"]["sha256"]]
+    found = run_js('import { sha256 } from "./sha256.js";', 'return await sha256(read("engine"));', None)
+    assert found == data["engine"]["sha256"]
+
+
+def calibrations(count: int) -> list[Calibration]:
+    """As new engines store them, without a band or a threshold, and migrated from older ones."""
+    rng = np.random.default_rng(2)
+    found = []
+    for index in range(count):
+        low, cut, high = sorted(rng.normal(0, 2, 3).tolist()) if index % 4 else [0.5, 0.5, 0.5]
+        stored = {"a": float(rng.uniform(0.1, 4)), "b": float(rng.normal())}
+        if index % 2:
+            stored |= {"threshold": cut, "uncertain_low": low, "uncertain_high": high}
+        else:
+            stored |= {"ai_from": None if index % 3 == 0 else high, "real_below": None if index % 5 == 0 else low}
+        found.append(Calibration.model_validate(stored))
+    return found
 
 
 def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(3)
     cases, expected = [], []
-    for index in range(2000):
-        low, cut, high = sorted(rng.normal(0, 2, 3).tolist()) if index % 4 else [0.5, 0.5, 0.5]
-        stored = {
-            "a": float(rng.uniform(0.1, 4)), "b": float(rng.normal()), "threshold": cut, "uncertain_low": low,
-            "uncertain_high": high,
-        }  # fmt: skip
-        calibration = Calibration.model_validate(stored)
-        logit = (low, cut, high, float(rng.normal(0, 3)), float(rng.normal(0, 400)))[index % 5]
-        unusual = bool(rng.integers(0, 2))
-        cases.append([stored if index % 2 else calibration.model_dump(), logit, unusual])
+    for index, calibration in enumerate(calibrations(2000)):
+        cuts = [cut for cut in (calibration.ai_from, calibration.real_below) if cut is not None]
+        near = [value for cut in cuts for value in (cut, np.nextafter(cut, np.inf), np.nextafter(cut, -np.inf))]
+        logits = [*map(float, near), float(rng.normal(0, 3)), float(rng.normal(0, 400))]
+        logit, unusual = logits[index % len(logits)], bool(rng.integers(0, 2))
+        cases.append([calibration.model_dump(mode="json"), logit, unusual])
         decision = Decision.of(calibration)
         verdict = decide(logit, decision, unusual)
         expected.append([verdict, band_reason(logit, decision, verdict), calibration.probability(logit)])
@@ -243,9 +255,18 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
     assert np.allclose([row[2] for row in found], [row[2] for row in expected], rtol=1e-12, atol=0)
 
 
+def test_shares_are_written_as_python_writes_them(run_js):
+    rng = np.random.default_rng(4)
+    ties = [0.0625, 0.625, 0.125, 1.25, 1.75, 2.25, 9.75, 12.5, 13.5, 22.5, 10.5, 24.5, 8.0, 9.96e-5, 9.94e-5]
+    shares = [*ties, *(25 * 10 ** rng.uniform(-8, 0, 2000)).tolist()]
+    found = run_js('import { twoDigits } from "./verdict.js";', "return input.map(twoDigits);", shares)
+    assert found == [f"{share:.2g}" for share in shares]
+
+
 def test_reasons_are_the_runtimes(run_js, manifest, data, tmp_path):
     gray, flat = picture(300, 280).convert("L"), Image.new("RGB", (300, 300), (90, 120, 80))
-    images = [picture(300, 280), picture(60, 300), picture(200, 240), gray, flat, picture(300, 3000), picture(40, 40)]
+    images = [picture(300, 280), picture(60, 300), picture(200, 240), gray, flat, picture(300, 3000), picture(40, 40),
+              picture(80, 490)]  # the last: 12.5 %, between two even digits
     stats = [Stats(s1, s2, s3) for s1 in (1.0, 20.0, 50.0) for s2 in (-5.0, 1.0, 30.0) for s3 in (0.5, 9.0)]
     loaded = [load_image(image, manifest.preprocess) for image in images]
     for index, image in enumerate(loaded):
@@ -268,6 +289,6 @@ def test_reasons_are_the_runtimes(run_js, manifest, data, tmp_path):
     contrast = [visible_contrast(image.pixels, visible, patch) for image in loaded]
     assert np.allclose(found[2], contrast, atol=CONTRAST, rtol=0)
     assert {text for row in found[0] + found[1] for text in row} >= {
-        reasons.TINY, reasons.UPSCALED, reasons.CROPPED, reasons.GRAYSCALE, reasons.LOW_CONTEXT, reasons.LOW_S2,
-        reasons.HIGH_S2, reasons.HIGH_S3, reasons.OUTSIDE_S1,
+        reasons.TINY, reasons.UPSCALED, reasons.CROPPED.format(12.5), reasons.GRAYSCALE, reasons.LOW_CONTEXT,
+        reasons.LOW_S2, reasons.HIGH_S2, reasons.HIGH_S3, reasons.OUTSIDE_S1,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from cinemae.export import cli
 from cinemae.export.web import onnxruntime_web, operators
 from cinemae.export.web.page import site_html
 from cinemae.export.web.script import joined
-from cinemae.export.web.site import SHELL, write_site
+from cinemae.export.web.site import SHELL, site_data, write_site
 from cinemae.runtime.engines.integrity import file_sha256
 from cinemae.runtime.engines.onnx_file import read_manifest
 from cinemae.runtime.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from cinemae.runtime.manifest import Manifest
+from cinemae.runtime.records import RECORD_FIELDS
 from onnx import TensorProto, helper
 from web_site import node
 
@@ -47,6 +50,17 @@ def test_the_command_writes_a_whole_site(tiny_engine, manifest, tmp_path, monkey
     assert "this server" not in page
     assert file_sha256(tiny_engine)[:12] in (site / "service-worker.js").read_text()
     assert str(site) in capsys.readouterr().err
+
+
+def test_the_script_knows_an_older_manifest_as_the_runtime_does(tiny_engine, manifest):
+    older = json.loads(manifest.to_json())
+    older["calibration"] = {"a": 2.0, "b": 1.0, "threshold": 0.5, "uncertain_low": 0.25, "uncertain_high": 0.75}
+    data = site_data(tiny_engine, Manifest.from_json(json.dumps(older), "older"), "ort/")
+    calibration = data["manifest"]["calibration"]
+    assert (calibration["ai_from"], calibration["real_below"]) == (math.nextafter(0.75, 1), -0.5)
+    assert tuple(data["record"]) == RECORD_FIELDS
+    assert data["record"]["real_below"] == data["body"]["real_below"] == 0.5
+    assert data["body"]["words"]["prior"]
 
 
 def test_addresses_in_the_page_are_relative(tiny_engine, manifest, tmp_path):
