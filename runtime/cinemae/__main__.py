@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 
 COMMANDS = {
@@ -15,7 +16,10 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Print each command with what it is for."""
+    """Print each command with what it is for; arguments belong to the commands, so they are a usage error (exit 2)."""
+    if sys.argv[1:]:
+        print("error: python -m cinemae takes no arguments; type a command: cinemae-run PHOTOS/", file=sys.stderr)
+        raise SystemExit(2)
     print(f"cinemae {version('cinemae')}: detect AI-generated images by contextual anomaly\n")
     for name, purpose in COMMANDS.items():
         print(f"  {name:16}{purpose}")

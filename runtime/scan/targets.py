@@ -16,7 +16,7 @@ from .resume import store_path
 
 OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".txt")
 RECORD_STARTS = (b'{"path"', b'[\n{"path"', b"[]", b"path,status,")
-PAGE_STARTS = (b"<!doctype html>",)
+PAGE_STARTS = (b"<!doctype html>\n<!-- report of cinemae-run -->",)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Targets:
                     f"{_name(self.out)}: --out writes {known} and .csv, not {self.out.suffix}; --format allows any name"
                 )
         if self.report is not None:
-            _check_file("--report", self.report, PAGE_STARTS, "an HTML page", OutputError)
+            _check_file("--report", self.report, PAGE_STARTS, "a report of cinemae-run", OutputError)
         if self.heatmaps is not None:
             _check_folder(self.heatmaps, inputs)
 
