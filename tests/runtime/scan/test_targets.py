@@ -91,7 +91,7 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
         refuse(OutputError, "cannot be (written|made)", **paths)
     refuse(OutputError, "device", report="/dev/full")
     assert Path("diary.txt").read_text() == "a diary\n"
-    assert sorted(os.listdir()) == ["diary.txt", "engine.html", "in", "list.jsonl", "old.jsonl.resume"]
+    assert sorted(os.listdir()) == ["blog.html", "diary.txt", "engine.html", "in", "list.jsonl", "old.jsonl.resume"]
 
 
 @pytest.mark.parametrize("name", ["jsonl", "json", "csv"])
@@ -122,16 +122,19 @@ def test_full_disk_leaves_whole_records(tmp_path, tiny_engine):
     assert len(json_lines(out.read_bytes())) == 40
 
 
+OLD_PAGE = b"<!doctype html>\n<!-- report of cinemae-run -->old"
+
+
 def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
     images = folder_of(tmp_path / "images", 40)
     out, page, heat = tmp_path / "out.csv", tmp_path / "page.html", tmp_path / "heat"
     out.write_bytes(b"path,status,old\n")
-    page.write_bytes(b"<!DOCTYPE HTML>old")
+    page.write_bytes(OLD_PAGE)
     refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--out", out, preexec_fn=limited(5000))
     refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--report", page, "--out", tmp_path / "x.jsonl",
             preexec_fn=limited(40_000))  # fmt: skip
     assert out.read_bytes() == b"path,status,old\n"
-    assert page.read_bytes() == b"<!DOCTYPE HTML>old"
+    assert page.read_bytes() == OLD_PAGE
     few = folder_of(tmp_path / "few", 10)
     found = cinemae_run(few, "--engine", tiny_engine, "-q", "--heatmaps", heat, "--out", tmp_path / "y.jsonl",
                         preexec_fn=limited(8000))  # fmt: skip
