@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from cinemae.runtime.evidence.collect import collect
+from cinemae.runtime.install import pip_install
 from PIL import Image, features
 from signed_images import signed
 
@@ -61,7 +62,7 @@ def test_without_the_library_presence_is_reported(kind, monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
     found = facts(data)
     assert found["content_credentials"].value == "present"
-    assert found["content_credentials"].statement == "present, not verified: pip install 'cinemae[provenance]'"
+    assert found["content_credentials"].statement == f"present, not verified: {pip_install('provenance')}"
     assert "source_type" not in found
 
 
