@@ -108,6 +108,9 @@ def extract(
     decode: Annotated[
         str, typer.Option(help="full, or scaled: large JPEGs are shrunk while they are decoded. Engines keep to it.")
     ] = "full",
+    f_global: Annotated[
+        str, typer.Option(help="Feature of the whole image: cls, as in the paper, or mean, of the patch tokens.")
+    ] = "cls",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
     shard: Annotated[
@@ -127,7 +130,9 @@ def extract(
     from . import train_steps as commands
 
     prepare_process(threads)
-    spec_options = options.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode)
+    spec_options = options.SpecOptions(
+        k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode, f_global
+    )
     chosen = options.DataOptions(data, layout, split, generator)
     machine = options.MachineOptions(batch_size, workers, device, quiet)
     report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)
@@ -154,6 +159,7 @@ def fit(
         int, typer.Option(min=1, help="32 is the paper's; 1024 fits 100,000 images in minutes.")
     ] = 32,
     lr: Annotated[float, typer.Option(min=0)] = 1e-4,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled weight decay (AdamW); 0 is the paper's.")] = 0.0,
     held_out: Annotated[
         float, typer.Option(min=0.001, max=0.9, help="Share of training images for selection and calibration.")
     ] = 0.1,
@@ -192,7 +198,9 @@ def fit(
     method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
-    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources)
+    config = FitConfig(
+        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay
+    )
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
     )

@@ -46,8 +46,8 @@ def run_extract(
     """`cinemae-train extract`; `ray` is the address of a cluster."""
     if ray is not None and shard is not None:
         raise UsageError("--ray divides the work by itself: leave out --shard")
-    masks = ("k", "mask_sets", "mask_strategy", "mask_seed")
-    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in masks})
+    fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
+    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
     samples = data.read()
     loaded = load_backbone(backbone)
     spec = CacheSpec.create(

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ...runtime.errors import UsageError
-from ...runtime.manifest import Backbone, MethodConfig, Model, Preprocess
+from ...runtime.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
 from ...runtime.masks import MaskStrategy, draw_visible
 
 
@@ -37,6 +37,7 @@ class CacheSpec(Model):
         visible: the mask sets, R sets of K runs of V visible patches.
         mask_strategy: how the masks were drawn.
         mask_seed: of the first set.
+        f_global: which feature of the unmasked pass is cached.
         augment: name of the augmentation or corruption applied before the resize.
         views: augmented views of an image.
         augment_seed: seed of the augmentation.
@@ -48,6 +49,7 @@ class CacheSpec(Model):
     visible: tuple[tuple[tuple[int, ...], ...], ...]
     mask_strategy: MaskStrategy
     mask_seed: int
+    f_global: GlobalFeature = "cls"
     augment: str = "none"
     views: int = Field(1, ge=1)
     augment_seed: int = Field(0, ge=0)
@@ -62,7 +64,7 @@ class CacheSpec(Model):
         Args:
             backbone: weights that make the features.
             preprocess: resize and crop.
-            method: gives the masks where `mask_sets` is None.
+            method: gives f_global, and the masks where `mask_sets` is None.
             mask_sets: stored masks, int64 [R, K, V].
             augment: name of the augmentation; with "none" there is one view, and no seed.
             views: augmented views of an image.
@@ -74,7 +76,8 @@ class CacheSpec(Model):
             views, augment_seed = 1, 0
         return cls(
             backbone=backbone, preprocess=preprocess, visible=visible, mask_strategy=method.mask_strategy,
-            mask_seed=method.mask_seed, augment=augment, views=views, augment_seed=augment_seed,
+            mask_seed=method.mask_seed, f_global=method.f_global, augment=augment, views=views,
+            augment_seed=augment_seed,
         )  # fmt: skip
 
     @property
@@ -84,8 +87,10 @@ class CacheSpec(Model):
         The place of the weights and the way the masks were drawn do not enter.
         """
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
-        if self.preprocess.decode == "full":  # caches from before there was a choice keep their name
+        if self.preprocess.decode == "full":  # caches from before there was a choice keep their name, here and below
             del parts["preprocess"]["decode"]
+        if self.f_global == "cls":
+            del parts["f_global"]
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -102,11 +107,12 @@ class CacheSpec(Model):
         r, cached, _ = self.mask_sets().shape
         if k is not None and not 1 <= k <= cached:
             raise UsageError(f"the cache holds K = {cached} runs a set, K = {k} was asked for; extract with --k {k}")
-        return MethodConfig(k=k or cached, mask_sets=r, mask_strategy=self.mask_strategy, mask_seed=self.mask_seed)
+        return MethodConfig(f_global=self.f_global, k=k or cached, mask_sets=r, mask_strategy=self.mask_strategy,
+                            mask_seed=self.mask_seed)  # fmt: skip
 
     def describe(self) -> str:
         """One line for lists and errors."""
         r, k, _ = self.mask_sets().shape
         views = f" x{self.views}" if self.views > 1 else ""
         weights = f"{self.backbone.source} ({self.backbone.sha256[:8]})"
-        return f"{self.key}: {weights}, {r} sets of K={k}, augment {self.augment}{views}"
+        return f"{self.key}: {weights}, f_global {self.f_global}, {r} sets of K={k}, augment {self.augment}{views}"

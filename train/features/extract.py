@@ -16,14 +16,14 @@ from torch import Tensor
 
 from ...runtime.decode import decoded, open_image_file
 from ...runtime.errors import ImageError, UsageError
-from ...runtime.manifest import BackboneConfig, Decode, Preprocess
+from ...runtime.manifest import BackboneConfig, Decode, GlobalFeature, Preprocess
 from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import resize_crop, shrink_to
 from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.samples import Sample
 from ..model.lcas import channel_constants, run_sums
-from ..model.mae import MaskedAutoencoder, patchify
+from ..model.mae import MaskedAutoencoder, global_feature, patchify
 from .augment import TRANSFORMS, Transform, unchanged
 from .cache import TENSORS, FeatureCache, Features, Row
 from .cache_spec import CacheSpec
@@ -45,12 +45,16 @@ class FeatureExtractor:
         mae: backbone with encoder and decoder.
         mask_sets: int64 [R, K, V].
         device: to compute on; None takes CUDA where there is one.
+        kind: of f_global.
     """
 
-    def __init__(self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None) -> None:
+    def __init__(
+        self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None,
+        kind: GlobalFeature = "cls",
+    ) -> None:  # fmt: skip
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mae = mae.to(self.device).eval()
-        self.shape = mask_sets.shape[:2]
+        self.shape, self.kind = mask_sets.shape[:2], kind
         runs = mask_sets.reshape(-1, mask_sets.shape[2])
         self.visible = torch.from_numpy(runs).to(self.device)
         self.masked = torch.from_numpy(masked_from_visible(runs, mae.config.n_patches)).to(self.device)
@@ -62,7 +66,7 @@ class FeatureExtractor:
         pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = channel_constants(pixels)
         embedded = mae.embed((pixels - mean[:, None, None]) / std[:, None, None])
-        f_global = mae.encode_embedded(embedded)[:, 0]
+        f_global = global_feature(mae.encode_embedded(embedded), self.kind)
         patches = patchify(pixels, mae.config.patch_size)
         runs = [
             run_sums(patches, mae.decode(mae.encode_embedded(embedded, seen), seen), seen, hidden)
@@ -177,7 +181,7 @@ def extract(
 
     def compute() -> None:
         nonlocal extractor
-        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device)
+        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device, spec.f_global)
         features = extractor(np.stack([pixels for _, pixels in pending]))
         for index, (row, _) in enumerate(pending):
             writer.add(row, *(getattr(features, name)[index] for name in TENSORS))
