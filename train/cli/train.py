@@ -179,6 +179,10 @@ def fit(
     balance_sources: Annotated[
         bool, typer.Option("--balance-sources", help="Give both classes, and every source of a class, the same weight.")
     ] = False,
+    standardize_global: Annotated[
+        bool,
+        typer.Option("--standardize-global", help="Start with f_global standardised feature by feature."),
+    ] = False,
     name: Annotated[str, typer.Option(help="Name in the manifest.")] = "cinemae",
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Mark as a demonstration.")] = False,
     embed_backbone: Annotated[
@@ -199,7 +203,8 @@ def fit(
     head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
     config = FitConfig(
-        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay
+        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay,
+        standardize_global,
     )
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet

@@ -39,6 +39,7 @@ class FitConfig:
         miss: largest share of AI images that may be called real.
         balance_sources: give both classes, and within a class all its sources, the same weight in the loss.
         weight_decay: decoupled weight decay of AdamW, which shrinks the head; with 0 it is Adam, the paper's.
+        standardize_global: start with f_global standardised feature by feature (`Head.start_standardised`).
     """
 
     epochs: int = 25
@@ -52,13 +53,15 @@ class FitConfig:
     miss: float = 0.05
     balance_sources: bool = False
     weight_decay: float = 0.0
+    standardize_global: bool = False
 
 
 def describe(config: FitConfig) -> str:
     """The optimisation in words, for the manifest."""
     shrunk = f"AdamW, weight decay {config.weight_decay:g}" if config.weight_decay else "Adam"
     balanced = ", sources and classes balanced" if config.balance_sources else ""
-    return f"batch {config.batch_size}, {shrunk}, lr {config.lr:g}{balanced}"
+    standardised = ", f_global standardised" if config.standardize_global else ""
+    return f"batch {config.batch_size}, {shrunk}, lr {config.lr:g}{balanced}{standardised}"
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,8 @@ def train_head(
     torch.manual_seed(config.seed)
     head = Head(train.f_global.shape[1], head_config)
     head.fit_standardisation(train.stats.flatten(0, 1))
+    if config.standardize_global:
+        head.start_standardised(train.f_global)
     adam = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     generator = torch.Generator().manual_seed(config.seed)
     result = FitResult(head, {}, 0)
