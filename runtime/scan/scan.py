@@ -98,9 +98,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
     inputs = Inputs(options.inputs, stdin, options.null, exclude)
-    Targets(options.out, options.report, options.heatmaps).check(
-        options.inputs, options.engine, any_suffix=options.format is not None
-    )
+    targets = Targets(options.out, options.report, options.heatmaps)
+    targets.check(options.inputs, options.engine, any_suffix=options.format is not None)
     workers = usable_cpus() if options.workers is None else options.workers
     if options.batch_size < 1 or workers < 1:
         raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
@@ -137,7 +136,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
             say(f"warning: {display_name(name)}: holds no images")
         if skipped := inputs.skipped.summary():
             say(f"note: {skipped}")
-        say(tally.summary(time.monotonic() - start))
+        for line in (tally.summary(time.monotonic() - start), *targets.written()):
+            say(line)
     return tally.exit_code(options.fail_on_ai)
 
 
