@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from .common import HELP, Device, EngineFile, Prior, print_version, run_command
+from .common import Device, EngineFile, Prior, command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""

@@ -21,10 +21,11 @@ from ..progress import Progress
 from ..sources import NamedSource
 from .inputs import Inputs
 from .resume import named, preparer, resume, store_path
+from .table import TableWriter
 from .tally import Tally
 from .targets import Targets, is_stream
 from .walk import InputPath
-from .writers import FORMATS, TableWriter, Writer, file_writer, stdout_writer
+from .writers import FORMATS, Writer, file_writer, stdout_writer
 
 TABLE = "table"
 
