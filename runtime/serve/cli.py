@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ..cli.common import HELP, Prior, print_version, run_command
+from ..cli.common import Prior, command_app, print_version, run_command
 from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 _DEFAULT, _LIMITS = ServeSettings(), Limits()
 
 

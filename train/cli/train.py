@@ -9,16 +9,13 @@ from typing import Annotated
 
 import typer
 
-from ...runtime.cli.common import print_version, run_command
+from ...runtime.cli.common import command_app, print_version, run_command
 from ...runtime.errors import ExitCode
 from ...runtime.install import pip_install
 from ...runtime.ray.address import with_address
 from .studies import register
 
-app = typer.Typer(
-    help="Train, calibrate and study CINEMAE detectors.", no_args_is_help=True, add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
+app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)
 
 Data = Annotated[
     list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, or CSV/JSONL lists.")

@@ -19,8 +19,9 @@ from cinemae.runtime.records import RECORD_FIELDS, Record
 from cinemae.runtime.scan import scan as scan_module
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.scan import ScanOptions, output_format, scan
+from cinemae.runtime.scan.table import TableWriter
 from cinemae.runtime.scan.tally import Tally
-from cinemae.runtime.scan.writers import CSV_COLUMNS, TableWriter
+from cinemae.runtime.scan.writers import CSV_COLUMNS
 from cinemae.runtime.verdict import Decision
 from pictures import encoded, five_pictures, json_lines, picture
 from rich.console import Console
@@ -127,8 +128,9 @@ def test_a_table_begins_with_what_its_verdicts_promise():
     assert "assuming that 90 % of the images are AI-generated" in lines[1]
     assert lines[3].startswith(green)
     assert lines[4].startswith(yellow)  # never green beside a probability above one half
-    assert CONTRARY in lines[4]
-    assert len(lines) == 5
+    assert "[prior]" in lines[4]
+    assert CONTRARY in lines[5]
+    assert len(lines) == 6
     assert table(reading, records * 20).count("at most 5 % of real images") == 2
 
 
