@@ -2,8 +2,9 @@
 
 Writes FOLDER/vit-mae-large, seeded random values in the published layout of facebook/vit-mae-large, and
 FOLDER/GenImage, rendered pictures in GenImage's layout (N to train on, default 64, a quarter as many to test, and as
-many of a second generator), then runs examples/genimage_to_engine.py on them and writes benchmarks/vit-l-rehearsal.md. Random weights
-say nothing about accuracy; shapes, steps, time and memory are those of the real ones.
+many of a second generator), then runs examples/genimage_to_engine.py on them and writes
+benchmarks/vit-l-rehearsal.md. Random weights say nothing about accuracy; shapes, steps, time and memory are those of
+the real ones.
 """
 
 from __future__ import annotations
