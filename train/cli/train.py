@@ -30,6 +30,9 @@ Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores
 Weights = Annotated[
     str | None, typer.Option("--backbone", help="The backbone, where it is no longer at its recorded place.")
 ]
+Precision = Annotated[
+    str, typer.Option(help="auto, fp32, tf32, bf16 or fp16; auto: the fastest that moves no logit by more than 0.02.")
+]
 FalseAlarm = Annotated[
     float, typer.Option(help="The verdict `ai` is for logits that at most this share of real images reaches.")
 ]
@@ -118,6 +121,7 @@ def extract(
         typer.Option(metavar="[ADDRESS]", help="Extract on a Ray cluster that sees DATA and CACHE at the same paths."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Precision = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -131,7 +135,7 @@ def extract(
         k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode, f_global
     )
     chosen = options.DataOptions(data, layout, split, generator)
-    machine = options.MachineOptions(batch_size, workers, device, quiet)
+    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
     report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)
     typer.echo(commands.describe_extract(report))
 
@@ -233,6 +237,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1)] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Precision = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -243,7 +248,7 @@ def evaluate(
 
     prepare_process(threads)
     chosen = options.DataOptions(data, layout, split, generator)
-    machine = options.MachineOptions(batch_size, workers, device, quiet)
+    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
     typer.echo(commands.run_eval(checkpoint, chosen, cache, machine, augment, out, resamples, seed, backbone))
 
 
