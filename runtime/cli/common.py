@@ -10,12 +10,16 @@ from typing import Annotated
 
 import typer
 
-DEVICES = "auto|cpu|cuda|tensorrt|openvino"
+from ..devices import DEVICES
+
 EngineFile = Annotated[
     Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled engine.")
 ]
 Device = Annotated[
-    str, typer.Option(metavar=f"[{DEVICES}]", help="Where the engine runs; only auto falls back to another device.")
+    str,
+    typer.Option(
+        metavar=f"[{'|'.join(DEVICES)}]", help="Where the engine runs; only auto falls back to another device."
+    ),
 ]
 Prior = Annotated[
     float, typer.Option(help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.")

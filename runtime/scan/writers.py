@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol, get_args
 
 from ..output_file import exclusive_path, locked, writing
-from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
+from ..records import FLAT_FIELDS, Record, flat, to_json
 from .targets import is_stream
 
 Format = Literal["jsonl", "json", "csv"]
 FORMATS: tuple[str, ...] = get_args(Format)
-CSV_COLUMNS = tuple(
-    column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
-)
-"""`stats` becomes three columns; `reasons` and the statements of `evidence` are joined by "; "; empty for none."""
+CSV_COLUMNS = FLAT_FIELDS
 
 
 class Writer(Protocol):
@@ -156,12 +153,8 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[
 
 
 def csv_row(record: Record) -> list[Any]:
-    """Cells of `CSV_COLUMNS`; floats in full precision."""
-    values = to_dict(record)
-    values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
-    values["reasons"] = "; ".join(record.reasons)
-    values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
-    return ["" if values[name] is None else values[name] for name in CSV_COLUMNS]
+    """Cells of `CSV_COLUMNS`; floats in full precision, empty for none."""
+    return ["" if value is None else value for value in flat(record).values()]
 
 
 def _csv_line(cells: Any) -> bytes:

@@ -94,6 +94,7 @@ def test_tallies_add_up():
     counts = "8 inputs: 2 ai, 4 real, 0 uncertain, 2 failed; 3 kept from the earlier run"
     assert total.summary(2.0) == f"{counts}; 2.5 images/s"
     assert Tally().summary(1.0) == "0 inputs: 0 ai, 0 real, 0 uncertain"
+    assert Tally(ai=1).summary(1.0).startswith("1 input: 1 ai")
 
 
 def test_an_unknown_device_is_refused_before_the_engine_is_read(tmp_path):
