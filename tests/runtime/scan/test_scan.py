@@ -171,7 +171,7 @@ def test_options_that_contradict_each_other(tmp_path, tiny_engine):
 
 
 def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tmp_path, capsysbinary):
-    import onnx
+    onnx = pytest.importorskip("onnx")
     from cinemae.runtime.engines.integrity import seal
     from cinemae.runtime.manifest import METADATA_KEY
 
