@@ -32,6 +32,7 @@ class SpecOptions:
     views: int
     augment_seed: int
     decode: str = "full"
+    f_global: str = "cls"
 
 
 @dataclass(frozen=True)

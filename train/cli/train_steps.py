@@ -47,8 +47,8 @@ def run_extract(
     """`cinemae-train extract`; `ray` is the address of a cluster."""
     if ray is not None and shard is not None:
         raise UsageError("--ray divides the work by itself: leave out --shard")
-    masks = ("k", "mask_sets", "mask_strategy", "mask_seed")
-    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in masks})
+    fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
+    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
     precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
     samples = data.read()
     machine.stage(f"{len(samples):,} images; loading {backbone}")

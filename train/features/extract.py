@@ -140,7 +140,7 @@ def extract(
 
     def compute() -> None:
         nonlocal extractor
-        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device, spec.precision)
+        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device, spec.precision, spec.f_global)
         features = extractor(np.stack([pixels for _, pixels in pending]))
         for index, (row, _) in enumerate(pending):
             writer.add(row, *(getattr(features, name)[index] for name in TENSORS))

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...runtime.manifest import GlobalFeature
 from ...runtime.masks import masked_from_visible
 from ..model.lcas import by_channel, masked_sums, normalise
-from ..model.mae import MaskedAutoencoder, patchify
+from ..model.mae import MaskedAutoencoder, global_feature, patchify
 from ..model.masked_runs import predict_masked
 from ..precision import Precision, computing
 from ..threads import side_by_side
@@ -29,15 +30,16 @@ class FeatureExtractor:
         mask_sets: int64 [R, K, V].
         device: to compute on; None takes CUDA where there is one.
         precision: of the matrix products.
+        kind: of f_global.
         rows: decoder tokens at once; None takes the device's value in `ROWS`.
     """
 
     def __init__(
         self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None,
-        precision: Precision = "fp32", rows: int | None = None,
+        precision: Precision = "fp32", kind: GlobalFeature = "cls", rows: int | None = None,
     ) -> None:  # fmt: skip
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision = precision
+        self.precision, self.kind = precision, kind
         self.mae = mae.to(self.device).eval()
         self.shape = mask_sets.shape[:2]
         runs = mask_sets.reshape(-1, mask_sets.shape[2])
@@ -64,7 +66,7 @@ class FeatureExtractor:
         with torch.inference_mode(), computing(self.precision, self.device):
             pixels = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
             embedded = mae.embed(normalise(pixels))
-            f_global = mae.encode_embedded(embedded)[:, 0]
+            f_global = global_feature(mae.encode_embedded(embedded), self.kind)
             patches = by_channel(patchify(pixels, mae.config.patch_size)).contiguous()
             pieces = zip(self.visible.split(self.runs_at_once), self.masked.split(self.runs_at_once), strict=True)
             runs = [

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError, WeightsError
-from ...runtime.manifest import BackboneConfig
+from ...runtime.manifest import BackboneConfig, GlobalFeature
 
 PRESETS: dict[str, BackboneConfig] = {
     config.name: config
@@ -189,6 +189,11 @@ class MaskedAutoencoder(nn.Module):
     def reconstruct(self, images: Tensor, keep: Tensor) -> Tensor:
         """Normalised images [B, 3, H, W] -> all patches [B, N, P], reconstructed from those in `keep` alone."""
         return self.decode(self.encode(images, keep), keep)
+
+
+def global_feature(tokens: Tensor, kind: GlobalFeature) -> Tensor:
+    """The image's feature [Eq. 3] from the unmasked pass's tokens: [B, 1 + N, D] -> CLS or the patches' mean [B, D]."""
+    return tokens[:, 0] if kind == "cls" else tokens[:, 1:].mean(dim=1)
 
 
 def gather(x: Tensor, keep: Tensor) -> Tensor:
