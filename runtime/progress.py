@@ -89,10 +89,14 @@ class Progress:
         self._done += items
         self._share_left = share_left
         self.note = note or self.note
-        now = time.monotonic()
-        if self._quiet or now - self._shown < (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+        if time.monotonic() - self._shown >= (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+            self.show()
+
+    def show(self) -> None:
+        """Show the line now, as before the first item, which may take long."""
+        if self._quiet:
             return
-        self._shown = now
+        now = self._shown = time.monotonic()
         if self._bar is None:
             print(self._line(now), file=sys.stderr, flush=True)
         else:
