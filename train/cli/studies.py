@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -221,12 +222,13 @@ def paper(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `cinemae-train`."""
-    for command, summary in {
+    commands: dict[Callable[..., None], str] = {
         audit: "List what a data set holds, and what gives its classes away.",
         controls: "Compare the detector with simpler ones on the same images.",
         robustness: "Test under JPEG, noise, blur, downscaling and grayscale.",
         ablate: "Run the paper's ablations [Tables 4-7, Fig. 10].",
         analyze: "Analyse reconstruction error, correlations and heatmaps.",
         paper: "Run the paper's whole protocol into one report.",
-    }.items():
+    }
+    for command, summary in commands.items():
         app.command(short_help=summary)(command)
