@@ -25,6 +25,7 @@ from ..runtime.engines.plan_sidecar import PlanSidecar, numbers, sidecar_path
 from ..runtime.engines.tensorrt import open_engine
 from ..runtime.engines.tensorrt_import import collecting_logger, import_tensorrt, is_out_of_memory, reason
 from ..runtime.errors import EngineError, MissingDependencyError, UsageError
+from ..runtime.install import pip_packages
 from ..runtime.manifest import Manifest
 from .plan_check import check_outputs, find_reference
 from .request import BuildOptions
@@ -150,7 +151,7 @@ def float_types(engine: Path) -> dict[str, str]:
     try:
         import onnx
     except ImportError:
-        raise MissingDependencyError("TensorRT 8.6 needs the types of the graph: pip install onnx") from None
+        raise MissingDependencyError(f"TensorRT 8.6 needs the types of the graph: {pip_packages('onnx')}") from None
     model = onnx.load(str(engine), load_external_data=False)
     constants = [onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
     del model.graph.initializer[:]
