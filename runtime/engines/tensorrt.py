@@ -123,7 +123,7 @@ class TensorRtEngine:
             return EngineOutput(*(np.zeros((0, *shape), np.float32) for shape in ((), (3,), (n_patches,))))
         largest = self._buckets[-1]
         chunks = (images[start : start + largest] for start in range(0, len(images), largest))
-        parts = [vars(self.submit(chunk).result()) for chunk in chunks]
+        parts = [vars(self.submit(list(chunk)).result()) for chunk in chunks]
         return EngineOutput(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     def _is_closed(self) -> EngineError:
