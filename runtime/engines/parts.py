@@ -56,7 +56,8 @@ class PartsEngine:
             images, reconstructions, visible, config.patch_size, self.manifest.method, self.manifest.preprocess
         )
         stats = scores.stats.astype(np.float32)
-        feeds = {"cls": np.ascontiguousarray(full[:, 0]), "stats": stats}
+        f_global = full[:, 0] if self.manifest.method.f_global == "cls" else full[:, 1:].mean(axis=1)
+        feeds = {"cls": np.ascontiguousarray(f_global), "stats": stats}
         logit = run_session(self.path / PARTS[2], head, ["logit"], feeds)[0]
         return EngineOutput(logit, stats, scores.lcas.astype(np.float32))
 
