@@ -51,7 +51,6 @@ def run_extract(
     fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
     method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
     precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
-    machine.stage("listing images")
     samples = data.read()
     machine.stage(f"{len(samples):,} images; loading {backbone}")
     loaded = load_backbone(backbone)
