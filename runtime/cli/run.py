@@ -52,7 +52,9 @@ def run(
         typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
     ] = None,
     prior: Prior = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Images per inference.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per inference. Default: the best batch of a plan, else 8.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one inference. Default: the backend chooses.")
