@@ -140,7 +140,7 @@ def outputs(engine: Any, images: np.ndarray) -> list[np.ndarray]:
 
 
 def buckets(largest: int) -> list[int]:
-    """1, 2, 4, ... and `largest`, as `cinemae.export.buckets` has them."""
+    """1, 2, 4, ... and `largest`, as `cinemae.runtime.engines.buckets` has them."""
     return sorted({largest, *(2**i for i in range(largest.bit_length()))})
 
 
