@@ -20,7 +20,7 @@ from .decode import MAX_PIXELS, describe, open_image_file
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
-from .engines.load import check_options, load_engine, read_engine_manifest
+from .engines.load import check_options, load_engine, read_engine_manifest, resolve
 from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
 from .manifest import Decode, Manifest
@@ -110,6 +110,7 @@ class Detector:
             engine = load_engine(path, device, threads)
             return cls(engine, engine.manifest, threshold, max_pixels, prior, decode)
         check_options(device, threads)
+        path = resolve(path)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
         detector = cls(future, manifest, threshold, max_pixels, prior, decode)
