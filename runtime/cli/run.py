@@ -102,8 +102,6 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
-    import warnings
-
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
@@ -124,9 +122,10 @@ def run(
 
         raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
+    from ..library_messages import silence_libraries
     from ..scan.scan import ScanOptions, scan
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # the records name damaged files
+    silence_libraries()
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
