@@ -105,6 +105,7 @@ def run(
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
+        from ..ray.supervised import supervise
 
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
@@ -117,6 +118,7 @@ def run(
                 if given
             ),
         )  # fmt: skip
+        supervise()
         require_ray()
         from ..ray.scan import scan_on_ray
 

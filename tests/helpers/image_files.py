@@ -12,7 +12,7 @@ def tiff(
     strips: list[bytes], bits: int, photometric: int, samples: int, size: tuple[int, int], planar: int = 1,
     compression: int = 1, alpha: bool = False,
 ) -> bytes:  # fmt: skip
-    """A little-endian TIFF of one strip, or of one strip a plane; compression 8 is zlib; the last sample may be alpha."""
+    """A little-endian TIFF of a strip, or of a strip a plane; compression 8 is zlib; the last sample may be alpha."""
     width, height = size
     strips = [zlib.compress(strip) for strip in strips] if compression == 8 else strips
     starts = [8 + sum(map(len, strips[:i])) for i in range(len(strips))]
