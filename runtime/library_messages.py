@@ -10,7 +10,13 @@ import warnings
 _MAPS = "/proc/self/maps"
 _LONGEST = 200
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
-_first = threading.local()
+
+
+class _First(threading.local):
+    text = ""
+
+
+_first = _First()
 
 
 def silence_libraries() -> None:
@@ -37,15 +43,14 @@ def silence_libraries() -> None:
 
 def take_error() -> str:
     """libtiff's first error in this thread since the last call; "" without one."""
-    text = getattr(_first, "text", "")
-    _first.text = ""
+    text, _first.text = _first.text, ""
     return text
 
 
 @_Handler
 def _keep_first(module: bytes | None, template: bytes | None, arguments: int | None) -> None:
     """TIFFErrorHandler of libtiff's tiffio.h: module, printf template, va_list (passed by pointer on Linux)."""
-    if template is None or getattr(_first, "text", ""):
+    if template is None or _first.text:
         return
     buffer = ctypes.create_string_buffer(_LONGEST)
     ctypes.CDLL(None).vsnprintf(buffer, ctypes.c_size_t(_LONGEST), template, ctypes.c_void_p(arguments))
