@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
-from .common import HELP, Device, EngineFile, Prior, print_version, run_command
+from .common import Device, EngineFile, Prior, command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 EXAMPLES = """\b
 Examples:
+  cinemae-run --demo                                sample images; writes cinemae-demo.html
   cinemae-run photos/                               a table; JSON lines in a pipe
   cinemae-run photos/ --report report.html          a page with pictures
   cinemae-run photos/ --out s.jsonl --resume        go on after a kill
@@ -28,9 +29,12 @@ Examples:
 @app.command(epilog=EXAMPLES)
 def run(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
-    ],
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Score the sample images of this package and write cinemae-demo.html.")
+    ] = False,
     engine: EngineFile = None,
     device: Device = "auto",
     format: Annotated[
@@ -48,7 +52,9 @@ def run(
         typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
     ] = None,
     prior: Prior = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Images per inference.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per inference. Default: the best batch of a plan, else 8.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one inference. Default: the backend chooses.")
@@ -102,6 +108,11 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
+    from ..errors import UsageError
+
+    if not inputs and not demo:
+        raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
+    inputs = inputs or []
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
@@ -114,7 +125,9 @@ def run(
             allow_empty=allow_empty,
             refused=tuple(
                 f"--{name}"
-                for name, given in {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode}.items()
+                for name, given in {
+                    "heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "demo": demo,
+                }.items()
                 if given
             ),
         )  # fmt: skip
@@ -127,6 +140,10 @@ def run(
     from ..library_messages import silence_libraries
     from ..scan.scan import ScanOptions, scan
 
+    if demo:
+        from ..scan.demo import demo_inputs
+
+        inputs, report = demo_inputs(inputs, report)
     silence_libraries()
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,

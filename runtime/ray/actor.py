@@ -33,7 +33,7 @@ class ActorOptions:
         threads: CPU threads of one inference.
         threshold: as `--threshold` of `cinemae-run`.
         prior: as `--prior`.
-        batch_size: images in one inference.
+        batch_size: images in one inference; None for the engine's best number.
         workers: decoding threads.
     """
 
@@ -46,7 +46,7 @@ class ActorOptions:
     threads: int | None
     threshold: float | None
     prior: float
-    batch_size: int
+    batch_size: int | None
     workers: int
 
 
@@ -84,8 +84,9 @@ class ScoreUnits:
         options = self._options
         detector = self._detector
         scored = decode_and_score(
-            sources(unit), preparer(detector), detector.score, options.batch_size, options.workers
-        )
+            sources(unit), preparer(detector), detector.begin, options.batch_size or detector.best_batch,
+            options.workers,
+        )  # fmt: skip
         with closing(scored):
             records = (item.record for item in scored)
             tally = write_shard(self._folder, unit.index, options.format, records)
