@@ -141,10 +141,11 @@ def speed(samples: Sequence[Sample], loaded: LoadedBackbone, rounds: int) -> Non
             return timed(work, len(chosen))
 
     for kind in found:
-        run(kind, samples[:32])  # allocator, page cache
+        run(kind, samples[:4])  # allocator, page cache
     for _ in range(rounds):
         for kind, results in found.items():
             results.append(run(kind, samples))
+            print(f"{kind.__name__}: {results[-1][0]:.2f} images/s, load {load_average()}", file=sys.stderr)
     old, new = found.values()
     row("extractor", "images/s", "processor ms an image")
     row("---", "---", "---")

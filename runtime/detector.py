@@ -20,7 +20,7 @@ from .decode import MAX_PIXELS, describe, open_image_file
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput, begin
 from .engines.integrity import stream_sha256
-from .engines.load import best_batch, check_options, load_engine, read_engine_manifest
+from .engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
 from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
 from .manifest import Decode, Manifest
@@ -113,6 +113,7 @@ class Detector:
             MissingDependencyError: the backend or the device is not usable here.
             UsageError: an unknown device or decode, a thread count below 1, or a threshold or prior outside (0, 1).
         """
+        path = resolve(path)
         if not background:
             engine = load_engine(path, device, threads)
             batch = best_batch(path) or DEFAULT_BATCH

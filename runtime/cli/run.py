@@ -108,8 +108,6 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
-    import warnings
-
     from ..errors import UsageError
 
     if not inputs and not demo:
@@ -118,6 +116,7 @@ def run(
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
+        from ..ray.supervised import supervise
 
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
@@ -132,18 +131,20 @@ def run(
                 if given
             ),
         )  # fmt: skip
+        supervise()
         require_ray()
         from ..ray.scan import scan_on_ray
 
         raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
+    from ..library_messages import silence_libraries
     from ..scan.scan import ScanOptions, scan
 
     if demo:
         from ..scan.demo import demo_inputs
 
         inputs, report = demo_inputs(inputs, report)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # the records name damaged files
+    silence_libraries()
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),

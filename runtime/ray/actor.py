@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..detector import Detector
 from ..errors import EngineError
+from ..library_messages import silence_libraries
 from ..pipeline import decode_and_score
 from .shards import write_shard
 from .storage import Folder
@@ -54,7 +54,7 @@ class ScoreUnits:
     """A callable class for Ray's `Dataset.map_batches`: writes one shard for each work unit and returns its counts."""
 
     def __init__(self, options: ActorOptions) -> None:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        silence_libraries()
         self._options = options
         with suppress(OSError):  # a node without this folder can still score URLs and absolute paths
             os.chdir(options.folder)

@@ -128,7 +128,7 @@ def test_a_wrong_plan_does_not_pass(proof, arguments, engine, monkeypatch):
     monkeypatch.setattr(proof.stages, "device", lambda: (trt, cuda))
     monkeypatch.setattr(proof.stages, "product_backend", lambda: False)
     run(proof, arguments, "build")
-    trt.wrong = 1.0
+    trt.wrong = 1e4
     _, rows = run(proof, arguments, "parity")
     assert {key.split()[-1] for key, row in rows.items() if not row["passed"]} == {"2", "4"}
 

@@ -1,8 +1,8 @@
 """The layers of an engine as TensorRT-RTX's builder logs them: real kernels, without a GPU.
 
-The builder ends its verbose log with "Engine Layer Information", one line a kernel: `Name: NAME, LayerType: TYPE,
-Inputs: [...]`. TensorRT-RTX 1.7 names generated kernels after the operations they hold, `__myl_AddReshTranMove_myl0_4`;
-its attention kernels are `_gemm_mha_v2_myl0_8`, and `_gemv_mha_v1_myl0_9` for one query.
+The builder's verbose log ends with "Layers:" and a line a layer, `Name: NAME, LayerType: TYPE, Inputs: [...]`.
+TensorRT-RTX 1.7 names generated kernels after the operations they hold, `__myl_AddReshTranMove_myl0_4`; its attention
+kernels are `_gemm_mha_v2_myl0_8`, and `_gemv_mha_v1_myl0_9` for one query.
 """
 
 import re
@@ -46,7 +46,7 @@ def build_log(rtx: Any, path: Path, batch: tuple[int, int, int]) -> list[str]:
 
 def kernels(log: list[str]) -> str:
     """One letter a kernel, in order: A attention, G matrix product, N LayerNorm, c copy, - anything else."""
-    text = next(message for message in reversed(log) if "Engine Layer Information" in message)
+    text = next(message for message in reversed(log) if ", LayerType: " in message)
     layers = re.findall(r"^\s*Name: (.*?), LayerType: (\w+)", text, re.MULTILINE)
     return "".join(kind(name, layer_type) for name, layer_type in layers if layer_type not in NOT_KERNELS)
 

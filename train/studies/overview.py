@@ -76,9 +76,9 @@ class Overview:
         return cls((*_main_cards(lines), *_control_card(results), last), tuple(lines), ran)
 
     def terminal(self) -> str:
-        """The lines as a table as wide as the terminal, and below it why studies could not run."""
+        """The lines as a table as wide as the terminal, by the studies' names; below it, why studies could not run."""
         table, width = self.table(), terminal_width()
-        rows = tuple((row[0], FAILED if line.error else row[1], *row[2:])
+        rows = tuple((line.study, FAILED if line.error else row[1], *row[2:])
                      for row, line in zip(table.rows, self.lines, strict=True))  # fmt: skip
         reasons = [f"{line.title} {FAILED}: {line.error}" for line in self.lines if line.error]
         below = [wrapped(text, width) for text in (*reasons, self.ran)]
