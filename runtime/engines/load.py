@@ -75,6 +75,20 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     return read_manifest(engine_path)
 
 
+def best_batch(path: str | Path | None = None) -> int | None:
+    """The batch that a plan was tuned for, from its sidecar; None for other engines.
+
+    Raises:
+        EngineError: as `read_engine_manifest`.
+    """
+    engine_path = resolve(path)
+    if engine_path.suffix.lower() != ".plan" or engine_path.is_dir():
+        return None
+    from .plan_sidecar import read_sidecar
+
+    return read_sidecar(engine_path).batch[1]
+
+
 def check_options(device: str, threads: int | None) -> None:
     """Raise UsageError for an unknown device or a thread count below 1."""
     if device not in DEVICES:

@@ -171,7 +171,7 @@ def test_options_that_contradict_each_other(tmp_path, tiny_engine):
 
 
 def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tmp_path, capsysbinary):
-    import onnx
+    onnx = pytest.importorskip("onnx")
     from cinemae.runtime.engines.integrity import seal
     from cinemae.runtime.manifest import METADATA_KEY
 
@@ -276,7 +276,7 @@ def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypat
     def fail(*arguments):
         raise EngineError("the engine died")
 
-    monkeypatch.setattr("cinemae.runtime.detector.Detector._infer", fail)
+    monkeypatch.setattr("cinemae.runtime.detector.Detector._begin", fail)
     with pytest.raises(EngineError):
         scan(options([images], tiny_engine, out=out))
     assert out.read_text() == "[]"
