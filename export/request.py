@@ -109,6 +109,7 @@ def check(request: Request) -> None:
         if not request.source.is_file():
             raise EngineError(f"{request.source}: no such engine file")
         if not request.tensorrt and request.triton is None and request.web is None and request.push is None:
-            raise UsageError(f"{request.source} is an engine already: add --tensorrt, --triton, --web or --push")
+            ways = "add --tensorrt, --triton DIR or --web DIR, or --push hf://org/repo"
+            raise UsageError(f"{request.source} is an engine already: {ways}")
         if request.precision != "fp32" or request.parts:
             raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")

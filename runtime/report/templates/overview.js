@@ -55,7 +55,7 @@ function histogram() {
       if (tall) svg.append(shape("rect", { class: kind, x: i * 8 + 0.5, y, width: 7, height: tall }));
     }
     if (!all) return;
-    const column = shape("rect", { class: "column", x: i * 8, y: 0, width: 8, height: 84 }), title = shape("title", {});
+    const column = shape("path", { class: "column", d: "M" + i * 8 + " 0h8v84h-8z" }), title = shape("title", {});
     title.textContent = i * 2 + " to " + (i + 1) * 2 + " %: " + ["ai", "uncertain", "real"].filter((kind) => bin[kind]).map((kind) => number.format(bin[kind]) + " " + LABEL[kind]).join(", ");
     column.append(title);
     svg.append(column);
