@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..runtime.cli.common import HELP, print_version, run_command
+from ..runtime.cli.common import command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, rich_markup_mode=None)
+app = command_app()
 
 
 @app.command()

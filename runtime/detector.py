@@ -34,6 +34,7 @@ from .verdict import Decision, band_reason, decide, is_finite
 from .version import cinemae_version
 
 DEFAULT_BATCH = 8
+NOT_A_SOURCE = "{} is no image: give a path, bytes, an open file, a Pillow image or a uint8 array [H, W, 3]"
 
 
 class Detector:
@@ -45,13 +46,15 @@ class Detector:
 
     def __init__(
         self,
-        engine: Engine | Future[Engine],
-        manifest: Manifest,
+        engine: Engine | Future[Engine] | None = None,
+        manifest: Manifest | None = None,
         threshold: float | None = None,
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
         decode: str | None = None,
     ) -> None:
+        if engine is None or manifest is None:
+            raise UsageError("Detector() wraps a loaded engine; Detector.load() opens the bundled one or a file")
         self._engine = engine
         self._lock = threading.Lock()
         self._closed = False
@@ -198,6 +201,8 @@ class Detector:
                     sha256 = stream_sha256(file)
                     image = load_image(file, preprocess, max_pixels, name)
                     evidence = collect(file)
+            elif not isinstance(source, (np.ndarray, Image.Image)) and not hasattr(source, "read"):
+                raise ImageError(NOT_A_SOURCE.format(type(source).__name__))
             else:
                 image = load_image(source, preprocess, max_pixels, name)
                 evidence = () if isinstance(source, (np.ndarray, Image.Image)) else collect(source)

@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
-from .common import HELP, Device, EngineFile, Prior, print_version, run_command
+from .common import Device, EngineFile, Prior, command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 EXAMPLES = """\b
 Examples:
+  cinemae-run --demo                                sample images; writes cinemae-demo.html
   cinemae-run photos/                               a table; JSON lines in a pipe
   cinemae-run photos/ --report report.html          a page with pictures
   cinemae-run photos/ --out s.jsonl --resume        go on after a kill
@@ -28,9 +29,12 @@ Examples:
 @app.command(epilog=EXAMPLES)
 def run(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
-    ],
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Score the sample images of this package and write cinemae-demo.html.")
+    ] = False,
     engine: EngineFile = None,
     device: Device = "auto",
     format: Annotated[
@@ -104,6 +108,11 @@ def run(
     """
     import warnings
 
+    from ..errors import UsageError
+
+    if not inputs and not demo:
+        raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
+    inputs = inputs or []
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
@@ -115,7 +124,9 @@ def run(
             allow_empty=allow_empty,
             refused=tuple(
                 f"--{name}"
-                for name, given in {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode}.items()
+                for name, given in {
+                    "heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "demo": demo,
+                }.items()
                 if given
             ),
         )  # fmt: skip
@@ -126,6 +137,10 @@ def run(
 
     from ..scan.scan import ScanOptions, scan
 
+    if demo:
+        from ..scan.demo import demo_inputs
+
+        inputs, report = demo_inputs(inputs, report)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # the records name damaged files
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,

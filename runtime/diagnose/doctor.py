@@ -251,7 +251,9 @@ def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
         return
     finally:
         engine.close()
-    if abs(float(pair[1]) - alone) > max(BATCH_TOLERANCE, manifest.golden.tolerance if manifest.golden else 0):
+    if abs(float(pair[1]) - alone) > max(
+        BATCH_TOLERANCE * max(abs(alone), 1), manifest.golden.tolerance if manifest.golden else 0
+    ):
         text = f"the golden image alone scores {alone:.6f}, in a batch {float(pair[1]):.6f}"
         yield Finding("self-test", "problem", text, "export the engine again; use this one with --batch-size 1")
     golden = manifest.golden

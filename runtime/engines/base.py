@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 
 from ..errors import UsageError
 from ..manifest import Manifest
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
-DEVICES: tuple[str, ...] = get_args(Device)
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
 """Files of an engine in parts."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..devices import DEVICES
 from ..errors import EngineError, UsageError
 from ..manifest import Manifest
-from .base import DEVICES, PARTS, Engine
+from .base import PARTS, Engine
 
 BUNDLED_NAME = "cinemae-demo.onnx"
 
@@ -30,13 +31,17 @@ def resolve(path: str | Path | None) -> Path:
     """The engine's path: `path`, or the bundled engine's for None.
 
     Raises:
-        EngineError: the path does not exist.
+        EngineError: the path does not exist, or is a folder that does not hold the parts of an engine.
     """
     if path is None:
         return bundled_path()
     path = Path(path)
     if not path.exists():
         raise EngineError(f"{path}: no such engine file")
+    if path.is_dir() and not (path / PARTS[0]).is_file():
+        engines = sorted(file.name for file in path.iterdir() if file.suffix.lower() in (".onnx", ".plan"))
+        found = f"name one of the engines in it: {', '.join(engines)}" if engines else "there is no engine in it"
+        raise EngineError(f"{path}: is a folder, and as an engine in parts {PARTS[0]} is missing; {found}")
     return path
 
 

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from ..colour_map import hex_colours
 from ..errors import UsageError
 from ..manifest import Manifest
 from ..output_file import exclusive_path, writing
@@ -30,7 +31,6 @@ from ..reading import Reading
 from ..records import Record, engine_label
 from ..verdict import Decision
 from ..version import cinemae_version
-from .colour_map import hex_colours
 from .heatmap import OPACITY
 
 THUMBNAIL_SIZE = 192

@@ -21,10 +21,11 @@ from ..progress import Progress
 from ..sources import NamedSource
 from .inputs import Inputs
 from .resume import named, preparer, resume, store_path
+from .table import TableWriter
 from .tally import Tally
 from .targets import Targets, is_stream
 from .walk import InputPath
-from .writers import FORMATS, TableWriter, Writer, file_writer, stdout_writer
+from .writers import FORMATS, Writer, file_writer, stdout_writer
 
 TABLE = "table"
 
@@ -98,9 +99,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
     inputs = Inputs(options.inputs, stdin, options.null, exclude)
-    Targets(options.out, options.report, options.heatmaps).check(
-        options.inputs, options.engine, any_suffix=options.format is not None
-    )
+    targets = Targets(options.out, options.report, options.heatmaps)
+    targets.check(options.inputs, options.engine, any_suffix=options.format is not None)
     workers = usable_cpus() if options.workers is None else options.workers
     if options.batch_size < 1 or workers < 1:
         raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
@@ -137,7 +137,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
             say(f"warning: {display_name(name)}: holds no images")
         if skipped := inputs.skipped.summary():
             say(f"note: {skipped}")
-        say(tally.summary(time.monotonic() - start))
+        for line in (tally.summary(time.monotonic() - start), *targets.written()):
+            say(line)
     return tally.exit_code(options.fail_on_ai)
 
 

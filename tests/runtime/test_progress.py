@@ -39,7 +39,7 @@ def test_a_line_a_minute_and_a_last_one(clock, capsys):
 def test_share_of_the_time_replaces_the_count(clock, capsys):
     with Progress("images", 10_000, closing=False) as progress:
         clock.now += 90
-        progress.advance(90, fraction=0.25)
+        progress.advance(90, share_left=(0.25, 270))
     assert capsys.readouterr().err == "90/10,000 images, 1.0/s, 25%, ETA 0:04:30\n"
 
 

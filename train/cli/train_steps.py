@@ -33,6 +33,7 @@ from ..option_groups import (
     SpecOptions,
     checked,
 )
+from ..precision import named_precision
 from ..weights.load import load_backbone
 
 LAST = Path("last")
@@ -48,11 +49,14 @@ def run_extract(
         raise UsageError("--ray divides the work by itself: leave out --shard")
     fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
     method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
+    precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
+    machine.stage("listing images")
     samples = data.read()
+    machine.stage(f"{len(samples):,} images; loading {backbone}")
     loaded = load_backbone(backbone)
     spec = CacheSpec.create(
         loaded.info, checked(preprocess_for, config=loaded.info.config, decode=options.decode), method,
-        augment=options.augment, views=options.views, augment_seed=options.augment_seed,
+        augment=options.augment, views=options.views, augment_seed=options.augment_seed, precision=precision,
     )  # fmt: skip
     (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
     if ray is not None:
@@ -142,7 +146,7 @@ def run_eval(
     if not samples:
         raise UsageError("there is no split but train in this data; name it to score it all the same: --split train")
     paths = {os.path.abspath(sample.path) for sample in samples}
-    spec = spec_of(loaded, root, paths, augment)
+    spec = spec_of(loaded, root, paths, augment, machine.chosen_precision())
     report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
     cache = FeatureCache(report.folder, report.samples)
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))

@@ -167,8 +167,7 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             WeightsError: the model is an encoder alone.
         """
-        if not self.config.decoder_depth:
-            raise WeightsError("this backbone has no decoder, so it cannot reconstruct; load weights that hold one")
+        self.require_decoder()
         x = self.decoder_embed(tokens)
         b, n, e = x.shape[0], self.config.n_patches, x.shape[2]
         index = keep.expand(b, -1)[:, :, None].expand(-1, -1, e)
@@ -177,6 +176,15 @@ class MaskedAutoencoder(nn.Module):
         for block in self.decoder_blocks:
             x = block(x)
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
+
+    def require_decoder(self) -> None:
+        """Check that the model can reconstruct.
+
+        Raises:
+            WeightsError: it is an encoder alone.
+        """
+        if not self.config.decoder_depth:
+            raise WeightsError("this backbone has no decoder, so it cannot reconstruct; load weights that hold one")
 
     def reconstruct(self, images: Tensor, keep: Tensor) -> Tensor:
         """Normalised images [B, 3, H, W] -> all patches [B, N, P], reconstructed from those in `keep` alone."""
