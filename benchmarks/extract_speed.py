@@ -3,7 +3,7 @@
     python benchmarks/extract_speed.py speed DATA --backbone WEIGHTS [--images 96] [--rounds 5]
     python benchmarks/extract_speed.py decode DATA [--images 192] [--rounds 5]
     python benchmarks/extract_speed.py memory DATA --backbone WEIGHTS
-    python benchmarks/extract_speed.py precision DATA --backbone WEIGHTS [--images 400]
+    python benchmarks/extract_speed.py precision DATA --backbone WEIGHTS [--images 200]
 
 `speed` runs the whole of `extract` (reading, hashing, decoding, the network, writing shards) into empty caches, in
 alternating rounds with the extractor as it was: K R masked passes after each other on the whole batch, all threads on
@@ -141,10 +141,11 @@ def speed(samples: Sequence[Sample], loaded: LoadedBackbone, rounds: int) -> Non
             return timed(work, len(chosen))
 
     for kind in found:
-        run(kind, samples[:32])  # allocator, page cache
+        run(kind, samples[:4])  # allocator, page cache
     for _ in range(rounds):
         for kind, results in found.items():
             results.append(run(kind, samples))
+            print(f"{kind.__name__}: {results[-1][0]:.2f} images/s, load {load_average()}", file=sys.stderr)
     old, new = found.values()
     row("extractor", "images/s", "processor ms an image")
     row("---", "---", "---")
@@ -249,11 +250,11 @@ def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) ->
         return FeatureExtractor(emulate(loaded, rounded, half), sets)(pictures[1])
 
     others: dict[str, Callable[[], Features]] = {
+        "sums stored as float16": lambda: stored(torch.float16),
+        "sums stored as bfloat16": lambda: stored(torch.bfloat16),
         "tf32": lambda: computed(as_tf32, False),
         "fp16": lambda: computed(partial(as_half, kind=torch.float16)),
         "bf16": lambda: computed(partial(as_half, kind=torch.bfloat16)),
-        "sums stored as float16": lambda: stored(torch.float16),
-        "sums stored as bfloat16": lambda: stored(torch.bfloat16),
     }
     right = logits(exact)
     row("precision", "f_global, largest, of its deviation", "s1", "s2", "s3", "logit, mean", "largest", "flat images")
@@ -287,10 +288,11 @@ def main() -> None:
     parser.add_argument("--images", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     if options.what != "decode" and not options.backbone:
         parser.error(f"{options.what} needs --backbone")
-    prepare_process()
+    prepare_process(options.threads)
     samples = read_samples(options.data)
     if options.what == "decode":
         return decode(evenly(samples, options.images or 192), options.rounds, options.workers)
@@ -299,7 +301,7 @@ def main() -> None:
     loaded = load_backbone(options.backbone)
     if options.what == "speed":
         return speed(evenly(samples, options.images or 96), loaded, options.rounds)
-    return precision(samples, loaded, options.images or 400)
+    return precision(samples, loaded, options.images or 200)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from ..runtime.manifest import Golden, Manifest
 from ..train.fitting.manifest_fields import tool_versions
 from ..train.model.detector import CinemaeDetector
 from .engine_file import write_engine
+from .graph.joined import join_products
 from .graph.packed import PackedDetector
 from .graph.tracing import FUSED, OPSET, trace
 from .parity import LOGIT_FLOOR
@@ -27,8 +28,11 @@ Relative to a logit above `LOGIT_FLOOR`; the manifest holds the product."""
 
 
 def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.ModelProto:
-    """The packed graph of `detector` with its weights in "fp32" or "fp16"."""
-    return packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
+    """The packed graph of `detector` with its weights in "fp32" or, for GPUs, "fp16"."""
+    model = packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
+    if precision == "fp16":
+        join_products(model)
+    return model
 
 
 def packed_graph(packed: PackedDetector, opset: int = OPSET) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from os import PathLike, fspath
@@ -18,9 +18,9 @@ from PIL import Image
 
 from .decode import MAX_PIXELS, describe, open_image_file
 from .display_text import display_name
-from .engines.base import Engine, EngineOutput
+from .engines.base import Engine, EngineOutput, begin
 from .engines.integrity import stream_sha256
-from .engines.load import check_options, load_engine, read_engine_manifest
+from .engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
 from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
 from .manifest import Decode, Manifest
@@ -34,6 +34,8 @@ from .verdict import Decision, band_reason, decide, is_finite
 from .version import cinemae_version
 
 DEFAULT_BATCH = 8
+"""Images of one inference, where the engine's file names no best number."""
+
 NOT_A_SOURCE = "{} is no image: give a path, bytes, an open file, a Pillow image or a uint8 array [H, W, 3]"
 
 
@@ -42,6 +44,9 @@ class Detector:
 
     Thread safety: a Detector may be shared between threads. Decoding runs in parallel; calls into the engine are
     serialised by a lock, because GPU backends reuse their buffers. `close` waits for a running inference.
+
+    Attributes:
+        best_batch: images of one inference, unless the caller chooses.
     """
 
     def __init__(
@@ -52,10 +57,12 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
         decode: str | None = None,
+        best_batch: int = DEFAULT_BATCH,
     ) -> None:
         if engine is None or manifest is None:
             raise UsageError("Detector() wraps a loaded engine; Detector.load() opens the bundled one or a file")
         self._engine = engine
+        self.best_batch = best_batch
         self._lock = threading.Lock()
         self._closed = False
         self.max_pixels = max_pixels
@@ -106,13 +113,15 @@ class Detector:
             MissingDependencyError: the backend or the device is not usable here.
             UsageError: an unknown device or decode, a thread count below 1, or a threshold or prior outside (0, 1).
         """
+        path = resolve(path)
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode)
+            batch = best_batch(path) or DEFAULT_BATCH
+            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, batch)
         check_options(device, threads)
-        manifest = read_engine_manifest(path)
+        manifest, batch = read_engine_manifest(path), best_batch(path) or DEFAULT_BATCH
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior, decode)
+        detector = cls(future, manifest, threshold, max_pixels, prior, decode, batch)
 
         def load() -> None:
             try:
@@ -166,20 +175,21 @@ class Detector:
         return self.score([self.prepare(source)])[0]
 
     def detect_many(
-        self, sources: Iterable[AnySource], batch_size: int = DEFAULT_BATCH, workers: int | None = None
+        self, sources: Iterable[AnySource], batch_size: int | None = None, workers: int | None = None
     ) -> Iterator[Record]:
         """Score any number of images, lazily: one record each, in order, decoding in threads ahead of inference.
 
         Args:
             sources: as for `detect`; may be endless, it is read only a few batches ahead.
-            batch_size: images in one inference.
+            batch_size: images in one inference, None for the engine's best number.
             workers: decoding threads, None for one per CPU.
 
         Raises:
             UsageError: batch size or workers below 1.
             EngineError: the engine fails or is closed; records already yielded stand.
         """
-        for scored in decode_and_score(sources, self.prepare, self.score, batch_size, workers):
+        size = self.best_batch if batch_size is None else batch_size
+        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers):
             yield scored.record
 
     def prepare(self, source: AnySource) -> Prepared:
@@ -220,9 +230,42 @@ class Detector:
         Raises:
             EngineError: the engine fails even on a single image, or is closed.
         """
+        return self.begin(prepared)()
+
+    def begin(self, prepared: Sequence[Prepared]) -> Callable[[], list[Record]]:
+        """Begin the inference of one batch, which an engine on the CPU also finishes.
+
+        Returns:
+            A function that waits for the outputs and makes the records as `score` does; it must be called once.
+
+        Raises:
+            EngineError: as `score`.
+        """
         self.wait()  # no record leaves before the engine has proved usable
         images = [item.image.pixels for item in prepared if item.image is not None]
-        output = self._infer(np.stack(images)) if images else None
+        output = self._begin(images) if images else None
+        return lambda: self._records(prepared, None if output is None else output())
+
+    def _begin(self, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
+        with self._lock:
+            if self._closed:
+                raise EngineError(f"{self.manifest.name}: the detector is closed")
+            engine = self.wait()
+            try:
+                return begin(engine, images)
+            except EngineError:
+                if len(images) == 1:
+                    raise
+                # most often out of memory: slower one by one, but the run goes on
+                rows = [engine.infer(image[None]) for image in images]
+        output = EngineOutput(
+            np.concatenate([row.logit for row in rows]),
+            np.concatenate([row.stats for row in rows]),
+            np.concatenate([row.lcas for row in rows]),
+        )
+        return lambda: output
+
+    def _records(self, prepared: Sequence[Prepared], output: EngineOutput | None) -> list[Record]:
         records: list[Record] = []
         row = 0
         for item in prepared:
@@ -234,24 +277,6 @@ class Detector:
                 records.append(self._record(item, item.image, output, row))
                 row += 1
         return records
-
-    def _infer(self, images: np.ndarray) -> EngineOutput:
-        with self._lock:
-            if self._closed:
-                raise EngineError(f"{self.manifest.name}: the detector is closed")
-            engine = self.wait()
-            try:
-                return engine.infer(images)
-            except EngineError:
-                if len(images) == 1:
-                    raise
-                # most often out of memory: slower one by one, but the run goes on
-                rows = [engine.infer(images[i : i + 1]) for i in range(len(images))]
-        return EngineOutput(
-            np.concatenate([row.logit for row in rows]),
-            np.concatenate([row.stats for row in rows]),
-            np.concatenate([row.lcas for row in rows]),
-        )
 
     def _record(self, item: Prepared, image: LoadedImage, output: EngineOutput, row: int) -> Record:
         logit = float(output.logit[row])

@@ -20,8 +20,8 @@ FAST_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 TENSOR_CORES = (8, 0)
 """Compute capability from which NVIDIA GPUs have TensorFloat-32 and bfloat16."""
 LOGIT_TOLERANCE = 0.02
-"""Largest change of a logit, against float32, that the default precision of a device may make: a fiftieth of the
-logits' standard deviation, and half a per cent of probability at most."""
+"""Largest change of a logit, against float32, that the default precision of a device may make: half a per
+cent of probability at most, and a seventieth of the logits' standard deviation on the development bench."""
 
 
 def named_precision(name: str, auto: Precision) -> Precision:

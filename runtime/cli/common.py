@@ -12,9 +12,23 @@ import typer
 
 from ..devices import DEVICES
 
+
+def local_engine(text: str) -> Path:
+    """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
+    if not text.startswith("hf://"):
+        return Path(text)
+    from ..engines.hub import hub_engine
+
+    return hub_engine(text)
+
+
 EngineFile = Annotated[
-    Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled engine.")
-]
+    Path | None,
+    typer.Option(
+        parser=local_engine, metavar="PATH",
+        help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
+    ),
+]  # fmt: skip
 Device = Annotated[
     str,
     typer.Option(

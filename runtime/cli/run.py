@@ -52,7 +52,9 @@ def run(
         typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
     ] = None,
     prior: Prior = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Images per inference.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per inference. Default: the best batch of a plan, else 8.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one inference. Default: the backend chooses.")
@@ -106,8 +108,6 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
-    import warnings
-
     from ..errors import UsageError
 
     if not inputs and not demo:
@@ -116,6 +116,7 @@ def run(
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
+        from ..ray.supervised import supervise
 
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
@@ -130,18 +131,20 @@ def run(
                 if given
             ),
         )  # fmt: skip
+        supervise()
         require_ray()
         from ..ray.scan import scan_on_ray
 
         raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
+    from ..library_messages import silence_libraries
     from ..scan.scan import ScanOptions, scan
 
     if demo:
         from ..scan.demo import demo_inputs
 
         inputs, report = demo_inputs(inputs, report)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # the records name damaged files
+    silence_libraries()
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -60,6 +61,46 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the backend's memory. A second call does nothing."""
         ...
+
+
+class InFlight(Protocol):
+    """A batch that an engine has begun."""
+
+    def result(self) -> EngineOutput:
+        """Wait for the outputs; must be called once, and other batches may wait until it is.
+
+        Raises:
+            EngineError: the engine was closed meanwhile, or the backend fails.
+        """
+        ...
+
+
+@runtime_checkable
+class SubmittingEngine(Protocol):
+    """An engine that computes beside the CPU, several batches one after another."""
+
+    def submit(self, images: Sequence[np.ndarray]) -> InFlight:
+        """Begin a batch of images, each uint8 [S, S, 3]; waits while too many are in flight.
+
+        Raises:
+            EngineError: as `Engine.infer`.
+        """
+        ...
+
+
+def begin(engine: Engine, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
+    """Begin a batch of images, each uint8 [S, S, 3]; an engine that computes on the CPU finishes it at once.
+
+    Returns:
+        A function that waits for the outputs; it must be called once.
+
+    Raises:
+        EngineError: as `Engine.infer`.
+    """
+    if isinstance(engine, SubmittingEngine):
+        return engine.submit(images).result
+    output = engine.infer(np.stack(images))
+    return lambda: output
 
 
 def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..cpus import usable_cpus
-from ..detector import DEFAULT_BATCH, Detector
+from ..detector import Detector
 from ..display_text import display_name, printable
 from ..errors import UsageError
 from ..output_file import writing
@@ -42,7 +42,7 @@ class ScanOptions:
     out: Path | None = None
     threshold: float | None = None
     prior: float = 0.5
-    batch_size: int = DEFAULT_BATCH
+    batch_size: int | None = None
     workers: int | None = None
     heatmaps: Path | None = None
     report: Path | None = None
@@ -102,8 +102,9 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     targets = Targets(options.out, options.report, options.heatmaps)
     targets.check(options.inputs, options.engine, any_suffix=options.format is not None)
     workers = usable_cpus() if options.workers is None else options.workers
-    if options.batch_size < 1 or workers < 1:
-        raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
+    for option, count in (("--batch-size", options.batch_size), ("--workers", workers)):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} must be at least 1, got {count}")
     with ExitStack() as stack:
         detector = stack.enter_context(
             Detector.load(
@@ -153,7 +154,7 @@ def _score_inputs(
             resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
         items, prepare = resumed.rest, preparer(detector, resumed)
     sources = map(named, items)
-    return decode_and_score(sources, prepare, detector.score, options.batch_size, workers)
+    return decode_and_score(sources, prepare, detector.begin, options.batch_size or detector.best_batch, workers)
 
 
 def _watch_folders(
@@ -167,8 +168,9 @@ def _watch_folders(
     if not options.quiet:
         say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
     watching = WatchOptions(
-        options.inputs, options.settle, options.batch_size, workers, options.out, exclude=tuple(exclude)
-    )
+        options.inputs, options.settle, options.batch_size or detector.best_batch, workers, options.out,
+        exclude=tuple(exclude),
+    )  # fmt: skip
     return score_new_files(detector, watching, stop, say)
 
 

@@ -13,20 +13,14 @@ from ...runtime.cli.common import command_app, print_version, run_command
 from ...runtime.errors import ExitCode
 from ...runtime.install import pip_install
 from ...runtime.ray.address import with_address
+from .shared_options import CACHE, Cache, Data, Device, Layout, Quiet, Threads
 from .studies import register
 
 app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)
 
-Data = Annotated[
-    list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, or CSV/JSONL lists.")
-]
-Layout = Annotated[str, typer.Option(help="Layout of DATA; auto finds out by itself.")]
-Cache = Annotated[Path, typer.Option("--cache", help="Root of the feature cache.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Generators = Annotated[
     list[str] | None, typer.Option("--generator", "-g", help="Only this generator; repeat for several.")
 ]
-Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
 Weights = Annotated[
     str | None, typer.Option("--backbone", help="The backbone, where it is no longer at its recorded place.")
 ]
@@ -41,7 +35,6 @@ Miss = Annotated[
 ]
 CheckpointArg = Annotated[Path | None, typer.Argument(help="Checkpoint folder; default: the one fitted last.")]
 
-DEFAULT_CACHE = Path("runs/cache")
 TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
 
 
@@ -54,7 +47,7 @@ def _root(
     """Train, calibrate and study CINEMAE detectors."""
 
 
-@app.command()
+@app.command(short_help="Pretrain a masked autoencoder on photographs, without labels.")
 def pretrain(
     data: Annotated[list[Path], typer.Argument(help="Folders of photographs, searched recursively; no labels needed.")],
     out: Annotated[Path, typer.Option(help="Folder for backbone.safetensors and the state to resume from.")],
@@ -90,11 +83,11 @@ def pretrain(
     typer.echo(run(data, out, initial.config if initial else preset(backbone), config, initial))
 
 
-@app.command()
+@app.command(short_help="Compute the features of labelled images, once.")
 def extract(
     data: Data,
     backbone: Annotated[str, typer.Option(help="Weights with encoder and decoder: file, folder or Hugging Face id.")],
-    cache: Cache = DEFAULT_CACHE,
+    cache: Cache = CACHE,
     layout: Layout = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     generator: Generators = None,
@@ -120,7 +113,7 @@ def extract(
         str | None,
         typer.Option(metavar="[ADDRESS]", help="Extract on a Ray cluster that sees DATA and CACHE at the same paths."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -140,9 +133,9 @@ def extract(
     typer.echo(commands.describe_extract(report))
 
 
-@app.command()
+@app.command(short_help="Fit and calibrate the head on cached features.")
 def fit(
-    cache: Annotated[Path, typer.Option("--cache", help="Cache root, or one cache folder.")] = DEFAULT_CACHE,
+    cache: Annotated[Path, typer.Option("--cache", help="Cache root, or one cache folder.")] = CACHE,
     out: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path("runs/checkpoint"),
     key: Annotated[
         str | None, typer.Option(help="First characters of the cache's key, where there are several caches.")
@@ -213,7 +206,7 @@ def fit(
     typer.echo(commands.describe_fit(folder))
 
 
-@app.command()
+@app.command(short_help="Choose other rates of wrong verdicts for a checkpoint.")
 def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, miss: Miss = 0.05) -> None:
     """Choose other rates of wrong verdicts; probability and thresholds follow from the scores that fitting kept."""
     from . import train_steps as commands
@@ -221,11 +214,11 @@ def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, 
     typer.echo(commands.run_calibrate(checkpoint, false_alarm, miss))
 
 
-@app.command("eval")
+@app.command("eval", short_help="Report a checkpoint's figures, generator by generator.")
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder; 'last': the one fitted last.")],
     data: Data,
-    cache: Cache = DEFAULT_CACHE,
+    cache: Cache = CACHE,
     layout: Layout = "auto",
     split: Annotated[str | None, typer.Option(help="Default: every split but train.")] = None,
     generator: Generators = None,
@@ -236,7 +229,7 @@ def evaluate(
     backbone: Weights = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1)] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,

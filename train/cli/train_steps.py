@@ -1,4 +1,4 @@
-"""The work of the commands of `cinemae-train`, after their options are parsed."""
+"""The work of the commands, after `train` has parsed their options; this imports torch."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from ..option_groups import (
     checked,
 )
 from ..precision import named_precision
+from ..tables import terminal_width
 from ..weights.load import load_backbone
 
 LAST = Path("last")
@@ -50,7 +51,6 @@ def run_extract(
     fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
     method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
     precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
-    machine.stage("listing images")
     samples = data.read()
     machine.stage(f"{len(samples):,} images; loading {backbone}")
     loaded = load_backbone(backbone)
@@ -132,7 +132,7 @@ def run_calibrate(checkpoint: Path | None, false_alarm: float, miss: float) -> s
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": new}), {})
     return (
         f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
-        f"{promise_text(new)}\n{rates_table(new).plain()}"
+        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}"
     )
 
 
@@ -158,8 +158,8 @@ def run_eval(
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
         update_checkpoint(loaded.folder, manifest, {"eval": to_json(evaluation)})
     lines = [
-        table(evaluation, intervals=False).plain(),
-        verdict_table(evaluation.verdicts).plain(),
+        table(evaluation, intervals=False).plain(terminal_width()),
+        verdict_table(evaluation.verdicts).plain(terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"* trained on this generator; written: {', '.join(str(path) for path in written)}",
     ]

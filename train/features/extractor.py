@@ -17,7 +17,8 @@ from .cache import Features
 
 ROWS = {"cpu": 3200, "cuda": 65_536}
 """Decoder tokens computed at once, by device: memory stays flat for any batch, number of runs and size of image. On
-processors two images of the default masks: their activations fit the cache, and a batch has pieces for all cores."""
+processors two images of the default masks, so that a batch has pieces for all cores; one to eight took the same time
+within the noise of a busy machine."""
 
 
 class FeatureExtractor:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
+from .. import plots
 from ..model.lcas import by_channel
 from ..model.mae import MaskedAutoencoder, patchify
 from ..model.masked_runs import predict_masked
 from ..pretrain import masked_loss, random_visible
 from ..tables import Cell, Table
-from . import plots
 from .ablate_freezing import unfreeze
 from .experiment import Experiment
 from .image_batches import image_batches, normalised
@@ -114,7 +114,7 @@ def _report(
         for name, values in curve.items()
     }
     title = "NLL while the decoder alone is trained"
-    plots.curves(out / "decoder_curve.png", title, "step", "mean NLL", lines)
+    plots.curves(out / "decoder_curve.svg", title, "step", "mean NLL", lines)
     rows: list[tuple[Cell, ...]] = [(name, *values) for name, values in curve.items()]
     start = "a newly initialised decoder" if fresh else "the pretrained decoder"
     note = (
@@ -123,4 +123,4 @@ def _report(
     )
     table = Table("decoder_curve", title, ("images", *(f"step {step}" for step in when)), tuple(rows), note)
     text = "Whether AI images stay easier to reconstruct than real ones while the decoder learns. Dashed: real images."
-    return StudyResult("decoder_curve", title, text, (table,), (Plot("decoder_curve.png", title),))
+    return StudyResult("curve", title, text, (table,), (Plot("decoder_curve.svg", title),))

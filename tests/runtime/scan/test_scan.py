@@ -276,7 +276,7 @@ def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypat
     def fail(*arguments):
         raise EngineError("the engine died")
 
-    monkeypatch.setattr("cinemae.runtime.detector.Detector._infer", fail)
+    monkeypatch.setattr("cinemae.runtime.detector.Detector._begin", fail)
     with pytest.raises(EngineError):
         scan(options([images], tiny_engine, out=out))
     assert out.read_text() == "[]"
