@@ -39,6 +39,8 @@ _CHANGES = (
     (r"(<main[^>]*>\n)", rf"\1{LOADING}"),
     (r'(<section id="drop" class="drop")', r"\1 inert"),
     (r'(<label for="files"[^>]*>[^<]*</label>)', rf"\1{FOLDER}"),
+    (r'\n    <button type="button" id="sample".*?</button>', ""),
+    (r'\n  <p id="api">.*?</p>', ""),
     (r"They go to this server, are scored in memory and are not stored\.", PROMISE),
     (r'(<button[^>]* id="save"[^>]*>[^<]*</button>)', rf"\1{SAVE_CSV}"),
     (r'<dialog id="ask".*?</dialog>\n+', ""),

@@ -93,7 +93,7 @@ class BoundSession:
                 _log.warning("onnxruntime runs without CUDA graphs, which cost a little speed: %s", error)
         else:
             self._session.run_with_iobinding(bound.io, self._options(NO_GRAPH))
-        return [value.numpy()[:batch] for value in bound.outputs]
+        return [np.array(value.numpy()[:batch]) for value in bound.outputs]  # copies: the next run writes there
 
     def _options(self, graph: str) -> Any:
         options = self._ort.RunOptions()

@@ -41,7 +41,10 @@ MAX_PICTURES = 20_000
 STYLES = ("palette.css", "report.css")
 SCRIPTS = tuple(
     f"{name}.js"
-    for name in ("verdicts", "lcas_colours", "data", "cards", "filter", "grid", "detail", "overview", "controls")
+    for name in (
+        "verdicts", "lcas_colours", "data", "cards", "review", "filter", "grid", "original", "detail", "overview",
+        "controls",
+    )
 )
 """Run as one script, in this order."""
 UNKNOWN_BYTE = 255
@@ -54,8 +57,8 @@ class ReportWriter:
         with ReportWriter("report.html", manifest, decision, provider) as report:
             report.add(record, pixels)
 
-    The page does not use the network, and its content security policy forbids it. File names and reasons are stored as
-    JSON and displayed as text.
+    The page's content security policy forbids all other servers; it loads nothing but, on a click, the original image
+    from beside itself. File names and reasons are stored as JSON and displayed as text.
 
     Attributes:
         path: the HTML file.
@@ -157,6 +160,8 @@ def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) 
         "realBelow": None if reading.real_below is None else [reading.real_below, decision.real_below],
         "words": reading.words(),
         "scale": [limits.low, limits.high] if limits else None,
+        "rates": {"ai": reading.false_alarm, "real": reading.miss},
+        "crop": manifest.preprocess.crop / manifest.preprocess.resize_short,
         "colours": hex_colours(),
         "opacity": OPACITY,
     }
@@ -166,8 +171,8 @@ def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     """The parts of the page before and after its records."""
     page, style, script = templates("report.html"), templates(*STYLES), templates(*SCRIPTS)
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data: 'self' file:; style-src '{csp_hash(style)}'; "
+        f"script-src '{csp_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
     values = {
         "policy": policy, "title": html.escape(info["title"]), "style": style, "script": script,
@@ -219,6 +224,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "o": [[fact.statement, fact.source] for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,
+        "d": record.sha256,
         "m": [_rounded(quantised[1], 5), _rounded(quantised[2], 5)] if quantised else None,
     }
     kept = {key: value for key, value in values.items() if value is not None}

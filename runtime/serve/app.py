@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from .. import report
+from .. import report, samples
 from ..detector import Detector
 from ..manifest import Manifest
 from ..records import lcas_values, to_dict
@@ -31,13 +31,15 @@ _PAGE, _REPORT = files(__package__) / "page", files(report) / "templates"
 PAGE_FILES = {
     "/": _PAGE / "index.html",
     "/favicon.svg": _PAGE / "favicon.svg",
-    **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js")},
+    "/docs": _PAGE / "docs.html",
+    "/sample.jpg": files(samples) / "marbles.jpg",
+    **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js", "docs.js")},
     **{f"/{name}": _REPORT / name for name in ("palette.css", "verdicts.js", "lcas_colours.js")},
 }
 """Files of the page by path of their URL; the last three are shared with the HTML report."""
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
+    "svg": "image/svg+xml", "jpg": "image/jpeg",
 }  # fmt: skip
 _DESCRIPTIONS = {
     400: "The form is malformed or contains no file", 401: "The bearer token is missing or wrong",

@@ -112,7 +112,7 @@ def open_site(driver: Any, address: str) -> dict[str, str]:
 def score(driver: Any, files: list[Path], field: str = "files") -> list[dict[str, Any]]:
     """Choose files and return their records, as the page's own "Save records" writes them."""
     driver.find_element("id", field).send_keys("\n".join(map(str, files)))
-    wait(driver, "/^(\\d+) of \\1 scored/.test(document.getElementById('count').textContent)", 300)
+    wait(driver, "/^(\\d+) of \\1 done/.test(document.getElementById('count').textContent)", 300)
     return saved(driver, "save")
 
 

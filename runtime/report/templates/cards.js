@@ -65,6 +65,7 @@ function cardOf(row) {
   facts.classList.add(row.tone);
   line.classList.add(row.tone);
   card.append(box, facts);
+  markCard(card, row);
   const on = () => heatOn(box, row), off = () => { if (!state.heat && !card.matches(":hover, :focus")) heatOff(box); };
   card.addEventListener("mouseenter", on);
   card.addEventListener("focus", on);

@@ -8,10 +8,8 @@ function openDetail(place) {
   byId("detail-name").textContent = baseName(row.p);
   byId("place").textContent = number.format(place + 1) + " of " + number.format(state.shown.length);
   body.replaceChildren();
-  if (row.m) body.append(pairOf(row));
-  else if (row.e === undefined) body.append(pictureBox(row, false));
   const verdict = make("p", "verdictline");
-  verdict.append(make("span", "tag " + row.tone, LABEL[row.kind]));
+  verdict.append(make("span", "tag " + row.tone, wordOf(row.kind, row.q, info.rates[row.kind])));
   if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + info.words.prior));
   verdict.classList.add(row.tone);
   const list = make("dl");
@@ -23,7 +21,9 @@ function openDetail(place) {
   add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + (THRESHOLDS.length ? " (" + decision(1, (logit) => logit.toFixed(4)) + ")" : ""));
   if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
   add("Size", row.w ? row.w + " \u00d7 " + row.h + " pixels" : undefined);
+  if (row.e === undefined) add("Scored", scoredPart(row));
   add("Path", row.p);
+  add("SHA-256", row.d);
   if (row.f) {
     const link = make("a", "", "open the original");
     link.href = row.f;
@@ -33,10 +33,21 @@ function openDetail(place) {
     cell.append(link);
     list.append(make("dt", "", "File"), cell);
   }
-  body.append(verdict, list);
+  // The verdict comes first: on a phone the pictures fill the screen.
+  body.append(verdict);
+  if (row.m) body.append(pairOf(row));
+  else if (row.e === undefined) body.append(pictureBox(row, false));
+  body.append(list, reviewForm(row));
+  if (row.f && row.w) body.append(originalButton(row));
   byId("previous").disabled = place === 0;
   byId("next").disabled = place === state.shown.length - 1;
   if (!dialog.open) dialog.showModal();
+}
+function originalButton(row) {
+  const button = make("button", "wide", "Show the original with the scored part");
+  button.type = "button";
+  button.addEventListener("click", () => button.replaceWith(originalOf(row)));
+  return button;
 }
 function pairOf(row) {
   const pair = make("div", "pair"), left = make("figure"), right = make("figure"), reading = make("output");
@@ -60,6 +71,7 @@ function pairOf(row) {
 dialog.addEventListener("close", () => { if (state.shown.length) focusOn(open); });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("keydown", (event) => {
+  if (event.target.closest("textarea")) return;
   if (event.key === "ArrowRight") openDetail(open + 1);
   else if (event.key === "ArrowLeft") openDetail(open - 1);
 });

@@ -45,13 +45,20 @@ function histogram() {
   const peak = Math.max(1, ...counts.map((bin) => bin.real + bin.uncertain + bin.ai));
   const [low, high] = [info.realBelow ? info.realBelow[0] : 0, info.aiFrom ? info.aiFrom[0] : 1];
   svg.append(shape("rect", { class: "band", x: low * 400, y: 0, width: (high - low) * 400, height: 84 }));
+  byId("peak").textContent = "highest bar: " + number.format(peak) + (peak === 1 ? " image" : " images");
   counts.forEach((bin, i) => {
     let y = 84;
+    const all = bin.real + bin.uncertain + bin.ai;
     for (const kind of ["real", "uncertain", "ai"]) {
       const tall = bin[kind] && Math.max(1, (bin[kind] / peak) * 80);
       y -= tall;
       if (tall) svg.append(shape("rect", { class: kind, x: i * 8 + 0.5, y, width: 7, height: tall }));
     }
+    if (!all) return;
+    const column = shape("rect", { class: "column", x: i * 8, y: 0, width: 8, height: 84 }), title = shape("title", {});
+    title.textContent = i * 2 + " to " + (i + 1) * 2 + " %: " + ["ai", "uncertain", "real"].filter((kind) => bin[kind]).map((kind) => number.format(bin[kind]) + " " + LABEL[kind]).join(", ");
+    column.append(title);
+    svg.append(column);
   });
   for (const [p] of THRESHOLDS) svg.append(shape("line", { class: "mark", x1: p * 400, x2: p * 400, y1: 0, y2: 84 }));
 }

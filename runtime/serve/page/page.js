@@ -50,6 +50,7 @@ function add(files) {
     node.querySelector(".name").textContent = file.name;
     node.querySelector(".name").title = file.name;
     node.querySelector(".flip").addEventListener("click", () => { card.heat = !card.heat; paint(card); });
+    node.querySelector(".retry").addEventListener("click", () => retry(card));
     node.addEventListener("contentvisibilityautostatechange", () => paint(card));
     watcher.observe(node.querySelector(".view"));
     byView.set(node.querySelector(".view"), card);
@@ -76,11 +77,27 @@ async function score(card) {
     const body = await send(card.file);
     await shown;
     if (body.records) [card.record, card.map] = [body.records[0], body.heatmaps?.[0] ?? null];
-    else fail(card, body.detail);
+    else {
+      fail(card, body.detail);
+      card.retriable = true;
+    }
   } catch {
     fail(card, "the server cannot be reached");
+    card.retriable = true;
   }
   if (cards.includes(card)) show(card);
+}
+
+/** Send a card again whose request failed; the image itself may be fine. */
+function retry(card) {
+  Object.assign(card, { record: null, retriable: false });
+  card.node.dataset.state = "busy";
+  card.node.classList.remove("error");
+  card.node.querySelector(".retry").hidden = true;
+  card.node.querySelector(".reasons").replaceChildren();
+  waiting.push(card);
+  summarise();
+  pump();
 }
 
 const fail = (card, error) => { card.record = { path: card.file.name, status: "error", error, reasons: [] }; };
@@ -109,7 +126,7 @@ function show(card) {
   node.classList.add(toneOf(state, record.probability));
   const contrary = isContrary(state, record.probability), reasons = contrary ? [...record.reasons, engine.words.contrary] : record.reasons;
   const rate = { ai: engine.false_alarm, real: engine.miss }[state] ?? null;
-  part(".word").textContent = (rate !== null && !contrary && LIKELY[state]) || LABEL[state];
+  part(".word").textContent = wordOf(state, record.probability, rate);
   part(".promise").textContent = engine.words[state] ?? "";
   part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : reasons).map((text) => element("li", text)));
   if (state !== "error") {
@@ -131,6 +148,7 @@ function show(card) {
     part("dl").replaceChildren(...details(record).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   }
   part(".flip").hidden = !map;
+  part(".retry").hidden = !card.retriable;
   if (map) legend(map);
   paint(card);
   find("live").textContent = `${record.path}: ${part(".word").textContent}${state === "error" ? "" : `, ${part(".percent").textContent}`}`;
@@ -173,7 +191,7 @@ function summarise() {
   const done = cards.filter((card) => card.record);
   const many = (state) => done.filter((card) => card.node.dataset.state === state).length;
   const parts = VERDICTS.filter(many).map((state) => `${many(state)} ${LABEL[state]}`);
-  find("count").textContent = `${done.length} of ${cards.length} scored` + (parts.length ? `: ${parts.join(", ")}` : "");
+  find("count").textContent = `${done.length} of ${cards.length} done` + (parts.length ? `: ${parts.join(", ")}` : "");
   find("save").disabled = !done.length;
 }
 
@@ -221,6 +239,7 @@ find("files").addEventListener("change", (event) => { add(event.target.files); e
 find("heat").addEventListener("change", (event) => { for (const card of cards) { card.heat = event.target.checked; paint(card); } });
 find("save").addEventListener("click", save);
 find("clear").addEventListener("click", clear);
+find("sample")?.addEventListener("click", async () => add([new File([await (await ask("sample.jpg")).blob()], "sample.jpg")]));
 find("theme").addEventListener("click", theme);
 
 try {

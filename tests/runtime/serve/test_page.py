@@ -81,7 +81,7 @@ def choose(page, files):
 
 
 def finished(page, count):
-    text = f"{count} of {count} scored"
+    text = f"{count} of {count} done"
     WebDriverWait(page, 20).until(lambda b: b.find_element(By.ID, "count").text.startswith(text))
     return page.find_elements(By.CSS_SELECTOR, ".card")
 
