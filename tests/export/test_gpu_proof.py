@@ -14,8 +14,10 @@ from cinemae.export.parity import eager_output, parity_images
 from cinemae.export.plan_check import Reference, write_reference
 from cinemae.export.tensorrt import float_types
 from cinemae.runtime.engines.cuda import Cuda
+from cuda_fakes import FakeCudaApi
 from PIL import Image
-from tensorrt_fakes import SIZE, FakeCudaApi, FakeTensorRt
+from tensorrt_engine_fakes import SIZE
+from tensorrt_fakes import FakeTensorRt
 
 PROOF = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu"
 
