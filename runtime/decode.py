@@ -62,11 +62,13 @@ class DecodedImage:
         image: mode RGB, 8 bits per channel; smaller than `width` x `height` where the decoder was allowed to shrink it.
         width: of the image as displayed, at its native size.
         height: as `width`.
+        opened: the open file, whose further frames can still be read; None for arrays and Pillow images.
     """
 
     image: Image.Image
     width: int
     height: int
+    opened: Image.Image | None = None
 
 
 def describe(source: ImageSource) -> str:
@@ -126,6 +128,27 @@ def open_image_file(path: str, name: str) -> BinaryIO:
     raise ImageError(f"{name}: is {kind}, not an image")
 
 
+@contextmanager
+def opened(source: ImageSource, name: str) -> Iterator[BinaryIO | np.ndarray | Image.Image]:
+    """A source as a seekable binary file at its start; arrays and Pillow images stay what they are.
+
+    Raises:
+        ImageError: as for `open_image_file`.
+    """
+    if isinstance(source, (str, PathLike)):
+        with open_image_file(fspath(source), name) as file:
+            yield file
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(source)
+    elif isinstance(source, (np.ndarray, Image.Image)):
+        yield source
+    elif not source.seekable():
+        yield io.BytesIO(source.read())
+    else:
+        source.seek(0)
+        yield source
+
+
 def _from_array(array: np.ndarray) -> Image.Image:
     """uint8 or uint16 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] as a Pillow image."""
     if array.ndim == 3 and array.shape[2] == 1:
@@ -140,7 +163,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says; damaged EXIF data is ignored."""
     try:
         return ImageOps.exif_transpose(image) or image
@@ -191,29 +214,25 @@ def decoded(
     """
     name = describe(source) if name is None else name
     with ExitStack() as stack:
-        with _named_errors(name, max_pixels):
-            if isinstance(source, (str, PathLike)):
-                source = stack.enter_context(open_image_file(fspath(source), name))
-            elif isinstance(source, (bytes, bytearray, memoryview)):
-                source = io.BytesIO(source)
-            elif not isinstance(source, (np.ndarray, Image.Image)) and not source.seekable():
-                source = io.BytesIO(source.read())
-            if isinstance(source, (np.ndarray, Image.Image)):
-                image = _from_array(source) if isinstance(source, np.ndarray) else source
+        with named_errors(name, max_pixels):
+            given = stack.enter_context(opened(source, name))
+            encoded = not isinstance(given, (np.ndarray, Image.Image))
+            if isinstance(given, (np.ndarray, Image.Image)):
+                image = _from_array(given) if isinstance(given, np.ndarray) else given
                 width, height = image.size
             else:
-                image, width, height = _open_encoded(source, max_pixels, shrink_to)
+                image, width, height = _open_encoded(given, max_pixels, shrink_to)
             if width < 1 or height < 1:
                 raise ImageError(f"the image has no pixels ({width} x {height})")
             if width * height > max_pixels:
-                raise _too_large(f"{width} x {height}", max_pixels)
+                raise too_large(f"{width} x {height}", max_pixels)
             stack.enter_context(IN_FLIGHT.hold(width * height))
             scale = grey_scale(image)
             image.load()
             if _is_turned(image):
                 width, height = height, width
-            image = to_rgb(_upright(image), scale)
-        yield DecodedImage(image, width, height)
+            rgb = to_rgb(upright(image), scale)
+        yield DecodedImage(rgb, width, height, image if encoded else None)
 
 
 def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
@@ -236,7 +255,7 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
 
 
 @contextmanager
-def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
+def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     """Whatever goes wrong with an image becomes an `ImageError` that names it."""
     try:
         yield
@@ -245,12 +264,12 @@ def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
     except MemoryError:
         raise ImageError(f"{name}: not enough memory to decode it") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: {_too_large('it', max_pixels)}") from None
+        raise ImageError(f"{name}: {too_large('it', max_pixels)}") from None
     except Image.UnidentifiedImageError:
         raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
         raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {error})") from None
 
 
-def _too_large(size: str, max_pixels: int) -> ImageError:
+def too_large(size: str, max_pixels: int) -> ImageError:
     return ImageError(f"{size} is more than {max_pixels:,} pixels; scale it down first")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
-from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import get_args
@@ -16,21 +14,24 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from .decode import MAX_PIXELS, describe, open_image_file
+from .decode import MAX_PIXELS, describe, opened
 from .display_text import display_name
 from .engines.base import Engine, EngineOutput
 from .engines.integrity import stream_sha256
 from .engines.load import check_options, load_engine, read_engine_manifest
 from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
+from .frames.load import load_frames
+from .frames.loaded import Frame
+from .frames.selection import DEFAULT_FRAMES, frames_wanted
+from .judge import record_of
 from .manifest import Decode, Manifest
 from .pipeline import decode_and_score
-from .preprocess import LoadedImage, load_image
 from .reading import Reading
-from .reasons import image_reasons, stat_reasons
-from .records import Record, Stats, engine_label
+from .reasons import image_reasons
+from .records import Record, engine_label
 from .sources import AnySource, NamedSource, Prepared
-from .verdict import Decision, band_reason, decide, is_finite
+from .verdict import Decision
 from .version import cinemae_version
 
 DEFAULT_BATCH = 8
@@ -51,11 +52,13 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
         decode: str | None = None,
+        frames: int | str = DEFAULT_FRAMES,
     ) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._closed = False
         self.max_pixels = max_pixels
+        self.frames = frames_wanted(frames)
         self.decision = Decision.of(manifest.calibration, threshold)
         self.reading = Reading.of(manifest.calibration, self.decision, prior)
         if decode not in (None, *get_args(Decode)):
@@ -83,6 +86,7 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
         decode: str | None = None,
+        frames: int | str = DEFAULT_FRAMES,
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
@@ -97,19 +101,22 @@ class Detector:
             prior: share of AI images among those scored, in (0, 1). It shifts probabilities, never a verdict.
             decode: "full" or "scaled", None for the engine's own way. Another way changes scores a little, and every
                 record's `engine` says so.
+            frames: frames of an animation or a video that are scored: "first", "all" or a number of frames spread
+                over the file. The most suspicious one gives the verdict.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
             MissingDependencyError: the backend or the device is not usable here.
-            UsageError: an unknown device or decode, a thread count below 1, or a threshold or prior outside (0, 1).
+            UsageError: an unknown device or decode, a thread count below 1, a threshold or prior outside (0, 1), or
+                frames that are neither a word nor a number that is allowed.
         """
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode)
+            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, frames)
         check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior, decode)
+        detector = cls(future, manifest, threshold, max_pixels, prior, decode, frames)
 
         def load() -> None:
             try:
@@ -183,31 +190,26 @@ class Detector:
         """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads."""
         name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
         sha256: str | None = None
-        preprocess, max_pixels = self.manifest.preprocess, self.max_pixels
         try:
             if isinstance(source, NamedSource):
                 if source.error is not None:
                     return Prepared(name, error=source.error)
                 source = source.source
-            if isinstance(source, (bytes, bytearray, memoryview)):
-                sha256 = hashlib.sha256(source).hexdigest()
-                image = load_image(source, preprocess, max_pixels, name)
-                evidence = collect(io.BytesIO(source))
-            elif isinstance(source, (str, PathLike)):
-                with open_image_file(fspath(source), name) as file:
-                    sha256 = stream_sha256(file)
-                    image = load_image(file, preprocess, max_pixels, name)
-                    evidence = collect(file)
-            else:
-                image = load_image(source, preprocess, max_pixels, name)
-                evidence = () if isinstance(source, (np.ndarray, Image.Image)) else collect(source)
-            reasons = tuple(image_reasons(image, self.manifest, self._visible))
+            with opened(source, name) as image:
+                if not isinstance(image, (np.ndarray, Image.Image)):
+                    sha256 = stream_sha256(image)
+                loaded = load_frames(image, self.manifest.preprocess, self.frames, self.max_pixels, name)
+                evidence = () if sha256 is None else collect(image)
+            frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
         except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
-        return Prepared(name, image, None, sha256, reasons, evidence)
+        return Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
+
+    def _reasons(self, frame: Frame) -> tuple[str, ...]:
+        return tuple(image_reasons(frame.crops[0], self.manifest, self._visible))
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -216,18 +218,22 @@ class Detector:
             EngineError: the engine fails even on a single image, or is closed.
         """
         self.wait()  # no record leaves before the engine has proved usable
-        images = [item.image.pixels for item in prepared if item.image is not None]
-        output = self._infer(np.stack(images)) if images else None
+        crops = [crop for item in prepared for crop in item.crops]
+        step = sum(bool(item.frames) for item in prepared)  # inputs of many crops make no inference larger
+        outputs = [self._infer(np.stack(crops[i : i + step])) for i in range(0, len(crops), step or 1)]
+        output = joined(outputs) if outputs else None
         records: list[Record] = []
         row = 0
         for item in prepared:
             if item.previous is not None:
                 records.append(item.previous)
-            elif item.image is None or output is None:
+            elif output is None or not item.frames:
                 records.append(self._new_record(item.name, "error", item.error, sha256=item.sha256))
             else:
-                records.append(self._record(item, item.image, output, row))
-                row += 1
+                end = row + len(item.crops)
+                own = EngineOutput(output.logit[row:end], output.stats[row:end], output.lcas[row:end])
+                records.append(record_of(item, own, self.manifest, self.decision, self.reading, self._new_record))
+                row = end
         return records
 
     def _infer(self, images: np.ndarray) -> EngineOutput:
@@ -241,28 +247,11 @@ class Detector:
                 if len(images) == 1:
                     raise
                 # most often out of memory: slower one by one, but the run goes on
-                rows = [engine.infer(images[i : i + 1]) for i in range(len(images))]
-        return EngineOutput(
-            np.concatenate([row.logit for row in rows]),
-            np.concatenate([row.stats for row in rows]),
-            np.concatenate([row.lcas for row in rows]),
-        )
+                return joined([engine.infer(images[i : i + 1]) for i in range(len(images))])
 
-    def _record(self, item: Prepared, image: LoadedImage, output: EngineOutput, row: int) -> Record:
-        logit = float(output.logit[row])
-        stats = Stats(*(float(value) for value in output.stats[row]))
-        if not is_finite(logit, stats):
-            error = "the engine gave a score that is not finite; use an engine of higher precision"
-            return self._new_record(
-                item.name, "error", error, width=image.width, height=image.height, sha256=item.sha256
-            )
-        reasons = [*item.reasons, *stat_reasons(stats, self.manifest)]
-        verdict = decide(logit, self.decision, bool(reasons))
-        inside = band_reason(logit, self.decision, verdict)
-        return self._new_record(
-            path=item.name, status="ok", verdict=verdict,
-            probability=self.manifest.calibration.probability(logit, self.reading.prior),
-            logit=logit, stats=stats, reasons=tuple(reasons if inside is None else [*reasons, inside]),
-            width=image.width, height=image.height, sha256=item.sha256, evidence=item.evidence,
-            lcas=np.array(output.lcas[row], dtype=np.float32),
-        )  # fmt: skip
+
+def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
+    """The outputs of several inferences as that of one."""
+    return EngineOutput(
+        *(np.concatenate([getattr(output, name) for output in outputs]) for name in ("logit", "stats", "lcas"))
+    )

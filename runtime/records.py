@@ -18,7 +18,7 @@ from .manifest import Manifest
 
 RECORD_SCHEMA = 1
 SHORT_HASH = 12
-ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence")
+ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames")
 """Older records lack these."""
 
 Status = Literal["ok", "error"]
@@ -40,6 +40,32 @@ class Stats:
     """Overall anomaly."""
     s3: float
     """Perturbation sensitivity."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class ScoredFrame:
+    """The score of one frame of an animation or a video."""
+
+    index: int
+    """Position in the file, from 0."""
+    time: float | None
+    """Of its appearance in seconds from the first frame; null where the file does not tell."""
+    logit: float
+    """The raw score."""
+    probability: float
+    """As the record's `probability`."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Frames:
+    """The frames of an animation or a video, of which the most suspicious one gives the record's score."""
+
+    count: int | None
+    """Frames in the file, as it claims; null where that is not known."""
+    verdict_from: int
+    """`index` of the frame with the largest logit, to which all other fields of the record belong."""
+    scored: tuple[ScoredFrame, ...]
+    """The frames that were scored."""
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -82,6 +108,8 @@ class Record:
     """Version of the package that made the record; empty in older records."""
     evidence: tuple[Evidence, ...] = ()
     """Facts about the image's origin from its own file; they never change the score."""
+    frames: Frames | None = None
+    """Of an animation or a video; null for a still image."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
@@ -105,7 +133,12 @@ def to_dict(record: Record) -> dict[str, Any]:
     values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
     values["evidence"] = [asdict(fact) for fact in record.evidence]
+    values["frames"] = None if record.frames is None else _plain(record.frames)
     return values
+
+
+def _plain(frames: Frames) -> dict[str, Any]:
+    return asdict(frames) | {"scored": [asdict(frame) for frame in frames.scored]}
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:

@@ -61,6 +61,13 @@ def run(
             "Default: as the engine was fitted.",
         ),
     ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            metavar="[first|all|N]",
+            help="Frames of an animation or video that are scored, spread over it; the most suspicious one counts.",
+        ),
+    ] = "4",
     heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of each image in this folder.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the results and pictures as one self-contained HTML page.")
@@ -112,7 +119,7 @@ def run(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
             actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
-            allow_empty=allow_empty,
+            allow_empty=allow_empty, frames=frames,
             refused=tuple(
                 f"--{name}"
                 for name, given in {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode}.items()
@@ -131,7 +138,7 @@ def run(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
         threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report,
-        resume=resume, watch=watch, settle=settle, decode=decode,
+        resume=resume, watch=watch, settle=settle, decode=decode, frames=frames,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:

@@ -111,7 +111,7 @@ def still_holds(record: Record, source: NamedSource, sha256: str | None, detecto
     """
     if record.path != display_name(source.name) or record.sha256 != sha256 or record.engine != detector.label:
         return False
-    if not _reads_alike(record, detector.reading):
+    if not _reads_alike(record, detector.reading) or not _as_many_frames(record, detector.frames):
         return False
     if record.status == "error" or record.logit is None:
         return record.error is not None and record.error == detector.prepare(source).error
@@ -123,9 +123,16 @@ def _reads_alike(record: Record, reading: Reading) -> bool:
     """Whether a record states this run's prior, thresholds and rates. An older one states none; its prior was 0.5."""
     stated: list[tuple[float | None, float | None]] = [(record.prior, reading.prior)]
     if record.cinemae:
-        names = ("ai_from", "real_below", "false_alarm", "miss")
+        of_one_frame = record.frames is None or len(record.frames.scored) == 1  # no rate is known for several
+        names = ("ai_from", "real_below", *(("false_alarm", "miss") if of_one_frame else ()))
         stated += [(getattr(record, name), getattr(reading, name)) for name in names]
     return all(a == b if a is None or b is None else math.isclose(a, b) for a, b in stated)
+
+
+def _as_many_frames(record: Record, wanted: int) -> bool:
+    """Whether a record scores as many frames as this run would; a damaged or very long file is scored again."""
+    frames = record.frames
+    return frames is None or (frames.count is not None and len(frames.scored) == min(frames.count, wanted))
 
 
 def _key(path: str, sha256: str | None) -> bytes:

@@ -7,12 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..cpus import usable_cpus
-from ..detector import DEFAULT_BATCH, Detector
+from ..detector import Detector
 from ..display_text import display_name, printable
 from ..errors import UsageError
 from ..output_file import writing
@@ -20,68 +18,17 @@ from ..pipeline import Prepare, Scored, decode_and_score
 from ..progress import Progress
 from ..sources import NamedSource
 from .inputs import Inputs
+from .options import TABLE, ScanOptions, output_format
 from .resume import named, preparer, resume, store_path
 from .tally import Tally
-from .targets import Targets, is_stream
+from .targets import Targets
 from .walk import InputPath
-from .writers import FORMATS, TableWriter, Writer, file_writer, stdout_writer
-
-TABLE = "table"
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """The options of `cinemae-run`; None stands for the default that the command documents."""
-
-    inputs: tuple[str, ...]
-    engine: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-    format: str | None = None
-    out: Path | None = None
-    threshold: float | None = None
-    prior: float = 0.5
-    batch_size: int = DEFAULT_BATCH
-    workers: int | None = None
-    heatmaps: Path | None = None
-    report: Path | None = None
-    resume: bool = False
-    fail_on_ai: bool = False
-    quiet: bool = False
-    null: bool = False
-    watch: bool = False
-    settle: float = 2.0
-    decode: str | None = None
-    allow_empty: bool = False
+from .writers import TableWriter, Writer, file_writer, stdout_writer
 
 
 def say(text: str) -> None:
     """A line on stderr."""
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def output_format(options: ScanOptions, terminal: bool) -> str:
-    """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
-
-    Raises:
-        UsageError: an unknown format, or options that contradict each other.
-    """
-    if options.format is not None and options.format not in FORMATS:
-        raise UsageError(f"unknown format {options.format!r}: use one of {', '.join(FORMATS)}")
-    suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
-    implied = suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE
-    chosen = options.format or implied
-    if options.resume and (options.out is None or chosen != "jsonl"):
-        raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
-    if options.out is not None and (options.resume or options.watch) and is_stream(options.out):
-        raise UsageError(f"{display_name(str(options.out))}: is not a file; --resume and --watch continue one")
-    if options.watch and options.resume:
-        raise UsageError("--watch continues --out by itself: leave out --resume")
-    if options.watch and options.out is not None and chosen != "jsonl":
-        raise UsageError("--watch appends JSON lines: give --out FILE.jsonl")
-    if options.resume and options.report is not None:
-        raise UsageError("--report shows every image, and --resume does not decode those already scored: leave one out")
-    return chosen
 
 
 def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
@@ -108,7 +55,7 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         detector = stack.enter_context(
             Detector.load(
                 options.engine, options.device, options.threads, options.threshold, background=True,
-                prior=options.prior, decode=options.decode,
+                prior=options.prior, decode=options.decode, frames=options.frames,
             )
         )
         console = _console() if format_name == TABLE else None
@@ -213,9 +160,9 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         pictures = stack.enter_context(HeatmapFolder(options.heatmaps, colours, say, options.inputs))
 
         def save(item: Scored) -> None:
-            image, lcas = item.prepared.image, item.record.lcas
-            if image is not None and lcas is not None and isinstance(item.source, NamedSource):
-                pictures.add(item.source.name, image.pixels, lcas)
+            pixels, lcas = item.prepared.picture(item.record), item.record.lcas
+            if pixels is not None and lcas is not None and isinstance(item.source, NamedSource):
+                pictures.add(item.source.name, pixels, lcas)
 
         extras.append(save)
     if options.report is not None:
@@ -227,8 +174,7 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         )
 
         def add(item: Scored) -> None:
-            image = item.prepared.image
-            report.add(item.record, None if image is None else image.pixels)
+            report.add(item.record, item.prepared.picture(item.record))
             report.provider = report.provider or detector.wait().provider
 
         extras.append(add)
