@@ -53,6 +53,7 @@ class Detector:
         prior: float = 0.5,
         decode: str | None = None,
         frames: int | str = DEFAULT_FRAMES,
+        tiles: bool = False,
     ) -> None:
         self._engine = engine
         self._lock = threading.Lock()
@@ -60,6 +61,10 @@ class Detector:
         self.max_pixels = max_pixels
         self.frames = frames_wanted(frames)
         self.decision = Decision.of(manifest.calibration, threshold)
+        if tiles:  # nobody measured the rates of a mean of tiles
+            self.decision = replace(self.decision, false_alarm=None, miss=None)
+            manifest = manifest.model_copy(update={"name": f"{manifest.name}+tiles"})
+        self.tile_patch = manifest.backbone.config.patch_size if tiles else None
         self.reading = Reading.of(manifest.calibration, self.decision, prior)
         if decode not in (None, *get_args(Decode)):
             raise UsageError(f"unknown way to decode {decode!r}: use full or scaled")
@@ -87,6 +92,7 @@ class Detector:
         prior: float = 0.5,
         decode: str | None = None,
         frames: int | str = DEFAULT_FRAMES,
+        tiles: bool = False,
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
@@ -103,6 +109,8 @@ class Detector:
                 record's `engine` says so.
             frames: frames of an animation or a video that are scored: "first", "all" or a number of frames spread
                 over the file. The most suspicious one gives the verdict.
+            tiles: score overlapping squares that cover the whole image, in place of its centre crop; the mean of their
+                logits counts. No error rate is known for it, and every record's `engine` says so.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
@@ -112,11 +120,11 @@ class Detector:
         """
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, frames)
+            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, frames, tiles)
         check_options(device, threads)
         manifest = read_engine_manifest(path)
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior, decode, frames)
+        detector = cls(future, manifest, threshold, max_pixels, prior, decode, frames, tiles)
 
         def load() -> None:
             try:
@@ -198,7 +206,9 @@ class Detector:
             with opened(source, name) as image:
                 if not isinstance(image, (np.ndarray, Image.Image)):
                     sha256 = stream_sha256(image)
-                loaded = load_frames(image, self.manifest.preprocess, self.frames, self.max_pixels, name)
+                loaded = load_frames(
+                    image, self.manifest.preprocess, self.frames, self.max_pixels, name, self.tile_patch
+                )
                 evidence = () if sha256 is None else collect(image)
             frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
         except ImageError as error:
@@ -209,7 +219,8 @@ class Detector:
         return Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
 
     def _reasons(self, frame: Frame) -> tuple[str, ...]:
-        return tuple(image_reasons(frame.crops[0], self.manifest, self._visible))
+        of_crops = [image_reasons(crop, self.manifest, self._visible) for crop in frame.crops]
+        return tuple(reason for reason in of_crops[0] if all(reason in reasons for reasons in of_crops))
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.

@@ -24,6 +24,9 @@ LOW_S2 = "low context: reconstruction is easier than in the training images"
 HIGH_S2 = "overall anomaly is above the range of the training images"
 HIGH_S3 = "the masks disagree: the score depends on which patches are hidden"
 OUTSIDE_S1 = "variability is outside the range of the training images"
+TILES = (
+    "mean of {} overlapping tiles: an indication, because thresholds and rates were calibrated on the centre crop alone"
+)
 FRAME_OF = "moving picture: only its first frame{} was scored"
 FRAMES = (
     "moving picture: the verdict is that of frame {} (counted from 0{}), the most suspicious of {} scored{}; "

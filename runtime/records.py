@@ -18,7 +18,9 @@ from .manifest import Manifest
 
 RECORD_SCHEMA = 1
 SHORT_HASH = 12
-ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames")
+ADDED_FIELDS = (
+    "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames", "scored_area", "tiles",
+)  # fmt: skip
 """Older records lack these."""
 
 Status = Literal["ok", "error"]
@@ -69,6 +71,17 @@ class Frames:
 
 
 @dataclass(frozen=True, config=_CONFIG)
+class Tile:
+    """The score of one of the overlapping squares of `--tiles`, in pixels of the image as displayed."""
+
+    left: int
+    top: int
+    side: int
+    logit: float
+    """The raw score; the record's is the mean of all tiles."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class Record:
     """One image's record. The fields up to `schema` are the JSON record, in this order."""
 
@@ -110,10 +123,15 @@ class Record:
     """Facts about the image's origin from its own file; they never change the score."""
     frames: Frames | None = None
     """Of an animation or a video; null for a still image."""
+    scored_area: float | None = None
+    """Share of the image's area that was scored, in (0, 1]: the centre crop, or all tiles together."""
+    tiles: tuple[Tile, ...] = ()
+    """Under `--tiles`, the squares that were scored; empty for the centre crop."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
-    """float32 [N] anomaly map for heatmaps, NaN where a patch was never masked; not part of the JSON record."""
+    """float32 [N] anomaly map for heatmaps, [h, w] of tiles; NaN where a patch was never masked; not part of the JSON
+    record."""
 
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))
@@ -133,6 +151,7 @@ def to_dict(record: Record) -> dict[str, Any]:
     values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
     values["evidence"] = [asdict(fact) for fact in record.evidence]
+    values["tiles"] = [asdict(tile) for tile in record.tiles]
     values["frames"] = None if record.frames is None else _plain(record.frames)
     return values
 
@@ -161,4 +180,4 @@ def lcas_values(record: Record) -> list[float | None] | None:
     """The anomaly map for JSON: None (null) for patches that no run masked."""
     if record.lcas is None:
         return None
-    return [None if math.isnan(value) else float(value) for value in record.lcas]
+    return [None if math.isnan(value) else float(value) for value in record.lcas.ravel()]

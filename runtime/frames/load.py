@@ -10,12 +10,15 @@ from ..manifest import Preprocess
 from ..preprocess import prepare, shrink_to
 from .animation import read_animation
 from .loaded import Frame, Loaded
+from .tiles import MAX_FRAMES, cut_tiles
 from .video import read_video, video_container
 
 HEAD_BYTES = 16
 
 
-def load_frames(source: ImageSource, preprocess: Preprocess, wanted: int, max_pixels: int, name: str) -> Loaded:
+def load_frames(
+    source: ImageSource, preprocess: Preprocess, wanted: int, max_pixels: int, name: str, tile_patch: int | None = None
+) -> Loaded:
     """Decode an image, or `wanted` frames of an animation or a video, spread over all of it, one after the other.
 
     Args:
@@ -24,14 +27,19 @@ def load_frames(source: ImageSource, preprocess: Preprocess, wanted: int, max_pi
         wanted: number of frames.
         max_pixels: images and frames with more pixels are refused.
         name: the source's name in messages.
+        tile_patch: side of a patch in pixels, to cut each frame into tiles; None for its centre crop.
 
     Raises:
         ImageError: as for `decode.decode`, of the first frame.
     """
 
     def load(image: DecodedImage, index: int, time: float | None) -> Frame:
-        return Frame((prepare(image, preprocess),), index, time)
+        if tile_patch is None:
+            return Frame((prepare(image, preprocess),), index, time)
+        crops, tiling = cut_tiles(image, preprocess, tile_patch)
+        return Frame(crops, index, time, tiling=tiling)
 
+    wanted = wanted if tile_patch is None else min(wanted, MAX_FRAMES)
     with opened(source, name) as file:
         if isinstance(file, (np.ndarray, Image.Image)):
             with decoded(file, max_pixels, name) as image:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..preprocess import LoadedImage
+from .tiles import Tiling
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,19 @@ class Frame:
         index: position in the file, from 0.
         time: of its appearance in seconds from the first frame; None where the file does not tell.
         reasons: sentences that follow from its pixels alone.
+        tiling: where the crops lie, if they are tiles; None for the centre crop alone.
     """
 
     crops: tuple[LoadedImage, ...]
     index: int = 0
     time: float | None = None
     reasons: tuple[str, ...] = ()
+    tiling: Tiling | None = None
 
     @property
     def picture(self) -> np.ndarray:
         """uint8 [H, W, 3] for people: what was scored."""
-        return self.crops[0].pixels
+        return self.crops[0].pixels if self.tiling is None else self.tiling.picture
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ FORMATS: tuple[str, ...] = get_args(Format)
 CSV_COLUMNS = tuple(
     column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
 )
-"""`stats` becomes three columns; `reasons` and the statements of `evidence` are joined by "; "; `frames` is JSON; empty
-for none."""
+"""`stats` becomes three columns; `reasons` and the statements of `evidence` are joined by "; "; `frames` and `tiles`
+are JSON; empty for none."""
 
 
 class Writer(Protocol):
@@ -165,7 +165,8 @@ def csv_row(record: Record) -> list[Any]:
     values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
     values["reasons"] = "; ".join(record.reasons)
     values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
-    values["frames"] = json.dumps(values["frames"]) if record.frames else None
+    for name in ("frames", "tiles"):
+        values[name] = json.dumps(values[name]) if values[name] else None
     return ["" if values[name] is None else values[name] for name in CSV_COLUMNS]
 
 

@@ -163,10 +163,10 @@ def test_error_of_the_environment_is_scored_again(images, score, tmp_path, monke
     out, fresh = tmp_path / "out.jsonl", tmp_path / "fresh.jsonl"
     load = detector.load_frames
 
-    def without_package(source, preprocess, wanted, max_pixels, name):
+    def without_package(source, preprocess, wanted, max_pixels, name, tile_patch):
         if name.endswith("img000005.png"):
             raise ImageError(f"{name}: needs a package")
-        return load(source, preprocess, wanted, max_pixels, name)
+        return load(source, preprocess, wanted, max_pixels, name, tile_patch)
 
     with monkeypatch.context() as patch:
         patch.setattr(detector, "load_frames", without_package)
