@@ -6,8 +6,8 @@ import io
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import BinaryIO, TypeAlias
@@ -21,7 +21,11 @@ from .install import pip_install
 from .jpeg_scans import check_scans
 from .pixel_budget import PixelBudget
 
-ImageSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
+Opener: TypeAlias = Callable[[], AbstractContextManager[BinaryIO]]
+"""Opens an image that is no file of its own when it is decoded: a member of an archive, for example."""
+ImageSource: TypeAlias = (
+    str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image | Opener
+)
 
 MAX_PIXELS = 178_000_000
 """Larger images are refused before they are decoded (a decompression bomb costs memory, not disk).
@@ -142,6 +146,9 @@ def opened(source: ImageSource, name: str) -> Iterator[BinaryIO | np.ndarray | I
         yield io.BytesIO(source)
     elif isinstance(source, (np.ndarray, Image.Image)):
         yield source
+    elif callable(source):
+        with source() as file:
+            yield file
     elif not source.seekable():
         yield io.BytesIO(source.read())
     else:

@@ -29,7 +29,9 @@ Examples:
 def run(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
+        typer.Argument(
+            help="Files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).", show_default=False
+        ),
     ],
     engine: EngineFile = None,
     device: Device = "auto",
@@ -68,6 +70,10 @@ def run(
             help="Frames of an animation or video that are scored, spread over it; the most suspicious one counts.",
         ),
     ] = "4",
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Score overlapping squares of the whole image: an indication."),
+    ] = False,
     heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of each image in this folder.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the results and pictures as one self-contained HTML page.")
@@ -100,6 +106,12 @@ def run(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
     ] = False,
+    allow_url: Annotated[
+        bool, typer.Option("--allow-url", help="Fetch inputs that are http or https URLs, from public addresses.")
+    ] = False,
+    stdin_image: Annotated[
+        bool, typer.Option("--stdin-image", help="The input - is an image on stdin, no list of names.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
@@ -115,16 +127,14 @@ def run(
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
 
+        local = {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "tiles": tiles,
+                 "stdin-image": stdin_image}  # fmt: skip
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
             actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
             allow_empty=allow_empty, frames=frames,
-            refused=tuple(
-                f"--{name}"
-                for name, given in {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode}.items()
-                if given
-            ),
+            refused=tuple(f"--{name}" for name, given in local.items() if given),
         )  # fmt: skip
         require_ray()
         from ..ray.scan import scan_on_ray
@@ -138,7 +148,8 @@ def run(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
         threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report,
-        resume=resume, watch=watch, settle=settle, decode=decode, frames=frames,
+        resume=resume, watch=watch, settle=settle, decode=decode, frames=frames, tiles=tiles, allow_url=allow_url,
+        stdin_image=stdin_image,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:

@@ -40,6 +40,9 @@ class ScanOptions:
     decode: str | None = None
     allow_empty: bool = False
     frames: int | str = DEFAULT_FRAMES
+    tiles: bool = False
+    allow_url: bool = False
+    stdin_image: bool = False
 
 
 def output_format(options: ScanOptions, terminal: bool) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ..cpus import usable_cpus
@@ -44,7 +45,7 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     """
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
-    inputs = Inputs(options.inputs, stdin, options.null, exclude)
+    inputs = Inputs(options.inputs, stdin, options.null, exclude, options.allow_url, options.stdin_image)
     Targets(options.out, options.report, options.heatmaps).check(
         options.inputs, options.engine, any_suffix=options.format is not None
     )
@@ -56,6 +57,7 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
             Detector.load(
                 options.engine, options.device, options.threads, options.threshold, background=True,
                 prior=options.prior, decode=options.decode, frames=options.frames,
+                tiles=options.tiles,
             )
         )
         console = _console() if format_name == TABLE else None
@@ -174,7 +176,9 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         )
 
         def add(item: Scored) -> None:
-            report.add(item.record, item.prepared.picture(item.record))
+            record, lcas = item.record, item.record.lcas  # the page draws square heatmaps only
+            record = record if lcas is None or lcas.ndim == 1 else replace(record, lcas=None)
+            report.add(record, item.prepared.picture(record))
             report.provider = report.provider or detector.wait().provider
 
         extras.append(add)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
+from ..decode import Opener
 from ..display_text import display_name
 from ..frames.video import VIDEO_SUFFIXES
 from ..install import pip_install
@@ -21,10 +22,12 @@ class InputPath:
     Attributes:
         path: the file.
         error: why it cannot be listed; set for an unreadable folder, which gets a record of its own.
+        open: opens it, where it is no file of its own, such as a member of an archive.
     """
 
     path: str
     error: str | None = None
+    open: Opener | None = None
 
 
 @dataclass
