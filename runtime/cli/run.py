@@ -38,7 +38,7 @@ def run(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="[jsonl|json|csv]",
+            metavar="[jsonl|json|csv|parquet]",
             help="Default: by the suffix of --out; a table on a terminal; else jsonl. With --ray: jsonl or parquet.",
         ),
     ] = None,

@@ -9,6 +9,7 @@ from ..detector import DEFAULT_BATCH
 from ..display_text import display_name
 from ..errors import UsageError
 from ..frames.selection import DEFAULT_FRAMES
+from .parquet import require_pyarrow
 from .targets import is_stream
 from .writers import FORMATS
 
@@ -49,6 +50,7 @@ def output_format(options: ScanOptions, terminal: bool) -> str:
     """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
 
     Raises:
+        MissingDependencyError: Parquet without pyarrow.
         UsageError: an unknown format, or options that contradict each other.
     """
     if options.format is not None and options.format not in FORMATS:
@@ -56,6 +58,10 @@ def output_format(options: ScanOptions, terminal: bool) -> str:
     suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
     implied = suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE
     chosen = options.format or implied
+    if chosen == "parquet":
+        require_pyarrow()
+        if options.out is None or is_stream(options.out):
+            raise UsageError("Parquet is written to a file: give --out FILE.parquet")
     if options.resume and (options.out is None or chosen != "jsonl"):
         raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
     if options.out is not None and (options.resume or options.watch) and is_stream(options.out):

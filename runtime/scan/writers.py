@@ -16,9 +16,10 @@ from ..display_text import printable
 from ..output_file import exclusive_path, locked, writing
 from ..reading import CONTRARY, Reading, is_contrary
 from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
+from .parquet import ParquetFile
 from .targets import is_stream
 
-Format = Literal["jsonl", "json", "csv"]
+Format = Literal["jsonl", "json", "csv", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 CSV_COLUMNS = tuple(
     column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
@@ -128,8 +129,8 @@ def stdout_writer(stream: IO[bytes], format_name: str) -> StreamWriter:
 
 
 @contextmanager
-def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[StreamWriter]:
-    """Records into a file: JSON lines grow in place (to follow and resume), JSON and CSV appear when complete.
+def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[Writer]:
+    """Records into a file: JSON lines grow in place (to follow and resume), the others appear when complete.
 
     Links are written through; a pipe or a device such as a terminal gets the records as they are made.
 
@@ -141,7 +142,9 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[
     Raises:
         OutputError: another run is writing the file, or it cannot be opened. JSON and CSV: at the first record.
     """
-    if is_stream(path):
+    if format_name == "parquet":
+        yield ParquetFile(path)
+    elif is_stream(path):
         yield StreamWriter(lambda stack: stack.enter_context(path.open("wb", buffering=0)), format_name, path)
     elif format_name != "jsonl":
         yield StreamWriter(
