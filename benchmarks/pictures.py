@@ -146,7 +146,7 @@ def stress(engine: Path | None, out: Path, count: int) -> None:
         make_folder(work / "desk")
         files = sorted(str(path) for path in (work / "desk").rglob("*.*"))
         with Detector.load(engine, "cpu") as detector:
-            scored = list(decode_and_score(files, detector.prepare, detector.score, DEFAULT_BATCH))
+            scored = list(decode_and_score(files, detector.prepare, detector.begin, DEFAULT_BATCH))
             page = work / "report.html"
             start = time.perf_counter()
             with ReportWriter(page, detector.manifest, title=f"{count:,} images") as report:

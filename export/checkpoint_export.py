@@ -35,12 +35,14 @@ class Exported:
         tensorrt_source: the ONNX file a plan is built from.
         table: the parity table as text.
         rows: the same as data.
+        checkpoint: the folder that was exported.
     """
 
     engine: Path
     tensorrt_source: Path
     table: str
     rows: list[Row]
+    checkpoint: Path
 
     def require(self) -> None:
         """Raise ParityError if a comparison is beyond its tolerance."""
@@ -100,7 +102,7 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     if source != engine or request.precision == "fp16":
         write_reference(source, read_manifest(source).content_sha256, Reference(images, expected))
     table = format_table(rows, {name: precision for name, (_, precision) in candidates.items()})
-    return Exported(engine, source, table, rows)
+    return Exported(engine, source, table, rows, Path(folder))
 
 
 def refuse_other_precision(engine: Path, precision: str) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..runtime.cli.common import HELP, print_version, run_command
+from ..runtime.cli.common import command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, rich_markup_mode=None)
+app = command_app()
 
 
 @app.command()
@@ -19,7 +19,7 @@ def export(
         typer.Argument(
             metavar="[CHECKPOINT]",
             help="Checkpoint folder of cinemae-train fit (default: the last trained), or an engine .onnx "
-            "for --tensorrt, --triton and --web.",
+            "for --tensorrt, --triton, --web and --push.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("models"),
@@ -44,6 +44,9 @@ def export(
     triton: Annotated[Path | None, typer.Option(help="Also a Triton model repository in this folder.")] = None,
     web: Annotated[Path | None, typer.Option(help="Also a site in this folder that scores in the browser.")] = None,
     ort: Annotated[Path | None, typer.Option(help="With --web: folder of onnxruntime-web, to copy it.")] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="hf://ORG/REPO", help="Also upload engine, card and figures to the hub.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another precision.")] = False,
     min_batch: Annotated[int, typer.Option(help="Smallest batch of the plan.")] = 1,
     best_batch: Annotated[int, typer.Option(help="Batch the plan is tuned for.")] = 8,
@@ -79,7 +82,7 @@ def export(
     export_request(
         Request(
             source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
-            report_images, qdq, parts, tensorrt, triton, force, build, web, ort,
+            report_images, qdq, parts, tensorrt, triton, force, build, web, ort, push,
         )
     )  # fmt: skip
 

@@ -50,17 +50,20 @@ def export_request(request: Request) -> None:
     print(exported.table, flush=True)
     exported.require()
     say(f"wrote {exported.engine}; next: cinemae-run PHOTOS --engine {exported.engine}")
-    deploy(request, exported.engine, exported.tensorrt_source, name)
+    deploy(request, exported.engine, exported.tensorrt_source, name, exported.checkpoint)
 
 
-def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> None:
-    """Build the plan, the Triton repository and the site as far as `request` asks for them.
+def deploy(
+    request: Request, engine: Path, tensorrt_source: Path, name: str, checkpoint: Path | None = None
+) -> None:
+    """Build the plan, the Triton repository and the site, and push, as far as `request` asks for it.
 
     Args:
         request: the command line.
         engine: the ONNX engine for Triton and the browser.
         tensorrt_source: the ONNX engine that the plan is built from.
         name: file name of the plan, and stem of the model names in Triton.
+        checkpoint: folder that the engine was exported from.
     """
     from ..runtime.engines.integrity import check_content
     from ..runtime.engines.onnx_file import read_manifest
@@ -95,6 +98,12 @@ def deploy(request: Request, engine: Path, tensorrt_source: Path, name: str) -> 
 
         write_site(engine, manifest, request.web, request.ort)
         say(f"wrote {request.web}/; next: python3 -m http.server --directory {request.web}")
+    if request.push is not None:
+        from .hub import figures_of, push
+
+        check_content(engine)
+        pinned = push(request.push, engine, manifest, figures_of(engine, checkpoint), say)
+        say(f"pushed; next: cinemae-run PHOTOS --engine '{pinned}'")
 
 
 def make_plan(source: Path, plan: Path, options: BuildOptions) -> PlanSidecar:

@@ -13,20 +13,26 @@ from ..runtime.manifest import Golden, Manifest
 from ..train.fitting.manifest_fields import tool_versions
 from ..train.model.detector import CinemaeDetector
 from .engine_file import write_engine
+from .graph.joined import join_products
 from .graph.packed import PackedDetector
 from .graph.tracing import FUSED, OPSET, trace
+from .parity import LOGIT_FLOOR
 
 EXPORT_PACKAGES = ("cinemae", "torch", "onnx", "onnxruntime", "numpy")
 TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
 
 GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.05}
 """How far the golden logit may be off on a healthy machine: other kernels sum in another order (fp32: twice the parity
-tolerance); fp16 and int8 round at every layer, and one that differs on another kernel moves the logit so far."""
+tolerance); fp16 and int8 round at every layer, and one that differs on another kernel moves the logit so far.
+Relative to a logit above `LOGIT_FLOOR`; the manifest holds the product."""
 
 
 def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.ModelProto:
-    """The packed graph of `detector` with its weights in "fp32" or "fp16"."""
-    return packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
+    """The packed graph of `detector` with its weights in "fp32" or, for GPUs, "fp16"."""
+    model = packed_graph(PackedDetector(detector, TORCH_TYPE[precision]))
+    if precision == "fp16":
+        join_products(model)
+    return model
 
 
 def packed_graph(packed: PackedDetector, opset: int = OPSET) -> onnx.ModelProto:
@@ -48,10 +54,10 @@ def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, pr
     def golden(engine_path: Path) -> Golden:
         engine = load_engine(engine_path, device="cpu")
         try:
-            logit = engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0]
+            logit = float(engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0])
         finally:
             engine.close()
-        return Golden(logit=float(logit), tolerance=GOLDEN_TOLERANCE[precision])
+        return Golden(logit=logit, tolerance=GOLDEN_TOLERANCE[precision] * max(abs(logit), LOGIT_FLOOR))
 
     return write_engine(model, fused, path, golden)
 

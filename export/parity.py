@@ -24,15 +24,18 @@ LCAS_FLOOR = 1.0
 is measured absolutely, since it comes from the terms and not from their sum. The statistics are differences of LCAS
 values: their error is relative to the image's largest |LCAS|."""
 
+LOGIT_FLOOR = 1.0
+"""Rounding errors of the head's sum grow with the logit: above this magnitude a logit's error is relative to it."""
+
 
 @dataclass(frozen=True)
 class Tolerance:
     """Largest differences allowed.
 
     Attributes:
-        logit: of the logit, absolute.
+        logit: of the logit, relative above `LOGIT_FLOOR`.
         lcas: of LCAS and the statistics, relative above `LCAS_FLOOR`.
-        batch: of the logit of an image in a batch against the same image alone, absolute.
+        batch: of the logit of an image in a batch against the same image alone, likewise.
     """
 
     logit: float
@@ -59,10 +62,10 @@ class Row:
     Attributes:
         candidate: name of the exported file's row.
         batch: batch size.
-        logit: absolute difference of the logit.
+        logit: difference of the logit, see `LOGIT_FLOOR`.
         stats: relative difference of the statistics, see `LCAS_FLOOR`.
         lcas: relative difference of LCAS.
-        singles: absolute difference of the logit from that of the same image alone.
+        singles: difference of the logit from that of the same image alone, likewise.
         passed: whether all are within the tolerance.
     """
 
@@ -100,6 +103,11 @@ def eager_output(detector: CinemaeDetector, images: np.ndarray, batch: int = 1) 
     return EngineOutput(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
+def logit_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest |found - expected| / max(|expected|, LOGIT_FLOOR) of logits [B]; NaN, which passes nowhere, if one is."""
+    return float((np.abs(found - expected) / np.maximum(np.abs(expected), LOGIT_FLOOR)).max())
+
+
 def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
     """Largest |found - expected| / max(scale, LCAS_FLOOR), scale being |expected| if None; infinite if NaNs differ."""
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
@@ -110,7 +118,7 @@ def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None =
 
 def differences(found: EngineOutput, expected: EngineOutput, precision: str) -> tuple[float, float, float]:
     """Largest differences of logit, statistics and LCAS, measured as the `Tolerance` of `precision` is."""
-    logit = float(np.abs(found.logit - expected.logit).max())
+    logit = logit_error(found.logit, expected.logit)
     largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
     stats = relative(found.stats, expected.stats, largest)
     return logit, stats, relative(found.lcas, expected.lcas, None if precision == "fp32" else largest)
@@ -127,7 +135,7 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
             found = engine.infer(images[:batch])
             first = EngineOutput(expected.logit[:batch], expected.stats[:batch], expected.lcas[:batch])
             logit, stats, lcas = differences(found, first, precision)
-            alone = float(np.abs(found.logit - singles[:batch]).max())
+            alone = logit_error(found.logit, singles[:batch])
             passed = logit <= tolerance.logit and max(stats, lcas) <= tolerance.lcas and alone <= tolerance.batch
             rows.append(Row(candidate, batch, logit, stats, lcas, alone, passed))
         return rows
@@ -153,7 +161,7 @@ def format_table(rows: list[Row], precisions: dict[str, str]) -> str:
     ]
     for precision in dict.fromkeys(precisions.values()):
         t = TOLERANCES[precision]
-        limits = f"logit {t.logit:g}, stats and lcas {t.lcas:g} relative, singles {t.batch:g}"
+        limits = f"logit {t.logit:g}, stats and lcas {t.lcas:g}, singles {t.batch:g}; relative above 1"
         lines.append(f"tolerances {precision}: {limits}")
     return "\n".join(lines)
 

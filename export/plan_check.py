@@ -14,10 +14,10 @@ import numpy as np
 
 from ..runtime.atomic import write_bytes
 from ..runtime.engines.base import Engine, EngineOutput
+from ..runtime.engines.buckets import buckets
 from ..runtime.engines.load import load_engine
 from ..runtime.errors import ParityError
 from ..runtime.manifest import Manifest
-from .buckets import buckets
 from .parity import BATCHES, TOLERANCES, differences, parity_images
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..runtime.engines.plan_sidecar import HardwareCompatibility
 from ..runtime.errors import EngineError, UsageError
+from .hub import repository
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -60,6 +61,7 @@ class Request:
         build: how TensorRT builds the plan.
         web: folder of a site that scores in the browser.
         ort: folder of onnxruntime-web to copy into the site.
+        push: `hf://org/repo` to upload the engine to.
     """
 
     source: Path | None
@@ -78,6 +80,7 @@ class Request:
     build: BuildOptions = field(default_factory=BuildOptions)
     web: Path | None = None
     ort: Path | None = None
+    push: str | None = None
 
     @property
     def from_engine(self) -> bool:
@@ -100,10 +103,12 @@ def check(request: Request) -> None:
         raise UsageError("--report measures what --fp16 or --int8 costs; float32 is what it measures against")
     if request.ort is not None and request.web is None:
         raise UsageError("--ort names the onnxruntime-web of a site: it goes with --web DIR")
+    if request.push is not None:
+        repository(request.push)
     if request.source is not None and request.from_engine:
         if not request.source.is_file():
             raise EngineError(f"{request.source}: no such engine file")
-        if not request.tensorrt and request.triton is None and request.web is None:
-            raise UsageError(f"{request.source} is an engine already: add --tensorrt, --triton DIR or --web DIR")
+        if not request.tensorrt and request.triton is None and request.web is None and request.push is None:
+            raise UsageError(f"{request.source} is an engine already: add --tensorrt, --triton, --web or --push")
         if request.precision != "fp32" or request.parts:
             raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")

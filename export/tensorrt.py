@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.atomic import write_bytes, write_text
+from ..runtime.engines.buckets import profiles
 from ..runtime.engines.cuda import Cuda
 from ..runtime.engines.integrity import file_sha256
 from ..runtime.engines.onnx import checked_manifest
 from ..runtime.engines.plan_sidecar import PlanSidecar, numbers, sidecar_path
-from ..runtime.engines.tensorrt import import_tensorrt, open_engine
+from ..runtime.engines.tensorrt import open_engine
+from ..runtime.engines.tensorrt_import import collecting_logger, import_tensorrt, is_out_of_memory, reason
 from ..runtime.errors import EngineError, MissingDependencyError, UsageError
+from ..runtime.install import pip_packages
 from ..runtime.manifest import Manifest
 from .plan_check import check_outputs, find_reference
 from .request import BuildOptions
@@ -87,21 +90,6 @@ def build_plan(
     return sidecar
 
 
-def collecting_logger(trt: Any) -> Any:
-    """A TensorRT logger that keeps errors and warnings in `.lines` instead of printing them."""
-
-    class Collecting(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                self.lines.append(message.strip())
-
-    return Collecting()
-
-
 def build(trt: Any, logger: Any, engine: Path, options: BuildOptions, manifest: Manifest) -> bytes:
     """Parse and build; returns the serialized plan."""
     try:
@@ -130,7 +118,7 @@ def build(trt: Any, logger: Any, engine: Path, options: BuildOptions, manifest: 
 
 
 def configure(trt: Any, builder: Any, options: BuildOptions, size: int) -> Any:
-    """Builder configuration: profile, memory, compatibility, no TF32."""
+    """Builder configuration: profiles, memory, compatibility, no TF32."""
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:
@@ -142,9 +130,13 @@ def configure(trt: Any, builder: Any, options: BuildOptions, size: int) -> Any:
         if not hasattr(trt.HardwareCompatibilityLevel, level):
             raise UsageError(f"TensorRT {trt.__version__} has no hardware compatibility level {level}")
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
-    profile = builder.create_optimization_profile()
-    profile.set_shape("images", *((batch, size, size, 3) for batch in options.batch))
-    config.add_optimization_profile(profile)
+    for batches in profiles(options.batch):
+        profile = builder.create_optimization_profile()
+        profile.set_shape("images", *((batch, size, size, 3) for batch in batches))
+        config.add_optimization_profile(profile)
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        # 8.6 refuses a second context of a profile without; later versions always allow it (NvInfer.h, PreviewFeature)
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     return config
 
 
@@ -159,7 +151,7 @@ def float_types(engine: Path) -> dict[str, str]:
     try:
         import onnx
     except ImportError:
-        raise MissingDependencyError("TensorRT 8.6 needs the types of the graph: pip install onnx") from None
+        raise MissingDependencyError(f"TensorRT 8.6 needs the types of the graph: {pip_packages('onnx')}") from None
     model = onnx.load(str(engine), load_external_data=False)
     constants = [onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
     del model.graph.initializer[:]
@@ -211,17 +203,11 @@ def load_timing_cache(config: Any, path: Path | None) -> Any:
     return cache
 
 
-def reason(logger: Any, error: Exception | None = None) -> str:
-    """TensorRT's last error lines, or the exception's."""
-    lines = logger.lines[-3:] or ([str(error).splitlines()[0]] if error and str(error) else ["no reason given"])
-    return "; ".join(lines)[:600]
-
-
 def build_error(engine: Path, trt: Any, logger: Any, options: BuildOptions) -> EngineError:
     """What went wrong, with the fix where TensorRT's words show one."""
     words = reason(logger)
     fix = "run with the GPU free of other work"
-    if "memory" in words.lower():
+    if is_out_of_memory(words):
         fix = f"lower --max-batch (now {options.batch[2]}) or --workspace, or free GPU memory"
     elif not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
         fix = "a later TensorRT may build it"

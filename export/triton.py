@@ -6,12 +6,13 @@ Triton loads a plan only with the TensorRT version that built it, so config.pbtx
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 from ..runtime.atomic import write_text
+from ..runtime.engines.buckets import buckets, profiles
 from ..runtime.manifest import Manifest
-from .buckets import buckets
 
 QUEUE_MICROSECONDS = 2000
 """How long Triton waits for a batch to fill: about the time of one image on a data-centre GPU."""
@@ -36,7 +37,7 @@ output [
   {{ name: "lcas" data_type: TYPE_FP32 dims: [ {patches} ] }}
 ]
 dynamic_batching {{ preferred_batch_size: [ {preferred} ] max_queue_delay_microseconds: {delay} }}
-instance_group [ {{ count: 1 kind: {kind} }} ]
+instance_group [ {{ count: 1 kind: {kind}{profiles} }} ]
 parameters: {{ key: "cinemae.content_sha256" value: {{ string_value: "{digest}" }} }}
 """
 
@@ -69,10 +70,12 @@ def write_repository(
     for data in manifest.external_data if engine.suffix == ".onnx" else ():
         shutil.copyfile(engine.with_name(data), version / data)
     sizes = sorted({batch[1], batch[2]})
+    count = len(profiles(batch)) if engine.suffix == ".plan" else 1
+    used = f" profile: {json.dumps([str(i) for i in range(count)])}" if count > 1 else ""  # else Triton uses the first
     config = CONFIG.format(
         name=name, backend=backend, largest=batch[2], size=manifest.preprocess.crop,
         patches=manifest.backbone.config.n_patches, preferred=", ".join(map(str, sizes)), delay=QUEUE_MICROSECONDS,
-        kind=kind, digest=digest,
+        kind=kind, digest=digest, profiles=used,
     )  # fmt: skip
     if engine.suffix == ".plan":
         config += GRAPHS.format(specs=graph_specs(batch, manifest.preprocess.crop), tensorrt=tensorrt)

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dataframe import to_dataframe
     from .detector import Detector
     from .engines.base import Engine, EngineOutput
     from .engines.load import load_engine
@@ -30,6 +31,7 @@ _HOME = {
     "Record": "records",
     "Stats": "records",
     "load_engine": "engines.load",
+    "to_dataframe": "dataframe",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Record",
     "Stats",
     "load_engine",
+    "to_dataframe",
 ]
 
 

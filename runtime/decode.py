@@ -19,6 +19,7 @@ from .errors import ImageError
 from .image_modes import grey_scale, scale_to_8_bits, to_rgb
 from .install import pip_install
 from .jpeg_scans import check_scans
+from .library_messages import take_error
 from .pixel_budget import PixelBudget
 
 Opener: TypeAlias = Callable[[], AbstractContextManager[BinaryIO]]
@@ -264,6 +265,7 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
 @contextmanager
 def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     """Whatever goes wrong with an image becomes an `ImageError` that names it."""
+    take_error()  # of an earlier image
     try:
         yield
     except ImageError as error:
@@ -275,7 +277,8 @@ def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     except Image.UnidentifiedImageError:
         raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
-        raise ImageError(f"{name}: cannot be decoded ({type(error).__name__}: {error})") from None
+        reason = ": ".join(filter(None, (type(error).__name__, str(error), take_error())))
+        raise ImageError(f"{name}: cannot be decoded ({reason})") from None
 
 
 def too_large(size: str, max_pixels: int) -> ImageError:

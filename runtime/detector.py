@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import get_args
@@ -16,9 +17,9 @@ from PIL import Image
 
 from .decode import MAX_PIXELS, describe, opened
 from .display_text import display_name
-from .engines.base import Engine, EngineOutput
+from .engines.base import Engine, EngineOutput, begin, joined
 from .engines.integrity import stream_sha256
-from .engines.load import check_options, load_engine, read_engine_manifest
+from .engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
 from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
 from .frames.load import load_frames
@@ -35,6 +36,9 @@ from .verdict import Decision
 from .version import cinemae_version
 
 DEFAULT_BATCH = 8
+"""Images of one inference, where the engine's file names no best number."""
+
+NOT_A_SOURCE = "{} is no image: give a path, bytes, an open file, a Pillow image or a uint8 array [H, W, 3]"
 
 
 class Detector:
@@ -42,20 +46,27 @@ class Detector:
 
     Thread safety: a Detector may be shared between threads. Decoding runs in parallel; calls into the engine are
     serialised by a lock, because GPU backends reuse their buffers. `close` waits for a running inference.
+
+    Attributes:
+        best_batch: images of one inference, unless the caller chooses.
     """
 
     def __init__(
         self,
-        engine: Engine | Future[Engine],
-        manifest: Manifest,
+        engine: Engine | Future[Engine] | None = None,
+        manifest: Manifest | None = None,
         threshold: float | None = None,
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
         decode: str | None = None,
+        best_batch: int = DEFAULT_BATCH,
         frames: int | str = DEFAULT_FRAMES,
         tiles: bool = False,
     ) -> None:
+        if engine is None or manifest is None:
+            raise UsageError("Detector() wraps a loaded engine; Detector.load() opens the bundled one or a file")
         self._engine = engine
+        self.best_batch = best_batch
         self._lock = threading.Lock()
         self._closed = False
         self.max_pixels = max_pixels
@@ -118,13 +129,15 @@ class Detector:
             UsageError: an unknown device or decode, a thread count below 1, a threshold or prior outside (0, 1), or
                 frames that are neither a word nor a number that is allowed.
         """
+        path = resolve(path)
         if not background:
             engine = load_engine(path, device, threads)
-            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, frames, tiles)
+            batch = best_batch(path) or DEFAULT_BATCH
+            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
         check_options(device, threads)
-        manifest = read_engine_manifest(path)
+        manifest, batch = read_engine_manifest(path), best_batch(path) or DEFAULT_BATCH
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior, decode, frames, tiles)
+        detector = cls(future, manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
 
         def load() -> None:
             try:
@@ -178,20 +191,21 @@ class Detector:
         return self.score([self.prepare(source)])[0]
 
     def detect_many(
-        self, sources: Iterable[AnySource], batch_size: int = DEFAULT_BATCH, workers: int | None = None
+        self, sources: Iterable[AnySource], batch_size: int | None = None, workers: int | None = None
     ) -> Iterator[Record]:
         """Score any number of images, lazily: one record each, in order, decoding in threads ahead of inference.
 
         Args:
             sources: as for `detect`; may be endless, it is read only a few batches ahead.
-            batch_size: images in one inference.
+            batch_size: images in one inference, None for the engine's best number.
             workers: decoding threads, None for one per CPU.
 
         Raises:
             UsageError: batch size or workers below 1.
             EngineError: the engine fails or is closed; records already yielded stand.
         """
-        for scored in decode_and_score(sources, self.prepare, self.score, batch_size, workers):
+        size = self.best_batch if batch_size is None else batch_size
+        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers):
             yield scored.record
 
     def prepare(self, source: AnySource) -> Prepared:
@@ -203,6 +217,9 @@ class Detector:
                 if source.error is not None:
                     return Prepared(name, error=source.error)
                 source = source.source
+            kinds = (str, PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+            if not isinstance(source, kinds) and not hasattr(source, "read") and not callable(source):
+                raise ImageError(NOT_A_SOURCE.format(type(source).__name__))
             with opened(source, name) as image:
                 if not isinstance(image, (np.ndarray, Image.Image)):
                     sha256 = stream_sha256(image)
@@ -228,11 +245,42 @@ class Detector:
         Raises:
             EngineError: the engine fails even on a single image, or is closed.
         """
+        return self.begin(prepared)()
+
+    def begin(self, prepared: Sequence[Prepared]) -> Callable[[], list[Record]]:
+        """Begin the inference of one batch, which an engine on the CPU also finishes.
+
+        Returns:
+            A function that waits for the outputs and makes the records as `score` does; it must be called once.
+
+        Raises:
+            EngineError: as `score`.
+        """
         self.wait()  # no record leaves before the engine has proved usable
         crops = [crop for item in prepared for crop in item.crops]
         step = sum(bool(item.frames) for item in prepared)  # inputs of many crops make no inference larger
-        outputs = [self._infer(np.stack(crops[i : i + step])) for i in range(0, len(crops), step or 1)]
-        output = joined(outputs) if outputs else None
+        if len(crops) > step:
+            outputs = [self._begin(crops[i : i + step])() for i in range(0, len(crops), step)]
+            return lambda: self._records(prepared, joined(outputs))
+        output = self._begin(crops) if crops else None
+        return lambda: self._records(prepared, None if output is None else output())
+
+    def _begin(self, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
+        with self._lock:
+            if self._closed:
+                raise EngineError(f"{self.manifest.name}: the detector is closed")
+            engine = self.wait()
+            try:
+                return begin(engine, images)
+            except EngineError:
+                if len(images) == 1:
+                    raise
+                # most often out of memory: slower one by one, but the run goes on
+                rows = [engine.infer(image[None]) for image in images]
+        output = joined(rows)
+        return lambda: output
+
+    def _records(self, prepared: Sequence[Prepared], output: EngineOutput | None) -> list[Record]:
         records: list[Record] = []
         row = 0
         for item in prepared:
@@ -246,23 +294,3 @@ class Detector:
                 records.append(record_of(item, own, self.manifest, self.decision, self.reading, self._new_record))
                 row = end
         return records
-
-    def _infer(self, images: np.ndarray) -> EngineOutput:
-        with self._lock:
-            if self._closed:
-                raise EngineError(f"{self.manifest.name}: the detector is closed")
-            engine = self.wait()
-            try:
-                return engine.infer(images)
-            except EngineError:
-                if len(images) == 1:
-                    raise
-                # most often out of memory: slower one by one, but the run goes on
-                return joined([engine.infer(images[i : i + 1]) for i in range(len(images))])
-
-
-def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
-    """The outputs of several inferences as that of one."""
-    return EngineOutput(
-        *(np.concatenate([getattr(output, name) for output in outputs]) for name in ("logit", "stats", "lcas"))
-    )

@@ -38,6 +38,9 @@ def grey_scale(image: Image.Image) -> GreyScale:
     tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
     if tags is None:
         return SIXTEEN_BITS
+    if image.mode in ("LA", "La") and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES:
+        raise ImageError("a grey TIFF with its alpha in a plane of its own, which is read as wholly transparent; "
+                         "save it with interleaved samples")  # fmt: skip
     bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
     if bits > 8 and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES and image.info.get("compression") == "raw":
         raise ImageError(f"an uncompressed {bits}-bit TIFF with separate colour planes; save it with interleaved ones")

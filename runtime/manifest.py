@@ -24,6 +24,7 @@ CC_BY_NC = "CC-BY-NC-4.0"
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
 Statistic = Literal["s1", "s2", "s3"]
 Decode = Literal["full", "scaled"]
+GlobalFeature = Literal["cls", "mean"]
 
 
 class BackboneConfig(Model):
@@ -77,8 +78,12 @@ class BackboneConfig(Model):
 
 
 class MethodConfig(Model):
-    """The method's settings, also those that the paper leaves open, with their defaults [Eq. 4-6]."""
+    """The method's settings, also those that the paper leaves open, with their defaults [Eq. 3-6].
 
+    `f_global` is taken from the unmasked pass: CLS as in the paper, or the mean of the patch tokens.
+    """
+
+    f_global: GlobalFeature = "cls"
     k: int = Field(2, ge=1, le=64)
     mask_ratio: float = Field(MASK_RATIO, ge=MASK_RATIO, le=MASK_RATIO)
     mask_strategy: MaskStrategy = "balanced"

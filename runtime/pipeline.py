@@ -1,8 +1,9 @@
 """Decoding in threads ahead of inference: bounded memory, batches across inputs, results in input order.
 
-Three stages overlap: worker threads decode a window of inputs, one thread runs the engine, and the caller consumes
-records. Batches are filled by count alone and in input order, so the same command forms the same batches every time.
-`detector.Detector` supplies the two functions: `prepare` decodes an input, `score` makes the records of a batch.
+Four stages overlap: worker threads decode a window of inputs, one thread begins inferences, one waits for outputs and
+makes records, and the caller consumes them. An engine on the CPU computes in the second stage, a GPU between it and the
+third, with a batch in flight behind the one that it computes. Batches are filled by count alone and in input order, so
+the same command forms the same batches every time. `detector.Detector` supplies the functions.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from .sources import AnySource, Prepared
 
 Prepare = Callable[[AnySource], Prepared]
 """Decodes one input; never raises for a bad one."""
-Score = Callable[[Sequence[Prepared]], list[Record]]
-"""Scores one batch: a record for each input, in order."""
+Begin = Callable[[Sequence[Prepared]], Callable[[], list[Record]]]
+"""Begins to score one batch; the function it returns is called once, and makes a record for each input, in order."""
 
 BATCHES_AHEAD = 2
 """Decoded batches waiting for the engine: one is formed while one runs; more only costs memory."""
@@ -43,14 +44,14 @@ class Scored:
 
 
 def decode_and_score(
-    sources: Iterable[AnySource], prepare: Prepare, score: Score, batch_size: int, workers: int | None = None
+    sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int | None = None
 ) -> Generator[Scored, None, None]:
     """Score `sources`, reading them lazily and at most a few batches ahead.
 
     Args:
         sources: the images.
         prepare: decodes one of them, in the decoding threads; usually `Detector.prepare`.
-        score: scores one batch, in a thread of its own; usually `Detector.score`.
+        begin: begins to score one batch, in a thread of its own; usually `Detector.begin`.
         batch_size: decodable images in one inference.
         workers: decoding threads, None for one per CPU.
 
@@ -64,20 +65,22 @@ def decode_and_score(
     workers = usable_cpus() if workers is None else workers
     if batch_size < 1 or workers < 1:
         raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
-    return _scored(sources, prepare, score, batch_size, workers)
+    return _scored(sources, prepare, begin, batch_size, workers)
 
 
 def _scored(
-    sources: Iterable[AnySource], prepare: Prepare, score: Score, batch_size: int, workers: int
+    sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int
 ) -> Generator[Scored, None, None]:
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
     engine = ThreadPoolExecutor(1, thread_name_prefix="cinemae-infer")
+    finisher = ThreadPoolExecutor(1, thread_name_prefix="cinemae-records")
     running: deque[tuple[list[AnySource], list[Prepared], Future[list[Record]]]] = deque()
     try:
         ahead = read_ahead(decoders, prepare, sources, batch_size * BATCHES_AHEAD + workers)
         decoded = ((source, future.result()) for source, future in ahead)
         for batch_sources, batch in _batches(decoded, batch_size):
-            running.append((batch_sources, batch, engine.submit(score, batch)))
+            begun = engine.submit(begin, batch)
+            running.append((batch_sources, batch, finisher.submit(_finish, begun)))
             # finished batches are handed on at once; at most BATCHES_AHEAD wait for the engine
             while running and (len(running) > BATCHES_AHEAD or running[0][2].done()):
                 yield from _results(*running.popleft())
@@ -85,7 +88,13 @@ def _scored(
             yield from _results(*running.popleft())
     finally:
         decoders.shutdown(wait=False, cancel_futures=True)
-        engine.shutdown(wait=True, cancel_futures=True)
+        engine.shutdown(wait=False, cancel_futures=True)
+        finisher.shutdown(wait=True)  # takes the outputs of every batch that was begun, which frees its place
+        engine.shutdown(wait=True)
+
+
+def _finish(begun: Future[Callable[[], list[Record]]]) -> list[Record]:
+    return begun.result()()
 
 
 def _batches(

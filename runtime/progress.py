@@ -49,7 +49,7 @@ class Progress:
         self._total: int | None = None if callable(total) else total
         self._count: Callable[[], int] | None = total if callable(total) else None
         self._done = self._first = done
-        self._fraction: float | None = None
+        self._share_left: tuple[float, float] | None = None
         self._start = self._shown = 0.0
         self.note = ""
         """The end of the line, such as the latest loss."""
@@ -77,21 +77,26 @@ class Progress:
         except CinemaeError:  # the command meets the same error when it reads its inputs, and reports it
             return
 
-    def advance(self, items: int = 1, note: str = "", fraction: float | None = None) -> None:
+    def advance(self, items: int = 1, note: str = "", share_left: tuple[float, float] | None = None) -> None:
         """Count finished items.
 
         Args:
             items: how many more are done.
             note: the new end of the line; empty keeps the last one.
-            fraction: share of the work in [0, 1], where something else than the count sets the end, such as time.
+            share_left: share of the work that is done, in [0, 1], and the seconds left, where something else than the
+                count sets the end, such as time.
         """
         self._done += items
-        self._fraction = fraction
+        self._share_left = share_left
         self.note = note or self.note
-        now = time.monotonic()
-        if self._quiet or now - self._shown < (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+        if time.monotonic() - self._shown >= (LOG_SECONDS if self._bar is None else BAR_SECONDS):
+            self.show()
+
+    def show(self) -> None:
+        """Show the line now, as before the first item, which may take long."""
+        if self._quiet:
             return
-        self._shown = now
+        now = self._shown = time.monotonic()
         if self._bar is None:
             print(self._line(now), file=sys.stderr, flush=True)
         else:
@@ -101,16 +106,17 @@ class Progress:
 
     def _share(self) -> float | None:
         """The finished share of the work in [0, 1]; None where the end is not known."""
-        if self._fraction is not None:
-            return min(1.0, self._fraction)
+        if self._share_left is not None:
+            return min(1.0, self._share_left[0])
         return min(1.0, self._done / self._total) if self._total else None
 
     def _line(self, now: float, ends: bool = False) -> str:
         elapsed = max(now - self._start, 1e-9)
         rate = (self._done - self._first) / elapsed
         text = f"{self._done:,}{f'/{self._total:,}' if self._total else ''} {self._unit}, {rate:,.1f}/s"
-        if self._fraction and not ends:
-            text += f", {self._fraction:.0%}, ETA {duration(elapsed * max(0, 1 - self._fraction) / self._fraction)}"
+        if self._share_left is not None and not ends:
+            share, left = self._share_left
+            text += f", {share:.0%}, ETA {duration(left)}"
         elif self._total and rate > 0 and not ends:
             text += f", ETA {duration(max(0, self._total - self._done) / rate)}"
         return f"{text}, {self.note}" if self.note else text

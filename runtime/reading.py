@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from .calibration import Calibration
 from .errors import UsageError
+from .promise import NEITHER, OWN_THRESHOLD, promise
 from .records import Verdict
 from .verdict import Decision
 
-OWN_THRESHOLD = "your own threshold, no rate is known"
-NEITHER = "the score supports neither"
 CONTRARY = "the probability points the other way"
 CAVEAT = "Rates hold for the kinds of images that the engine was measured on; images of a new kind can exceed them."
 
@@ -65,22 +64,13 @@ class Reading:
         other way.
         """
         return {
-            "ai": self._claim(self.ai_from, self.false_alarm, "real"),
-            "real": self._claim(self.real_below, self.miss, "AI"),
+            "ai": promise(self.ai_from, self.false_alarm, "real", self.own),
+            "real": promise(self.real_below, self.miss, "AI", self.own),
             "uncertain": NEITHER,
             "prior": f"assuming that {100 * self.prior:g} % of the images are AI-generated",
             "caveat": "" if self.false_alarm is None and self.miss is None else CAVEAT,
             "contrary": CONTRARY,
         }
-
-    def _claim(self, threshold: float | None, rate: float | None, others: str) -> str:
-        if self.own:
-            return OWN_THRESHOLD
-        if threshold is None:
-            return f"never given, too few {others} images were measured"
-        if rate is None:
-            return f"no rate is known, any share of {others} images may get this"
-        return f"at most {100 * rate:g} % of {others} images get this"
 
     def legend(self) -> list[str]:
         """The same as lines of text."""

@@ -133,9 +133,23 @@ class Record:
     """float32 [N] anomaly map for heatmaps, [h, w] of tiles; NaN where a patch was never masked; not part of the JSON
     record."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON record: plain types, keys in schema order."""
+        return to_dict(self)
+
+    def _repr_html_(self) -> str:
+        """How notebooks show the record: verdict with its rate, heatmap, reasons, facts of the file."""
+        from .record_html import record_html
+
+        return record_html(to_dict(self), self.lcas)
+
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))
 RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name != "lcas")
+FLAT_FIELDS = tuple(
+    column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
+)
+"""Columns of a record in a table: `stats` becomes three; `reasons` and the statements of `evidence` are joined."""
 
 
 def engine_label(manifest: Manifest) -> str:
@@ -158,6 +172,17 @@ def to_dict(record: Record) -> dict[str, Any]:
 
 def _plain(frames: Frames) -> dict[str, Any]:
     return asdict(frames) | {"scored": [asdict(frame) for frame in frames.scored]}
+
+
+def flat(record: Record) -> dict[str, Any]:
+    """The record as one row of a table, with the columns `FLAT_FIELDS`; None for none."""
+    values = to_dict(record)
+    values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
+    values["reasons"] = "; ".join(record.reasons)
+    values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
+    for name in ("frames", "tiles"):
+        values[name] = json.dumps(values[name]) if values[name] else None
+    return {name: values[name] for name in FLAT_FIELDS}
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:

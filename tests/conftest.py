@@ -10,6 +10,8 @@ import pytest
 from random_parameters import randomise
 
 DATA_VARIABLE = "CINEMAE_DATA"
+ENGINE_VARIABLE = "CINEMAE_TINY_ENGINE"
+"""Where `tiny_engine` lies: made there once, tests of the runtime find it without torch (`.ci/lower-bounds`)."""
 
 # Threads that wait for each other by spinning slow tiny models down a hundredfold where another program wants the
 # cores. The OpenMP library reads this when torch is first imported, here and in the processes the tests start.
@@ -41,6 +43,7 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def tiny_detector(tiny_config):
     """A whole detector with random parameters everywhere and two balanced masks, in eval mode. Do not modify."""
+    pytest.importorskip("torch")
     from cinemae.runtime.manifest import HeadConfig, MethodConfig
     from cinemae.runtime.masks import draw_visible
     from untrained import untrained_detector
@@ -54,10 +57,15 @@ def tiny_detector(tiny_config):
 
 
 @pytest.fixture(scope="session")
-def tiny_manifest(tiny_config, tiny_detector):
+def tiny_manifest(tiny_config, request):
     """The manifest that belongs to `tiny_detector`."""
+    from cinemae.runtime.engines.onnx_file import read_manifest
     from cinemae.runtime.manifest import Backbone, Manifest, Masks, Preprocess
 
+    made = os.environ.get(ENGINE_VARIABLE, "")
+    if os.path.isfile(made):
+        return read_manifest(made)
+    tiny_detector = request.getfixturevalue("tiny_detector")
     return Manifest(
         name="tiny-test", kind="checkpoint", method=tiny_detector.method, head=tiny_detector.head.config,
         preprocess=Preprocess(resize_short=72, crop=64),
@@ -67,12 +75,13 @@ def tiny_manifest(tiny_config, tiny_detector):
 
 
 @pytest.fixture(scope="session")
-def tiny_engine(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
+def tiny_engine(tmp_path_factory, tiny_manifest, request) -> Path:
     """The fused `.onnx` engine of `tiny_detector`, made by the real export. Do not modify; copy it first."""
-    from cinemae.export.fused import export_fused
+    path = Path(os.environ.get(ENGINE_VARIABLE) or tmp_path_factory.mktemp("engine") / "tiny.onnx")
+    if not path.is_file():
+        from cinemae.export.fused import export_fused
 
-    path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
-    export_fused(tiny_detector, tiny_manifest, path)
+        export_fused(request.getfixturevalue("tiny_detector"), tiny_manifest, path)
     return path
 
 

@@ -2,11 +2,15 @@
 
 import csv
 import json
+import os
 import shutil
+import sysconfig
 from pathlib import Path
 
 import pytest
+from cinemae.runtime import Detector
 from pictures import picture
+from published_layouts import TINY, fair_shapes, fair_state, hugging_face_config, hugging_face_state, write_hugging_face
 from training_tree import render
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -57,9 +61,27 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
     assert "ok" in capsys.readouterr().out
 
 
+def test_genimage_to_engine(tmp_path, monkeypatch):
+    for split, count in (("train", 60), ("val", 8)):
+        for label, name in enumerate(("nature", "ai")):
+            folder = tmp_path / "GenImage" / "gen_a" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                render(label, i + len(split)).save(folder / f"{i}.png")
+    state = hugging_face_state(fair_state(fair_shapes(**TINY)), "published")
+    write_hugging_face(tmp_path / "vit-mae", state, hugging_face_config(TINY))
+    monkeypatch.setenv("PATH", os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
+    monkeypatch.setattr("sys.argv", ["genimage_to_engine.py", "vit-mae", "GenImage", "out", "gen_a"])
+    run("genimage_to_engine.py", tmp_path, monkeypatch)
+    table = (tmp_path / "out" / "steps.md").read_text("utf-8")
+    assert table.count("\n") == 6
+    manifest = Detector.load(tmp_path / "out" / "models" / "cinemae.onnx").manifest
+    assert manifest.precision == "fp16"
+    assert "held-out images" in manifest.calibration.fitted_on
+
+
 def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):
     pytest.importorskip("fastapi")
-    from cinemae.runtime import Detector
     from cinemae.runtime.serve.app import create_app
     from cinemae.runtime.serve.settings import ServeSettings
     from serve_tools import ArithmeticEngine, running

@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("runtime", "train", "export", "models")
 ENGINE = "cinemae/models/cinemae-demo.onnx"
+LARGEST_SAMPLES = 150_000
 LARGEST_ENGINE = 24 * 2**20
-DATA_SUFFIXES = {".html", ".css", ".js", ".typed", ".svg"}
+DATA_SUFFIXES = {".jpg", ".html", ".css", ".js", ".typed", ".svg"}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,12 @@ def test_only_the_bundled_engine_ships(wheel_names):
     in_models = {name for name in wheel_names if name.startswith("cinemae/models/")}
     assert in_models == {"cinemae/models/__init__.py", "cinemae/models/MODEL_CARD.md", ENGINE}
     assert wheel_names[ENGINE] <= LARGEST_ENGINE
+
+
+def test_samples_are_small(wheel_names):
+    samples = [size for name, size in wheel_names.items() if name.startswith("cinemae/runtime/samples/")]
+    assert len(samples) == 7
+    assert sum(samples) < LARGEST_SAMPLES
 
 
 def test_one_name_in_site_packages(wheel_names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from .device import choose_device
 from .features.cache_spec import CacheSpec
 from .features.extract import ExtractReport, extract
 from .model.mae import MaskedAutoencoder
+from .precision import Precision, choose_precision
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class SpecOptions:
     views: int
     augment_seed: int
     decode: str = "full"
+    f_global: str = "cls"
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,23 @@ class MachineOptions:
         workers: threads that decode images.
         device: auto, cpu or cuda.
         quiet: show no progress.
+        precision: auto, fp32, tf32, bf16 or fp16.
     """
 
     batch_size: int
     workers: int
     device: str
     quiet: bool
+    precision: str = "auto"
+
+    def chosen_precision(self) -> Precision:
+        """The precision on the device; as `choose_precision`."""
+        return choose_precision(self.precision, choose_device(self.device))
+
+    def stage(self, text: str) -> None:
+        """Say on stderr what takes a while before the first image."""
+        if not self.quiet:
+            print(f"{text} ...", file=sys.stderr, flush=True)
 
     def extract(
         self, samples: Sequence[Sample], backbone: Callable[[], MaskedAutoencoder], spec: CacheSpec, root: Path,

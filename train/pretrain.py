@@ -6,21 +6,19 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader, RandomSampler
 
 from ..runtime.atomic import atomic_path, write_text
-from ..runtime.decode import IMAGE_SUFFIXES, decode
-from ..runtime.errors import ImageError, UsageError
+from ..runtime.errors import UsageError
 from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.progress import Progress
 from .model.mae import MaskedAutoencoder, patchify
+from .photo_folder import PhotoFolder, collate, endless
 from .weights.save import WEIGHTS_FILE, save_backbone
 
 log = logging.getLogger("cinemae.train")
@@ -64,50 +62,6 @@ class PretrainConfig:
     workers: int = 1
     seed: int = 0
     save_minutes: float = 5.0
-
-
-class PhotoFolder(Dataset[Tensor]):
-    """Random resized crops and flips of the images under some folders.
-
-    An item is uint8 [3, S, S], or None where the file is unreadable.
-
-    Args:
-        folders: searched recursively.
-        image_size: side S of a crop.
-        crop_scale: smallest share of the area that a crop covers.
-
-    Raises:
-        UsageError: there is no image.
-    """
-
-    def __init__(self, folders: list[Path], image_size: int, crop_scale: float) -> None:
-        self.paths = sorted(
-            path for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
-        )
-        if not self.paths:
-            raise UsageError(f"no images under {', '.join(map(str, folders))}; give a folder that holds photographs")
-        self.transform = v2.Compose([
-            v2.PILToTensor(),
-            v2.RandomResizedCrop(image_size, (crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
-            v2.RandomHorizontalFlip(),
-        ])  # fmt: skip
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Tensor | None:  # type: ignore[override]
-        # an unreadable file is None and named in the log
-        try:
-            return self.transform(decode(self.paths[index]))
-        except ImageError as error:
-            log.warning("skipped: %s", error)
-            return None
-
-
-def collate(items: list[Tensor | None]) -> Tensor:
-    """Stack the readable images: uint8 [B', 3, S, S], B' <= B; an empty tensor where there is none."""
-    readable = [item for item in items if item is not None]
-    return torch.stack(readable) if readable else torch.empty(0, dtype=torch.uint8)
 
 
 def random_visible(batch: int, config: BackboneConfig, generator: torch.Generator) -> Tensor:
@@ -172,23 +126,19 @@ def learning_rate(progress: float, config: PretrainConfig) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - config.warmup) / (1 - config.warmup))))
 
 
-def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
-    """Repeat a loader without end, leaving out batches without a readable image.
+def seconds_left(config: PretrainConfig, steps: int, done: int, elapsed: float, before: float = 0.0) -> float:
+    """Estimate when a run ends: by its epochs at the rate of this process, or by its minutes, whichever comes first.
 
-    Yields:
-        uint8 [B', 3, S, S], 1 <= B' <= B.
-
-    Raises:
-        UsageError: a whole epoch has no readable image.
+    Args:
+        config: recipe.
+        steps: steps left to the end of the epochs.
+        done: steps that this process has made.
+        elapsed: seconds that it took for them.
+        before: seconds that earlier processes have trained; they count for the minutes, not for the rate.
     """
-    while True:
-        found = False
-        for batch in loader:
-            if len(batch):
-                found = True
-                yield batch
-        if not found:
-            raise UsageError("none of the images can be read; the log names them. Give a folder that holds photographs")
+    by_steps = steps * elapsed / done if done else math.inf
+    by_time = config.max_minutes * 60 - before - elapsed if config.max_minutes else math.inf
+    return max(0.0, min(by_steps, by_time))
 
 
 def pretrain(
@@ -242,7 +192,8 @@ def pretrain(
     generator = torch.Generator().manual_seed(config.seed + 1 + step)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     dtype = autocast_dtype(config.precision, device)
-    start = saved = time.monotonic()
+    start, first = time.monotonic(), step
+    saved = start
 
     def seconds() -> float:
         return before + time.monotonic() - start
@@ -264,7 +215,8 @@ def pretrain(
 
     recent: list[float] = []
     batches = endless(loader)
-    with Progress("images", total_steps * config.batch_size, done=step * config.batch_size) as shown:
+    total = None if config.max_minutes else total_steps * config.batch_size
+    with Progress("images", total, done=step * config.batch_size) as shown:
         while progress() < 1:
             images = (next(batches).to(device, torch.float32) / 255 - mean) / std
             lr = learning_rate(progress(), config)
@@ -272,16 +224,17 @@ def pretrain(
                 group["lr"] = lr
             keep = random_visible(len(images), backbone, generator).to(device)
             adam.zero_grad(set_to_none=True)
-            total = 0.0
+            loss_sum = 0.0
             for x, seen in zip(images.split(config.micro_batch), keep.split(config.micro_batch), strict=True):
                 with torch.autocast(device.type, dtype, enabled=dtype is not None):
                     loss = masked_loss(model, x, seen) * (len(x) / len(images))
                 loss.backward()
-                total += loss.item()
+                loss_sum += loss.item()
             adam.step()
             step += 1
-            recent.append(total)
-            shown.advance(len(images), f"loss {sum(recent) / len(recent):.4f}", fraction=progress())
+            recent.append(loss_sum)
+            left = seconds_left(config, total_steps - step, step - first, time.monotonic() - start, before)
+            shown.advance(len(images), f"loss {sum(recent) / len(recent):.4f}", (progress(), left))
             if len(recent) == 50:
                 curve.append([step, sum(recent) / len(recent)])
                 recent = []

@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import math
+import shutil
+import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ class Table:
         rows: one tuple for each row, as long as `columns`; a cell that does not exist is None or NaN.
         note: explanation below the table, plain text.
         digits: decimals of every float where people read it; JSON and CSV keep the full value.
+        signed: columns of differences, whose floats show their sign.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     digits: int = 3
+    signed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.columns)) != len(self.columns) or any(len(row) != len(self.columns) for row in self.rows):
@@ -53,21 +58,44 @@ class Table:
             return f"{value:.{self.digits}f}"
         return f"{value:,}" if isinstance(value, int) else str(value)
 
-    def plain(self) -> str:
-        """Columns aligned for a terminal, without title and note."""
-        lines = [list(self.columns), *([self.text(value) for value in row] for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        layout = list(zip(widths, self.numeric, strict=True))
-        return "\n".join(
-            "  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, (w, right) in zip(line, layout, strict=True))
-            for line in lines
-        )
+    def texts(self) -> list[list[str]]:
+        """All cells as a reader sees them, row by row."""
+        signed = [column in self.signed for column in self.columns]
+        return [
+            [f"{'+' * (s and isinstance(v, float) and v > 0)}{self.text(v)}" for v, s in zip(row, signed, strict=True)]
+            for row in self.rows
+        ]
+
+    def plain(self, width: int | None = None) -> str:
+        """Columns aligned for a terminal, without title and note.
+
+        Args:
+            width: of the terminal; columns that do not fit follow in further blocks, each behind the first column. None
+                does not limit the lines.
+        """
+        lines = [list(self.columns), *self.texts()]
+        padded = []
+        for column, right in zip(zip(*lines, strict=True), self.numeric, strict=True):
+            most = max(map(len, column))
+            padded.append([cell.rjust(most) if right else cell.ljust(most) for cell in column])
+        blocks = [padded[:1]]
+        for cells in padded[1:]:
+            if width and len(blocks[-1]) > 1 and sum(len(one[0]) + 2 for one in [*blocks[-1], cells]) - 2 > width:
+                blocks.append(padded[:1])
+            blocks[-1].append(cells)
+        return "\n\n".join("\n".join("  ".join(line) for line in zip(*block, strict=True)) for block in blocks)
+
+    def terminal(self) -> str:
+        """Title, table and note as wide as the terminal; where the output is no terminal, on lines of any length."""
+        width = terminal_width()
+        note = "\n\n".join(wrapped(part, width) for part in self.note.split("\n\n")) if self.note else ""
+        return "\n".join(part for part in (self.title, self.plain(width), note) if part) + "\n"
 
     def markdown(self) -> str:
         """Title, table and note."""
         rule = "|".join("---:" if right else "---" for right in self.numeric)
         head = ["| " + " | ".join(self.columns) + " |", f"|{rule}|"]
-        body = ["| " + " | ".join(self.text(v).replace("|", "\\|") for v in row) + " |" for row in self.rows]
+        body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in self.texts()]
         note = f"\n\n{self.note}" if self.note else ""
         return f"### {self.title}\n\n" + "\n".join(head + body) + note + "\n"
 
@@ -80,10 +108,10 @@ class Table:
         return buffer.getvalue()
 
     def record(self) -> dict[str, Any]:
-        """The table for JSON: name, title, note, digits, columns, and each row as an object; missing cells are null."""
+        """The table for JSON: the attributes, and each row as an object; missing cells are null."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in jsonable(self.rows)]
         return {"name": self.name, "title": self.title, "note": self.note, "digits": self.digits,
-                "columns": list(self.columns), "rows": rows}  # fmt: skip
+                "signed": list(self.signed), "columns": list(self.columns), "rows": rows}  # fmt: skip
 
     def write(self, folder: Path) -> None:
         """Write NAME.json, NAME.csv and NAME.md into `folder`."""
@@ -97,7 +125,18 @@ class Table:
         record = json.loads(path.read_text(encoding="utf-8"))
         columns = tuple(record["columns"])
         rows = tuple(tuple(row[c] for c in columns) for row in record["rows"])
-        return cls(record["name"], record["title"], columns, rows, record["note"], record.get("digits", 3))
+        return cls(record["name"], record["title"], columns, rows, record["note"], record.get("digits", 3),
+                   tuple(record.get("signed", ())))  # fmt: skip
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """A paragraph in lines of `width`; None leaves it as it is."""
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if width else text
 
 
 def jsonable(value: Any) -> Any:

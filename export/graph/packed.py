@@ -4,7 +4,7 @@ Exact with respect to `CinemaeDetector` up to float32 rounding. What is shared, 
 
 - the full pass and the K masked passes are one sequence of T = (N + 1) + K (V + 1) tokens: weights are read once;
 - first encoder block: LayerNorm and QKV of a token are the same in every pass, so they are computed once and gathered;
-- last encoder block: the full pass needs only its CLS output, so queries, projection and MLP skip its patches;
+- last encoder block: where f_global is CLS, queries, projection and MLP skip the patches of the full pass;
 - decoder: tokens stand as [CLS, visible, masked] (attention does not care about order), so nothing is scattered;
 - first decoder block: LayerNorm and QKV of the mask tokens depend on their position alone and are constants;
 - last decoder block: queries, projection, MLP and prediction for the masked tokens only.
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ...train.model.detector import CinemaeDetector, Detection
+from ...train.model.mae import global_feature
 from .packed_block import Dense, Norm, PackedBlock, Qkv, attend
 from .packed_lcas import PackedLcas
 
@@ -52,7 +53,7 @@ class PackedEncoder(nn.Module):
     def __init__(self, detector: CinemaeDetector, layout: Layout, dtype: torch.dtype) -> None:
         super().__init__()
         mae = detector.mae
-        self.layout, self.dtype = layout, dtype
+        self.layout, self.dtype, self.kind = layout, dtype, detector.method.f_global
         self.dim, self.heads = mae.config.encoder_dim, mae.config.encoder_heads
         self.width = self.dim // self.heads
         kernel = mae.patch_embed.proj.weight.detach().permute(0, 2, 3, 1).flatten(1)
@@ -72,12 +73,12 @@ class PackedEncoder(nn.Module):
     def forward(self, patches: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [B, N, P] -> float32 [B, D], [B, K (V + 1), D], both after the final norm."""
         n, d, last = self.layout.full, self.dim, len(self.blocks) - 1
-        packed = n + self.layout.runs * self.layout.masked
+        packed, read = n + self.layout.runs * self.layout.masked, 1 if self.kind == "cls" else n
         tokens = torch.cat([self.cls * unit, self.embed(patches)], dim=1)
         x = tokens.reshape(-1, d)
         for depth, block in enumerate(self.blocks):
             assert isinstance(block, PackedBlock)
-            queries = 1 if depth == last else n
+            queries = read if depth == last else n
             if depth == 0:
                 q, k, v = (y.reshape(-1, n, d) for y in block.qkv(x))
                 full = (q[:, :queries], k, v)
@@ -86,14 +87,14 @@ class PackedEncoder(nn.Module):
             else:
                 y = block.norm1(x)
                 k, v = (dense(y).reshape(-1, packed, d) for dense in (block.k, block.v))
-                if depth == last:
+                if queries < n:
                     x, y = (self.without_patches(rows, packed) for rows in (x, y))
                 q = block.q(y).reshape(-1, packed - n + queries, d)
                 full = (q[:, :queries], k[:, :n], v[:, :n])
                 masked = (q[:, queries:], k[:, n:], v[:, n:])
             x = block.finish(x, self.attention(full, masked, queries))
-        x = self.norm(x).reshape(-1, packed - n + 1, d)
-        return x[:, 0], x[:, 1:]
+        x = self.norm(x).reshape(-1, packed - n + read, d)
+        return global_feature(x[:, :read], self.kind), x[:, read:]
 
     def without_patches(self, rows: Tensor, packed: int) -> Tensor:
         """[B packed, D] -> [B (1 + K (V + 1)), D]: of the full pass only CLS."""

@@ -23,7 +23,7 @@ def main() -> None:
     print(f"cinemae {version('cinemae')}: detect AI-generated images by contextual anomaly\n")
     for name, purpose in COMMANDS.items():
         print(f"  {name:16}{purpose}")
-    print("\nEach has --help. Start with: cinemae-run PHOTOS/")
+    print("\nEach has --help. Start with: cinemae-run --demo")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .common import HELP, Device, EngineFile, print_version, run_command
+from .common import Device, EngineFile, command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:

@@ -10,20 +10,44 @@ from typing import Annotated
 
 import typer
 
-HELP = {"help_option_names": ["-h", "--help"]}
-"""Context settings of every command."""
-DEVICES = "auto|cpu|cuda|tensorrt|openvino"
+from ..devices import DEVICES
+
+
+def local_engine(text: str) -> Path:
+    """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
+    if not text.startswith("hf://"):
+        return Path(text)
+    from ..engines.hub import hub_engine
+
+    return hub_engine(text)
+
+
 EngineFile = Annotated[
-    Path | None, typer.Option(help="An .onnx or .plan file, or a folder of parts. Default: the bundled engine.")
-]
+    Path | None,
+    typer.Option(
+        parser=local_engine, metavar="PATH",
+        help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
+    ),
+]  # fmt: skip
 Device = Annotated[
-    str, typer.Option(metavar=f"[{DEVICES}]", help="Where the engine runs; only auto falls back to another device.")
+    str,
+    typer.Option(
+        metavar=f"[{'|'.join(DEVICES)}]", help="Where the engine runs; only auto falls back to another device."
+    ),
 ]
 Prior = Annotated[
     float, typer.Option(help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.")
 ]
 # Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
 # depend on `--ray`. `load_engine` checks the device for Python callers as well.
+
+
+def command_app(help: str | None = None, no_args_is_help: bool = False) -> typer.Typer:
+    """A command: `-h` beside `--help`, shell completion, and plain text, so that `--help` imports nothing heavy."""
+    return typer.Typer(
+        help=help, no_args_is_help=no_args_is_help, context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False, rich_markup_mode=None,
+    )  # fmt: skip
 
 
 def print_version(wanted: bool) -> None:

@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
-from .common import HELP, Device, EngineFile, Prior, print_version, run_command
+from .common import Device, EngineFile, Prior, command_app, print_version, run_command
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 EXAMPLES = """\b
 Examples:
+  cinemae-run --demo                                sample images; writes cinemae-demo.html
   cinemae-run photos/                               a table; JSON lines in a pipe
   cinemae-run photos/ --report report.html          a page with pictures
   cinemae-run photos/ --out s.jsonl --resume        go on after a kill
@@ -28,11 +29,14 @@ Examples:
 @app.command(epilog=EXAMPLES)
 def run(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).", show_default=False
         ),
-    ],
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Score the sample images of this package and write cinemae-demo.html.")
+    ] = False,
     engine: EngineFile = None,
     device: Device = "auto",
     format: Annotated[
@@ -50,7 +54,9 @@ def run(
         typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
     ] = None,
     prior: Prior = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Images per inference.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per inference. Default: the best batch of a plan, else 8.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one inference. Default: the backend chooses.")
@@ -121,14 +127,18 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
-    import warnings
+    from ..errors import UsageError
 
+    if not inputs and not demo:
+        raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
+    inputs = inputs or []
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
+        from ..ray.supervised import supervise
 
         local = {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "tiles": tiles,
-                 "stdin-image": stdin_image}  # fmt: skip
+                 "stdin-image": stdin_image, "demo": demo}  # fmt: skip
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
@@ -136,14 +146,20 @@ def run(
             allow_empty=allow_empty, frames=frames,
             refused=tuple(f"--{name}" for name, given in local.items() if given),
         )  # fmt: skip
+        supervise()
         require_ray()
         from ..ray.scan import scan_on_ray
 
         raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
+    from ..library_messages import silence_libraries
     from ..scan.scan import ScanOptions, scan
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # the records name damaged files
+    if demo:
+        from ..scan.demo import demo_inputs
+
+        inputs, report = demo_inputs(inputs, report)
+    silence_libraries()
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from ..cpus import usable_cpus
 from ..engines.onnxruntime_import import import_onnxruntime
 from ..errors import CinemaeError, ExitCode
-from ..install import pip_install
+from ..install import install_tensorrt, pip_install, pip_packages
 from . import hardware
+from .cuda_versions import MIN_DRIVER, cuda_packages, driver_cuda, misfits
 from .provider_probe import probe
 
 Level = Literal["ok", "note", "warning", "problem"]
@@ -38,8 +39,8 @@ except ModuleNotFoundError:
     print(cuda.__version__)
 """
 ONE_WHEEL = (
-    "pip uninstall -y {names}; then install exactly one: pip install --force-reinstall onnxruntime (CPU), "
-    "or pip install --force-reinstall onnxruntime-gpu (NVIDIA)"
+    f"pip uninstall -y {{names}}; then install exactly one: {pip_packages('onnxruntime', reinstall=True)} (CPU), "
+    f"or {pip_packages('onnxruntime-gpu', reinstall=True)} (NVIDIA)"
 )
 
 
@@ -124,7 +125,7 @@ def package_findings() -> Iterator[Finding]:
     missing = [name for name in ("JPEG", "PNG", "WebP") if name not in readable]
     if missing:
         yield Finding("formats", "problem", f"this Pillow cannot read {', '.join(missing)}",
-                      "pip install --force-reinstall pillow (a wheel, not a build without libraries)")  # fmt: skip
+                      f"{pip_packages('pillow', reinstall=True)} (a wheel, not a build without libraries)")  # fmt: skip
     else:
         rest = [name for name in ("AVIF", "HEIC") if name not in readable]
         text = f"{', '.join(readable)} readable" + (f"; not {', '.join(rest)}" if rest else "")
@@ -163,24 +164,25 @@ def onnxruntime_findings() -> Iterator[Finding]:
 def _provider_fix(provider: str) -> str:
     if provider.startswith("CUDA"):
         return (
-            "install the CUDA and cuDNN versions this onnxruntime-gpu was built for (pip install "
-            "'onnxruntime-gpu[cuda,cudnn]') and a driver that supports them, or use --device cpu"
+            f"install the CUDA and cuDNN versions this onnxruntime-gpu was built for ({pip_install('gpu')}) and a "
+            "driver that supports them, or use --device cpu"
         )
     if provider.startswith("Tensorrt"):
-        return "install TensorRT's libraries (pip install tensorrt) or use --device cuda; auto never picks TensorRT"
-    return "pip install --force-reinstall onnxruntime"
+        return f"{install_tensorrt()}, or use --device cuda; auto never picks TensorRT"
+    return pip_packages("onnxruntime", reinstall=True)
 
 
 def gpu_findings() -> Iterator[Finding]:
     """Check NVIDIA GPUs and the packages that use them. A machine without a GPU is no problem."""
     gpus = hardware.gpus()
-    has_gpu = not isinstance(gpus, str)
+    hint = ""
     if isinstance(gpus, str):
         yield Finding("gpu", "note", f"{gpus}; the CPU is used")
     else:
         for gpu in gpus:
             text = f"{gpu.name}, compute {gpu.capability}, {gpu.memory_mib} MiB, driver {gpu.driver}"
             yield Finding("gpu", "ok", text)
+        hint = install_tensorrt(driver_cuda(gpus[0].driver))
         if "onnxruntime-gpu" not in hardware.onnxruntime_wheels():
             yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
                           f"pip uninstall -y onnxruntime; {pip_install('gpu')}")  # fmt: skip
@@ -188,10 +190,33 @@ def gpu_findings() -> Iterator[Finding]:
         try:
             yield Finding(topic, "ok", imported(code))
         except ModuleNotFoundError:
-            yield Finding(topic, "note", "not installed; needed for .plan engines only",
-                          pip_install("tensorrt") if has_gpu else "")  # fmt: skip
+            yield Finding(topic, "note", "not installed; needed for .plan engines only", hint)
         except ImportError as error:
-            yield Finding(topic, "warning", f"cannot be imported: {error}", f"pip install --force-reinstall {topic}")
+            yield Finding(topic, "warning", f"cannot be imported: {error}", hint or pip_packages(topic, reinstall=True))
+    if not isinstance(gpus, str):
+        yield from cuda_findings(gpus[0].driver)
+
+
+def cuda_findings(driver: str) -> Iterator[Finding]:
+    """Compare the major versions of CUDA of the driver, TensorRT, cuda-python and onnxruntime-gpu.
+
+    Args:
+        driver: its version, as nvidia-smi gives it.
+    """
+    packages, cuda = cuda_packages(), driver_cuda(driver)
+    if cuda is None:
+        fix = f"update the NVIDIA driver to {min(MIN_DRIVER.values())} or later"
+        yield Finding("cuda", "warning", f"driver {driver} is too old", fix)
+        return
+    wrong = misfits(cuda, packages)
+    listed = ", ".join(f"{package} (CUDA {package.cuda})" for package in packages)
+    text = f"driver {driver} runs CUDA {cuda}" + (f"; installed: {listed}" if packages else "")
+    if wrong:
+        names = " ".join(package.name for package in wrong)
+        yield Finding("cuda", "warning", f"{text}; these do not fit together",
+                      f"pip uninstall -y {names}; {install_tensorrt(cuda)}")  # fmt: skip
+    else:
+        yield Finding("cuda", "ok", text)
 
 
 def imported(code: str) -> str:
@@ -251,7 +276,9 @@ def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
         return
     finally:
         engine.close()
-    if abs(float(pair[1]) - alone) > max(BATCH_TOLERANCE, manifest.golden.tolerance if manifest.golden else 0):
+    if abs(float(pair[1]) - alone) > max(
+        BATCH_TOLERANCE * max(abs(alone), 1), manifest.golden.tolerance if manifest.golden else 0
+    ):
         text = f"the golden image alone scores {alone:.6f}, in a batch {float(pair[1]):.6f}"
         yield Finding("self-test", "problem", text, "export the engine again; use this one with --batch-size 1")
     golden = manifest.golden

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from ..engines.onnxruntime_import import import_onnxruntime
+from ..engines.onnxruntime_import import import_onnxruntime, preload
 
 ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgBEgQKAggCQgQKABAR"
 """The graph y = x + x over two floats, opset 17, 63 bytes of ONNX in base64."""
@@ -62,10 +62,11 @@ def run_here(provider: str) -> ProbeResult:
     import numpy as np
 
     ort = import_onnxruntime()
+    preload(ort, provider)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(base64.b64decode(ADD_ONNX), options, providers=[provider])
+        session = ort.InferenceSession(base64.b64decode(ADD_ONNX), options, providers=[provider], enable_fallback=0)
         used = session.get_providers()[0]
         if used != provider:
             return ProbeResult(provider, False, f"onnxruntime fell back to {used}, its libraries do not load")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ..errors import UsageError
 from ..manifest import Manifest
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
-DEVICES: tuple[str, ...] = get_args(Device)
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
 """Files of an engine in parts."""
 
@@ -64,6 +63,46 @@ class Engine(Protocol):
         ...
 
 
+class InFlight(Protocol):
+    """A batch that an engine has begun."""
+
+    def result(self) -> EngineOutput:
+        """Wait for the outputs; must be called once, and other batches may wait until it is.
+
+        Raises:
+            EngineError: the engine was closed meanwhile, or the backend fails.
+        """
+        ...
+
+
+@runtime_checkable
+class SubmittingEngine(Protocol):
+    """An engine that computes beside the CPU, several batches one after another."""
+
+    def submit(self, images: Sequence[np.ndarray]) -> InFlight:
+        """Begin a batch of images, each uint8 [S, S, 3]; waits while too many are in flight.
+
+        Raises:
+            EngineError: as `Engine.infer`.
+        """
+        ...
+
+
+def begin(engine: Engine, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
+    """Begin a batch of images, each uint8 [S, S, 3]; an engine that computes on the CPU finishes it at once.
+
+    Returns:
+        A function that waits for the outputs; it must be called once.
+
+    Raises:
+        EngineError: as `Engine.infer`.
+    """
+    if isinstance(engine, SubmittingEngine):
+        return engine.submit(images).result
+    output = engine.infer(np.stack(images))
+    return lambda: output
+
+
 def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
     """Check a batch and make it contiguous.
 
@@ -81,3 +120,10 @@ def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
         raise UsageError(f"the engine takes uint8 [B, {size}, {size}, 3], got {images.dtype} {list(images.shape)}")
     return np.ascontiguousarray(images)
+
+
+def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
+    """The outputs of several inferences as that of one."""
+    return EngineOutput(
+        *(np.concatenate([getattr(output, name) for output in outputs]) for name in ("logit", "stats", "lcas"))
+    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import EngineError, MissingDependencyError
-from ..install import pip_install
+from ..install import install_tensorrt
+
+NO_GPU = "check nvidia-smi and the driver, or use --device cpu"
+OUT_OF_MEMORY = "use a smaller --batch-size or free GPU memory"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Cuda:
         """Import cuda-python's runtime module (`cuda.bindings.runtime`, in older versions `cuda.cudart`).
 
         Raises:
-            MissingDependencyError: cuda-python is not installed.
+            MissingDependencyError: cuda-python is not installed, or finds no driver.
         """
         try:
             from cuda.bindings import runtime as api
@@ -49,7 +53,11 @@ class Cuda:
             try:
                 from cuda import cudart as api
             except ImportError:
-                raise MissingDependencyError(f"cuda-python is not installed: {pip_install('tensorrt')}") from None
+                raise MissingDependencyError(f"cuda-python is not installed: {install_tensorrt()}") from None
+        try:
+            api.cudaDriverGetVersion()  # later versions return a status, those up to 12.8 raise without a driver
+        except RuntimeError as error:
+            raise MissingDependencyError(f"no NVIDIA driver ({error}): {NO_GPU}") from None
         return cls(api)
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -68,12 +76,11 @@ class Cuda:
         """
         status, *results = getattr(self.api, name)(*arguments)
         if int(status) != 0:
+            self.api.cudaGetLastError()  # clears it: else an unrelated call, also in TensorRT, would report it again
             text = str(getattr(status, "name", status))
             if any(word in text for word in ("NoDevice", "InsufficientDriver", "InitializationError")):
-                raise MissingDependencyError(
-                    f"no usable NVIDIA GPU ({text}): check nvidia-smi and the driver, or use --device cpu"
-                )
-            fix = "; use a smaller --batch-size or free GPU memory" if "MemoryAllocation" in text else ""
+                raise MissingDependencyError(f"no usable NVIDIA GPU ({text}): {NO_GPU}")
+            fix = f"; {OUT_OF_MEMORY}" if "MemoryAllocation" in text else ""
             raise EngineError(f"CUDA: {name} failed: {text}{fix}")
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -122,18 +129,35 @@ class Cuda:
         """Queue a copy of `size` bytes from device to host on `stream`."""
         self.call("cudaMemcpyAsync", host, device, size, self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)
 
-    def begin_capture(self, stream: Any) -> None:
-        """Start graph capture: work queued on `stream` is recorded instead of run."""
-        mode = self.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self.call("cudaStreamBeginCapture", stream, mode)
+    def capture(self, stream: Any, work: Callable[[], None]) -> Any:
+        """Record the work that a function queues on `stream` instead of running it, and return an executable graph.
 
-    def end_capture(self, stream: Any) -> Any:
-        """End graph capture and return an executable graph."""
-        graph = self.call("cudaStreamEndCapture", stream)
+        Args:
+            stream: where `work` queues.
+            work: raises EngineError where it fails.
+
+        Raises:
+            EngineError: `work` or the capture fails; the stream is usable again, and no graph is left behind.
+        """
+        mode = self.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         try:
-            return self.call("cudaGraphInstantiate", graph, 0)
-        finally:
-            self.call("cudaGraphDestroy", graph)
+            self.call("cudaStreamBeginCapture", stream, mode)
+            try:
+                work()
+            except BaseException:
+                # an invalidated capture gives no graph, one that `work` gave up gives a graph of no use
+                status, *graphs = self.api.cudaStreamEndCapture(stream)
+                if int(status) == 0:
+                    self.call("cudaGraphDestroy", graphs[0])
+                raise
+            graph = self.call("cudaStreamEndCapture", stream)
+            try:
+                return self.call("cudaGraphInstantiate", graph, 0)
+            finally:
+                self.call("cudaGraphDestroy", graph)
+        except BaseException:
+            self.api.cudaGetLastError()  # as in `call`: TensorRT leaves one behind
+            raise
 
     def launch(self, graph: Any, stream: Any) -> None:
         """Queue an executable graph on `stream`."""
@@ -146,3 +170,24 @@ class Cuda:
     def destroy_stream(self, stream: Any) -> None:
         """Free a stream."""
         self.call("cudaStreamDestroy", stream)
+
+    def event(self) -> Any:
+        """Create an event without timing; waiting for it sleeps, which leaves the core to the decoders."""
+        flags = self.api.cudaEventDisableTiming | self.api.cudaEventBlockingSync
+        return self.call("cudaEventCreateWithFlags", flags)
+
+    def record(self, event: Any, stream: Any) -> None:
+        """Let `event` stand for all work queued on `stream` so far."""
+        self.call("cudaEventRecord", event, stream)
+
+    def wait(self, stream: Any, event: Any) -> None:
+        """Let later work on `stream` wait for `event`."""
+        self.call("cudaStreamWaitEvent", stream, event, 0)
+
+    def synchronize_event(self, event: Any) -> None:
+        """Wait until the work that `event` stands for has finished."""
+        self.call("cudaEventSynchronize", event)
+
+    def destroy_event(self, event: Any) -> None:
+        """Free an event."""
+        self.call("cudaEventDestroy", event)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..devices import DEVICES
 from ..errors import EngineError, UsageError
 from ..manifest import Manifest
-from .base import DEVICES, PARTS, Engine
+from .base import PARTS, Engine
 
 BUNDLED_NAME = "cinemae-demo.onnx"
 
@@ -27,16 +28,25 @@ def bundled_path() -> Path:
 
 
 def resolve(path: str | Path | None) -> Path:
-    """The engine's path: `path`, or the bundled engine's for None.
+    """The engine's path: `path`, the bundled engine's for None, or for an address on the hub that of its download.
 
     Raises:
-        EngineError: the path does not exist.
+        UsageError, MissingDependencyError: an address on the hub that cannot be used.
+        EngineError: the path does not exist, cannot be fetched, or is a folder without the parts of an engine.
     """
     if path is None:
         return bundled_path()
+    if isinstance(path, str) and path.startswith("hf://"):
+        from .hub import hub_engine
+
+        return hub_engine(path)
     path = Path(path)
     if not path.exists():
         raise EngineError(f"{path}: no such engine file")
+    if path.is_dir() and not (path / PARTS[0]).is_file():
+        engines = sorted(file.name for file in path.iterdir() if file.suffix.lower() in (".onnx", ".plan"))
+        found = f"name one of the engines in it: {', '.join(engines)}" if engines else "there is no engine in it"
+        raise EngineError(f"{path}: is a folder, and as an engine in parts {PARTS[0]} is missing; {found}")
     return path
 
 
@@ -65,6 +75,20 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     return read_manifest(engine_path)
 
 
+def best_batch(path: str | Path | None = None) -> int | None:
+    """The batch that a plan was tuned for, from its sidecar; None for other engines.
+
+    Raises:
+        EngineError: as `read_engine_manifest`.
+    """
+    engine_path = resolve(path)
+    if engine_path.suffix.lower() != ".plan" or engine_path.is_dir():
+        return None
+    from .plan_sidecar import read_sidecar
+
+    return read_sidecar(engine_path).batch[1]
+
+
 def check_options(device: str, threads: int | None) -> None:
     """Raise UsageError for an unknown device or a thread count below 1."""
     if device not in DEVICES:
@@ -77,7 +101,8 @@ def load_engine(path: str | Path | None = None, device: str = "auto", threads: i
     """Check an engine (hash, manifest, signature) and load it.
 
     Args:
-        path: an `.onnx` or `.plan` file, a folder with the three parts, or None for the bundled engine.
+        path: an `.onnx` or `.plan` file, a folder with the three parts, an address on the Hugging Face Hub
+            (`hf://org/repo/file.onnx@revision#sha256=HEX`), or None for the bundled engine.
         device: "auto" takes the best device that works and reports a fallback in the engine's `notes`; any other name
             is used or refused, never replaced.
         threads: CPU threads of one inference; None leaves the choice to the backend.

@@ -1,4 +1,4 @@
-"""The only place that imports onnxruntime, so that its telemetry is off before it loads.
+"""The only place that imports onnxruntime, so that its telemetry is off before it loads; and its GPU libraries.
 
 From version 1.29 on, importing onnxruntime writes a device id and a queue of events, which name the engine's file,
 below `~/.cache/Microsoft`, and sends them to its maker. Only the environment variable `ORT_DISABLE_TELEMETRY`, set
@@ -7,11 +7,16 @@ before the import, stops that: `onnxruntime.disable_telemetry_events()` comes to
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import suppress
 from typing import Any
 
 from ..errors import MissingDependencyError
 from ..install import pip_install
+from .tensorrt_import import import_tensorrt
+
+_log = logging.getLogger(__name__)
 
 
 def import_onnxruntime() -> Any:
@@ -34,3 +39,23 @@ def import_onnxruntime() -> Any:
             "then install exactly one"
         )
     return onnxruntime
+
+
+def preload(ort: Any, provider: str) -> None:
+    """Load the GPU libraries that a provider needs from the wheels that pip installed, where there are any.
+
+    A library that cannot be loaded is no error here: the provider does not work then, and says so.
+
+    Args:
+        ort: onnxruntime; its `preload_dlls` exists from 1.21 on.
+        provider: the execution provider to be used.
+    """
+    if not provider.startswith(("CUDA", "Tensorrt")):
+        return
+    if hasattr(ort, "preload_dlls"):
+        ort.print = lambda *words: _log.debug(" ".join(map(str, words)))  # it prints on stdout, amid the records
+        with suppress(Exception):
+            ort.preload_dlls()
+    if provider.startswith("Tensorrt"):
+        with suppress(MissingDependencyError):
+            import_tensorrt()  # which loads libnvinfer.so from its wheel

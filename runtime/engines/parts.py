@@ -14,7 +14,8 @@ from ..errors import EngineError, UsageError
 from ..lcas import score_runs
 from ..manifest import Manifest
 from .base import PARTS, EngineOutput, checked_images
-from .onnx import Port, check_ports, checked_manifest, create_session, run_session
+from .onnx import Port, check_ports, checked_manifest, run_session
+from .onnx_session import create_session
 
 SHARED_FIELDS = ("name", "method", "head", "preprocess", "backbone", "masks", "calibration")
 """Manifest fields that must be equal in the three files; otherwise the files come from different exports."""
@@ -56,7 +57,8 @@ class PartsEngine:
             images, reconstructions, visible, config.patch_size, self.manifest.method, self.manifest.preprocess
         )
         stats = scores.stats.astype(np.float32)
-        feeds = {"cls": np.ascontiguousarray(full[:, 0]), "stats": stats}
+        f_global = full[:, 0] if self.manifest.method.f_global == "cls" else full[:, 1:].mean(axis=1)
+        feeds = {"cls": np.ascontiguousarray(f_global), "stats": stats}
         logit = run_session(self.path / PARTS[2], head, ["logit"], feeds)[0]
         return EngineOutput(logit, stats, scores.lcas.astype(np.float32))
 
@@ -101,9 +103,9 @@ def open_engine(path: Path, device: str, threads: int | None) -> PartsEngine:
         if differing:
             raise EngineError(f"{file}: comes from another export than {PARTS[0]} ({', '.join(differing)} differ)")
     opened = [create_session(file, device, threads) for file in files]
-    sessions = (opened[0][0], opened[1][0], opened[2][0])
+    sessions = (opened[0].session, opened[1].session, opened[2].session)
     _check_signatures(files, sessions, manifests[0])
-    notes = tuple(dict.fromkeys(note for _, session_notes in opened for note in session_notes))
+    notes = tuple(dict.fromkeys(note for one in opened for note in one.notes))
     return PartsEngine(path, manifests[0], sessions, notes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..detector import Detector
 from ..errors import EngineError
+from ..library_messages import silence_libraries
 from ..pipeline import decode_and_score
 from .shards import write_shard
 from .storage import Folder
@@ -33,7 +33,7 @@ class ActorOptions:
         threads: CPU threads of one inference.
         threshold: as `--threshold` of `cinemae-run`.
         prior: as `--prior`.
-        batch_size: images in one inference.
+        batch_size: images in one inference; None for the engine's best number.
         workers: decoding threads.
         frames: as `--frames`.
     """
@@ -47,7 +47,7 @@ class ActorOptions:
     threads: int | None
     threshold: float | None
     prior: float
-    batch_size: int
+    batch_size: int | None
     workers: int
     frames: int | str
 
@@ -56,7 +56,7 @@ class ScoreUnits:
     """A callable class for Ray's `Dataset.map_batches`: writes one shard for each work unit and returns its counts."""
 
     def __init__(self, options: ActorOptions) -> None:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        silence_libraries()
         self._options = options
         with suppress(OSError):  # a node without this folder can still score URLs and absolute paths
             os.chdir(options.folder)
@@ -87,8 +87,9 @@ class ScoreUnits:
         options = self._options
         detector = self._detector
         scored = decode_and_score(
-            sources(unit), preparer(detector), detector.score, options.batch_size, options.workers
-        )
+            sources(unit), preparer(detector), detector.begin, options.batch_size or detector.best_batch,
+            options.workers,
+        )  # fmt: skip
         with closing(scored):
             records = (item.record for item in scored)
             tally = write_shard(self._folder, unit.index, options.format, records)

@@ -20,6 +20,7 @@ class RayOptions:
         out: folder or fsspec URL to which every node can write.
         address: `default`, `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
         threads: CPUs of one actor.
+        batch_size: images in one inference; None for the engine's best number.
         format: `jsonl` or `parquet`.
         actors: engines in the actor pool; None for as many as the cluster's GPUs or CPUs can hold.
         column: Parquet column that holds the images; None to detect it.
@@ -35,7 +36,7 @@ class RayOptions:
     format: str | None = None
     threshold: float | None = None
     prior: float = 0.5
-    batch_size: int = 8
+    batch_size: int | None = None
     workers: int | None = None
     actors: int | None = None
     column: str | None = None

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ..atomic import atomic_path
+from ..colour_map import colour_table, normalise
 from ..errors import UsageError
 from ..manifest import StatRange
-from .colour_map import colour_table, normalise
 
 CAPTION = "contextual anomaly (LCAS)"
 CAVEAT = "High does not mean AI: busy real photographs score high too."

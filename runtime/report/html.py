@@ -23,6 +23,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from ..colour_map import hex_colours
 from ..errors import UsageError
 from ..manifest import Manifest
 from ..output_file import exclusive_path, writing
@@ -30,7 +31,6 @@ from ..reading import Reading
 from ..records import Record, engine_label
 from ..verdict import Decision
 from ..version import cinemae_version
-from .colour_map import hex_colours
 from .heatmap import OPACITY
 
 THUMBNAIL_SIZE = 192
@@ -164,9 +164,9 @@ def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) 
 
 def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     """The parts of the page before and after its records."""
-    page, style, script = _templates("report.html"), _templates(*STYLES), _templates(*SCRIPTS)
+    page, style, script = templates("report.html"), templates(*STYLES), templates(*SCRIPTS)
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     values = {
@@ -180,12 +180,12 @@ def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     return fill(head), fill(tail)
 
 
-def _templates(*names: str) -> str:
+def templates(*names: str) -> str:
     """The text of template files, joined."""
     return "".join((files(__package__) / "templates" / name).read_text(encoding="utf-8") for name in names)
 
 
-def _csp_hash(text: str) -> str:
+def csp_hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..detector import DEFAULT_BATCH
 from ..display_text import display_name
 from ..errors import UsageError
 from ..frames.selection import DEFAULT_FRAMES
@@ -28,7 +27,7 @@ class ScanOptions:
     out: Path | None = None
     threshold: float | None = None
     prior: float = 0.5
-    batch_size: int = DEFAULT_BATCH
+    batch_size: int | None = None
     workers: int | None = None
     heatmaps: Path | None = None
     report: Path | None = None

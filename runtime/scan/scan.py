@@ -21,10 +21,11 @@ from ..sources import NamedSource
 from .inputs import Inputs
 from .options import TABLE, ScanOptions, output_format
 from .resume import named, preparer, resume, store_path
+from .table import TableWriter
 from .tally import Tally
 from .targets import Targets
 from .walk import InputPath
-from .writers import TableWriter, Writer, file_writer, stdout_writer
+from .writers import Writer, file_writer, stdout_writer
 
 
 def say(text: str) -> None:
@@ -46,12 +47,12 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
     inputs = Inputs(options.inputs, stdin, options.null, exclude, options.allow_url, options.stdin_image)
-    Targets(options.out, options.report, options.heatmaps).check(
-        options.inputs, options.engine, any_suffix=options.format is not None
-    )
+    targets = Targets(options.out, options.report, options.heatmaps)
+    targets.check(options.inputs, options.engine, any_suffix=options.format is not None)
     workers = usable_cpus() if options.workers is None else options.workers
-    if options.batch_size < 1 or workers < 1:
-        raise UsageError(f"--batch-size and --workers must be at least 1, got {options.batch_size} and {workers}")
+    for option, count in (("--batch-size", options.batch_size), ("--workers", workers)):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} must be at least 1, got {count}")
     with ExitStack() as stack:
         detector = stack.enter_context(
             Detector.load(
@@ -86,7 +87,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
             say(f"warning: {display_name(name)}: holds no images")
         if skipped := inputs.skipped.summary():
             say(f"note: {skipped}")
-        say(tally.summary(time.monotonic() - start))
+        for line in (tally.summary(time.monotonic() - start), *targets.written()):
+            say(line)
     return tally.exit_code(options.fail_on_ai)
 
 
@@ -101,7 +103,7 @@ def _score_inputs(
             resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
         items, prepare = resumed.rest, preparer(detector, resumed)
     sources = map(named, items)
-    return decode_and_score(sources, prepare, detector.score, options.batch_size, workers)
+    return decode_and_score(sources, prepare, detector.begin, options.batch_size or detector.best_batch, workers)
 
 
 def _watch_folders(
@@ -115,8 +117,9 @@ def _watch_folders(
     if not options.quiet:
         say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
     watching = WatchOptions(
-        options.inputs, options.settle, options.batch_size, workers, options.out, exclude=tuple(exclude)
-    )
+        options.inputs, options.settle, options.batch_size or detector.best_batch, workers, options.out,
+        exclude=tuple(exclude),
+    )  # fmt: skip
     return score_new_files(detector, watching, stop, say)
 
 

@@ -63,7 +63,8 @@ class Tally:
     def summary(self, seconds: float) -> str:
         """One line for people."""
         scored = self.total - self.kept
-        text = f"{self.total:,} inputs: {self.ai:,} ai, {self.real:,} real, {self.uncertain:,} uncertain"
+        unit = "input" if self.total == 1 else "inputs"
+        text = f"{self.total:,} {unit}: {self.ai:,} ai, {self.real:,} real, {self.uncertain:,} uncertain"
         text += f", {self.failed:,} failed" if self.failed else ""
         text += f"; {self.kept:,} kept from the earlier run" if self.kept else ""
         return f"{text}; {scored / max(seconds, 1e-9):,.1f} images/s" if scored else text

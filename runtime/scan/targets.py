@@ -61,6 +61,13 @@ class Targets:
         if self.heatmaps is not None:
             _check_folder(self.heatmaps, inputs)
 
+    def written(self) -> list[str]:
+        """A line for each output, to be shown when all is written."""
+        report = None if self.report is None else f"{_name(self.report)} (open {self.report.resolve().as_uri()})"
+        named = {"records": self.out, "heatmaps": self.heatmaps}
+        lines = [f"{what}: {_name(path)}" for what, path in named.items() if path is not None]
+        return lines if report is None else [*lines, f"report: {report}"]
+
     def _check_names(self, inputs: Iterable[str]) -> None:
         outputs = {"--out": self.out, "--report": self.report, "--heatmaps": self.heatmaps}
         named = [(option, path) for option, path in outputs.items() if path is not None]

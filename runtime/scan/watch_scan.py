@@ -109,5 +109,5 @@ def _score_new_files(
     interval = max(0.02, min(MAX_INTERVAL, options.settle / 2))
     for ready in watch(watcher, stop, interval, say):
         yield from decode_and_score(
-            sources(ready), detector.prepare, detector.score, options.batch_size, options.workers
+            sources(ready), detector.prepare, detector.begin, options.batch_size, options.workers
         )

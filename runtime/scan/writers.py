@@ -1,10 +1,9 @@
-"""Writers of records: JSON lines (streamed and flushed), one JSON array, CSV, and a table for a terminal."""
+"""Writers of records: JSON lines (streamed and flushed), one JSON array, CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,20 +11,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, get_args
 
-from ..display_text import printable
 from ..output_file import exclusive_path, locked, writing
-from ..reading import CONTRARY, Reading, is_contrary
-from ..records import RECORD_FIELDS, STATS_FIELDS, Record, to_dict, to_json
+from ..records import FLAT_FIELDS, Record, flat, to_json
 from .parquet import ParquetFile
 from .targets import is_stream
 
 Format = Literal["jsonl", "json", "csv", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
-CSV_COLUMNS = tuple(
-    column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
-)
-"""`stats` becomes three columns; `reasons` and the statements of `evidence` are joined by "; "; `frames` and `tiles`
-are JSON; empty for none."""
+CSV_COLUMNS = FLAT_FIELDS
 
 
 class Writer(Protocol):
@@ -163,64 +156,11 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[
 
 
 def csv_row(record: Record) -> list[Any]:
-    """Cells of `CSV_COLUMNS`; floats in full precision."""
-    values = to_dict(record)
-    values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
-    values["reasons"] = "; ".join(record.reasons)
-    values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
-    for name in ("frames", "tiles"):
-        values[name] = json.dumps(values[name]) if values[name] else None
-    return ["" if values[name] is None else values[name] for name in CSV_COLUMNS]
+    """Cells of `CSV_COLUMNS`; floats in full precision, empty for none."""
+    return ["" if value is None else value for value in flat(record).values()]
 
 
 def _csv_line(cells: Any) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode("utf-8")
-
-
-STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
-SCREEN = 24
-"""Rows after which the legend has scrolled away; it is then printed again at the end."""
-
-
-class TableWriter:
-    """A table on the terminal, on the console that the progress bar uses too."""
-
-    def __init__(self, console: Any, reading: Reading) -> None:
-        self._console = console
-        self._reading = reading
-        self._rows = 0
-
-    def write(self, record: Record) -> None:
-        """Print one row."""
-        from rich.text import Text
-
-        if not self._rows:
-            self._legend()
-            self._console.print(Text("verdict     P(AI)  input", style="bold"))
-        self._rows += 1
-        word = record.verdict or "error"
-        probability = "" if record.probability is None else f"{record.probability:.1%}"
-        contrary = is_contrary(record.verdict, record.probability)
-        style = STYLES["uncertain" if contrary else word]
-        line = Text.assemble((f"{word:<10}", style), f" {probability:>6}  {printable(record.path)}")
-        note = record.error or "; ".join([*record.reasons, CONTRARY] if contrary else record.reasons)
-        if note:
-            line.append(f"  ({printable(note)})", style="dim")
-        facts = "; ".join(fact.statement for fact in record.evidence if fact.kind != "jpeg_quality")
-        if facts:
-            line.append(f"\n                   file: {printable(facts)}", style="dim")
-        self._console.print(line, soft_wrap=True, highlight=False)
-
-    def _legend(self) -> None:
-        for line in self._reading.legend():
-            self._console.print(line, style="dim", soft_wrap=True, highlight=False, markup=False)
-
-    def finish(self) -> None:
-        """Repeat the legend below a long table."""
-        if self._rows > SCREEN:
-            self._legend()
-
-    def abort(self) -> None:
-        """Every row is printed already."""

@@ -216,10 +216,8 @@ def _add_state(app: FastAPI, settings: ServeSettings) -> None:
 
     @app.get("/readyz", summary="Whether the server accepts requests", responses=_responses(421, 503))
     async def readyz() -> StateBody:
-        service = _service(app)
-        if not service.is_ready():
-            why = "the server is stopping" if service.draining else f"the engine failed: {service.batcher.failure}"
-            raise Problem(503, why, retry_after=5)
+        if (trouble := _service(app).trouble()) is not None:
+            raise Problem(503, trouble, retry_after=5)
         return StateBody(status="ready")
 
     @app.get("/v1/engine", summary="The engine and the limits", responses=_responses(401, 421))

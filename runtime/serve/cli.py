@@ -8,22 +8,20 @@ from typing import Annotated
 
 import typer
 
-from ..cli.common import HELP, Prior, print_version, run_command
+from ..cli.common import Device, EngineFile, Prior, command_app, print_version, run_command
 from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 
-app = typer.Typer(add_completion=False, context_settings=HELP, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 _DEFAULT, _LIMITS = ServeSettings(), Limits()
 
 
 @app.command(help="Serve the detector over HTTP, with a web page at / and an OpenAPI description at /openapi.json.")
 def serve(
-    engine: Annotated[Path | None, typer.Option(help="Engine file; default: the bundled demonstration engine.")] = None,
+    engine: EngineFile = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino; only auto may fall back to another.")
-    ] = "auto",
+    device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     threshold: Annotated[
         float | None,

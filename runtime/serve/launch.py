@@ -87,9 +87,11 @@ def launch(
     """
     require_serve()
     from ..detector import Detector
+    from ..library_messages import silence_libraries
     from .app import create_app
     from .server import bind, make_server
 
+    silence_libraries()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     try:
         listener = bind(host, port)

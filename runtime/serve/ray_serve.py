@@ -56,7 +56,10 @@ def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
 
     def build() -> Any:
         from ..detector import Detector
+        from ..library_messages import silence_libraries
         from .app import create_app
+
+        silence_libraries()
 
         def load() -> Detector:
             return Detector.load(

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from ..colour_map import hex_colours
 from ..manifest import Manifest
 from ..reading import Reading
 from ..records import Record
-from ..report.colour_map import hex_colours
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 
 

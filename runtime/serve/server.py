@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import os
 import socket
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -59,20 +62,41 @@ class DrainingServer(uvicorn.Server):
     """Shuts down in two steps, so that a load balancer has time to notice.
 
     On SIGTERM or SIGINT, /readyz answers 503 and every response closes its connection. After `drain` seconds no new
-    connection is accepted; requests that have arrived by then are answered before the process ends.
+    connection is accepted; requests that have arrived by then are answered before the process ends. A thread that is
+    stuck in a decoder or the engine cannot hold the process beyond `ServeSettings.stops_within`; a second signal ends
+    it without waiting for anything.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, drain: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: ServeSettings) -> None:
         super().__init__(config)
         self._app = app
-        self._drain = drain
+        self._settings = settings
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Start the shutdown and its deadline; a second signal cuts the shutdown short."""
+        if self.should_exit:
+            self.force_exit = True
+        else:
+            # A thread in C: it needs neither the event loop nor the interpreter's lock. What it prints is not wanted.
+            self._nowhere = open(os.devnull, "w")  # noqa: SIM115
+            faulthandler.dump_traceback_later(self._settings.stops_within, exit=True, file=self._nowhere)
+        super().handle_exit(sig, frame)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal; the deadline stays while a stuck thread would hold the interpreter's exit."""
+        try:
+            super().run(sockets)
+        finally:
+            service = getattr(self._app.state, "service", None)
+            if service is None or not service.is_busy():
+                faulthandler.cancel_dump_traceback_later()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for the grace period, then let uvicorn shut down."""
         service = getattr(self._app.state, "service", None)
         if service is not None:
             service.draining = True
-            await asyncio.sleep(self._drain)
+            await asyncio.sleep(0 if self.force_exit else self._settings.drain)
         await super().shutdown(sockets)
 
 
@@ -93,7 +117,7 @@ def make_server(app: FastAPI, settings: ServeSettings, host: str, port: int, **o
         limit_concurrency=_MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(limits.read_timeout + limits.request_timeout) + 1, **options,
     )  # fmt: skip
-    return DrainingServer(config, app, settings.drain)
+    return DrainingServer(config, app, settings)
 
 
 def bind(host: str, port: int) -> socket.socket:

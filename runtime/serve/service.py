@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,9 +20,11 @@ from ..sources import NamedSource, Prepared
 from .batcher import Batcher
 from .metrics import Metrics
 from .problems import Problem
+from .running_jobs import RunningJobs
 from .settings import ServeSettings
 from .uploads import ByteBudget, Upload
 
+_log = logging.getLogger(__name__)
 TOO_LARGE, NOT_AN_IMAGE, UNREADABLE = 413, 415, 422
 
 
@@ -64,12 +67,13 @@ class Service:
         self.settings = settings
         self.budget = ByteBudget(limits.max_buffered_bytes)
         self.batcher = Batcher(
-            detector.score, max_batch=settings.max_batch, max_wait=settings.max_wait, capacity=limits.max_queue,
+            self._infer, max_batch=settings.max_batch, max_wait=settings.max_wait, capacity=limits.max_queue,
             observe=lambda size, seconds: self.metrics.inference(size, seconds),
         )  # fmt: skip
         self.metrics = Metrics(detector.label, lambda: self.batcher.pending, self.is_ready)
         self.draining = False
         self._started = False
+        self._decoding, self._inferring = RunningJobs(), RunningJobs()
         self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
         # asyncio holds tasks weakly; those of an abandoned request must live until they release their slots.
         self._tasks: set[asyncio.Task[ScoredUpload]] = set()
@@ -82,16 +86,33 @@ class Service:
         self._started = True
 
     async def stop(self) -> None:
-        """Answer the accepted requests, then close the engine."""
+        """Close the engine, once no image is in work; images that outlive their requests are abandoned."""
         self.draining = True
-        await self.batcher.stop(self.settings.limits.request_timeout)
+        await self.batcher.stop(self.settings.last_seconds)
         self._decoders.shutdown(wait=not self.batcher.pending)
-        if not self.batcher.pending:
+        if self.batcher.pending:
+            _log.warning("%d images do not end and are abandoned", self.batcher.pending)
+        else:
             self.detector.close()
+
+    def trouble(self) -> str | None:
+        """Why a load balancer should not send requests here, None if it should."""
+        if self.draining or not self._started:
+            return "the server is stopping" if self.draining else "the server is starting"
+        if self.batcher.failure is not None:
+            return f"the engine failed: {self.batcher.failure}"
+        for what, jobs in (("decoder", self._decoding), ("engine", self._inferring)):
+            if (seconds := jobs.oldest()) > self.settings.limits.request_timeout:
+                return f"the {what} is stuck: busy with one job for {seconds:.0f} s"
+        return None
+
+    def is_busy(self) -> bool:
+        """Whether a thread is decoding or inferring."""
+        return max(self._decoding.oldest(), self._inferring.oldest()) > 0
 
     def is_ready(self) -> bool:
         """Whether a load balancer should send requests here."""
-        return self._started and not self.draining and self.batcher.failure is None
+        return self.trouble() is None
 
     def check_room(self) -> None:
         """Reject a request before its body is read if the queue is full.
@@ -160,6 +181,10 @@ class Service:
         finally:
             self.batcher.release()
 
+    def _infer(self, images: Sequence[Prepared]) -> list[Record]:
+        with self._inferring.job():
+            return self.detector.score(images)
+
     def _decode(self, upload: Upload, wanted: Callable[[], bool]) -> tuple[Prepared, int]:
         limits = self.settings.limits
         if not wanted():
@@ -167,11 +192,12 @@ class Service:
         started = time.monotonic()
         size, bound = len(upload.data), limits.max_file_bytes
         error = f"{upload.name}: {size:,} bytes is more than {bound:,}" if size > bound else None
-        prepared = self.detector.prepare(NamedSource(upload.name, upload.data, error))
-        self.metrics.decoded(time.monotonic() - started)
-        if prepared.image is not None:
-            return prepared, 200
-        return prepared, error_status(upload.data, limits.max_pixels, limits.max_file_bytes)
+        with self._decoding.job():
+            prepared = self.detector.prepare(NamedSource(upload.name, upload.data, error))
+            self.metrics.decoded(time.monotonic() - started)
+            if prepared.image is not None:
+                return prepared, 200
+            return prepared, error_status(upload.data, limits.max_pixels, limits.max_file_bytes)
 
 
 def _ignore(task: asyncio.Task[ScoredUpload]) -> None:

@@ -21,7 +21,8 @@ class Limits:
         max_queue: pending images of all requests, accepted and not yet answered (else 429).
         max_buffered_bytes: uploads in memory, of all requests together (else 429).
         read_timeout: seconds for a body to arrive (else 408).
-        request_timeout: seconds from the arrival of the body to the response (else 504).
+        request_timeout: seconds from the arrival of the body to the response (else 504). A decoder or engine that is
+            busy with one job for longer counts as stuck: /readyz answers 503 until the job ends.
         header_timeout: seconds for the head of a request to arrive (else the connection is closed).
     """
 
@@ -65,6 +66,7 @@ class ServeSettings:
         allowed_hosts: values of the Host header that are accepted, None for all. They prevent DNS rebinding: a web page
             whose own host name resolves to the server's address.
         drain: grace period in seconds between SIGTERM and the end of listening, in which /readyz answers 503.
+        last_seconds: for images that are still in work when all requests are answered, and for the exit itself.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -74,6 +76,12 @@ class ServeSettings:
     token: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] | None = None
     drain: float = 0.5
+    last_seconds: float = 3.0
+
+    @property
+    def stops_within(self) -> float:
+        """Seconds from SIGTERM to the end of the process at the latest."""
+        return self.drain + self.limits.read_timeout + self.limits.request_timeout + 2 * self.last_seconds
 
     def __post_init__(self) -> None:
         if self.max_batch < 1 or self.workers < 1:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +19,7 @@ from .settings import Limits
 
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 """Content types of a raw body besides image/*; the last is the default of `curl --data-binary @photo.jpg`."""
+_UTF_8 = (b"utf-8", b"utf8")
 _MAX_NAME = 1024
 
 
@@ -140,6 +142,10 @@ async def _read_raw(stream: AsyncGenerator[bytes, None]) -> bytes:
 
 
 async def _read_form(request: Request, stream: AsyncGenerator[bytes, None], limits: Limits) -> list[Upload]:
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", _UTF_8[0]).lower() not in _UTF_8:
+        # Starlette would decode names with any of Python's codecs, of which some raise and some are slow.
+        raise Problem(415, "a form in another charset than UTF-8 is not supported; leave the charset away")
     try:
         form = await _InMemoryParser(
             request.headers, stream, max_files=limits.max_images, max_fields=limits.max_images, max_part_size=64 * 1024

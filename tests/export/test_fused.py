@@ -1,14 +1,19 @@
 """Exported files against eager PyTorch: parity, batches against singles, what the graph holds, atomic writes."""
 
+import copy
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
+import torch
+from cinemae.export import parity
 from cinemae.export.engine_file import write_engine
 from cinemae.export.fused import export_fused, fused_graph
 from cinemae.export.parity import BATCHES, compare, eager_output, format_table, parity_images, relative, require
 from cinemae.export.parts import export_parts
+from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.engines.integrity import check_content, content_hash
 from cinemae.runtime.engines.load import load_engine
 from cinemae.runtime.errors import EngineError, ParityError, UsageError
@@ -47,6 +52,29 @@ def test_parity_notices_a_changed_model(engines, tiny_detector):
     rows = compare("fused", engines / "fp32.onnx", images, wrong, "fp32")
     with pytest.raises(ParityError, match="beyond tolerance: fused at batch 1"):
         require(rows)
+
+
+@pytest.mark.parametrize(("logit", "passed"), [(-13.0, True), (-0.5, False)])
+def test_a_large_logit_may_err_in_proportion(engines, monkeypatch, logit, passed):
+    """An error of 1.1e-4 between a batch and singles is rounding at logit -13 (nine millionths), not at -0.5."""
+
+    def output(images, error=0.0):
+        count = len(images)
+        return EngineOutput(np.full(count, logit - error), np.zeros((count, 3)), np.zeros((count, 4)))
+
+    engine = SimpleNamespace(infer=lambda images: output(images, 1.1e-4 * (len(images) > 1)), close=lambda: None)
+    monkeypatch.setattr(parity, "load_engine", lambda path, device: engine)
+    images = parity_images(max(BATCHES), 64)
+    assert all(row.passed for row in compare("head", engines, images, output(images), "fp32")) == passed
+
+
+def test_the_golden_tolerance_grows_with_the_logit(tmp_path, tiny_detector, tiny_manifest):
+    detector = copy.deepcopy(tiny_detector)
+    with torch.no_grad():
+        detector.head.mlp_cls[-1].bias.fill_(-40)
+    golden = export_fused(detector, tiny_manifest, tmp_path / "e.onnx").golden
+    assert golden.logit < -10
+    assert golden.tolerance == pytest.approx(2e-3 * -golden.logit)
 
 
 def test_relative_error_is_absolute_near_zero_and_strict_about_nan():

@@ -1,9 +1,7 @@
-"""Coverage-guided fuzzing of what strangers can hand to the runtime: image bytes, engine files, manifests.
+"""Coverage-guided fuzzing of what strangers can hand to the runtime: images, engines, manifests, sidecars, requests.
 
-    pip install atheris && pip install .
-    python tests/fuzz/fuzz.py image -max_total_time=400
-    python tests/fuzz/fuzz.py engine -max_total_time=120
-    python tests/fuzz/fuzz.py manifest -max_total_time=80
+    pip install atheris && pip install '.[formats,serve]'
+    python tests/fuzz/fuzz.py image -max_total_time=600  # or engine, manifest, sidecar, multipart
 
 Everything after the target goes to libFuzzer. The seeds are rendered, none is anybody's file. A finding is any
 exception that is not the documented one; libFuzzer then writes the input to `crash-*` and stops.
@@ -11,6 +9,8 @@ exception that is not the documented one; libFuzzer then writes the input to `cr
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import io
 import json
 import sys
@@ -23,20 +23,29 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
-with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif"]):
+with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "python_multipart", "starlette"]):
     import cinemae.runtime.decode as decoding
     import cinemae.runtime.engines.integrity as integrity
     import cinemae.runtime.engines.onnx_file as onnx_file
     import cinemae.runtime.engines.onnx_graph as onnx_graph
+    import cinemae.runtime.engines.plan_sidecar as plan_sidecar
     import cinemae.runtime.manifest as manifests
     import cinemae.runtime.preprocess as preprocess
     import PIL.Image
     from cinemae.runtime.errors import EngineError, ImageError, ManifestError
     from cinemae.runtime.masks import draw_visible
+    from cinemae.runtime.serve.body import Body
+    from cinemae.runtime.serve.problems import Problem
+    from cinemae.runtime.serve.settings import Limits
+    from cinemae.runtime.serve.uploads import ByteBudget, read_uploads
+    from starlette.requests import Request
 
 from pictures import encoded, picture
 
 SMALL = manifests.Preprocess(resize_short=72, crop=64)
+HERE = plan_sidecar.Machine("10.3.0", "NVIDIA L4", "8.9")
+LIMITS = Limits(max_body_bytes=3000, max_file_bytes=2000, max_images=4, max_buffered_bytes=6000)
+LOOP = asyncio.new_event_loop()
 MAX_PIXELS = 1_000_000
 
 
@@ -78,6 +87,57 @@ def manifest(data: bytes) -> None:
         one_line(error)
         return
     assert manifests.Manifest.from_json(found.to_json(), "again") == found
+
+
+def sidecar(data: bytes) -> None:
+    """Any bytes as the sidecar of a plan: a round trip and a comparison with this machine, or an EngineError."""
+    plan = SCRATCH.with_name("x.plan")
+    plan.write_bytes(b"plan")
+    path = plan_sidecar.sidecar_path(plan)
+    path.write_bytes(data)
+    try:
+        found = plan_sidecar.read_sidecar(plan)
+    except EngineError as error:
+        one_line(error)
+        return
+    path.write_text(found.model_dump_json())
+    assert plan_sidecar.read_sidecar(plan) == found
+    for check in (
+        lambda: plan_sidecar.check_plan(plan, found),
+        lambda: plan_sidecar.check_source(plan, found),
+        lambda: plan_sidecar.check_machine(plan, found, HERE),
+    ):
+        try:
+            check()
+        except EngineError as error:
+            one_line(error)
+
+
+def multipart(data: bytes) -> None:
+    """Any bytes as a request (chunk size, content type, line feed, body): uploads within the limits, or a Problem."""
+    kind, _, content = data[1:].partition(b"\n")
+    step = max(data[0] if data else 0, 1)
+    parts = [content[at : at + step] for at in range(0, len(content), step)] or [b""]
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages[-1]["more_body"] = False
+    left = iter(messages)
+
+    async def receive() -> dict[str, object]:
+        return next(left, {"type": "http.disconnect"})
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/detect", "headers": [(b"content-type", kind)]}
+    budget = ByteBudget(LIMITS.max_buffered_bytes)
+    with budget.account() as account:
+        try:
+            reading = read_uploads(Request(scope, receive), Body(scope, receive), "upload", LIMITS, account, 1)
+            uploads = LOOP.run_until_complete(reading)
+        except Problem as problem:
+            if problem.status >= 500:
+                raise RuntimeError(f"blames the server: {problem!r}") from problem
+        else:
+            assert 1 <= len(uploads) <= LIMITS.max_images
+            assert sum(len(upload.data) for upload in uploads) <= len(content) <= LIMITS.max_body_bytes
+    assert budget.used == 0
 
 
 def image_seeds() -> list[bytes]:
@@ -127,10 +187,32 @@ def engine_seed() -> bytes:
     return SCRATCH.read_bytes()
 
 
+def sidecar_seed() -> bytes:
+    """A sidecar that fits the plan of `sidecar` and the machine `HERE`."""
+    found = plan_sidecar.PlanSidecar(
+        manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=HERE.tensorrt, gpu=HERE.gpu,
+        compute_capability=HERE.compute_capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
+        source="x.onnx", source_sha256="0" * 64, source_external={"x.data": "0" * 64},
+    )  # fmt: skip
+    return found.model_dump_json().encode()
+
+
+def multipart_seeds() -> list[bytes]:
+    """Requests with two files and a field, in small and large chunks, an unfinished one, and a raw body."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\nContent-Type: image/png\r\n\r\n%b\r\n'
+    form = b"multipart/form-data; boundary=b\n" + head % (b"a.png", b"\x89PNG") + head % (b"", b"--b\r\n-")
+    form += b'--b\r\nContent-Disposition: form-data; name="url"\r\n\r\nv\r\n--b--\r\n'
+    starred = head.replace(b"\"%b\"", b"\"%b\"; filename*=utf-8''%%41")
+    star = b"multipart/form-data; charset=utf-8; boundary=\"b\"\n" + starred
+    return [b"\x03" + form, b"\xff" + form, b"\xff" + form[:150], b"\x80" + star % (b"x", b"y"), b"\x10image/png\nabc"]
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "image": (image, image_seeds),
     "engine": (engine, lambda: [engine_seed()]),
     "manifest": (manifest, lambda: [manifest_seed(), json.dumps({"schema_version": 1}).encode()]),
+    "sidecar": (sidecar, lambda: [sidecar_seed()]),
+    "multipart": (multipart, multipart_seeds),
 }
 
 

@@ -1,119 +1,21 @@
-"""Recorded fakes of TensorRT's Python API and of cuda-python's runtime, and the real TensorRT-RTX where installed.
+"""A recorded fake of TensorRT's Python API over the fake GPU of `cuda_fakes`, and the real TensorRT-RTX if installed.
 
-The fake device is host memory: copies really copy, a captured graph really replays, and every allocation is tracked.
-The fake plan holds the ONNX engine it was built from, and computes it with onnxruntime's CPU.
+The fake plan holds the profiles and the ONNX engine it was built from. For 8.6, 10 and 11 it has the names of
+python/src/infer/pyCore.cpp in NVIDIA/TensorRT at v8.6.1, v10.13.3 and v11.1.
 """
 
 import ctypes
 import importlib.util
+import json
 from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import onnx
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
+from tensorrt_engine_fakes import FakeEngine
 
-SIZE, PATCHES = 64, 16
 PLAN = b"a fake plan"
-
-
-class FakeCudaApi:
-    """cudaX functions returning (status, ...) as cuda-python's do."""
-
-    cudaStreamNonBlocking = 1
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
-
-    def __init__(self, no_device=False):
-        self.no_device = no_device
-        self.live: set = set()
-        self.memory: dict = {}
-        self.recording = None
-        self.captures = self.launches = 0
-        self.counter = 100
-        FakeCudaApi.current = self
-
-    def handle(self, kind):
-        self.counter += 1
-        self.live.add((kind, self.counter))
-        return self.counter
-
-    def do(self, action):
-        if self.recording is None:
-            action()
-        else:
-            self.recording.append(action)
-        return (0,)
-
-    def cudaGetDevice(self):
-        if self.no_device:
-            return (NoDevice.cudaErrorNoDevice,)
-        return (0, 0)
-
-    def cudaGetDeviceProperties(self, device):
-        return 0, SimpleNamespace(name=b"Fake 4090\0\0", major=8, minor=9)
-
-    def cudaMalloc(self, size):
-        buffer = (ctypes.c_uint8 * max(1, size))()
-        pointer = ctypes.addressof(buffer)
-        self.memory[pointer] = buffer
-        self.live.add(("memory", pointer))
-        return 0, pointer
-
-    cudaMallocHost = cudaMalloc
-
-    def cudaFree(self, pointer):
-        self.live.remove(("memory", pointer))
-        return (0,)
-
-    cudaFreeHost = cudaFree
-
-    def cudaMemcpyAsync(self, target, source, size, kind, stream):
-        return self.do(lambda: ctypes.memmove(target, source, size))
-
-    def cudaStreamCreateWithFlags(self, flags):
-        return 0, self.handle("stream")
-
-    def cudaStreamDestroy(self, stream):
-        self.live.remove(("stream", stream))
-        return (0,)
-
-    def cudaStreamSynchronize(self, stream):
-        assert self.recording is None, "a synchronize cannot be recorded"
-        return (0,)
-
-    def cudaStreamBeginCapture(self, stream, mode):
-        self.recording = []
-        return (0,)
-
-    def cudaStreamEndCapture(self, stream):
-        graph, self.recording = self.recording, None
-        self.captures += 1
-        return 0, graph
-
-    def cudaGraphInstantiate(self, graph, flags):
-        handle = self.handle("graph")
-        self.memory[handle] = list(graph)
-        return 0, handle
-
-    def cudaGraphDestroy(self, graph):
-        return (0,)
-
-    def cudaGraphLaunch(self, graph, stream):
-        self.launches += 1
-        for action in self.memory[graph]:
-            action()
-        return (0,)
-
-    def cudaGraphExecDestroy(self, graph):
-        self.live.remove(("graph", graph))
-        return (0,)
-
-
-class NoDevice(IntEnum):
-    cudaErrorNoDevice = 100
 
 
 MOVES = {"Reshape": "shuffle", "Transpose": "shuffle", "Unsqueeze": "shuffle", "Gather": "gather", "Slice": "slice",
@@ -156,15 +58,27 @@ class FakeTensorRt:
         levels = {"NONE": 0, "AMPERE_PLUS": 1} | ({"SAME_COMPUTE_CAPABILITY": 2} if strongly_typed else {})
         self.HardwareCompatibilityLevel = SimpleNamespace(**levels)
         self.layers, self.onnx, self.wrong = [], b"", 0.0
+        self.strategies = not version.startswith("8")
+        self.out_of_memory = self.no_graphs = False
+        self.contexts = []
+        if self.strategies:  # v10.13.3 pyCore.cpp:1386-1392; 8.6 has a method of the engine instead
+            self.ExecutionContextAllocationStrategy = SimpleNamespace(STATIC=0, ON_PROFILE_CHANGE=1, USER_MANAGED=2)
+        else:
+            self.PreviewFeature = SimpleNamespace(PROFILE_SHARING_0806=2)
 
         class ILogger:
             Severity = IntEnum("Severity", {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2})
 
         class Logger(ILogger):
+            """Prints on stdout (DefaultLogger::log, pyCore.cpp:612 at v8.6.1, :990 at v11.1)."""
+
             ERROR = 1
 
             def __init__(self, severity):
                 pass
+
+            def log(self, severity, message):
+                print(message)
 
         self.ILogger, self.Logger = ILogger, Logger
 
@@ -183,7 +97,7 @@ class FakeTensorRt:
         return SimpleNamespace(
             create_network=self.create_network,
             create_builder_config=lambda: self.config,
-            create_optimization_profile=lambda: SimpleNamespace(set_shape=lambda *a: self.record("set_shape", *a)),
+            create_optimization_profile=lambda: FakeProfile(self),
             build_serialized_network=self.build,
         )
 
@@ -197,7 +111,7 @@ class FakeTensorRt:
             self.logger.log(self.ILogger.Severity.WARNING, "noise")
             self.logger.log(self.ILogger.Severity.ERROR, self.fails)
             return None
-        return PLAN + self.onnx
+        return PLAN + json.dumps(config.profiles).encode() + b"\n" + self.onnx
 
     def OnnxParser(self, network, logger):
         return SimpleNamespace(parse_from_file=self.parse, num_errors=0)
@@ -217,16 +131,40 @@ class FakeTensorRt:
         return True
 
     def Runtime(self, logger):
+        """The binding raises TypeError for anything but an ILogger (pybind11)."""
+        assert isinstance(logger, self.ILogger)
+        self.logger = logger
         return SimpleNamespace(deserialize_cuda_engine=self.deserialize)
 
     def deserialize(self, data):
         assert data.startswith(PLAN)
-        return FakeEngine(self, data[len(PLAN) :]) if self.loads else None
+        if not self.loads:
+            self.error("IRuntime::deserializeCudaEngine: Error Code 1: Serialization (magic tag does not match)")
+            return None
+        profiles, _, model = data[len(PLAN) :].partition(b"\n")
+        return FakeEngine(self, json.loads(profiles), model)
+
+    def error(self, message):
+        """TensorRT reports through the logger, then returns None or False."""
+        self.logger.log(self.ILogger.Severity.ERROR, message)
+
+
+class FakeProfile:
+    def __init__(self, trt):
+        self.trt = trt
+
+    def set_shape(self, name, *shapes):
+        self.trt.record("set_shape", name, *shapes)
+        self.batches = [shape[0] for shape in shapes]
 
 
 class FakeConfig:
     def __init__(self, trt):
-        self.trt, self.hardware_compatibility_level = trt, 0
+        self.trt, self.hardware_compatibility_level, self.profiles = trt, 0, []
+
+    def add_optimization_profile(self, profile):
+        self.profiles.append(profile.batches)
+        return len(self.profiles) - 1
 
     def __getattr__(self, name):
         return lambda *arguments: self.trt.record(name, *arguments)
@@ -240,65 +178,6 @@ class FakeConfig:
 
     def get_timing_cache(self):
         return SimpleNamespace(serialize=lambda: b"timings")
-
-
-class FakeEngine:
-    num_io_tensors = 4
-    tensors: ClassVar = {"images": ((SIZE, SIZE, 3), "uint8"), "logit": ((), "float32"), "stats": ((3,), "float32"),
-               "lcas": ((PATCHES,), "float32")}  # fmt: skip
-
-    def __init__(self, trt, model):
-        self.trt = trt
-        self.session = import_onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
-
-    def get_tensor_name(self, index):
-        return list(self.tensors)[index]
-
-    def get_tensor_shape(self, name):
-        return (-1, *self.tensors[name][0])
-
-    def get_tensor_dtype(self, name):
-        return self.tensors[name][1]
-
-    def get_tensor_mode(self, name):
-        return "in" if name == "images" else "out"
-
-    def create_execution_context(self):
-        return FakeContext(self.trt, self.session)
-
-
-class FakeContext:
-    def __init__(self, trt, session):
-        self.trt, self.session, self.addresses, self.batch = trt, session, {}, None
-
-    def set_tensor_address(self, name, pointer):
-        self.trt.record("set_tensor_address", name)
-        self.addresses[name] = pointer
-        return True
-
-    def set_input_shape(self, name, shape):
-        self.trt.record("set_input_shape", name, shape)
-        self.batch = shape[0]
-        return True
-
-    def execute_async_v3(self, stream):
-        batch = self.batch
-
-        def compute():
-            images = self.view("images", np.uint8, (batch, SIZE, SIZE, 3))
-            shapes = {"logit": (batch,), "stats": (batch, 3), "lcas": (batch, PATCHES)}
-            for (name, shape), value in zip(shapes.items(), self.session.run(None, {"images": images}), strict=True):
-                self.view(name, np.float32, shape)[:] = value
-            if batch > 1:
-                self.view("lcas", np.float32, shapes["lcas"])[-1] += self.trt.wrong
-
-        FakeCudaApi.current.do(compute)
-        return True
-
-    def view(self, name, dtype, shape):
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        raw = (ctypes.c_uint8 * size).from_address(self.addresses[name])
-        return np.frombuffer(raw, dtype).reshape(shape)
 
 
 def real_rtx():

@@ -129,6 +129,14 @@ def test_sixteen_bit_grey_tiff_in_which_white_is_zero(compression):
     assert np.array_equal(grey_of(tiff([values.tobytes()], 16, 0, 1, SIZE, compression=compression)), GREY)
 
 
+@pytest.mark.parametrize("compression", [1, 8])
+def test_grey_tiff_with_alpha_in_a_plane_of_its_own_is_refused(compression):
+    width, height = SIZE
+    grey, opaque = bytes(range(width)) * height, b"\xff" * width * height
+    with pytest.raises(ImageError, match="alpha in a plane of its own"):
+        decode(tiff([grey, opaque], 8, 1, 2, SIZE, planar=2, compression=compression, alpha=True))
+
+
 def test_sixteen_bit_tiff_with_separate_planes():
     planes = [(COLOUR[..., i].astype(np.uint16) * 257).astype("<u2").tobytes() for i in range(3)]
     assert np.array_equal(np.asarray(decode(tiff(planes, 16, 2, 3, SIZE, planar=2, compression=8))), COLOUR)

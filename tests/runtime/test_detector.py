@@ -181,7 +181,7 @@ def test_shared_between_threads(detector):
 
 
 def test_pipeline_hands_on_sources_and_pixels(detector):
-    (scored,) = decode_and_score([NamedSource("n", picture())], detector.prepare, detector.score, batch_size=2)
+    (scored,) = decode_and_score([NamedSource("n", picture())], detector.prepare, detector.begin, batch_size=2)
     assert scored.source.name == "n"
     assert scored.prepared.image.pixels.shape == (64, 64, 3)
 

@@ -36,10 +36,19 @@ def test_a_line_a_minute_and_a_last_one(clock, capsys):
     ]
 
 
+def test_the_line_can_be_shown_before_the_first_item(clock, capsys):
+    with Progress("images", 3000, closing=False) as progress:
+        progress.show()
+        progress.advance()
+    with Progress("images", 3000, quiet=True) as quiet:
+        quiet.show()
+    assert capsys.readouterr().err == "0/3,000 images, 0.0/s\n"
+
+
 def test_share_of_the_time_replaces_the_count(clock, capsys):
     with Progress("images", 10_000, closing=False) as progress:
         clock.now += 90
-        progress.advance(90, fraction=0.25)
+        progress.advance(90, share_left=(0.25, 270))
     assert capsys.readouterr().err == "90/10,000 images, 1.0/s, 25%, ETA 0:04:30\n"
 
 

@@ -9,8 +9,8 @@ import torch
 from cinemae.runtime.errors import UsageError
 from cinemae.train import pretrain as module
 from cinemae.train.model.mae import MaskedAutoencoder, patchify
+from cinemae.train.photo_folder import PhotoFolder
 from cinemae.train.pretrain import (
-    PhotoFolder,
     PretrainConfig,
     autocast_dtype,
     learning_rate,
@@ -18,6 +18,7 @@ from cinemae.train.pretrain import (
     optimiser,
     pretrain,
     random_visible,
+    seconds_left,
 )
 from cinemae.train.weights.load import load_backbone
 from cinemae.train.weights.save import save_backbone
@@ -178,6 +179,15 @@ def test_precisions():
     assert autocast_dtype("auto", cpu) in (None, torch.bfloat16)
     with pytest.raises(UsageError, match="unknown precision"):
         autocast_dtype("fp8", cpu)
+
+
+def test_the_time_left_is_that_of_the_end_that_comes_first():
+    """A run of at most 75 minutes that was stopped after 60 has 15 left, however fast it once was."""
+    recipe = PretrainConfig(max_minutes=75)
+    assert seconds_left(recipe, steps=10_000, done=10, elapsed=60, before=3600) == 840
+    assert seconds_left(recipe, steps=50, done=10, elapsed=60, before=3600) == 300
+    assert seconds_left(recipe, steps=50, done=0, elapsed=0, before=4500) == 0
+    assert seconds_left(PretrainConfig(), steps=100, done=10, elapsed=60) == 600
 
 
 def test_half_weights_are_rounded_and_load(tmp_path, tiny_config):

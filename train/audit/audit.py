@@ -71,6 +71,10 @@ class Audit:
     probes: dict[tuple[str, str], ProbeResult]
     skipped: tuple[tuple[str, str], ...]
 
+    def terminal(self) -> str:
+        """The tables as wide as the terminal."""
+        return "\n".join(table.terminal() for table in self.tables)
+
     def markdown(self) -> str:
         """The report."""
         warnings = [f"- **Warning.** {text}" for text in self.warnings] or ["- Nothing to warn of."]

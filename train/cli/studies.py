@@ -1,21 +1,24 @@
-"""The study commands of `cinemae-train`: audit, controls, robustness, ablate, analyze, paper."""
+"""The options of the study commands: audit, controls, robustness, ablate, analyze, paper.
+
+`study_steps` does their work. It imports torch, so that a command imports it when it runs, and `--help` never does.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .shared_options import CACHE, Cache, Data, Device, Layout, Quiet, Threads
+
 if TYPE_CHECKING:
     from .study_steps import Common
 
-Data = Annotated[list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, CSV/JSONL lists.")]
 DataOption = Annotated[list[Path], typer.Option("--data", help="Labelled data; repeat to test on several sets.")]
 Backbone = Annotated[str, typer.Option(help="Weights with encoder and decoder: file, folder or Hugging Face id.")]
-Cache = Annotated[Path, typer.Option("--cache", help="Root of the feature cache.")]
-Layout = Annotated[str, typer.Option(help="Layout of DATA; auto finds out by itself.")]
 TrainOn = Annotated[
     list[str] | None,
     typer.Option("--train-on", help="Generator to train on; repeatable; all: every one. Default: the paper's."),
@@ -35,9 +38,6 @@ TrainLimit = Annotated[
     int, typer.Option(min=0, help="Training images of each class and generator in those studies; 0: all.")
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 CurveSteps = Annotated[int, typer.Option(min=1, help="Steps of decoder training [Fig. 2].")]
 FreshDecoder = Annotated[
     bool, typer.Option("--fresh-decoder/--pretrained-decoder", help="Decoder with which the curve of Fig. 2 starts.")
@@ -58,7 +58,6 @@ AblationParts = Annotated[
     ),
 ]
 
-CACHE = Path("runs/cache")
 STUDIES = Path("runs/studies")
 LARGE = "facebook/vit-mae-large"
 
@@ -106,7 +105,7 @@ def audit(
 
     prepare_process()
     result = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
-    typer.echo(result.markdown())
+    typer.echo(result.terminal())
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -223,5 +222,13 @@ def paper(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `cinemae-train`."""
-    for command in (audit, controls, robustness, ablate, analyze, paper):
-        app.command()(command)
+    commands: dict[Callable[..., None], str] = {
+        audit: "List what a data set holds, and what gives its classes away.",
+        controls: "Compare the detector with simpler ones on the same images.",
+        robustness: "Test under JPEG, noise, blur, downscaling and grayscale.",
+        ablate: "Run the paper's ablations [Tables 4-7, Fig. 10].",
+        analyze: "Analyse reconstruction error, correlations and heatmaps.",
+        paper: "Run the paper's whole protocol into one report.",
+    }
+    for command, summary in commands.items():
+        app.command(short_help=summary)(command)

@@ -1,9 +1,9 @@
-"""The work of the study commands, after their options are parsed."""
+"""The work of the study commands, after `studies` has parsed their options; this imports torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...runtime.errors import UsageError
@@ -14,7 +14,6 @@ from ..fitting.head_training import FitConfig
 from ..option_groups import read_all
 from ..studies.ablate import choose_parts
 from ..studies.paper import ANALYSES, Budget, Studies, paper
-from ..studies.report import write_html
 from ..studies.study_data import StudyData
 
 
@@ -79,12 +78,12 @@ def run_audit(
 
 
 def run_studies(common: Common, names: Sequence[str], budget: Budget, out: Path) -> str:
-    """Run some studies into `out` with an HTML page of their own; returns their tables as Markdown."""
-    studies = Studies(common.study_data(), budget, out)
-    results = studies.run(names)
+    """Run some studies into `out` with an HTML page of their own; returns their tables for the terminal."""
+    report = Studies(common.study_data(), budget, out).run(names)
+    report = replace(report, title=", ".join(result.title for result, _ in report.studies))
     page = out / f"{'-'.join(names) if len(names) < 3 else 'studies'}.html"
-    write_html(page, "CINEMAE: " + ", ".join(result.title for result, _ in results), studies.facts(), results)
-    return "\n".join([*(result.markdown() for result, _ in results), f"written: {page} and the folders beside it"])
+    report.write_html(page)
+    return f"{report.terminal()}\n{report.overview.ran}\nwritten: {page} and the folders beside it"
 
 
 def run_ablate(common: Common, parts: str, budget: Budget, out: Path) -> str:
@@ -106,5 +105,6 @@ def run_analyze(common: Common, parts: str, budget: Budget, out: Path) -> str:
 
 
 def run_paper(common: Common, budget: Budget, out: Path) -> str:
-    """`cinemae-train paper`."""
-    return "\n".join(str(path) for path in paper(common.study_data(), budget, out))
+    """`cinemae-train paper`; returns the paper's figures beside this run's, and where the report is."""
+    overview = paper(common.study_data(), budget, out).overview
+    return f"{overview.terminal()}\nwritten: {out / 'report.html'}, {out / 'report.md'}"

@@ -9,29 +9,23 @@ from typing import Annotated
 
 import typer
 
-from ...runtime.cli.common import print_version, run_command
+from ...runtime.cli.common import command_app, print_version, run_command
 from ...runtime.errors import ExitCode
 from ...runtime.install import pip_install
 from ...runtime.ray.address import with_address
+from .shared_options import CACHE, Cache, Data, Device, Layout, Quiet, Threads
 from .studies import register
 
-app = typer.Typer(
-    help="Train, calibrate and study CINEMAE detectors.", no_args_is_help=True, add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
+app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)
 
-Data = Annotated[
-    list[Path], typer.Argument(help="Labelled data: GenImage, ForenSynths, ... folders, or CSV/JSONL lists.")
-]
-Layout = Annotated[str, typer.Option(help="Layout of DATA; auto finds out by itself.")]
-Cache = Annotated[Path, typer.Option("--cache", help="Root of the feature cache.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Generators = Annotated[
     list[str] | None, typer.Option("--generator", "-g", help="Only this generator; repeat for several.")
 ]
-Threads = Annotated[int, typer.Option(help="Threads of computation; 0: all cores.")]
 Weights = Annotated[
     str | None, typer.Option("--backbone", help="The backbone, where it is no longer at its recorded place.")
+]
+Precision = Annotated[
+    str, typer.Option(help="auto, fp32, tf32, bf16 or fp16; auto: the fastest that moves no logit by more than 0.02.")
 ]
 FalseAlarm = Annotated[
     float, typer.Option(help="The verdict `ai` is for logits that at most this share of real images reaches.")
@@ -41,7 +35,6 @@ Miss = Annotated[
 ]
 CheckpointArg = Annotated[Path | None, typer.Argument(help="Checkpoint folder; default: the one fitted last.")]
 
-DEFAULT_CACHE = Path("runs/cache")
 TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
 
 
@@ -54,7 +47,7 @@ def _root(
     """Train, calibrate and study CINEMAE detectors."""
 
 
-@app.command()
+@app.command(short_help="Pretrain a masked autoencoder on photographs, without labels.")
 def pretrain(
     data: Annotated[list[Path], typer.Argument(help="Folders of photographs, searched recursively; no labels needed.")],
     out: Annotated[Path, typer.Option(help="Folder for backbone.safetensors and the state to resume from.")],
@@ -90,11 +83,11 @@ def pretrain(
     typer.echo(run(data, out, initial.config if initial else preset(backbone), config, initial))
 
 
-@app.command()
+@app.command(short_help="Compute the features of labelled images, once.")
 def extract(
     data: Data,
     backbone: Annotated[str, typer.Option(help="Weights with encoder and decoder: file, folder or Hugging Face id.")],
-    cache: Cache = DEFAULT_CACHE,
+    cache: Cache = CACHE,
     layout: Layout = "auto",
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     generator: Generators = None,
@@ -108,6 +101,9 @@ def extract(
     decode: Annotated[
         str, typer.Option(help="full, or scaled: large JPEGs are shrunk while they are decoded. Engines keep to it.")
     ] = "full",
+    f_global: Annotated[
+        str, typer.Option(help="Feature of the whole image: cls, as in the paper, or mean, of the patch tokens.")
+    ] = "cls",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
     shard: Annotated[
@@ -117,7 +113,8 @@ def extract(
         str | None,
         typer.Option(metavar="[ADDRESS]", help="Extract on a Ray cluster that sees DATA and CACHE at the same paths."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -127,16 +124,18 @@ def extract(
     from . import train_steps as commands
 
     prepare_process(threads)
-    spec_options = options.SpecOptions(k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode)
+    spec_options = options.SpecOptions(
+        k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode, f_global
+    )
     chosen = options.DataOptions(data, layout, split, generator)
-    machine = options.MachineOptions(batch_size, workers, device, quiet)
+    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
     report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)
     typer.echo(commands.describe_extract(report))
 
 
-@app.command()
+@app.command(short_help="Fit and calibrate the head on cached features.")
 def fit(
-    cache: Annotated[Path, typer.Option("--cache", help="Cache root, or one cache folder.")] = DEFAULT_CACHE,
+    cache: Annotated[Path, typer.Option("--cache", help="Cache root, or one cache folder.")] = CACHE,
     out: Annotated[Path, typer.Option(help="Checkpoint folder.")] = Path("runs/checkpoint"),
     key: Annotated[
         str | None, typer.Option(help="First characters of the cache's key, where there are several caches.")
@@ -154,6 +153,7 @@ def fit(
         int, typer.Option(min=1, help="32 is the paper's; 1024 fits 100,000 images in minutes.")
     ] = 32,
     lr: Annotated[float, typer.Option(min=0)] = 1e-4,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled weight decay (AdamW); 0 is the paper's.")] = 0.0,
     held_out: Annotated[
         float, typer.Option(min=0.001, max=0.9, help="Share of training images for selection and calibration.")
     ] = 0.1,
@@ -172,6 +172,10 @@ def fit(
     miss: Miss = 0.05,
     balance_sources: Annotated[
         bool, typer.Option("--balance-sources", help="Give both classes, and every source of a class, the same weight.")
+    ] = False,
+    standardize_global: Annotated[
+        bool,
+        typer.Option("--standardize-global", help="Start with f_global standardised feature by feature."),
     ] = False,
     name: Annotated[str, typer.Option(help="Name in the manifest.")] = "cinemae",
     demonstration: Annotated[bool, typer.Option("--demonstration", help="Mark as a demonstration.")] = False,
@@ -192,14 +196,17 @@ def fit(
     method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
-    config = FitConfig(epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources)
+    config = FitConfig(
+        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay,
+        standardize_global,
+    )
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
     )
     typer.echo(commands.describe_fit(folder))
 
 
-@app.command()
+@app.command(short_help="Choose other rates of wrong verdicts for a checkpoint.")
 def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, miss: Miss = 0.05) -> None:
     """Choose other rates of wrong verdicts; probability and thresholds follow from the scores that fitting kept."""
     from . import train_steps as commands
@@ -207,11 +214,11 @@ def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, 
     typer.echo(commands.run_calibrate(checkpoint, false_alarm, miss))
 
 
-@app.command("eval")
+@app.command("eval", short_help="Report a checkpoint's figures, generator by generator.")
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder; 'last': the one fitted last.")],
     data: Data,
-    cache: Cache = DEFAULT_CACHE,
+    cache: Cache = CACHE,
     layout: Layout = "auto",
     split: Annotated[str | None, typer.Option(help="Default: every split but train.")] = None,
     generator: Generators = None,
@@ -222,7 +229,8 @@ def evaluate(
     backbone: Weights = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     workers: Annotated[int, typer.Option(min=1)] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -233,7 +241,7 @@ def evaluate(
 
     prepare_process(threads)
     chosen = options.DataOptions(data, layout, split, generator)
-    machine = options.MachineOptions(batch_size, workers, device, quiet)
+    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
     typer.echo(commands.run_eval(checkpoint, chosen, cache, machine, augment, out, resamples, seed, backbone))
 
 

@@ -1,4 +1,4 @@
-"""The work of the commands of `cinemae-train`, after their options are parsed."""
+"""The work of the commands, after `train` has parsed their options; this imports torch."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ from ..option_groups import (
     SpecOptions,
     checked,
 )
+from ..precision import named_precision
+from ..tables import terminal_width
 from ..weights.load import load_backbone
 
 LAST = Path("last")
@@ -46,13 +48,15 @@ def run_extract(
     """`cinemae-train extract`; `ray` is the address of a cluster."""
     if ray is not None and shard is not None:
         raise UsageError("--ray divides the work by itself: leave out --shard")
-    masks = ("k", "mask_sets", "mask_strategy", "mask_seed")
-    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in masks})
+    fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
+    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
+    precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
     samples = data.read()
+    machine.stage(f"{len(samples):,} images; loading {backbone}")
     loaded = load_backbone(backbone)
     spec = CacheSpec.create(
         loaded.info, checked(preprocess_for, config=loaded.info.config, decode=options.decode), method,
-        augment=options.augment, views=options.views, augment_seed=options.augment_seed,
+        augment=options.augment, views=options.views, augment_seed=options.augment_seed, precision=precision,
     )  # fmt: skip
     (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
     if ray is not None:
@@ -128,7 +132,7 @@ def run_calibrate(checkpoint: Path | None, false_alarm: float, miss: float) -> s
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": new}), {})
     return (
         f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
-        f"{promise_text(new)}\n{rates_table(new).plain()}"
+        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}"
     )
 
 
@@ -142,7 +146,7 @@ def run_eval(
     if not samples:
         raise UsageError("there is no split but train in this data; name it to score it all the same: --split train")
     paths = {os.path.abspath(sample.path) for sample in samples}
-    spec = spec_of(loaded, root, paths, augment)
+    spec = spec_of(loaded, root, paths, augment, machine.chosen_precision())
     report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
     cache = FeatureCache(report.folder, report.samples)
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
@@ -154,8 +158,8 @@ def run_eval(
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
         update_checkpoint(loaded.folder, manifest, {"eval": to_json(evaluation)})
     lines = [
-        table(evaluation, intervals=False).plain(),
-        verdict_table(evaluation.verdicts).plain(),
+        table(evaluation, intervals=False).plain(terminal_width()),
+        verdict_table(evaluation.verdicts).plain(terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"* trained on this generator; written: {', '.join(str(path) for path in written)}",
     ]

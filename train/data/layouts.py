@@ -56,6 +56,8 @@ LAYOUTS = {
         Layout("community", "real", "fake", "[{train,val,test}/]<generator>/{real,fake}"),
     )
 }
+LAYOUT_NAMES = ("auto", *LAYOUTS, "list")
+"""The values of `--layout`."""
 
 GENIMAGE_ARCHIVES = {
     "imagenet_ai_0508_adm": "ADM",

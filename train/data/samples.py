@@ -10,13 +10,12 @@ from pathlib import Path
 from ...runtime.decode import IMAGE_SUFFIXES
 from ...runtime.errors import UsageError
 from .generators import same_generators
-from .layouts import LAYOUTS, assign, class_folders, detect, walk
+from .layouts import LAYOUT_NAMES, LAYOUTS, assign, class_folders, detect, walk
 from .lists import SUFFIXES as LIST_SUFFIXES
 from .lists import read_list
 
 log = logging.getLogger("cinemae.train")
 
-LAYOUT_NAMES = ("auto", *LAYOUTS, "list")
 SHOWN_SKIPS = 20
 """Skipped files named one by one in the log; the rest are counted (a million text files should not fill it)."""
 

@@ -15,6 +15,7 @@ from ..features.cache import SPEC_FILE, FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..fitting.checkpoint import LoadedHead
 from ..fitting.head_training import logits_of
+from ..precision import Precision
 from .metrics import FIGURES, Metrics, binary_metrics, mean_over
 from .scores import LabelledScores
 from .verdicts import VerdictCounts, count_verdicts
@@ -59,7 +60,9 @@ class Evaluation:
     verdicts: tuple[VerdictCounts, ...] = ()
 
 
-def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none") -> CacheSpec:
+def spec_of(
+    loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none", precision: Precision = "fp32"
+) -> CacheSpec:
     """Choose the cache from which images are scored.
 
     Scoring needs the deployed mask set alone. Where the cache with all mask sets, which fitting filled, already holds
@@ -71,13 +74,14 @@ def spec_of(loaded: LoadedHead, root: Path, paths: Collection[str], augment: str
         root: folder of all caches.
         paths: absolute paths of the images to score.
         augment: augmentation of the images.
+        precision: of the matrix products.
 
     Returns:
         The specification of the cache to use; its key is the folder's name under `root`.
     """
     manifest = loaded.manifest
     full, deployed = (
-        CacheSpec.create(manifest.backbone, manifest.preprocess, manifest.method, sets, augment)
+        CacheSpec.create(manifest.backbone, manifest.preprocess, manifest.method, sets, augment, precision=precision)
         for sets in (loaded.mask_sets, loaded.mask_sets[:1])
     )
     folder = root / full.key

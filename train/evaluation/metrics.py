@@ -92,6 +92,11 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
     return len(labels) / 2 / counts[labels]
 
 
+def bins_of(probability: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
+    """Bin of each probability, of `bins` of equal width: float [n] in [0, 1] -> int64 [n]."""
+    return np.minimum((probability * bins).astype(np.int64), bins - 1)
+
+
 def expected_calibration_error(
     labels: np.ndarray, probability: np.ndarray, weights: np.ndarray | None = None, bins: int = ECE_BINS
 ) -> float:
@@ -107,7 +112,7 @@ def expected_calibration_error(
         The error, in [0, 1].
     """
     weights = np.ones(len(labels)) if weights is None else weights
-    which = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    which = bins_of(probability, bins)
     observed = np.bincount(which, weights * labels, bins)
     predicted = np.bincount(which, weights * probability, bins)
     return float(np.abs(observed - predicted).sum() / weights.sum())

@@ -1,4 +1,4 @@
-"""Write an evaluation as JSON, CSV and Markdown, with ROC curves and a reliability diagram as PNG."""
+"""Write an evaluation as JSON, CSV and Markdown, with ROC curves and a reliability diagram as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from ...runtime.atomic import atomic_path, write_text
+from ...runtime.atomic import write_text
+from .. import plots
 from ..tables import Cell, Table, jsonable
 from .evaluate import Evaluation, GroupFigures
-from .metrics import ECE_BINS, FIGURES, MACC, Interval, probabilities
+from .metrics import (
+    ECE_BINS,
+    FIGURES,
+    MACC,
+    Interval,
+    bins_of,
+    class_weights,
+    expected_calibration_error,
+    probabilities,
+)
 from .scores import LabelledScores
 from .verdicts import promise_kept, promise_text, verdict_table
 
@@ -90,7 +100,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def write_report(evaluation: Evaluation, scores: LabelledScores, out: Path) -> list[Path]:
-    """Write eval.json, eval.csv, eval.md, roc.png and reliability.png into `out`.
+    """Write eval.json, eval.csv, eval.md, and roc and reliability as SVG and PNG, into `out`.
 
     Returns:
         The paths of the files.
@@ -101,57 +111,46 @@ def write_report(evaluation: Evaluation, scores: LabelledScores, out: Path) -> l
     kept = promise_kept(evaluation.verdicts, evaluation.calibration)
     write_text(out / "eval.md", f"{table(evaluation).markdown()}\n{verdicts.markdown()}\n{kept}\n")
     verdicts.write(out)
-    _plot_roc(evaluation, scores, out / "roc.png")
-    _plot_reliability(evaluation, scores, out / "reliability.png")
+    _plot_roc(evaluation, scores, out / "roc.svg")
+    _plot_reliability(evaluation, scores, out / "reliability.svg")
     return [out / name for name in ("eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png")]
 
 
 def _plot_roc(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:
-    figure = _figure()
-    axes = figure.add_subplot()
-    for group in evaluation.groups:
-        labels, logits = scores.of(group.generator, group.split)
-        if math.isnan(group.metrics.auc):
-            continue
-        false_positive, true_positive, _ = roc_curve(labels, logits)
-        axes.plot(false_positive, true_positive, label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set(
-        xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC", xlim=(0, 1), ylim=(0, 1)
-    )
-    _finish(figure, axes, path)
+    with plots.drawing(path, 6, 5.5, png=True) as figure:
+        axes = figure.add_subplot()
+        for group in evaluation.groups:
+            labels, logits = scores.of(group.generator, group.split)
+            if not math.isnan(group.metrics.auc):
+                rates = roc_curve(labels, logits)
+                axes.plot(*rates[:2], label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
+        axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
+        axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC",
+                 xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+        axes.legend(fontsize=7, loc="lower right")
 
 
 def _plot_reliability(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:
-    figure = _figure()
-    axes = figure.add_subplot()
-    for group in evaluation.groups:
-        labels, logits = scores.of(group.generator, group.split)
-        probability = probabilities(logits, evaluation.calibration)
-        which = np.minimum((probability * ECE_BINS).astype(int), ECE_BINS - 1)
-        count = np.bincount(which, minlength=ECE_BINS)
-        filled = count > 0
-        x = np.bincount(which, probability, ECE_BINS)[filled] / count[filled]
-        y = np.bincount(which, labels, ECE_BINS)[filled] / count[filled]
-        axes.plot(x, y, marker="o", markersize=3, label=f"{group.generator} {group.split}: ECE {group.metrics.ece:.3f}")
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set(
-        xlabel="calibrated probability of AI", ylabel="share that is AI", title="Reliability", xlim=(0, 1), ylim=(0, 1)
-    )
-    _finish(figure, axes, path)
-
-
-def _figure() -> Any:
-    """A figure on the Agg canvas; pyplot and its global state are not touched."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _finish(figure: Any, axes: Any, path: Path) -> None:
-    axes.legend(fontsize=7, loc="lower right")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    """Bars of the share that is AI in each bin of the probability, both classes weighted alike, above their counts."""
+    probability, labels = probabilities(scores.logits, evaluation.calibration), np.asarray(scores.labels)
+    weights = class_weights(labels) if len(np.unique(labels)) == 2 else np.ones(len(labels))
+    which = bins_of(probability)
+    total, ai = (np.bincount(which, part, ECE_BINS) for part in (weights, weights * labels))
+    counts = [np.bincount(which[labels == label], minlength=ECE_BINS) for label in (0, 1)]
+    filled, edges = total > 0, np.arange(ECE_BINS) / ECE_BINS
+    error = expected_calibration_error(labels, probability, weights)
+    width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.CARD}
+    with plots.drawing(path, 6, 6.2, png=True) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.6))
+        upper.bar(edges[filled], ai[filled] / total[filled], color=plots.colours(1)[0], **width)
+        upper.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.9, linestyle="--", label="calibrated")
+        upper.set(ylabel="share that is AI, classes weighted alike", ylim=(0, 1), xlim=(0, 1),
+                  title=f"Reliability, all generators: ECE {error:.3f}")  # fmt: skip
+        upper.legend(fontsize=8, loc="upper left")
+        lower.bar(edges, counts[0], color=plots.REAL_COLOUR, label="real", **width)
+        lower.bar(edges, counts[1], bottom=counts[0], color=plots.AI_COLOUR, label="AI", **width)
+        for x, count in zip(edges, counts[0] + counts[1], strict=True):
+            lower.text(x + 0.5 / ECE_BINS, count, f"{count:,}", ha="center", va="bottom", fontsize=7)
+        lower.margins(y=0.15)
+        lower.set(xlabel="calibrated probability of AI", ylabel="images")
+        lower.legend(fontsize=8)

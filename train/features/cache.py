@@ -79,7 +79,7 @@ class Features:
     """Features of n rows.
 
     Attributes:
-        f_global: CLS of the unmasked pass [Eq. 3], float32 [n, D].
+        f_global: feature of the unmasked pass [Eq. 3], as the cache's `CacheSpec.f_global` says, float32 [n, D].
         sums: of every masked patch, `lcas.RunSums.sums`, float32 [n, R, K, M, 3, 3].
         context: of every run, `lcas.RunSums.context`, float32 [n, R, K, 2, 2].
         pixels: number of pixels of a patch, P / 3.

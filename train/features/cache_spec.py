@@ -1,4 +1,5 @@
-"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation; and its hash."""
+"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation,
+precision; and its hash."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from ...runtime.errors import UsageError
-from ...runtime.manifest import Backbone, MethodConfig, Model, Preprocess
+from ...runtime.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
 from ...runtime.masks import MaskStrategy, draw_visible
+from ..precision import Precision
 
 
 def draw_mask_sets(n_patches: int, method: MethodConfig) -> np.ndarray:
@@ -37,9 +39,11 @@ class CacheSpec(Model):
         visible: the mask sets, R sets of K runs of V visible patches.
         mask_strategy: how the masks were drawn.
         mask_seed: of the first set.
+        f_global: which feature of the unmasked pass is cached.
         augment: name of the augmentation or corruption applied before the resize.
         views: augmented views of an image.
         augment_seed: seed of the augmentation.
+        precision: of the matrix products.
     """
 
     version: Literal[3] = 3
@@ -48,25 +52,28 @@ class CacheSpec(Model):
     visible: tuple[tuple[tuple[int, ...], ...], ...]
     mask_strategy: MaskStrategy
     mask_seed: int
+    f_global: GlobalFeature = "cls"
     augment: str = "none"
     views: int = Field(1, ge=1)
     augment_seed: int = Field(0, ge=0)
+    precision: Precision = "fp32"
 
     @classmethod
     def create(
         cls, backbone: Backbone, preprocess: Preprocess, method: MethodConfig, mask_sets: np.ndarray | None = None,
-        augment: str = "none", views: int = 1, augment_seed: int = 0,
+        augment: str = "none", views: int = 1, augment_seed: int = 0, precision: Precision = "fp32",
     ) -> CacheSpec:  # fmt: skip
         """Make a spec.
 
         Args:
             backbone: weights that make the features.
             preprocess: resize and crop.
-            method: gives the masks where `mask_sets` is None.
+            method: gives f_global, and the masks where `mask_sets` is None.
             mask_sets: stored masks, int64 [R, K, V].
             augment: name of the augmentation; with "none" there is one view, and no seed.
             views: augmented views of an image.
             augment_seed: seed of the augmentation.
+            precision: of the matrix products, as `precision.choose_precision` gives it.
         """
         sets = draw_mask_sets(backbone.config.n_patches, method) if mask_sets is None else mask_sets
         visible = tuple(tuple(tuple(int(i) for i in run) for run in one) for one in sets)
@@ -74,7 +81,8 @@ class CacheSpec(Model):
             views, augment_seed = 1, 0
         return cls(
             backbone=backbone, preprocess=preprocess, visible=visible, mask_strategy=method.mask_strategy,
-            mask_seed=method.mask_seed, augment=augment, views=views, augment_seed=augment_seed,
+            mask_seed=method.mask_seed, f_global=method.f_global, augment=augment, views=views,
+            augment_seed=augment_seed, precision=precision,
         )  # fmt: skip
 
     @property
@@ -84,8 +92,13 @@ class CacheSpec(Model):
         The place of the weights and the way the masks were drawn do not enter.
         """
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
-        if self.preprocess.decode == "full":  # caches from before there was a choice keep their name
+        # caches from before there was a choice keep their name
+        if self.preprocess.decode == "full":
             del parts["preprocess"]["decode"]
+        if self.f_global == "cls":
+            del parts["f_global"]
+        if self.precision == "fp32":
+            del parts["precision"]
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -102,11 +115,14 @@ class CacheSpec(Model):
         r, cached, _ = self.mask_sets().shape
         if k is not None and not 1 <= k <= cached:
             raise UsageError(f"the cache holds K = {cached} runs a set, K = {k} was asked for; extract with --k {k}")
-        return MethodConfig(k=k or cached, mask_sets=r, mask_strategy=self.mask_strategy, mask_seed=self.mask_seed)
+        return MethodConfig(f_global=self.f_global, k=k or cached, mask_sets=r, mask_strategy=self.mask_strategy,
+                            mask_seed=self.mask_seed)  # fmt: skip
 
     def describe(self) -> str:
         """One line for lists and errors."""
         r, k, _ = self.mask_sets().shape
         views = f" x{self.views}" if self.views > 1 else ""
+        precision = "" if self.precision == "fp32" else f", {self.precision}"
         weights = f"{self.backbone.source} ({self.backbone.sha256[:8]})"
-        return f"{self.key}: {weights}, {r} sets of K={k}, augment {self.augment}{views}"
+        masks = f"{r} sets of K={k}"
+        return f"{self.key}: {weights}, f_global {self.f_global}, {masks}, augment {self.augment}{views}{precision}"

@@ -12,22 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...runtime.decode import decoded, open_image_file
 from ...runtime.errors import ImageError, UsageError
 from ...runtime.manifest import BackboneConfig, Decode, Preprocess
-from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import resize_crop, shrink_to
 from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.samples import Sample
-from ..model.lcas import channel_constants, run_sums
-from ..model.mae import MaskedAutoencoder, patchify
+from ..model.mae import MaskedAutoencoder
+from ..precision import choose_precision
 from .augment import TRANSFORMS, Transform, unchanged
-from .cache import TENSORS, FeatureCache, Features, Row
+from .cache import TENSORS, FeatureCache, Row
 from .cache_spec import CacheSpec
 from .cache_writer import CacheWriter
+from .extractor import FeatureExtractor
 from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
@@ -36,45 +35,6 @@ log = logging.getLogger("cinemae.train")
 def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preprocess:
     """Resize and crop for a backbone: the paper's 256 and 224, in the same proportion at another input size."""
     return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size, decode=decode)
-
-
-class FeatureExtractor:
-    """The frozen backbone: uint8 images to the features that the cache keeps, in float32 on every device.
-
-    Args:
-        mae: backbone with encoder and decoder.
-        mask_sets: int64 [R, K, V].
-        device: to compute on; None takes CUDA where there is one.
-    """
-
-    def __init__(self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None) -> None:
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.mae = mae.to(self.device).eval()
-        self.shape = mask_sets.shape[:2]
-        runs = mask_sets.reshape(-1, mask_sets.shape[2])
-        self.visible = torch.from_numpy(runs).to(self.device)
-        self.masked = torch.from_numpy(masked_from_visible(runs, mae.config.n_patches)).to(self.device)
-
-    @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> Features:
-        """Images uint8 [B, S, S, 3] -> features of B rows; all passes share one patch embedding."""
-        mae = self.mae
-        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean, std = channel_constants(pixels)
-        embedded = mae.embed((pixels - mean[:, None, None]) / std[:, None, None])
-        f_global = mae.encode_embedded(embedded)[:, 0]
-        patches = patchify(pixels, mae.config.patch_size)
-        runs = [
-            run_sums(patches, mae.decode(mae.encode_embedded(embedded, seen), seen), seen, hidden)
-            for seen, hidden in zip(self.visible, self.masked, strict=True)
-        ]
-
-        def array(tensor: Tensor) -> np.ndarray:
-            return tensor.float().cpu().numpy()
-
-        sums = torch.stack([run.sums for run in runs], dim=1).unflatten(1, self.shape)
-        context = torch.stack([run.context for run in runs], dim=1).unflatten(1, self.shape)
-        return Features(array(f_global), array(sums), array(context), mae.config.patch_values // 3)
 
 
 @dataclass(frozen=True)
@@ -140,13 +100,16 @@ def extract(
     Args:
         samples: any readers' output; the same list in every process when `shard` splits the work.
         backbone: gives the model; called only when there is something to compute.
-        spec: decides the folder; `spec.augment` names `transform`, or one of `augment.TRANSFORMS` when that is None.
+        spec: decides the folder and the precision; `spec.augment` names `transform`, or one of `augment.TRANSFORMS`
+            when that is None.
         shard: (i, n): this process takes samples i, i + n, i + 2n ...
         shard_rows: rows in one file; a kill loses at most the rows not yet written (or those of the last minute).
 
     Raises:
-        UsageError: an augmentation that nobody knows.
+        UsageError: an augmentation that nobody knows, or a precision that the device does not have.
     """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    choose_precision(spec.precision, device)
     if transform is None:
         if spec.augment not in TRANSFORMS:
             raise UsageError(f"unknown augmentation {spec.augment!r}; there are: {', '.join(TRANSFORMS)}")
@@ -177,7 +140,7 @@ def extract(
 
     def compute() -> None:
         nonlocal extractor
-        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device)
+        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device, spec.precision, spec.f_global)
         features = extractor(np.stack([pixels for _, pixels in pending]))
         for index, (row, _) in enumerate(pending):
             writer.add(row, *(getattr(features, name)[index] for name in TENSORS))
@@ -195,6 +158,7 @@ def extract(
         ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool,
         Progress("images", len(mine), quiet=quiet) as progress,
     ):
+        progress.show()
         for sample, future in read_ahead(pool, read, mine, 2 * batch_size):
             try:
                 result = future.result()

@@ -38,6 +38,8 @@ class FitConfig:
         false_alarm: largest share of real images that may be called ai.
         miss: largest share of AI images that may be called real.
         balance_sources: give both classes, and within a class all its sources, the same weight in the loss.
+        weight_decay: decoupled weight decay of AdamW, which shrinks the head; with 0 it is Adam, the paper's.
+        standardize_global: start with f_global standardised feature by feature (`Head.start_standardised`).
     """
 
     epochs: int = 25
@@ -50,6 +52,16 @@ class FitConfig:
     false_alarm: float = 0.05
     miss: float = 0.05
     balance_sources: bool = False
+    weight_decay: float = 0.0
+    standardize_global: bool = False
+
+
+def describe(config: FitConfig) -> str:
+    """The optimisation in words, for the manifest."""
+    shrunk = f"AdamW, weight decay {config.weight_decay:g}" if config.weight_decay else "Adam"
+    balanced = ", sources and classes balanced" if config.balance_sources else ""
+    standardised = ", f_global standardised" if config.standardize_global else ""
+    return f"batch {config.batch_size}, {shrunk}, lr {config.lr:g}{balanced}{standardised}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +175,7 @@ def logits_of(head: Head, f_global: Tensor, stats: Tensor) -> Tensor:
 def train_head(
     train: Examples, held: Examples, config: FitConfig, head_config: HeadConfig, quiet: bool = False
 ) -> FitResult:
-    """Train a head with binary cross-entropy on logits and Adam at a constant rate.
+    """Train a head with binary cross-entropy on logits and Adam (AdamW, shrunk) at a constant rate.
 
     Every epoch draws one of the R mask sets for each sample anew.
 
@@ -177,7 +189,9 @@ def train_head(
     torch.manual_seed(config.seed)
     head = Head(train.f_global.shape[1], head_config)
     head.fit_standardisation(train.stats.flatten(0, 1))
-    adam = torch.optim.Adam(head.parameters(), lr=config.lr, fused=True)
+    if config.standardize_global:
+        head.start_standardised(train.f_global)
+    adam = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     generator = torch.Generator().manual_seed(config.seed)
     result = FitResult(head, {}, 0)
     best, best_loss = deepcopy(head), float("inf")

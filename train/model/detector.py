@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ...runtime.manifest import MethodConfig
 from ...runtime.masks import masked_from_visible
 from .head import Head
-from .lcas import channel_constants, lcas_from_sums, patch_map, run_sums, statistics
-from .mae import MaskedAutoencoder, patchify
+from .lcas import lcas_from_sums, normalise, patch_map, run_sums, statistics
+from .mae import MaskedAutoencoder, global_feature, patchify
 
 
 class Detection(NamedTuple):
@@ -58,12 +58,11 @@ class CinemaeDetector(nn.Module):
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], float32 [B, 3, S, S] -> the same ImageNet-normalised."""
-        mean, std = channel_constants(pixels)
-        return (pixels - mean[:, None, None]) / std[:, None, None]
+        return normalise(pixels)
 
     def f_global(self, normalised: Tensor) -> Tensor:
-        """CLS after the final norm of the unmasked pass [Eq. 3]: normalised [B, 3, S, S] -> [B, D]."""
-        return self.mae.encode(normalised)[:, 0]
+        """Feature of the unmasked pass after the final norm [Eq. 3]: normalised [B, 3, S, S] -> [B, D]."""
+        return global_feature(self.mae.encode(normalised), self.method.f_global)
 
     def lcas(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
         """LCAS of every masked patch [Eq. 4, 5], one masked pass after the other.

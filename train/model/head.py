@@ -67,6 +67,18 @@ class Head(nn.Module):
             self.stat_mean.copy_(chosen.mean(0))
             self.stat_std.copy_(chosen.std(0, correction=0).clamp_min(STD_FLOOR))
 
+    @torch.no_grad()
+    def start_standardised(self, f_global: Tensor) -> None:
+        """Set scale and offset of `norm_global` so that each feature starts with mean 0 and variance 1 over [n, D].
+
+        A LayerNorm levels the features of an image, not a feature over the images: without this, features that vary
+        little are hardly learned. The shape of the head stays the paper's; training moves both on.
+        """
+        normalised = nn.functional.layer_norm(f_global, f_global.shape[1:], eps=NORM_EPS).double()
+        std = normalised.std(0, correction=0).clamp_min(STD_FLOOR)
+        self.norm_global.weight.copy_(1 / std)
+        self.norm_global.bias.copy_(-normalised.mean(0) / std)
+
     def forward(self, f_global: Tensor, stats: Tensor) -> Tensor:
         """Compute logits.
 

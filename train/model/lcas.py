@@ -27,13 +27,13 @@ PIXEL_SPACES = ("unit", "imagenet")
 
 @dataclass(frozen=True)
 class RunSums:
-    """All that LCAS needs of one masked run of B images with M masked patches.
+    """All that LCAS needs of masked runs; leading dimensions as the maker says, [B] or [B, R].
 
     Attributes:
-        sums: float32 [B, M, 3 channels, 3], the last axis sum(p_hat - mu_v), sum((p_hat - m)^2) and sum((p_hat - p)^2)
-            over the pixels of a patch's channel, in [0, 1] pixels; m is the mean of p_hat over them.
-        context: float32 [B, 2 spaces, 2], mu_v and sigma_v of the visible patches, sigma_v not floored yet; the spaces
-            are ordered as `PIXEL_SPACES`.
+        sums: float32 [..., M, 3 channels, 3], the last axis sum(p_hat - mu_v), sum((p_hat - m)^2) and
+            sum((p_hat - p)^2) over the pixels of a patch's channel, in [0, 1] pixels; m is the mean of p_hat over them.
+        context: float32 [..., 2 spaces, 2], mu_v and sigma_v of the visible patches, sigma_v not floored yet; the
+            spaces are ordered as `PIXEL_SPACES`.
     """
 
     sums: Tensor
@@ -45,22 +45,57 @@ def channel_constants(like: Tensor) -> tuple[Tensor, Tensor]:
     return like.new_tensor(IMAGENET_MEAN), like.new_tensor(IMAGENET_STD)
 
 
-def context_of(patches: Tensor) -> Tensor:
-    """mu_v and sigma_v in both pixel spaces: visible patches in [0, 1], float32 [B, V, P] -> float32 [B, 2, 2]."""
+def normalise(pixels: Tensor) -> Tensor:
+    """Pixels in [0, 1], float32 [B, 3, S, S] -> the same ImageNet-normalised."""
+    mean, std = channel_constants(pixels)
+    return (pixels - mean[:, None, None]) / std[:, None, None]
+
+
+def by_channel(patches: Tensor) -> Tensor:
+    """Patches [..., P] with the channels fastest, as `patchify` orders them -> [..., 3, n], n = P / 3 pixels."""
+    return patches.unflatten(-1, (-1, 3)).transpose(-1, -2)
+
+
+def patch_moments(patches: Tensor) -> Tensor:
+    """Mean and standard deviation of every patch in both pixel spaces: [0, 1], [B, N, 3, n] -> [B, N, 2 spaces, 2]."""
     mean, std = channel_constants(patches)
-    split = patches.unflatten(2, (-1, 3))
-    normal = ((split - mean) / std).flatten(2)
-    pairs = [
-        torch.stack([centred_mean(x), x.std(dim=2, correction=0).mean(dim=1)], dim=1)
-        for x in (patches, normal)
-    ]
-    return torch.stack(pairs, dim=1)
+    moments = []
+    for x in (patches, (patches - mean[:, None]) / std[:, None]):
+        level, above = centred_mean(x.flatten(2))
+        moments.append(torch.stack([level, (above - above.mean(2, keepdim=True)).square().mean(2).sqrt()], dim=2))
+    return torch.stack(moments, dim=2)
 
 
-def centred_mean(x: Tensor) -> Tensor:
-    """Mean of each row, [B, ...] -> [B], summed about the row's first value: exact where all values are the same."""
-    first = x.flatten(1)[:, 0]
-    return first + (x.flatten(1) - first[:, None]).mean(dim=1)
+def centred_mean(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over the last axis, summed about its first value: exact where all values are the same.
+
+    Returns:
+        The mean, [...], and `x` less its first value, as `x`.
+    """
+    above = x - x[..., :1]
+    return x[..., 0] + above.mean(-1), above
+
+
+def masked_sums(patches: Tensor, predicted: Tensor, visible: Tensor, masked: Tensor) -> RunSums:
+    """Reduce R masked runs of B images to their sums.
+
+    Args:
+        patches: original pixels in [0, 1], float32 [B, N, 3, n].
+        predicted: the masked patches of every run, ImageNet-normalised, float32 [B, R, M, 3, n].
+        visible: int64 [R, V].
+        masked: int64 [R, M].
+
+    Returns:
+        With leading dimensions [B, R].
+    """
+    context, _ = centred_mean(patch_moments(patches)[:, visible].movedim(2, -1))
+    mean, std = channel_constants(patches)
+    hat = predicted * std[:, None] + mean[:, None]
+    error = (hat - patches[:, masked]).square().sum(-1)
+    above = hat - context[:, :, 0, 0, None, None, None]
+    total = above.sum(-1)
+    spread = (above - total[..., None] / above.shape[-1]).square().sum(-1)
+    return RunSums(torch.stack([total, spread, error], dim=-1), context)
 
 
 def run_sums(patches: Tensor, reconstruction: Tensor, visible: Tensor, masked: Tensor) -> RunSums:
@@ -71,15 +106,13 @@ def run_sums(patches: Tensor, reconstruction: Tensor, visible: Tensor, masked: T
         reconstruction: the decoder's output, ImageNet-normalised, float [B, N, P].
         visible: int64 [V].
         masked: int64 [M].
+
+    Returns:
+        With the leading dimension [B].
     """
-    context = context_of(patches[:, visible].float())
-    mean, std = channel_constants(patches.float())
-    hat = reconstruction[:, masked].float().unflatten(2, (-1, 3)) * std + mean
-    original = patches[:, masked].float().unflatten(2, (-1, 3))
-    centred = hat - hat.mean(2, keepdim=True)
-    above = hat - context[:, 0, 0, None, None, None]
-    sums = torch.stack([above.sum(2), centred.square().sum(2), (hat - original).square().sum(2)], dim=3)
-    return RunSums(sums, context)
+    predicted = by_channel(reconstruction[:, None, masked].float())
+    runs = masked_sums(by_channel(patches.float()), predicted, visible[None], masked[None])
+    return RunSums(runs.sums[:, 0], runs.context[:, 0])
 
 
 def lcas_from_sums(run: RunSums, pixels: int, method: MethodConfig) -> Tensor:

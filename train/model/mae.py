@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError, WeightsError
-from ...runtime.manifest import BackboneConfig
+from ...runtime.manifest import BackboneConfig, GlobalFeature
 
 PRESETS: dict[str, BackboneConfig] = {
     config.name: config
@@ -167,8 +167,7 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             WeightsError: the model is an encoder alone.
         """
-        if not self.config.decoder_depth:
-            raise WeightsError("this backbone has no decoder, so it cannot reconstruct; load weights that hold one")
+        self.require_decoder()
         x = self.decoder_embed(tokens)
         b, n, e = x.shape[0], self.config.n_patches, x.shape[2]
         index = keep.expand(b, -1)[:, :, None].expand(-1, -1, e)
@@ -178,9 +177,23 @@ class MaskedAutoencoder(nn.Module):
             x = block(x)
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
 
+    def require_decoder(self) -> None:
+        """Check that the model can reconstruct.
+
+        Raises:
+            WeightsError: it is an encoder alone.
+        """
+        if not self.config.decoder_depth:
+            raise WeightsError("this backbone has no decoder, so it cannot reconstruct; load weights that hold one")
+
     def reconstruct(self, images: Tensor, keep: Tensor) -> Tensor:
         """Normalised images [B, 3, H, W] -> all patches [B, N, P], reconstructed from those in `keep` alone."""
         return self.decode(self.encode(images, keep), keep)
+
+
+def global_feature(tokens: Tensor, kind: GlobalFeature) -> Tensor:
+    """The image's feature [Eq. 3] from the unmasked pass's tokens: [B, 1 + N, D] -> CLS or the patches' mean [B, D]."""
+    return tokens[:, 0] if kind == "cls" else tokens[:, 1:].mean(dim=1)
 
 
 def gather(x: Tensor, keep: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...runtime.errors import UsageError
 from ...runtime.manifest import Fusion, HeadConfig, MethodConfig
+from .. import plots
 from ..audit.probe import transfer
 from ..fitting.head_training import Examples
 from ..tables import Table
-from . import plots
 from .comparison import MEANS, comparison, fit_scores, head_inputs
 from .experiment import Experiment
 from .result import Plot, StudyResult
@@ -41,8 +41,8 @@ def plot_comparison(out: Path, table: Table, title: str) -> Plot:
     """Plot the AUC of every generator as bars, a group for each variant."""
     auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ") and column not in MEANS]
     series = {table.columns[i][4:]: [float(row[i] or np.nan) for row in table.rows] for i in auc}
-    plots.bars(out / f"{table.name}.png", title, "AUC", [str(row[0]) for row in table.rows], series)
-    return Plot(f"{table.name}.png", f"{title}: AUC")
+    plots.bars(out / f"{table.name}.svg", title, "AUC", [str(row[0]) for row in table.rows], series)
+    return Plot(f"{table.name}.svg", f"{title}: AUC")
 
 
 def statistics_subsets(experiment: Experiment, out: Path) -> StudyResult:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...runtime.manifest import HeadConfig
 from ..tables import Cell, Table
+from ..weights.layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import comparison, fit_scores, head_inputs
 from .nll import image_nll
@@ -32,7 +33,7 @@ def backbones(data: StudyData, out: Path, names: Sequence[str]) -> StudyResult:
         variants[label] = fit_scores(experiment, inputs, experiment.head)
         variants[f"{label}, f_global alone"] = fit_scores(experiment, inputs, HeadConfig(statistics=()))
         nll, ai = image_nll(cache, experiment.eval_rows), experiment.eval_labels == 1
-        millions = sum(p.numel() for key, p in one.load().named_parameters() if not key.startswith("decoder")) / 1e6
+        millions = sum(p.numel() for key, p in one.load().named_parameters() if not is_decoder(key)) / 1e6
         rows.append((label, millions, float(nll[~ai].mean()), float(nll[ai].mean())))
     title = "Ablation: backbone"
     table = comparison("backbones", title, "backbone", experiment, variants, data.bounds())

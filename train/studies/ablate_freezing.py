@@ -13,13 +13,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
+from .. import plots
 from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
 from ..tables import Table
 from ..weights.layouts import is_decoder
-from . import plots
 from .ablate import plot_comparison
 from .comparison import HeadInputs, accuracies, comparison, fit_scores, head_inputs
 from .experiment import Experiment
@@ -163,5 +163,5 @@ def _plot_accuracy(out: Path, table: Table) -> Plot:
         x = range(len(generators))
         lines[str(label)] = (x, [float(v or 0) for v in values], colour, "-")
         lines[f"_{label}"] = (x, [float(mean or 0)] * len(generators), colour, ":")
-    plots.curves(out / f"{table.name}.png", table.title, "", "accuracy", lines, ticks=generators)
-    return Plot(f"{table.name}.png", "Accuracy per generator; dotted: mAcc (Fig. 10)")
+    plots.curves(out / f"{table.name}.svg", table.title, "", "accuracy", lines, ticks=generators)
+    return Plot(f"{table.name}.svg", "Accuracy per generator; dotted: mAcc (Fig. 10)")

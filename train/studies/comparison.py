@@ -18,8 +18,8 @@ from .experiment import Experiment
 
 ACCURACY_NOTE = (
     f"Accuracies at P(AI) = 0.5, the paper's rule. {MACC}; real, AI: the same for the images of one class; balanced: "
-    "mean over generators of the mean of both classes' accuracies. mAUC: mean over generators ± standard deviation "
-    "over the fitted seeds; unseen: generators not trained on."
+    "mean over generators of the mean of both classes' accuracies. mAUC: mean over generators; sd: its standard "
+    "deviation over the fitted seeds; unseen: generators not trained on."
 )
 
 
@@ -140,18 +140,18 @@ def comparison(
     unseen = [g for g in experiment.generators if not experiment.is_trained(g)]
     groups = dict(zip(MEANS, (unseen, experiment.apart), strict=True))
     groups = {title: names for title, names in groups.items() if names}
+    spread = ["mAUC sd"] if experiment.seeds > 1 else []
     rows: list[tuple[Cell, ...]] = []
     for label, seeds in variants.items():
         means = seed_means(experiment, seeds)
         aucs = [np.mean([figure.auc for figure in per_generator(experiment, scores).values()]) for scores in seeds]
-        spread = f" ± {np.std(aucs):.3f}" if len(aucs) > 1 else ""
         rows.append((
             label, *(float(np.mean([getattr(f, key) for f in means.values()])) for key in OVERALL),
-            f"{np.mean(aucs):.3f}{spread}",
+            float(np.mean(aucs)), *(float(np.std(aucs)) for _ in spread),
             *(float(np.mean([means[g].auc for g in names])) for names in groups.values()),
             *(means[g].auc for g in experiment.generators),
         ))  # fmt: skip
-    columns = (what, *OVERALL.values(), "mAUC", *groups, *(f"AUC {g}" for g in experiment.generators))
+    columns = (what, *OVERALL.values(), "mAUC", *spread, *groups, *(f"AUC {g}" for g in experiment.generators))
     return Table(name, title, columns, tuple(rows), f"{ACCURACY_NOTE} {note}".strip())
 
 

@@ -15,9 +15,9 @@ from ...runtime.errors import ImageError
 from ...runtime.manifest import HeadConfig
 from ...runtime.preprocess import resize_crop
 from ...runtime.progress import Progress
+from .. import plots
 from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
 from ..audit.probe import transfer
-from . import plots
 from .comparison import comparison, fit_scores, head_inputs, per_generator
 from .experiment import Experiment
 from .result import Plot, StudyResult
@@ -90,10 +90,10 @@ def controls(experiment: Experiment, out: Path) -> StudyResult:
     }
     table = comparison("controls", "Controls", "detector", experiment, variants)
     series = {name: [f.auc for f in per_generator(experiment, seeds[0]).values()] for name, seeds in variants.items()}
-    plots.bars(out / "controls.png", "AUC of the detector and of its controls", "AUC", experiment.generators, series)
+    plots.bars(out / "controls.svg", "AUC of the detector and of its controls", "AUC", experiment.generators, series)
     text = (
         "What simpler things reach with the same training images. The probes are linear: the spectrum probe sees 32 "
         "rings of the power spectrum at the network's input, the JPEG probe traces of the 8 x 8 grid at native size. "
         "The detector is worth what it adds to the best of them."
     )
-    return StudyResult("controls", "Controls", text, (table,), (Plot("controls.png", "AUC beside its controls"),))
+    return StudyResult("controls", "Controls", text, (table,), (Plot("controls.svg", "AUC beside its controls"),))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from .. import plots
 from ..tables import Cell, Table
-from . import plots
 from .comparison import read_features
 from .controls import CLASSICAL, low_level
 from .experiment import Experiment
@@ -42,11 +42,16 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
         values = rho(chosen)
         rows += [(group, NAMES[i], *map(float, values[i])) for i in range(len(NAMES))]
     title = "Correlation of the statistics with classical ones"
-    plots.matrix(out / "spearman.png", "Spearman's ρ over all images", NAMES, CLASSICAL, rho(groups["all"]), -1.0, 1.0)
+    plots.matrix(out / "spearman.svg", "Spearman's ρ over all images", NAMES, CLASSICAL, rho(groups["all"]), -1.0, 1.0)
     note = (
         "Fig. 7. Entropy: of the 256-level luminance histogram. HF ratio: share of the spectral power above half of "
         "Nyquist. Gradient TV: mean gradient magnitude. All at the network's input size."
     )
     table = Table("spearman", title, ("images", "statistic", *CLASSICAL), tuple(rows), note)
+    largest = np.abs(rho(groups["all"])).max(axis=0)
+    extremes = Table(
+        "spearman_extremes", "Largest correlation over all images", ("statistic", "largest |ρ|"),
+        tuple((name, float(value)) for name, value in zip(CLASSICAL, largest, strict=True)), "Over s1, s2 and s3.",
+    )  # fmt: skip
     text = "Spearman's ρ. The paper reports |ρ| < 0.15 with the high-frequency ratio; here is what these weights give."
-    return StudyResult("spearman", title, text, (table,), (Plot("spearman.png", title),))
+    return StudyResult("spearman", title, text, (table, extremes), (Plot("spearman.svg", title),))

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
+from .. import plots
+from ..model.lcas import by_channel
 from ..model.mae import MaskedAutoencoder, patchify
+from ..model.masked_runs import predict_masked
 from ..pretrain import masked_loss, random_visible
 from ..tables import Cell, Table
-from . import plots
 from .ablate_freezing import unfreeze
 from .experiment import Experiment
 from .image_batches import image_batches, normalised
@@ -38,13 +41,10 @@ def fresh_decoder(mae: MaskedAutoencoder, seed: int) -> None:
 @torch.inference_mode()
 def batch_nll(mae: MaskedAutoencoder, inputs: Tensor, visible: Tensor) -> Tensor:
     """NLL_approx [Eq. 2] of each image, mean over the runs: normalised [B, 3, S, S], int64 [K, V] -> [B]."""
-    target = patchify(inputs, mae.config.patch_size)
-    runs = []
-    for keep in visible:
-        error = (mae.reconstruct(inputs, keep) - target).square().mean(dim=2)
-        hidden = torch.ones_like(error).index_fill(1, keep, 0.0)
-        runs.append((error * hidden).sum(1) / hidden.sum(1) / 2)
-    return torch.stack(runs).mean(0)
+    masked = torch.from_numpy(masked_from_visible(visible.cpu().numpy(), mae.config.n_patches)).to(visible.device)
+    target = by_channel(patchify(inputs, mae.config.patch_size))[:, masked]
+    error = predict_masked(mae, mae.embed(inputs), visible, masked) - target
+    return error.square().mean(dim=(1, 2, 3, 4)) / 2
 
 
 def decoder_curve(
@@ -114,7 +114,7 @@ def _report(
         for name, values in curve.items()
     }
     title = "NLL while the decoder alone is trained"
-    plots.curves(out / "decoder_curve.png", title, "step", "mean NLL", lines)
+    plots.curves(out / "decoder_curve.svg", title, "step", "mean NLL", lines)
     rows: list[tuple[Cell, ...]] = [(name, *values) for name, values in curve.items()]
     start = "a newly initialised decoder" if fresh else "the pretrained decoder"
     note = (
@@ -123,4 +123,4 @@ def _report(
     )
     table = Table("decoder_curve", title, ("images", *(f"step {step}" for step in when)), tuple(rows), note)
     text = "Whether AI images stay easier to reconstruct than real ones while the decoder learns. Dashed: real images."
-    return StudyResult("decoder_curve", title, text, (table,), (Plot("decoder_curve.png", title),))
+    return StudyResult("curve", title, text, (table,), (Plot("decoder_curve.svg", title),))

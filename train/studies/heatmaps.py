@@ -10,9 +10,9 @@ import torch
 from ...runtime.errors import ImageError
 from ...runtime.masks import masked_from_visible
 from ...runtime.preprocess import load_image
+from .. import plots
 from ..model.lcas import patch_map
 from ..tables import Table
-from . import plots
 from .comparison import fit_scores, head_inputs
 from .experiment import Experiment
 from .result import Plot, StudyResult
@@ -38,10 +38,10 @@ def heatmaps(experiment: Experiment, out: Path, count: int = 4) -> StudyResult:
     files, rows = [], []
     for kind, (label, flagged) in KINDS.items():
         chosen = choose(experiment.eval_labels, scores, label, flagged, count)
-        name = f"heatmaps_{'ai' if label else 'real'}_{'flagged' if flagged else 'passed'}.png"
+        name = f"heatmaps_{'ai' if label else 'real'}_{'flagged' if flagged else 'passed'}.svg"
         if len(chosen):
             _draw(experiment, chosen, scores, kind, out / name)
-            files.append(Plot(name, kind, photographs=True))
+            files.append(Plot(name, f"{kind}: contextual anomaly (LCAS), each scaled to itself", photographs=True))
         for position in chosen:
             row = experiment.cache.rows[experiment.eval_rows[position]]
             s1, s2, s3 = inputs.test.stats[int(position), 0].tolist()
@@ -71,23 +71,22 @@ def lcas_maps(experiment: Experiment, positions: np.ndarray) -> np.ndarray:
 
 def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
     config, preprocess = experiment.cache.spec.backbone.config, experiment.cache.spec.preprocess
-    made = plots.figure(2.2 * len(positions) + 0.4, 4.8)
-    made.suptitle(f"{kind}: contextual anomaly (LCAS), each scaled to itself")
-    axes = made.subplots(2, len(positions), squeeze=False)
-    for column, (position, values) in enumerate(zip(positions, lcas_maps(experiment, positions), strict=True)):
-        row = experiment.cache.rows[experiment.eval_rows[position]]
-        low, high = np.nanmin(values), np.nanmax(values)
-        grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)
-        top, bottom = axes[:, column]
-        try:
-            pixels = load_image(row.path, preprocess).pixels
-        except ImageError:
-            pixels = np.full((preprocess.crop, preprocess.crop, 3), 127, np.uint8)
-        extent = (0, preprocess.crop, preprocess.crop, 0)
-        top.imshow(pixels, extent=extent)
-        top.set_title(f"{row.generator}\nlogit {scores[position]:+.1f}", fontsize=8)
-        bottom.imshow(pixels.mean(axis=2), cmap="gray", extent=extent, vmin=0, vmax=255)
-        bottom.imshow(grid, cmap="inferno", alpha=0.6, extent=extent, vmin=0, vmax=1, interpolation="nearest")
-        top.axis("off")
-        bottom.axis("off")
-    plots.save(made, path)
+    extent = (0, preprocess.crop, preprocess.crop, 0)
+    with plots.drawing(path, 2.2 * len(positions) + 0.4, 4.8) as figure:
+        figure.suptitle(kind)
+        axes = figure.subplots(2, len(positions), squeeze=False)
+        for column, (position, values) in enumerate(zip(positions, lcas_maps(experiment, positions), strict=True)):
+            row = experiment.cache.rows[experiment.eval_rows[position]]
+            low, high = np.nanmin(values), np.nanmax(values)
+            grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)
+            top, bottom = axes[:, column]
+            try:
+                pixels = load_image(row.path, preprocess).pixels
+            except ImageError:
+                pixels = np.full((preprocess.crop, preprocess.crop, 3), 127, np.uint8)
+            top.imshow(pixels, extent=extent)
+            top.set_title(f"{row.generator}\nlogit {scores[position]:+.1f}", fontsize=8)
+            bottom.imshow(pixels.mean(axis=2), cmap="gray", extent=extent, vmin=0, vmax=255)
+            bottom.imshow(grid, cmap="inferno", alpha=0.6, extent=extent, vmin=0, vmax=1, interpolation="nearest")
+            top.axis("off")
+            bottom.axis("off")

@@ -14,7 +14,7 @@ from ...runtime.errors import ImageError
 from ...runtime.manifest import Preprocess
 from ...runtime.preprocess import load_image
 from ...runtime.read_ahead import read_ahead
-from ..model.lcas import channel_constants
+from ..model.lcas import normalise
 
 log = logging.getLogger("cinemae.train")
 
@@ -50,6 +50,4 @@ def image_batches(
 
 def normalised(images: Tensor, device: torch.device) -> Tensor:
     """uint8 [B, S, S, 3] -> ImageNet-normalised float32 [B, 3, S, S] on `device`."""
-    pixels = images.to(device).permute(0, 3, 1, 2).float() / 255
-    mean, std = channel_constants(pixels)
-    return (pixels - mean[:, None, None]) / std[:, None, None]
+    return normalise(images.to(device).permute(0, 3, 1, 2).float() / 255)

@@ -9,10 +9,12 @@ import numpy as np
 
 from ...runtime.manifest import HeadConfig
 from ..audit.probe import transfer
-from ..evaluation.evaluate import evaluate, score
+from ..evaluation.evaluate import Evaluation, evaluate, score
+from ..evaluation.metrics import MACC
 from ..evaluation.report import table, write_report
 from ..fitting.checkpoint import load_head
 from ..fitting.fit import fit
+from ..tables import Cell, Table
 from .comparison import comparison, fit_scores, head_inputs
 from .experiment import Experiment
 from .result import Plot, StudyResult
@@ -29,13 +31,25 @@ def main_table(experiment: Experiment, out: Path) -> StudyResult:
     scores = score(loaded, experiment.cache, experiment.eval_rows)
     evaluation = evaluate(loaded, scores)
     write_report(evaluation, scores, out / EVALUATION)
-    main = replace(table(evaluation), name="main", title="Accuracy per generator")
+    main = replace(table(evaluation), name="main", title="All figures per generator")
     text = f"Trained on {', '.join(loaded.manifest.training.generators)}; {loaded.manifest.training.note}."
     pictures = (
-        Plot(f"{EVALUATION}/roc.png", "ROC"),
-        Plot(f"{EVALUATION}/reliability.png", "Reliability of the calibrated probability"),
+        Plot(f"{EVALUATION}/roc.svg", "ROC"),
+        Plot(f"{EVALUATION}/reliability.svg", "Reliability of the calibrated probability"),
     )
-    return StudyResult("main", "Main result", text, (main,), pictures)
+    return StudyResult("main", "Main result", text, (accuracy_table(evaluation), main), pictures)
+
+
+def accuracy_table(evaluation: Evaluation) -> Table:
+    """Plain accuracy at the paper's threshold and AUC, by generator and in the mean [Tables 1, 2]."""
+    rows: list[tuple[Cell, ...]] = []
+    for group in evaluation.groups:
+        m = group.metrics
+        rows.append((f"{group.generator}{' *' if group.seen else ''}", m.n_ai, m.n_real, m.accuracy_05, m.auc))
+    rows.append(("mean", None, None, evaluation.mean["accuracy_05"], evaluation.mean["auc"]))
+    note = f"Accuracy at P(AI) = 0.5. {MACC}. * the head was trained on this generator."
+    columns = ("generator", "AI images", "real images", "accuracy", "AUC")
+    return Table("accuracy", "Accuracy and AUC per generator", columns, tuple(rows), note)
 
 
 def balanced(data: StudyData, out: Path) -> StudyResult:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import CinemaeError
 from ..audit.audit import audit
-from ..tables import Table
 from .ablate import CACHED_PARTS
 from .ablate_backbones import backbones
 from .ablate_freezing import freezing
@@ -23,7 +22,7 @@ from .experiment import Experiment, training_generators
 from .heatmaps import heatmaps
 from .main_table import balanced, main_table
 from .nll import nll_study
-from .report import write_html, write_markdown
+from .report import Report
 from .result import StudyResult, once
 from .robustness import robustness
 from .study_data import StudyData
@@ -31,6 +30,7 @@ from .training_sets import training_sets
 
 log = logging.getLogger("cinemae.train")
 
+AGAIN = "The same command tries this study again; it reads the results of the others from their folders."
 ANALYSES = ("nll", "curve", "spearman", "heatmaps")
 
 
@@ -55,6 +55,21 @@ class Budget:
     freezing_backbones: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Study:
+    """A study that can run.
+
+    Attributes:
+        title: its title, where it fails before it has a result.
+        make: runs it, given its folder.
+        options: options that decide its figures, besides the main experiment.
+    """
+
+    title: str
+    make: Callable[[Path], StudyResult]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
 class Studies:
     """The studies by name, each run once into its own folder under `out`."""
 
@@ -77,33 +92,37 @@ class Studies:
             self._small = self.data.experiment(self.data.fill(self.data.train_samples() + self.data.test_samples()))
         return self._small
 
-    def makers(self) -> dict[str, tuple[Callable[[Path], StudyResult], dict[str, Any]]]:
-        """Every study in the report's order: a function of its folder, and the options that decide its figures."""
-        data, budget = self.data, self.budget
+    def studies(self) -> dict[str, Study]:
+        """Every study in the report's order."""
+        data, budget, limits = self.data, self.budget, self.data.limits
         named = (data.backbone, *budget.other_backbones)
         thawed = (data.backbone, *budget.freezing_backbones)
-        makers: dict[str, tuple[Callable[[Path], StudyResult], dict[str, Any]]] = {
-            "audit": (self._audit, {"limit": budget.audit_limit}),
-            "main": (lambda out: main_table(self.main, out), {}),
-            "controls": (lambda out: controls(self.main, out), {}),
-            "balanced": (lambda out: balanced(data, out), data.limits),
-            "robustness": (lambda out: robustness(data, self.main, out), data.limits),
+        curve = {**limits, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}
+        first = {
+            "audit": Study("Audit of the data", self._audit, {"limit": budget.audit_limit}),
+            "main": Study("Main result", lambda out: main_table(self.main, out)),
+            "controls": Study("Controls", lambda out: controls(self.main, out)),
+            "balanced": Study("Format-balanced protocol", lambda out: balanced(data, out), limits),
+            "robustness": Study("Robustness", lambda out: robustness(data, self.main, out), limits),
         }
-        makers |= {name: (partial(self._cached, part), {}) for name, part in CACHED_PARTS.items()}
-        makers |= {
-            "training": (lambda out: training_sets(data, out),
-                         {**data.limits, "all": training_generators(data.samples)}),
-            "masks": (lambda out: masks(data, out), data.limits),
-            "freezing": (lambda out: freezing(data, out, thawed, budget.freezing_epochs),
-                         {**data.limits, "epochs": budget.freezing_epochs, "names": thawed}),
-            "backbones": (lambda out: backbones(data, out, named), {**data.limits, "names": named}),
-            "nll": (lambda out: nll_study(self.main, out), {}),
-            "curve": (lambda out: decoder_curve(data, self.small, out, budget.curve_steps, budget.fresh_decoder),
-                      {**data.limits, "steps": budget.curve_steps, "fresh": budget.fresh_decoder}),
-            "spearman": (lambda out: correlate(self.main, out), {}),
-            "heatmaps": (lambda out: heatmaps(self.main, out), {}),
+        cached = {
+            name: Study(f"Ablation: {name}", partial(self._cached, part)) for name, part in CACHED_PARTS.items()
+        }
+        return first | cached | {
+            "training": Study("Training sets", lambda out: training_sets(data, out),
+                              {**limits, "all": training_generators(data.samples)}),
+            "masks": Study("Ablation: K and mask strategy", lambda out: masks(data, out), limits),
+            "freezing": Study("Ablation: freezing", lambda out: freezing(data, out, thawed, budget.freezing_epochs),
+                              {**limits, "epochs": budget.freezing_epochs, "names": thawed}),
+            "backbones": Study("Ablation: backbone", lambda out: backbones(data, out, named),
+                               {**limits, "names": named}),
+            "nll": Study("Reconstruction error alone", lambda out: nll_study(self.main, out)),
+            "curve": Study("NLL while the decoder alone is trained", lambda out: decoder_curve(
+                data, self.small, out, budget.curve_steps, budget.fresh_decoder), curve),
+            "spearman": Study("Correlation of the statistics with classical ones",
+                              lambda out: correlate(self.main, out)),
+            "heatmaps": Study("Heatmaps of successes and failures", lambda out: heatmaps(self.main, out)),
         }  # fmt: skip
-        return makers
 
     def _cached(self, part: Callable[[Experiment, Path], StudyResult], out: Path) -> StudyResult:
         return part(self.main, out)
@@ -114,35 +133,32 @@ class Studies:
         text = "\n\n".join(f"Warning: {warning}" for warning in result.warnings) or "Nothing to warn of."
         return StudyResult("audit", "Audit of the data", text, result.tables)
 
-    def run(self, names: Sequence[str]) -> list[tuple[StudyResult, Path]]:
+    def run(self, names: Sequence[str]) -> Report:
         """Run the named studies in the report's order; those done before are read.
 
-        A study that fails does not stop the others. The first result is then a table of those that failed, with the
-        reasons.
-
-        Returns:
-            Each result with its folder.
+        A study that fails does not stop the others: its result has the reason in place of tables.
 
         Raises:
             CinemaeError: every one of the studies failed; the error of the first.
         """
-        makers = self.makers()
         done: list[tuple[StudyResult, Path]] = []
-        errors: dict[str, Exception] = {}
-        for name in (name for name in makers if name in names):
-            make, options = makers[name]
+        errors: list[Exception] = []
+        chosen = {name: study for name, study in self.studies().items() if name in names}
+        for name, study in chosen.items():
             log.info("study: %s", name)
             folder = self.out / name
             try:
-                parts = {"study": name, "setup": self.main.identity, **options}
-                done.append((once(folder, parts, partial(make, folder)), folder))
+                parts = {"study": name, "setup": self.main.identity, **study.options}
+                done.append((once(folder, parts, partial(study.make, folder)), folder))
             except Exception as error:  # a study may fail in any library; the others do not depend on it
                 expected = isinstance(error, CinemaeError)
                 log.error("study %s could not run: %s", name, error, exc_info=None if expected else error)
-                errors[name] = error
-        if errors and not done:
-            raise next(iter(errors.values()))
-        return [(_not_run(errors), self.out), *done] if errors else done
+                reason = str(error) if expected else f"{type(error).__name__}: {error}"
+                done.append((StudyResult(name, study.title, AGAIN, (), (), reason), folder))
+                errors.append(error)
+        if errors and len(errors) == len(done):
+            raise errors[0]
+        return Report(tuple(self.facts()), tuple(done), tuple(self.data.fit.generators or ()))
 
     def facts(self) -> list[str]:
         """Backbone, training data and recipe, for the head of the report."""
@@ -158,29 +174,14 @@ class Studies:
         ]
 
 
-def _not_run(errors: Mapping[str, Exception]) -> StudyResult:
-    """A table of the studies that failed."""
-    rows = tuple(
-        (name, str(error) if isinstance(error, CinemaeError) else f"{type(error).__name__}: {error}")
-        for name, error in errors.items()
-    )
-    title = "Studies that could not run"
-    text = "The same command tries them again; it reads the results of the others from their folders."
-    return StudyResult("not_run", title, text, (Table("not_run", title, ("study", "reason"), rows),))
-
-
-def paper(data: StudyData, budget: Budget, out: Path) -> list[Path]:
+def paper(data: StudyData, budget: Budget, out: Path) -> Report:
     """Run every study and write report.html and report.md into `out`; a second run does what the first left out.
-
-    Returns:
-        The two paths.
 
     Raises:
         CinemaeError: every study failed.
     """
     studies = Studies(data, budget, out)
-    results = studies.run(list(studies.makers()))
-    title = "CINEMAE: the paper's tables"
-    write_html(out / "report.html", title, studies.facts(), results)
-    write_markdown(out / "report.md", title, studies.facts(), results)
-    return [out / "report.html", out / "report.md"]
+    report = studies.run(list(studies.studies()))
+    report.write_html(out / "report.html")
+    report.write_markdown(out / "report.md")
+    return report

@@ -1,74 +1,163 @@
-"""One self-contained HTML page of all results: tables, plots as data URIs, light and dark; nothing is fetched."""
+"""The report of the studies: one self-contained HTML page in the image report's style, and the same as Markdown."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 from ...runtime.atomic import write_text
+from ...runtime.report.html import STYLES, csp_hash, templates
 from ..tables import Table
+from .overview import FAILED, NO_FIGURES, Line, Overview
+from .published import beside
 from .result import StudyResult
 
+TITLE = "The paper's tables"
 TERMS = "Shows images of the data set: mind their terms before you publish this page."
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --dim: #888; --head: #8881; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 3rem; border-bottom: 1px solid var(--line); } h3 { margin-bottom: .3rem; }
-nav { columns: 16rem; margin: 1.5rem 0; } nav a { display: block; } a { color: inherit; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; }
-th { background: var(--head); font-weight: 600; } td.n, th.n { text-align: right; white-space: nowrap; }
-.note, figcaption { color: var(--dim); font-size: 13px; max-width: 60rem; } p { max-width: 60rem; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-""".strip()
+
+@dataclass(frozen=True)
+class Report:
+    """What is shown of a run.
+
+    Attributes:
+        facts: backbone, data and recipe, a sentence each.
+        studies: each result with the folder of its plots.
+        trained: the generators trained on.
+        title: heading.
+    """
+
+    facts: tuple[str, ...]
+    studies: tuple[tuple[StudyResult, Path], ...]
+    trained: tuple[str, ...]
+    title: str = TITLE
+
+    @cached_property
+    def overview(self) -> Overview:
+        """The lead."""
+        return Overview.of([result for result, _ in self.studies], self.trained)
+
+    def write_html(self, path: Path) -> None:
+        """Write the page: the result first, then a section for each study."""
+        style = templates(*STYLES) + (files(__package__) / "report.css").read_text(encoding="utf-8")
+        allowed = f"img-src data:; style-src '{csp_hash(style)}'"
+        policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+        facts = "".join(f'<p class="byline">{escape(fact)}</p>' for fact in self.facts)
+        sections = "\n".join(_section(result, folder, self.trained) for result, folder in self.studies)
+        write_text(
+            path,
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+            f"<title>CINEMAE: {escape(self.title)}</title><style>{style}</style></head>\n"
+            '<body id="top"><header class="masthead"><div class="wrap page">'
+            '<p class="brand">CINEMAE <span>contextual anomaly estimation</span></p>'
+            f"<h1>{escape(self.title)}</h1>{facts}</div></header>\n"
+            f'<main class="wrap page">{_lead(self.overview)}\n{sections}\n</main>\n'
+            '<footer class="wrap page"><p><strong>How to read this.</strong> Published figures are those of the paper '
+            "(arXiv 2511.06325), each with its table, figure or section. Where backbone or data are not the paper's, a "
+            "difference says what this run reached, not whether the paper is right.</p></footer>\n</body></html>\n",
+        )
+
+    def write_markdown(self, path: Path) -> None:
+        """Write all tables as one Markdown file without pictures, for places where the images may not be published."""
+        parts = [f"# CINEMAE: {self.title}", *self.facts, self.overview.ran, self.overview.table().markdown()]
+        for result, _ in self.studies:
+            parts.append(f"## {result.title}")
+            parts += [f"**Could not run:** {result.error}"] if result.error else []
+            parts.append(result.text)
+            parts += [table.markdown() for table in (*beside(result, self.trained), *result.tables)]
+        write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")
+
+    def terminal(self) -> str:
+        """Every study's tables, each after the paper's figures beside them, as wide as the terminal."""
+        parts = []
+        for result, _ in self.studies:
+            shown = StudyResult(result.name, result.title, f"{FAILED}: {result.error}" if result.error else result.text,
+                                (*beside(result, self.trained), *result.tables))  # fmt: skip
+            parts.append(shown.terminal())
+        return "\n".join(parts)
 
 
 def table_html(table: Table) -> str:
-    """Title, table and note; numbers right-aligned."""
+    """Title, table and note; numbers right-aligned, the first column a heading that stays in sight."""
+    classes = [' class="n"' if n else "" for n in table.numeric]
 
-    def cells(tag: str, values: Sequence[str]) -> str:
-        classes = [" class=n" if n else "" for n in table.numeric]
-        return "".join(f"<{tag}{c}>{escape(v)}</{tag}>" for v, c in zip(values, classes, strict=True))
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        first, *rest = (f"{c}>{escape(text)}</" for text, c in zip(texts, classes, strict=True))
+        return f"<th{first}th>" + "".join(f"<{tag}{one}{tag}>" for one in rest)
 
-    body = "".join(f"<tr>{cells('td', [table.text(value) for value in row])}</tr>\n" for row in table.rows)
-    note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
-    head = f"<thead><tr>{cells('th', table.columns)}</tr></thead>"
-    return f"<h3>{escape(table.title)}</h3><div class=scroll><table>{head}<tbody>\n{body}</tbody></table></div>{note}"
+    body = "".join(f"<tr>{cells('td', texts)}</tr>\n" for texts in table.texts())
+    notes = "".join(f'<p class="note">{escape(part)}</p>' for part in table.note.split("\n\n") if part)
+    title, head = escape(table.title), cells("th", table.columns)
+    shown = _scroll(title, f"<tr>{head}</tr>", body) if table.rows else ""
+    return f'<div class="block"><h3>{title}</h3>{shown}{notes}</div>'
 
 
-def section(result: StudyResult, folder: Path) -> str:
+def _scroll(label: str, head: str, body: str, kind: str = "table") -> str:
+    """A table in a box that scrolls by touch and keyboard."""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="{kind}">'
+        f"<thead>{head}</thead><tbody>\n{body}</tbody></table></div>"
+    )
+
+
+def _lead(overview: Overview) -> str:
+    """The main figures, which studies ran, and the paper's claims beside this run, each with a link to its study."""
+    cards = "".join(
+        f'<div class="verdict{" bad" if card.bad else ""}"><b>{escape(card.value)}</b><span>{escape(card.label)}</span>'
+        f"<small>{escape(card.note)}</small></div>"
+        for card in overview.cards
+    )
+    table = overview.table()
+    head = "".join(
+        f"<th{' class=n' if column in ('paper', 'here', 'difference') else ''}>{column}</th>"
+        for column in table.columns
+    )
+    body = "".join(f"<tr>{_line(line)}</tr>\n" for line in overview.lines)
+    shown = _scroll(escape(table.title), f"<tr>{head}</tr>", body, "overviewtable")
+    return (
+        f'<section class="lead" aria-label="Result"><div class="verdicts">{cards}</div><p>{escape(overview.ran)}</p>'
+        f'<h3>{escape(table.title)}</h3>{shown}<p class="note">{escape(table.note)}</p></section>'
+    )
+
+
+def _line(line: Line) -> str:
+    """The cells of one line of the overview."""
+    study = f'<th><a href="#{escape(line.study)}">{escape(line.title)}</a></th>'
+    if line.claim:
+        source, *numbers = map(escape, line.claim.cells)
+        names = ("paper", "here", "difference")
+        figures = "".join(f'<td class="n" data-name="{n}">{v}</td>' for n, v in zip(names, numbers, strict=True))
+        text = escape(line.claim.text)
+        return f'{study}<td>{text}</td><td class="source">{source}</td>{figures}'
+    if line.error:
+        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(line.error)}</td>'
+    return f'{study}<td colspan="5" class="dim">{NO_FIGURES}</td>'
+
+
+def _section(result: StudyResult, folder: Path, trained: Sequence[str]) -> str:
     """The section of one study, whose plots lie in `folder`."""
     figures = []
     for plot in result.plots:
         data = base64.b64encode((folder / plot.file).read_bytes()).decode()
         caption = escape(plot.caption)
+        image = f'<div class="plot"><img alt="{caption}" src="data:image/svg+xml;base64,{data}"></div>'
         terms = f" {TERMS}" if plot.photographs else ""
-        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
         figures.append(f"<figure>{image}<figcaption>{caption}.{terms}</figcaption></figure>")
-    tables = "".join(table_html(table) for table in result.tables)
+    pictures = "".join(figures)
+    reason = f"<p class='banner bad'><strong>This study {FAILED}.</strong> {escape(result.error)}</p>"
+    tables = "".join(table_html(table) for table in (*beside(result, trained), *result.tables))
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in result.text.split("\n\n"))
-    head = f'<h2 id="{escape(result.name)}">{escape(result.title)}</h2>{text}'
-    return f"{head}{tables}{''.join(figures)}"
-
-
-def write_html(path: Path, title: str, facts: Sequence[str], results: Sequence[tuple[StudyResult, Path]]) -> None:
-    """Write the page: the facts, an index, and a section for each result, given with its folder."""
-    index = "".join(f'<a href="#{escape(result.name)}">{escape(result.title)}</a>' for result, _ in results)
-    lines = "".join(f"<p class=note>{escape(fact)}</p>" for fact in facts)
-    body = "\n".join(section(result, folder) for result, folder in results)
-    write_text(
-        path,
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>{lines}"
-        f"<nav>{index}</nav>\n{body}\n</body></html>\n",
+    return (
+        f'<section class="study"><h2 id="{escape(result.name)}">{escape(result.title)}</h2>'
+        f"{reason if result.error else ''}{text}"
+        f'<div class="blocks">{tables}</div><div class="blocks">{pictures}</div>'
+        '<p class="above"><a href="#top">Back to the result</a></p></section>'
     )
-
-
-def write_markdown(path: Path, title: str, facts: Sequence[str], results: Sequence[tuple[StudyResult, Path]]) -> None:
-    """Write all tables as one Markdown file without pictures, for places where the images may not be published."""
-    parts = [f"# {title}", *facts, *(result.markdown() for result, _ in results)]
-    write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")

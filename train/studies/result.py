@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.atomic import write_text
-from ..tables import Table
+from ..tables import Table, terminal_width, wrapped
 
 log = logging.getLogger("cinemae.train")
 
 RECORD = "study.json"
+FORMAT = 2
+"""Part of every study's key; it grows when tables or plots change, so that older results are made again."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Plot:
     """A plot of a study.
 
     Attributes:
-        file: PNG, relative to the study's folder.
+        file: SVG, relative to the study's folder.
         caption: caption.
         photographs: whether it shows images of the data set, which may not be free to publish.
     """
@@ -43,6 +45,7 @@ class StudyResult:
         text: what was done and how to read it; paragraphs are separated by blank lines.
         tables: its tables.
         plots: its plots.
+        error: why the study could not run; "" where it ran. Such a result has no tables, and is not kept.
     """
 
     name: str
@@ -50,6 +53,7 @@ class StudyResult:
     text: str
     tables: tuple[Table, ...]
     plots: tuple[Plot, ...] = ()
+    error: str = ""
 
     def write(self, folder: Path, key: str) -> None:
         """Write the tables, the whole as Markdown and, last, the record that marks the study as done."""
@@ -70,6 +74,11 @@ class StudyResult:
             parts += [f"![{plot.caption}]({plot.file})" for plot in self.plots]
         return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
+    def terminal(self) -> str:
+        """Title, text and tables as wide as the terminal."""
+        text = "\n\n".join(wrapped(part, terminal_width()) for part in self.text.split("\n\n"))
+        return "\n\n".join([self.title, text, *(table.terminal() for table in self.tables)])
+
     @classmethod
     def read(cls, folder: Path) -> tuple[StudyResult, str]:
         """Read a result and its key."""
@@ -81,7 +90,8 @@ class StudyResult:
 
 def key_of(**parts: Any) -> str:
     """Hash of everything that decides the figures of a study."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    text = json.dumps({"format": FORMAT, **parts}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def once(folder: Path, parts: Mapping[str, Any], make: Callable[[], StudyResult]) -> StudyResult:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ...runtime.manifest import HeadConfig
+from .. import plots
 from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
 from ..evaluation.metrics import MACC
 from ..features.augment import Transform
@@ -18,7 +19,6 @@ from ..features.cache import FeatureCache
 from ..fitting.head_training import logits_of, train_head
 from ..model.head import Head
 from ..tables import Cell, Table
-from . import plots
 from .comparison import Figures, figures, head_inputs, read_features
 from .experiment import Experiment
 from .result import Plot, StudyResult
@@ -125,23 +125,22 @@ def _plots(
     def mean(condition: str, label: str, key: str) -> float:
         return float(np.mean([getattr(conditions[condition].of(label, g), key) for g in generators]))
 
-    made = plots.figure(10, 6)
-    axes = made.subplots(2, 2)
-    for cell, kind in zip(axes.ravel(), AXES, strict=True):
-        tested = [Corruption(kind, level).name for level in LEVELS[kind] if Corruption(kind, level).name in conditions]
-        ticks = [CLEAN, *(name.split("_")[1] for name in tested)]
-        for colour, label in enumerate(detectors):
-            for key, style in (("accuracy", "-"), ("auc", "--")):
-                values = [mean(condition, label, key) for condition in (CLEAN, *tested)]
-                name = f"{label}: {FIGURES[key]}"
-                cell.plot(range(len(values)), values, style, marker="o", markersize=3, label=name, color=f"C{colour}")
-        cell.set_xticks(range(len(ticks)), ticks)
-        cell.set(xlabel=AXES[kind], ylim=(0.3, 1.02))
-        cell.axhline(0.5, color="0.4", linewidth=0.8, linestyle="--")
-    made.suptitle("Mean over generators under corruption")
-    axes[0, 0].legend(fontsize=7, loc="lower left")
-    plots.save(made, out / "robustness.png")
-    shown = [Plot("robustness.png", "mAcc and mAUC under corruption")]
+    with plots.drawing(out / "robustness.svg", 10, 6) as figure:
+        axes = figure.subplots(2, 2)
+        for cell, kind in zip(axes.ravel(), AXES, strict=True):
+            tested = [name for level in LEVELS[kind] if (name := Corruption(kind, level).name) in conditions]
+            ticks = [CLEAN, *(name.split("_")[1] for name in tested)]
+            for colour, label in enumerate(detectors):
+                for key, style in (("accuracy", "-"), ("auc", "--")):
+                    values = [mean(condition, label, key) for condition in (CLEAN, *tested)]
+                    (line,) = cell.plot(range(len(values)), values, style, marker="o", markersize=3)
+                    line.set(color=f"C{colour}", label=f"{label}: {FIGURES[key]}")
+            cell.set_xticks(range(len(ticks)), ticks)
+            cell.set(xlabel=AXES[kind], ylim=(0.3, 1.02))
+            cell.axhline(0.5, color=plots.MUTED, linewidth=0.8, linestyle="--")
+        figure.suptitle("Mean over generators under corruption")
+        axes[0, 0].legend(fontsize=7, loc="lower left")
+    shown = [Plot("robustness.svg", "mAcc and mAUC under corruption")]
     if "grayscale" in conditions:
         series = {
             label: [
@@ -151,6 +150,6 @@ def _plots(
             for label in detectors
         }
         title = "Accuracy lost in grayscale"
-        plots.bars(out / "grayscale.png", title, "accuracy, clean less grayscale", generators, series, chance=0.0)
-        shown.append(Plot("grayscale.png", title))
+        plots.bars(out / "grayscale.svg", title, "accuracy, clean less grayscale", generators, series, chance=0.0)
+        shown.append(Plot("grayscale.svg", title))
     return tuple(shown)

@@ -18,6 +18,7 @@ from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
 from ..fitting.head_training import FitConfig
 from ..model.mae import MaskedAutoencoder
+from ..precision import choose_precision
 from ..weights.load import load_backbone
 from .experiment import Experiment, choose_training
 
@@ -126,9 +127,11 @@ class StudyData:
             The cache, limited to the samples.
         """
         chosen = self.used if samples is None else samples
-        spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment)
+        device = self.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment,
+                                precision=choose_precision("auto", device))  # fmt: skip
         report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
-                         device=self.device, transform=transform, quiet=self.quiet)  # fmt: skip
+                         device=device, transform=transform, quiet=self.quiet)  # fmt: skip
         return FeatureCache(report.folder, report.samples)
 
     def experiment(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Experiment:

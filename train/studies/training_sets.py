@@ -41,7 +41,7 @@ def training_sets(data: StudyData, out: Path) -> StudyResult:
         f"The same head trained on {', '.join(chosen)} and on all generators with a training split "
         f"({', '.join(every)}); the paper tests both on Chameleon (Table 4, upper and lower half)."
     )
-    return StudyResult("training_sets", title, text, (table,))
+    return StudyResult("training", title, text, (table,))
 
 
 def _rows(label: str, figures: Mapping[str, Figures]) -> list[tuple[Cell, ...]]:

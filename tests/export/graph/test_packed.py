@@ -62,7 +62,7 @@ def test_first_and_last_block_may_coincide(depth):
 
 @pytest.mark.parametrize("method", [
     {"pixel_space": "imagenet"}, {"stat_reduction": "sum"}, {"fidelity_reduction": "mean"}, {"lambda_": 0.0},
-    {"mask_strategy": "independent", "mask_seed": 3},
+    {"mask_strategy": "independent", "mask_seed": 3}, {"f_global": "mean"},
 ], ids=lambda m: next(iter(m)))  # fmt: skip
 def test_every_variant_of_the_method(method):
     detector = build(**method)

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from cinemae.runtime.engines.integrity import HASH_FIELD, check_content, content_hash, file_sha256, scan, seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
-from cinemae.runtime.engines.onnx import CPU, CUDA, TENSORRT, choose_providers
 from cinemae.runtime.engines.onnx_file import read_manifest, read_onnx
+from cinemae.runtime.engines.onnx_session import CPU, CUDA, TENSORRT, choose_providers
 from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
 from cinemae.runtime.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
 from cinemae.runtime.manifest import METADATA_KEY, Manifest
@@ -233,7 +233,7 @@ def test_explicit_device_is_never_replaced(tiny_engine, monkeypatch):
     onnxruntime = import_onnxruntime()
     real = onnxruntime.InferenceSession
 
-    def session(path, options, providers):
+    def session(path, options, providers, **kwargs):
         return real(path, options, providers=[CPU])
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])

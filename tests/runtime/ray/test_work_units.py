@@ -46,7 +46,7 @@ def photos(tmp_path):
 
 def records(detector, units):
     prepare = preparer(detector)
-    return [item.record for unit in units for item in decode_and_score(sources(unit), prepare, detector.score, 4, 1)]
+    return [item.record for unit in units for item in decode_and_score(sources(unit), prepare, detector.begin, 4, 1)]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from cinemae.runtime.records import RECORD_FIELDS, Record
 from cinemae.runtime.scan import scan as scan_module
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.scan import ScanOptions, output_format, scan
+from cinemae.runtime.scan.table import TableWriter
 from cinemae.runtime.scan.tally import Tally
-from cinemae.runtime.scan.writers import CSV_COLUMNS, TableWriter
+from cinemae.runtime.scan.writers import CSV_COLUMNS
 from cinemae.runtime.verdict import Decision
 from pictures import encoded, five_pictures, json_lines, picture
 from rich.console import Console
@@ -93,6 +94,7 @@ def test_tallies_add_up():
     counts = "8 inputs: 2 ai, 4 real, 0 uncertain, 2 failed; 3 kept from the earlier run"
     assert total.summary(2.0) == f"{counts}; 2.5 images/s"
     assert Tally().summary(1.0) == "0 inputs: 0 ai, 0 real, 0 uncertain"
+    assert Tally(ai=1).summary(1.0).startswith("1 input: 1 ai")
 
 
 def test_an_unknown_device_is_refused_before_the_engine_is_read(tmp_path):
@@ -127,8 +129,9 @@ def test_a_table_begins_with_what_its_verdicts_promise():
     assert "assuming that 90 % of the images are AI-generated" in lines[1]
     assert lines[3].startswith(green)
     assert lines[4].startswith(yellow)  # never green beside a probability above one half
-    assert CONTRARY in lines[4]
-    assert len(lines) == 5
+    assert "[prior]" in lines[4]
+    assert CONTRARY in lines[5]
+    assert len(lines) == 6
     assert table(reading, records * 20).count("at most 5 % of real images") == 2
 
 
@@ -168,7 +171,7 @@ def test_options_that_contradict_each_other(tmp_path, tiny_engine):
 
 
 def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tmp_path, capsysbinary):
-    import onnx
+    onnx = pytest.importorskip("onnx")
     from cinemae.runtime.engines.integrity import seal
     from cinemae.runtime.manifest import METADATA_KEY
 
@@ -273,7 +276,7 @@ def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypat
     def fail(*arguments):
         raise EngineError("the engine died")
 
-    monkeypatch.setattr("cinemae.runtime.detector.Detector._infer", fail)
+    monkeypatch.setattr("cinemae.runtime.detector.Detector._begin", fail)
     with pytest.raises(EngineError):
         scan(options([images], tiny_engine, out=out))
     assert out.read_text() == "[]"

@@ -26,6 +26,8 @@ LIMITS = Limits(
     max_buffered_bytes=200_000, read_timeout=0.6, header_timeout=0.5,
 )  # fmt: skip
 
+NAMED = b'--x\r\nContent-Disposition: form-data; name="\xff"; filename="xn--\xff"\r\n\r\nx\r\n--x--\r\n'
+
 
 @pytest.fixture(scope="module")
 def address(tiny_manifest):
@@ -104,6 +106,8 @@ def test_a_bad_image_is_a_record_with_a_4xx(client, data, status):
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\nno disposition\r\n--x--\r\n", 400),
         ({"Content-Type": "multipart/form-data; boundary=" + "x" * 5000}, b"--x", 400),
         ({"Content-Type": "multipart/form-data; boundary=\u00e9".encode("latin-1")}, b"--x", 400),
+        ({"Content-Type": "multipart/form-data; charset=undefined; boundary=x"}, NAMED, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x; charset=idna"}, NAMED, 415),
         ({"Content-Type": "image/png"}, b"x" * 60_001, 413),
         ({"Content-Type": "image/png"}, b"x" * 10_000_000, 413),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cinemae.train.cli.train import main
+from cinemae.train.data.layouts import LAYOUT_NAMES
 from PIL import Image
 
 COMMANDS = ("audit", "controls", "robustness", "ablate", "analyze", "paper")
@@ -39,6 +40,8 @@ def test_audit_prints_tables_and_warns_on_stderr(leaky, tmp_path, capsys):
     assert run("audit", str(leaky), "--out", str(tmp_path), "--quiet") == 0
     shown = capsys.readouterr()
     assert "Containers and JPEG quality" in shown.out
+    assert "JPEG 100 %" in shown.out
+    assert "|" not in shown.out, "tables are aligned, not Markdown's source"
     assert "warning: A classifier that sees only container" in shown.err
     assert (tmp_path / "audit.json").exists()
 
@@ -59,6 +62,18 @@ def test_errors_are_one_line_with_the_fix(leaky, capsys, arguments, words):
     shown = capsys.readouterr().err.strip().splitlines()[-1]
     assert shown.startswith("error: ")
     assert words in shown
+
+
+def test_help_is_whole_at_80_columns_and_names_the_layouts(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("--help") == 0
+    commands = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    assert len(commands) == 11
+    assert all(line.endswith(".") and not line.endswith("...") and len(line) <= 80 for line in commands)
+    for command in ("extract", "eval", *COMMANDS):
+        assert run(command, "--help") == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert ", ".join(LAYOUT_NAMES) in shown, command
 
 
 def test_help_is_light():

@@ -167,6 +167,24 @@ def test_errors_are_one_line_with_the_right_code(tmp_path, monkeypatch, capsys):
         assert "Traceback" not in text
 
 
+def test_extract_shows_its_stages_before_the_first_image(chain, image_tree, tiny_weights, capsys):
+    run("extract", image_tree, "--backbone", tiny_weights, "--split", "val", "--precision", "fp32")
+    first, second, *_, last = capsys.readouterr().err.splitlines()
+    assert first == f"32 images; loading {tiny_weights} ..."
+    assert second == "0/32 images, 0.0/s"
+    assert last.startswith("32/32 images, ")
+
+
+@pytest.mark.parametrize("command", ["extract", "eval"])
+def test_a_precision_that_the_device_does_not_have_is_a_usage_error(command, chain, image_tree, tiny_weights, capsys):
+    weights = ["--backbone", str(tiny_weights)] if command == "extract" else []
+    data = [str(image_tree)] if command == "extract" else ["last", str(image_tree)]
+    with pytest.raises(SystemExit) as stopped:
+        main([command, *data, *weights, "-q", "--device", "cpu", "--precision", "fp16"])
+    assert stopped.value.code == 2
+    assert "--precision fp32" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_help_and_version_import_nothing_heavy(argument):
     code = (

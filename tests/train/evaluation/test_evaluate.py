@@ -16,9 +16,11 @@ from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.manifest import Training
 from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, evaluate
 from cinemae.train.evaluation.metrics import (
+    ECE_BINS,
     FIGURES,
     _auc,
     binary_metrics,
+    bins_of,
     expected_calibration_error,
     probabilities,
     tpr_at_fpr,
@@ -142,6 +144,17 @@ def evaluation(drawn):
     mean = {name: getattr(groups[0].metrics, name) for name in FIGURES}
     unseen = {name: getattr(groups[1].metrics, name) for name in FIGURES}
     return Evaluation("runs/x", CALIBRATION, groups, mean, unseen), scored
+
+
+def test_the_reliability_diagram_has_the_count_of_every_bin(evaluation, tmp_path):
+    found, scored = evaluation
+    write_report(found, scored, tmp_path)
+    counts = np.bincount(bins_of(probabilities(scored.logits, found.calibration)), minlength=ECE_BINS)
+    svg = (tmp_path / "reliability.svg").read_text()
+    assert counts.sum() == 304
+    assert all(f">{count}</text>" in svg for count in counts)
+    assert "var(--ai)" in svg
+    assert "prefers-color-scheme: dark" in svg
 
 
 def test_reports_agree_and_absent_figures_are_absent(evaluation, tmp_path):

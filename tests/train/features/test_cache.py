@@ -86,6 +86,18 @@ def test_every_method_follows_from_the_cache_without_a_forward(method, samples, 
         np.testing.assert_allclose(f_global, cls, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
 
 
+def test_f_global_may_be_the_mean_of_the_patch_tokens(samples, backbone, fill, tiny_detector):
+    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(f_global="mean"))
+    cache = FeatureCache(fill(samples[:5], spec).folder)
+    assert cache.spec.method().f_global == "mean"
+    f_global, _ = cache.compact(cache.select(), cache.spec.method())
+    images = torch.from_numpy(np.stack([load_image(row.path, PREPROCESS).pixels for row in cache.rows]))
+    with torch.inference_mode():
+        tokens = tiny_detector.mae.encode(tiny_detector.normalise(tiny_detector.pixels(images)))
+    expected = tokens[:, 1:].double().mean(dim=1)
+    np.testing.assert_allclose(f_global, expected, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
+
+
 def test_rows_carry_the_sample(samples, spec, fill):
     cache = FeatureCache(fill(samples, spec).folder)
     assert len(cache) == len(samples) == 32
@@ -116,11 +128,12 @@ def test_another_configuration_never_meets_these_features(backbone, spec, sample
         CacheSpec.create(backbone, Preprocess(resize_short=64, crop=64), method),
         CacheSpec.create(backbone, PREPROCESS.model_copy(update={"decode": "scaled"}), method),
         CacheSpec.create(backbone, PREPROCESS, method.model_copy(update={"mask_seed": 5})),
+        CacheSpec.create(backbone, PREPROCESS, method.model_copy(update={"f_global": "mean"})),
         CacheSpec.create(backbone, PREPROCESS, method, augment="robust"),
         CacheSpec.create(backbone, PREPROCESS, method, augment="robust", augment_seed=1),
         CacheSpec.create(backbone, PREPROCESS, method, augment="robust", views=2),
     ]
-    assert len({spec.key, *(other.key for other in others)}) == 8
+    assert len({spec.key, *(other.key for other in others)}) == 9
     report = fill(samples[:4], others[0])
     assert report.folder != first
     assert report.computed == 4

@@ -26,9 +26,11 @@ def spec(tiny_config):
     return CacheSpec.create(backbone, PREPROCESS, MethodConfig())
 
 
-def test_caches_from_before_decode_was_recorded_keep_their_name(spec):
+def test_caches_from_before_decode_and_precision_were_recorded_keep_their_name(spec):
     parts = spec.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
     assert parts["preprocess"].pop("decode") == "full"
+    assert parts.pop("precision") == "fp32"
+    assert parts.pop("f_global") == "cls"
     parts["backbone"] = [spec.backbone.sha256, spec.backbone.config.model_dump(mode="json", exclude={"name"})]
     assert spec.key == hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     old = spec.model_dump(mode="json")

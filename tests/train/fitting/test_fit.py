@@ -28,6 +28,7 @@ from cinemae.train.fitting.head_training import (
     train_head,
     training_rows,
 )
+from cinemae.train.model.head import Head
 from sklearn.metrics import roc_auc_score
 
 DIM, SETS = 12, 3
@@ -69,6 +70,22 @@ def test_standardisation_is_that_of_the_training_statistics():
     raw = HeadConfig(standardize=False, agg_hidden=(8, 12), cls_hidden=10)
     literal = train_head(TRAIN, HELD, replace(CONFIG, epochs=1), raw, quiet=True).head
     assert torch.equal(literal.stat_std, torch.ones(3))
+
+
+def test_f_global_may_start_standardised_feature_by_feature():
+    pattern = torch.tensor([1.0, -1.0]).repeat(DIM // 2)  # the same in all images; what differs is a thousandth of it
+    train, held = (replace(part, f_global=pattern + 1e-3 * part.f_global) for part in (TRAIN, HELD))
+    head = Head(DIM, SMALL)
+    head.start_standardised(train.f_global)
+    levelled = head.norm_global(train.f_global).detach().numpy()
+    np.testing.assert_allclose(levelled.mean(0), 0, atol=1e-2)  # float32 of a thousandth
+    np.testing.assert_allclose(levelled.std(0), 1, atol=1e-2)
+    scores = {}
+    for on in (False, True):
+        config = replace(CONFIG, epochs=5, lr=1e-3, standardize_global=on)
+        head = train_head(train, held, config, HeadConfig(statistics=()), quiet=True).head
+        scores[on] = roc_auc_score(held.labels, logits_of(head, held.f_global, held.stats[:, 0]))
+    assert scores[True] > scores[False] + 0.1, "a feature that varies little is learned"
 
 
 def test_the_best_epoch_has_the_lowest_held_out_loss_and_the_last_is_kept():

@@ -1,0 +1,308 @@
+"""Extraction: all masked runs as one batch against one run after the other; precision, decoding and memory.
+
+    python benchmarks/extract_speed.py speed DATA --backbone WEIGHTS [--images 96] [--rounds 5]
+    python benchmarks/extract_speed.py decode DATA [--images 192] [--rounds 5]
+    python benchmarks/extract_speed.py memory DATA --backbone WEIGHTS
+    python benchmarks/extract_speed.py precision DATA --backbone WEIGHTS [--images 200]
+
+`speed` runs the whole of `extract` (reading, hashing, decoding, the network, writing shards) into empty caches, in
+alternating rounds with the extractor as it was: K R masked passes after each other on the whole batch, all threads on
+one operation. `decode` compares threads with processes that read images. `memory` runs the command on two lists, one
+four times as long as the other. `precision` fits a head on float32
+features of split train and reports how far other precisions, and sums stored in half precision, move the features and
+logits of the other splits and of four flat images. It needs no GPU: what enters and leaves the linear layers is
+rounded. DATA is a layout of the training data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from cinemae.runtime.manifest import HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.masks import masked_from_visible
+from cinemae.runtime.preprocess import load_image
+from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.device import prepare_process
+from cinemae.train.features import extract as extraction
+from cinemae.train.features.cache import Features
+from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
+from cinemae.train.features.extractor import FeatureExtractor
+from cinemae.train.fitting.head_training import Examples, FitConfig, logits_of, train_head
+from cinemae.train.model.head import Head
+from cinemae.train.model.lcas import channel_constants, normalise
+from cinemae.train.model.mae import MaskedAutoencoder, patchify
+from cinemae.train.weights.load import LoadedBackbone, load_backbone
+from torch import Tensor, nn
+
+FIT = FitConfig(lr=1e-3, epochs=100)
+METHOD = MethodConfig()
+
+
+class OneAfterAnother:
+    """The extractor as it was: a loop over the runs, float32, sums of each run by themselves."""
+
+    def __init__(self, mae: MaskedAutoencoder, mask_sets: np.ndarray, *_: object) -> None:
+        self.mae, self.shape = mae.eval(), mask_sets.shape[:2]
+        runs = mask_sets.reshape(-1, mask_sets.shape[2])
+        self.visible = torch.from_numpy(runs)
+        self.masked = torch.from_numpy(masked_from_visible(runs, mae.config.n_patches))
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> Features:
+        """Images uint8 [B, S, S, 3] -> features."""
+        mae = self.mae
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        embedded = mae.embed(normalise(pixels))
+        f_global = mae.encode_embedded(embedded)[:, 0]
+        patches = patchify(pixels, mae.config.patch_size)
+        runs = [
+            self.sums(patches, mae.decode(mae.encode_embedded(embedded, seen), seen), seen, hidden)
+            for seen, hidden in zip(self.visible, self.masked, strict=True)
+        ]
+        sums, context = (torch.stack(parts, dim=1).unflatten(1, self.shape) for parts in zip(*runs, strict=True))
+        return Features(f_global.numpy(), sums.numpy(), context.numpy(), mae.config.patch_values // 3)
+
+    def sums(self, patches: Tensor, reconstruction: Tensor, visible: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums [B, M, 3, 3] and context [B, 2, 2] of one run."""
+        mean, std = channel_constants(patches)
+        seen = patches[:, visible]
+        normal = ((seen.unflatten(2, (-1, 3)) - mean) / std).flatten(2)
+        pairs = [
+            torch.stack([x.flatten(1).mean(1), x.std(dim=2, correction=0).mean(dim=1)], dim=1) for x in (seen, normal)
+        ]
+        context = torch.stack(pairs, dim=1)
+        hat = reconstruction[:, masked].unflatten(2, (-1, 3)) * std + mean
+        original = patches[:, masked].unflatten(2, (-1, 3))
+        centred = hat - hat.mean(2, keepdim=True)
+        above = hat - context[:, 0, 0, None, None, None]
+        return torch.stack([above.sum(2), centred.square().sum(2), (hat - original).square().sum(2)], dim=3), context
+
+
+def row(*cells: object) -> None:
+    """Print a row of a Markdown table."""
+    print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+
+def load_average() -> str:
+    """The machine's load over the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, lowest and highest."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """`count` samples, evenly over the list."""
+    return [samples[i * len(samples) // count] for i in range(min(count, len(samples)))]
+
+
+def timed(work: Callable[[], object], images: int) -> tuple[float, float]:
+    """Images a second, and seconds of processor time an image."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return images / (time.perf_counter() - wall), (time.process_time() - processor) / images
+
+
+@contextmanager
+def extractor(kind: type) -> Iterator[None]:
+    """Let `extract` use this extractor."""
+    before, extraction.FeatureExtractor = extraction.FeatureExtractor, kind  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        extraction.FeatureExtractor = before  # type: ignore[misc]
+
+
+def speed(samples: Sequence[Sample], loaded: LoadedBackbone, rounds: int) -> None:
+    """Time both extractors inside `extract`, in alternating rounds."""
+    spec = CacheSpec.create(loaded.info, extraction.preprocess_for(loaded.info.config), METHOD)
+    found: dict[type, list[tuple[float, float]]] = {OneAfterAnother: [], FeatureExtractor: []}
+
+    def run(kind: type, chosen: Sequence[Sample]) -> tuple[float, float]:
+        with tempfile.TemporaryDirectory() as folder, extractor(kind):
+            work = partial(extraction.extract, chosen, lambda: loaded.mae, spec, Path(folder), quiet=True)
+            return timed(work, len(chosen))
+
+    for kind in found:
+        run(kind, samples[:4])  # allocator, page cache
+    for _ in range(rounds):
+        for kind, results in found.items():
+            results.append(run(kind, samples))
+            print(f"{kind.__name__}: {results[-1][0]:.2f} images/s, load {load_average()}", file=sys.stderr)
+    old, new = found.values()
+    row("extractor", "images/s", "processor ms an image")
+    row("---", "---", "---")
+    for name, results in (("one run after the other", old), ("all runs as one batch", new)):
+        row(name, spread([r[0] for r in results]), f"{1000 * statistics.median(r[1] for r in results):.0f}")
+    row("ratio, paired", spread([b[0] / a[0] for a, b in zip(old, new, strict=True)]), "")
+    print(f"\n{len(samples)} images, {rounds} rounds, {torch.get_num_threads()} threads, load {load_average()}")
+
+
+def load_pixels(path: str) -> np.ndarray:
+    """Decode, resize and crop one file: uint8 [224, 224, 3]."""
+    return load_image(path, Preprocess()).pixels
+
+
+def decode(samples: Sequence[Sample], rounds: int, workers: int) -> None:
+    """Images a second that reach the main process from threads and from spawned processes, alternating."""
+    paths = [str(sample.path) for sample in samples]
+    spawn = multiprocessing.get_context("spawn")
+    pools: dict[str, Executor] = {
+        "threads": ThreadPoolExecutor(workers),
+        "processes": ProcessPoolExecutor(workers, mp_context=spawn),
+    }
+    found: dict[str, list[float]] = {name: [] for name in pools}
+    for pool in pools.values():
+        list(pool.map(load_pixels, paths[: 4 * workers]))  # start them
+    for _ in range(rounds):
+        for name, pool in pools.items():
+            found[name].append(timed(lambda pool=pool: list(pool.map(load_pixels, paths)), len(paths))[0])
+    row("workers", "images/s")
+    row("---", "---")
+    for name, rates in found.items():
+        row(f"{workers} {name}", spread(rates))
+        pools[name].shutdown()
+    print(f"\n{len(paths)} images, {rounds} rounds, load {load_average()}")
+
+
+def memory(samples: Sequence[Sample], backbone: str) -> None:
+    """Peak resident memory of the command on a short and a long list."""
+    row("images", "peak memory, MiB")
+    row("---", "---")
+    for count in (len(samples) // 4, len(samples)):
+        with tempfile.TemporaryDirectory() as folder:
+            listed = Path(folder) / "list.csv"
+            lines = [f"{sample.path},{sample.label},{sample.generator}\n" for sample in evenly(samples, count)]
+            listed.write_text("path,label,generator\n" + "".join(lines))
+            command = [sys.executable, "-m", "cinemae.train.cli.train", "extract", str(listed), "-q",
+                       "--backbone", backbone, "--cache", folder]  # fmt: skip
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode:
+                raise SystemExit("the extraction failed")
+            row(count, round(usage.ru_maxrss / 1024))
+
+
+def as_tf32(x: Tensor) -> Tensor:
+    """Round float32 to 10 bits of mantissa."""
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def as_half(x: Tensor, kind: torch.dtype) -> Tensor:
+    """Round float32 to a half precision."""
+    return x.to(kind).float()
+
+
+def emulate(loaded: LoadedBackbone, rounded: Callable[[Tensor], Tensor], half: bool) -> MaskedAutoencoder:
+    """A copy of the model whose linear layers see rounded weights and inputs, and round their outputs if `half`."""
+    mae = MaskedAutoencoder(loaded.info.config).requires_grad_(False)
+    mae.load_state_dict(loaded.mae.state_dict())
+    for module in mae.modules():
+        if isinstance(module, nn.Linear) and (module is not mae.decoder_pred or not half):
+            module.weight.copy_(rounded(module.weight))
+            module.register_forward_pre_hook(lambda _, inputs: tuple(map(rounded, inputs)))
+            if half:
+                module.register_forward_hook(lambda *call: rounded(call[-1]))
+    if not half:  # what enters the prediction layer, which is called as a function
+        mae.decoder_norm.register_forward_hook(lambda *call: rounded(call[-1]))
+    return mae
+
+
+def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) -> None:
+    """How far features and logits move from float32."""
+    splits = ([s for s in samples if (s.split == "train") == training] for training in (True, False))
+    train, test = (evenly(part, count) for part, count in zip(splits, (images, images // 4), strict=True))
+    preprocess = extraction.preprocess_for(loaded.info.config)
+    pictures = [np.stack([load_image(str(s.path), preprocess).pixels for s in part]) for part in (train, test)]
+    flat = np.stack([np.full_like(pictures[1][0], value) for value in (0, 1, 128, 255)])
+    pictures[1] = np.concatenate([pictures[1], flat])
+    sets = draw_mask_sets(loaded.info.config.n_patches, METHOD)
+    plain = FeatureExtractor(loaded.mae, sets)
+    fitted_on, exact = (plain(images) for images in pictures)
+    head = fit_head(fitted_on, [s.label for s in train])
+
+    def logits(features: Features) -> np.ndarray:
+        stats = torch.from_numpy(features.stats(METHOD)[:, 0])
+        return logits_of(head, torch.from_numpy(features.f_global), stats).numpy()
+
+    def stored(kind: torch.dtype) -> Features:
+        return replace(exact, sums=torch.from_numpy(exact.sums).to(kind).float().numpy())
+
+    def computed(rounded: Callable[[Tensor], Tensor], half: bool = True) -> Features:
+        return FeatureExtractor(emulate(loaded, rounded, half), sets)(pictures[1])
+
+    others: dict[str, Callable[[], Features]] = {
+        "sums stored as float16": lambda: stored(torch.float16),
+        "sums stored as bfloat16": lambda: stored(torch.bfloat16),
+        "tf32": lambda: computed(as_tf32, False),
+        "fp16": lambda: computed(partial(as_half, kind=torch.float16)),
+        "bf16": lambda: computed(partial(as_half, kind=torch.bfloat16)),
+    }
+    right = logits(exact)
+    row("precision", "f_global, largest, of its deviation", "s1", "s2", "s3", "logit, mean", "largest", "flat images")
+    row(*["---"] * 8)
+    for name, compute in others.items():
+        features = compute()
+        moved = np.abs(logits(features) - right)
+        statistics_moved = np.abs(features.stats(METHOD) - exact.stats(METHOD)).max((0, 1))
+        largest = np.abs(features.f_global - exact.f_global).max() / exact.f_global.std()
+        real, even = moved[: -len(flat)], moved[-len(flat) :]
+        row(name, f"{largest:.1e}", *(f"{x:.1e}" for x in statistics_moved), f"{real.mean():.5f}", f"{real.max():.5f}",
+            f"{even.max():.5f}")  # fmt: skip
+    largest = np.abs(exact.sums).max()
+    print(f"\n{len(test)} images; deviation of the logits {right.std():.2f}; largest sum {largest:.0f}")
+
+
+def fit_head(features: Features, labels: Sequence[int]) -> Head:
+    """The default head; every eighth image selects the epoch."""
+    held = np.arange(len(labels)) % 8 == 0
+    columns = features.f_global, features.stats(METHOD), np.asarray(labels, np.float32)
+    kept, apart = (Examples(*(torch.from_numpy(x[rows]) for x in columns)) for rows in (~held, held))
+    return train_head(kept, apart, FIT, HeadConfig(), quiet=True).head
+
+
+def main() -> None:
+    """Parse and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "decode", "memory", "precision"))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--backbone")
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if options.what != "decode" and not options.backbone:
+        parser.error(f"{options.what} needs --backbone")
+    prepare_process(options.threads)
+    samples = read_samples(options.data)
+    if options.what == "decode":
+        return decode(evenly(samples, options.images or 192), options.rounds, options.workers)
+    if options.what == "memory":
+        return memory(evenly(samples, options.images or 1024), options.backbone)
+    loaded = load_backbone(options.backbone)
+    if options.what == "speed":
+        return speed(evenly(samples, options.images or 96), loaded, options.rounds)
+    return precision(samples, loaded, options.images or 200)
+
+
+if __name__ == "__main__":
+    main()

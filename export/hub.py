@@ -1,0 +1,118 @@
+"""`cinemae-export --push hf://org/repo`: engine, card and figures into a repository of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..runtime.engines.hub import SCHEME
+from ..runtime.engines.integrity import file_sha256
+from ..runtime.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from ..runtime.install import pip_install
+from ..runtime.manifest import Manifest
+from ..runtime.reading import Reading
+from ..runtime.verdict import Decision
+
+HUB_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "CC-BY-4.0": "cc-by-4.0"}
+"""Licences that the hub has an identifier for; others are `other` with their name."""
+METRICS = ("auc", "ap", "accuracy", "real_accuracy", "fake_accuracy", "images")
+
+
+def repository(address: str) -> str:
+    """"org/repo" of `hf://org/repo`.
+
+    Raises:
+        UsageError: not such an address.
+    """
+    if not re.fullmatch(rf"{SCHEME}[\w.-]+/[\w.-]+", address):
+        raise UsageError(f"--push {address!r}: must be hf://org/repo")
+    return address.removeprefix(SCHEME)
+
+
+def figures_of(engine: Path, checkpoint: Path | None) -> list[Path]:
+    """Files of figures that belong to an engine: its report, and the plots and tables in the checkpoint's folder."""
+    reports = (engine.with_name(engine.stem + suffix) for suffix in (".report.md", ".report.json"))
+    found = [path for path in reports if path.is_file()]
+    if checkpoint is not None and checkpoint.is_dir():
+        found += sorted(path for path in checkpoint.iterdir() if path.suffix == ".png" or path.name.startswith("eval."))
+    return found
+
+
+def push(address: str, engine: Path, manifest: Manifest, figures: Sequence[Path], say: Callable[[str], None]) -> str:
+    """Upload in one commit; the repository is made where it does not exist.
+
+    Args:
+        address: `hf://org/repo`.
+        engine: the fused `.onnx` file.
+        manifest: of the engine.
+        figures: further files, which go to `figures/`.
+        say: prints progress.
+
+    Returns:
+        The engine's address with commit and SHA-256, as `--engine` takes it.
+
+    Raises:
+        UsageError: not such an address.
+        MissingDependencyError: huggingface_hub is not installed.
+        CinemaeError: the hub refuses, or cannot be reached.
+    """
+    repo = repository(address)
+    if manifest.external_data:
+        raise EngineError(f"{engine}: keeps its weights in a second file; --push uploads engines of one file (2 GB)")
+    try:
+        from huggingface_hub import CommitOperationAdd, HfApi
+    except ImportError:
+        raise MissingDependencyError(f"--push needs huggingface_hub: {pip_install('hub')}") from None
+    pinned = f"{address}/{engine.name}@main#sha256={file_sha256(engine)}"
+    files: dict[str, Path | bytes] = {engine.name: engine, "README.md": card(manifest, pinned).encode()}
+    files |= {f"figures/{path.name}": path for path in figures}
+    say(f"pushing {', '.join(files)} to {address}")
+    operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+    try:
+        api = HfApi()
+        api.create_repo(repo, exist_ok=True)
+        commit = api.create_commit(repo, operations, commit_message=f"{manifest.name}: {manifest.precision} engine")
+    except Exception as error:  # its own classes and, by version, those of requests, httpx or httpx2
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CinemaeError(
+            f"{address}: cannot be pushed to ({reason[0]}); check the name, the network and `hf auth login`"
+        ) from None
+    return pinned.replace("@main#", f"@{commit.oid}#")
+
+
+def card(manifest: Manifest, pinned: str) -> str:
+    """The model card: README.md with the hub's metadata, what verdicts promise, and the manifest's figures."""
+    licence = HUB_LICENCES.get(manifest.licence)
+    head = ["---", "library_name: cinemae", "pipeline_tag: image-classification"]
+    head += ["tags: [ai-generated-image-detection]"]
+    head += [f"license: {licence}"] if licence else ["license: other", f"license_name: {_cell(manifest.licence)!r}"]
+    words = Reading.of(manifest.calibration, Decision.of(manifest.calibration)).words()
+    training, backbone = manifest.training, manifest.backbone
+    rows = {
+        "precision": manifest.precision,
+        "backbone": f"{backbone.source}, {backbone.licence}, SHA-256 {backbone.sha256}",
+        "input": f"{manifest.preprocess.crop} px crop of a short side of {manifest.preprocess.resize_short} px",
+        "method": f"K = {manifest.method.k}",
+        "training": f"{training.data}: {training.n_ai:,} AI and {training.n_real:,} real images. {training.note}",
+        "licence": manifest.licence,
+        **{f"verdict {verdict}": words[verdict] for verdict in ("ai", "real", "uncertain")},
+    }
+    lines = [*head, "---", f"# {_cell(manifest.name)}", ""]
+    if manifest.demonstration:
+        lines += ["**A demonstration engine: its verdicts are no evidence.**", ""]
+    lines += ["An engine of CINEMAE, which detects AI-generated images by contextual anomaly.", "", "```bash"]
+    lines += [f"cinemae-run photos/ --engine '{pinned}'", "```", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {_cell(text)} |" for name, text in rows.items()]
+    if manifest.metrics:
+        lines += ["", "## Figures", "", f"| data | {' | '.join(METRICS)} |", "| --- |" + " ---: |" * len(METRICS)]
+        for name, values in manifest.metrics.items():
+            cells = (f"{values[metric]:.4g}" if metric in values else "" for metric in METRICS)
+            lines.append(f"| {_cell(name)} | {' | '.join(cells)} |")
+    caveat = "A score is evidence, not proof. A high anomaly does not mean that an image is AI-generated."
+    return "\n".join([*lines, "", f"{words['caveat']} {caveat}".strip(), ""])
+
+
+def _cell(text: str) -> str:
+    """Text for one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

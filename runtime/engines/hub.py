@@ -1,0 +1,125 @@
+"""Engines from the Hugging Face Hub: `hf://org/repo/file.onnx@revision#sha256=HEX`, downloaded once, then offline.
+
+The SHA-256 is pinned. An address may name it; otherwise the first use notes it, together with the commit that a branch
+or tag stood for, and later uses take that commit and refuse other bytes. A branch that moves on thus changes no score.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from ..atomic import write_text
+from ..errors import EngineError, MissingDependencyError, UsageError
+from ..install import pip_install
+from .integrity import file_sha256
+
+SCHEME = "hf://"
+PINS = "cinemae-pins"
+"""Folder in the hub's cache with one JSON file {"commit", "sha256"} for each address."""
+_ADDRESS = re.compile(
+    r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@#]+)(?:@(?P<revision>[^@#]+))?(?:#sha256=(?P<sha256>[0-9a-f]{64}))?"
+)
+
+
+@dataclass(frozen=True)
+class HubAddress:
+    """The parts of an address.
+
+    Attributes:
+        repo: "org/repo".
+        file: path of the `.onnx` file inside the repository.
+        revision: branch, tag or commit.
+        sha256: of the file, hex; None where the address does not pin it.
+    """
+
+    repo: str
+    file: str
+    revision: str = "main"
+    sha256: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> HubAddress:
+        """The parts of `text`.
+
+        Raises:
+            UsageError: not such an address, or not an `.onnx` file.
+        """
+        match = _ADDRESS.fullmatch(text)
+        if match is None or ".." in match["file"].split("/"):
+            raise UsageError(f"{text}: an address on the hub is hf://org/repo/file.onnx@revision#sha256=HEX")
+        if not match["file"].lower().endswith(".onnx"):
+            raise UsageError(f"{text}: only .onnx engines come from the hub, since a plan can run code; export it here")
+        return cls(match["repo"], match["file"], match["revision"] or "main", match["sha256"])
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What an address stood for at its first use.
+
+    Attributes:
+        commit: 40 hex digits.
+        sha256: of the file, hex.
+    """
+
+    commit: str
+    sha256: str
+
+
+def hub_engine(text: str) -> Path:
+    """The local file of an engine on the hub; downloaded where the hub's cache lacks it.
+
+    Args:
+        text: the address.
+
+    Raises:
+        UsageError: not an address of an `.onnx` file.
+        MissingDependencyError: huggingface_hub is not installed.
+        EngineError: it cannot be fetched, or its bytes are not those that are pinned.
+    """
+    address = HubAddress.parse(text)
+    try:
+        from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    except ImportError:
+        raise MissingDependencyError(f"{text}: needs huggingface_hub: {pip_install('hub')}") from None
+    key = quote(f"{address.repo}/{address.file}@{address.revision}", safe="@")
+    store = Path(constants.HF_HUB_CACHE) / PINS / f"{key}.json"
+    pin = _read(store)
+    if pin is not None and address.sha256 not in (None, pin.sha256):
+        pin = None  # the address names newer bytes: its revision is looked up again
+    revision = pin.commit if pin else address.revision
+    # looked up first: hf_hub_download sends requests even for a cached commit (2.4.0: /api/agent-harnesses)
+    cached = try_to_load_from_cache(address.repo, address.file, revision=revision) if pin else None
+    try:
+        if not isinstance(cached, str):
+            cached = hf_hub_download(address.repo, address.file, revision=revision)
+        path = Path(cached)
+    except Exception as error:  # its own classes and, by version, those of requests, httpx or httpx2
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineError(
+            f"{text}: cannot be fetched ({reason[0]}); check the address, the network and, for a private "
+            "repository, `hf auth login`"
+        ) from None
+    found, wanted = file_sha256(path), address.sha256 or (pin.sha256 if pin else None)
+    if wanted not in (None, found):
+        raise EngineError(
+            f"{text}: its SHA-256 is {found}, pinned is {wanted}"
+            + ("" if address.sha256 else f" ({store})")
+            + f"; remove {path} to download it again, or pin the file that you trust"
+        )
+    commit = path.relative_to(constants.HF_HUB_CACHE).parts[2]  # models--org--repo/snapshots/COMMIT/file
+    if pin is None:
+        write_text(store, json.dumps({"commit": commit, "sha256": found}) + "\n")
+    return path
+
+
+def _read(store: Path) -> Pin | None:
+    try:
+        return Pin(**json.loads(store.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise EngineError(f"{store}: cannot be read ({error}); remove it to pin the engine anew") from None

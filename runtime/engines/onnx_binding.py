@@ -1,0 +1,130 @@
+"""IO binding of onnxruntime's CUDA provider: inputs and outputs stay in GPU memory, CUDA graphs replay the kernels.
+
+Conditions of the graphs (onnxruntime's documentation of the CUDA provider): every node runs on the GPU, no control
+flow, addresses and shapes stay the same for a graph, and one thread at a time. So there is one binding with its own
+graph id for each bucket of batch sizes, a batch in between is padded, and a lock serialises the runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .buckets import bucket_of, buckets
+from .cuda import Cuda
+
+LARGEST = 64
+"""Images of one run, which bounds the GPU memory; a larger batch is split."""
+
+NO_GRAPH = "-1"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Fixed memory of one bucket.
+
+    Attributes:
+        host: uint8 [bucket, S, S, 3], page-locked where that is possible.
+        images: the same on the GPU, an OrtValue.
+        outputs: logit, stats and lcas on the GPU, OrtValues.
+        io: onnxruntime's binding of these.
+    """
+
+    host: np.ndarray
+    images: Any
+    outputs: tuple[Any, ...]
+    io: Any
+
+
+class BoundSession:
+    """Runs a session of the CUDA provider through IO binding. `run` may be called from several threads."""
+
+    def __init__(
+        self, ort: Any, session: Any, size: int, n_patches: int, graphs: bool, cuda: Cuda | None, device: str = "cuda"
+    ) -> None:
+        """Wrap a session.
+
+        Args:
+            ort: onnxruntime.
+            session: its session, with the CUDA provider first.
+            size: side of an image, S.
+            n_patches: N.
+            graphs: whether the session was made with `enable_cuda_graph`.
+            cuda: makes page-locked host buffers; None for ordinary ones.
+            device: where the bound memory lies.
+        """
+        self._device = device
+        self._ort, self._session, self._cuda, self.graphs = ort, session, cuda, graphs
+        self._image = (size, size, 3)
+        self._outputs: dict[str, tuple[int, ...]] = {"logit": (), "stats": (3,), "lcas": (n_patches,)}
+        self._sizes = buckets(1, LARGEST)
+        self._bindings: dict[int, Binding] = {}
+        self._pointers: list[int] = []
+        self._lock = threading.Lock()
+
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        """Logits, statistics and LCAS of uint8 [B, S, S, 3]; raises what onnxruntime raises."""
+        with self._lock:
+            chunks = [self._run(images[start : start + LARGEST]) for start in range(0, len(images), LARGEST)]
+        if not chunks:
+            return [np.zeros((0, *shape), np.float32) for shape in self._outputs.values()]
+        return [np.concatenate(column) for column in zip(*chunks, strict=True)]
+
+    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+        batch = len(images)
+        bucket = bucket_of(batch, self._sizes)
+        bound = self._bindings.get(bucket)
+        if bound is None:
+            bound = self._bindings[bucket] = self._bind(bucket)
+        bound.host[:batch] = images
+        bound.images.update_inplace(bound.host)
+        if self.graphs:
+            try:
+                self._session.run_with_iobinding(bound.io, self._options(str(bucket)))
+            except Exception as error:  # a capture that fails; whether the run does too shows without it
+                self.graphs = False
+                self._session.run_with_iobinding(bound.io, self._options(NO_GRAPH))
+                _log.warning("onnxruntime runs without CUDA graphs, which cost a little speed: %s", error)
+        else:
+            self._session.run_with_iobinding(bound.io, self._options(NO_GRAPH))
+        return [value.numpy()[:batch] for value in bound.outputs]
+
+    def _options(self, graph: str) -> Any:
+        options = self._ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", graph)
+        return options
+
+    def _bind(self, bucket: int) -> Binding:
+        """GPU memory for a bucket, bound to the session's inputs and outputs."""
+        host = self._host((bucket, *self._image))
+        images = self._ort.OrtValue.ortvalue_from_numpy(host, self._device, 0)
+        io = self._session.io_binding()
+        io.bind_ortvalue_input("images", images)
+        outputs = []
+        for name, shape in self._outputs.items():
+            value = self._ort.OrtValue.ortvalue_from_shape_and_type([bucket, *shape], np.float32, self._device, 0)
+            io.bind_ortvalue_output(name, value)
+            outputs.append(value)
+        return Binding(host, images, tuple(outputs), io)
+
+    def _host(self, shape: tuple[int, ...]) -> np.ndarray:
+        """A uint8 array of zeros."""
+        if self._cuda is None:
+            return np.zeros(shape, np.uint8)
+        pointer, array = self._cuda.pinned(shape, np.dtype(np.uint8))
+        self._pointers.append(pointer)
+        array[:] = 0
+        return array
+
+    def close(self) -> None:
+        """Free the buffers. A second call does nothing."""
+        with self._lock:
+            self._bindings.clear()
+            while self._pointers and self._cuda is not None:
+                self._cuda.free_pinned(self._pointers.pop())

@@ -1,0 +1,73 @@
+"""A record as a piece of HTML, which notebooks show: verdict with its rate, heatmap, reasons, facts of the file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .colour_map import colour_table, normalise
+from .promise import NEITHER, promise
+
+SIDE = 168
+"""Of the heatmap, in pixels."""
+_HOLE = (120, 124, 132)
+_SIGNS = {"ai": "\u25cf", "uncertain": "\u25d0", "real": "\u25cb", "error": "\u2715"}
+_WORDS = {"ai": "AI", "uncertain": "Uncertain", "real": "Real", "error": "Not scored"}
+_TONES = {"ai": "#c8385c", "uncertain": "#94730a", "real": "#1b8571", "error": "inherit"}
+"""Between the light and the dark tones of the report, because a notebook's ground is unknown."""
+
+
+def record_html(record: Mapping[str, Any], lcas: np.ndarray | None) -> str:
+    """The HTML of a record.
+
+    Args:
+        record: as `records.to_dict` gives it. All text in it is escaped.
+        lcas: float [N] anomaly map, N a square number, NaN where a patch was never masked; None for no heatmap.
+    """
+    kind = record["verdict"] or "error"
+    parts = [f'<strong style="color:{_TONES[kind]}">{_SIGNS[kind]} {_WORDS[kind]}</strong>']
+    if record["probability"] is not None:
+        prior = f"assuming that {100 * record['prior']:g} % of the images are AI-generated"
+        parts.append(f" {record['probability']:.1%}, {prior}")
+    claim = _claim(record)
+    notes = [*([claim] if claim else []), *record["reasons"], *([record["error"]] if record["error"] else [])]
+    notes += [f"in the file: {fact['statement']} [{fact['source']}]" for fact in record["evidence"]]
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    path, engine = escape(record["path"]), escape(record["engine"])
+    text = f"<div><code>{path}</code><br>{''.join(parts)}<ul>{lines}</ul><small>{engine}</small></div>"
+    return f'<div style="display:flex;gap:1em;align-items:flex-start">{_figure(lcas)}{text}</div>'
+
+
+def _claim(record: Mapping[str, Any]) -> str:
+    """What the verdict promises; "" for a failed record."""
+    ai_from, real_below, rates = record["ai_from"], record["real_below"], (record["false_alarm"], record["miss"])
+    own = rates == (None, None) and ai_from is not None and ai_from == real_below
+    claims = {
+        "ai": promise(ai_from, rates[0], "real", own), "real": promise(real_below, rates[1], "AI", own),
+        "uncertain": NEITHER,
+    }  # fmt: skip
+    return claims.get(record["verdict"], "")
+
+
+def _figure(lcas: np.ndarray | None) -> str:
+    """The heatmap on its own scale as an inline PNG with a caption; "" where there is none."""
+    known = np.array([]) if lcas is None else lcas[np.isfinite(lcas)]
+    if lcas is None or not known.size:
+        return ""
+    low, high, side = float(known.min()), float(known.max()), round(lcas.size**0.5)
+    grid = np.asarray(lcas, np.float64).reshape(side, side)
+    pixels = colour_table()[(normalise(np.nan_to_num(grid, nan=low), low, high) * 255).round().astype(int)]
+    pixels[np.isnan(grid)] = _HOLE
+    scale = max(1, SIDE // side)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.repeat(scale, 0).repeat(scale, 1)).save(buffer, "PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    caption = f"contextual anomaly (LCAS), {low:.3g} dark to {high:.3g} bright; high does not mean AI"
+    image = f'<img src="data:image/png;base64,{data}" width="{SIDE}" height="{SIDE}" alt="{caption}">'
+    return f'<figure style="margin:0;width:{SIDE}px">{image}<figcaption><small>{caption}</small></figcaption></figure>'

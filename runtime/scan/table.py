@@ -1,0 +1,92 @@
+"""The table of a run on a terminal: one row a record, codes for reasons, and their legend at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..display_text import printable
+from ..reading import CONTRARY, Reading, is_contrary
+from ..reason_codes import CODES, legend_of, reason_code
+from ..records import Record
+
+STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
+SCREEN = 24
+"""Rows after which the words on verdicts have scrolled away; they are then printed again at the end."""
+INDENT = 19
+"""Width of the columns before the input's name."""
+
+
+class TableWriter:
+    """A table on the terminal, on the console that the progress bar uses too. Lines end between words.
+
+    Only a name longer than a line is left to the terminal to break, so that it can be copied as one piece.
+    """
+
+    def __init__(self, console: Any, reading: Reading) -> None:
+        self._console = console
+        self._reading = reading
+        self._rows = 0
+        self._codes: set[str] = set()
+
+    def write(self, record: Record) -> None:
+        """Print one row, and below it what has no code: an error, facts of the file."""
+        from rich.text import Text
+
+        if not self._rows:
+            self._verdicts()
+            self._print(Text("verdict     P(AI)  input", style="bold"))
+        self._rows += 1
+        word = record.verdict or "error"
+        probability = "" if record.probability is None else f"{record.probability:.1%}"
+        contrary = is_contrary(record.verdict, record.probability)
+        style = STYLES["uncertain" if contrary else word]
+        name, reasons = printable(record.path), [*record.reasons, *([CONTRARY] if contrary else [])]
+        codes = {reason: code for reason in reasons if (code := reason_code(reason)) is not None}
+        self._codes.update(codes.values())
+        line = Text.assemble((f"{word:<10}", style), f" {probability:>6}  ")
+        below = [reason for reason in reasons if reason not in codes]
+        short = f"[{' '.join(codes.values())}]" if codes else ""
+        room = self._console.width - INDENT - len(name)
+        if room < 0:  # on a line of its own
+            self._print(line)
+            self._print(Text(f"  {name}"))
+        elif short and room >= len(short) + 2:
+            self._print(Text.assemble(line, name, (f"  {short}", "dim")))
+            short = ""
+        else:
+            self._print(Text.assemble(line, name))
+        facts = "; ".join(fact.statement for fact in record.evidence if fact.kind != "jpeg_quality")
+        for note in (short, *below, record.error, facts and f"file: {facts}"):
+            if note:
+                self._note(printable(note))
+
+    def finish(self) -> None:
+        """Print the legend of the codes that were used; below a long table also that of the verdicts."""
+        for code in CODES:
+            if code in self._codes:
+                self._note(f"{code:<6} {legend_of(code)}", indent=0, hanging=7)
+        if self._rows > SCREEN:
+            self._verdicts()
+
+    def abort(self) -> None:
+        """Every row is printed already."""
+
+    def _verdicts(self) -> None:
+        for line in self._reading.legend():
+            self._note(line, indent=0)
+
+    def _note(self, text: str, indent: int = INDENT, hanging: int = 0) -> None:
+        """Print a dim text, with a new line only between words."""
+        from textwrap import wrap
+
+        from rich.text import Text
+
+        lines = wrap(
+            text, max(self._console.width, indent + 20), initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + hanging), break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+        for line in lines:
+            self._print(Text(line, style="dim"))
+
+    def _print(self, text: Any) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False)

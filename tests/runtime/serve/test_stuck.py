@@ -1,0 +1,111 @@
+"""A decoder or an engine that never ends: readiness says so, and neither signal waits for it for ever."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the serve extra")
+httpx = pytest.importorskip("httpx")
+
+from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.serve.app import create_app  # noqa: E402
+from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
+from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+
+SETTINGS = ServeSettings(Limits(request_timeout=1.0, read_timeout=1.0), drain=0.0, last_seconds=0.5)
+
+STUCK_SERVER = """
+import sys, threading
+from pathlib import Path
+from cinemae.runtime.detector import Detector
+from cinemae.runtime.manifest import Manifest
+from cinemae.runtime.serve.launch import launch
+from cinemae.runtime.serve.settings import Limits, ServeSettings
+from serve_tools import ArithmeticEngine
+
+engine = ArithmeticEngine(Manifest.from_json(Path(sys.argv[1]).read_bytes(), "test"))
+detector = Detector(engine, engine.manifest)
+never = threading.Event()
+owner, name = (engine, "infer") if sys.argv[2] == "engine" else (detector, "prepare")
+calls = iter([getattr(owner, name)])  # the warm-up works
+setattr(owner, name, lambda argument: next(calls, lambda argument: never.wait())(argument))
+Detector.load = lambda *args, **options: detector
+limits = Limits(request_timeout=0.5, read_timeout=0.5)
+try:
+    launch(ServeSettings(limits, drain=0.0, last_seconds=1.0), None, "127.0.0.1", 0, "cpu", None, None, 0.5)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.fixture
+def engine(tiny_manifest):
+    return ArithmeticEngine(tiny_manifest)
+
+
+def stick_engine(engine, detector, gate):
+    engine.gate = gate
+
+
+def stick_decoder(engine, detector, gate):
+    prepare = detector.prepare
+    detector.prepare = lambda source: gate.wait(20) and prepare(source)
+
+
+@pytest.mark.parametrize(("stick", "named"), [(stick_engine, "engine"), (stick_decoder, "decoder")])
+def test_readiness_notices_what_is_stuck_and_recovers(engine, stick, named):
+    gate = threading.Event()
+    detector = Detector(engine, engine.manifest)
+    with running(create_app(lambda: detector, SETTINGS), SETTINGS) as (base, _), ThreadPoolExecutor(1) as pool:
+        client = httpx.Client(base_url=base, timeout=20)
+        stick(engine, detector, gate)
+        assert client.get("/readyz").status_code == 200
+        answer = pool.submit(client.post, "/v1/detect", content=encode(picture(1)))
+        assert answer.result().status_code == 504
+        time.sleep(0.1)
+        trouble = client.get("/readyz")
+        assert trouble.status_code == 503
+        assert f"the {named} is stuck" in trouble.json()["detail"]
+        assert client.get("/healthz").status_code == 200
+        assert "cinemae_ready 0.0" in client.get("/metrics").text
+        gate.set()
+        until = time.monotonic() + 10
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert client.post("/v1/detect", content=encode(picture(1))).status_code == 200
+
+
+@pytest.mark.parametrize("sent", [(signal.SIGTERM,), (signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM)])
+@pytest.mark.parametrize("named", ["engine", "decoder"])
+def test_a_stuck_thread_does_not_hold_the_process(tiny_manifest, tmp_path, named, sent):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(tiny_manifest.to_json())
+    helpers = Path(__file__).parents[2] / "helpers"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; sys.path.append({str(helpers)!r})\n{STUCK_SERVER}", manifest, named],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        base = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
+        assert httpx.post(f"{base}/v1/detect", content=encode(picture(1)), timeout=20).status_code == 504
+        for number in sent:
+            process.send_signal(number)
+            time.sleep(0.05)
+        started = time.monotonic()
+        process.wait(20)
+        assert time.monotonic() - started < 3 + 2  # ServeSettings.stops_within, and a busy machine
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

@@ -1,0 +1,80 @@
+"""A record as a dictionary, as HTML in a notebook, and many as a data frame."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+from cinemae.runtime import Record, Stats, to_dataframe
+from cinemae.runtime.colour_map import colour_table
+from cinemae.runtime.errors import MissingDependencyError
+from cinemae.runtime.evidence.fact import Evidence
+from cinemae.runtime.records import FLAT_FIELDS, RECORD_FIELDS, from_dict
+from PIL import Image
+
+HOSTILE = '<img src=x onerror="alert(1)">&'
+LCAS = np.arange(16, dtype=np.float32)
+RECORD = Record(
+    f"{HOSTILE}.jpg", "ok", verdict="ai", probability=0.987, logit=4.3, stats=Stats(1, 2, 3), reasons=(HOSTILE,),
+    ai_from=0.9, real_below=0.1, false_alarm=0.05, miss=0.1, engine=HOSTILE, lcas=LCAS,
+    evidence=(Evidence("camera", HOSTILE, HOSTILE, HOSTILE),),
+)  # fmt: skip
+FAILED = Record("b.jpg", "error", f"{HOSTILE} is not an image")
+
+
+def test_to_dict_is_the_json_record():
+    assert tuple(RECORD.to_dict()) == RECORD_FIELDS
+    assert from_dict(json.loads(json.dumps(RECORD.to_dict()))) == RECORD
+
+
+def test_a_notebook_shows_verdict_rate_and_heatmap():
+    html = RECORD._repr_html_()
+    assert "● AI" in html
+    assert "98.7%, assuming that 50 % of the images are AI-generated" in html
+    assert "at most 5 % of real images get this" in html
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert image.shape == (168, 168, 3)
+    assert (image[0, 0] == colour_table()[0]).all()
+    assert (image[-1, -1] == colour_table()[-1]).all()
+    assert len(html) < 8000
+
+
+@pytest.mark.parametrize("record", [RECORD, FAILED])
+def test_text_is_escaped(record):
+    html = record._repr_html_()
+    assert "<img src=x" not in html
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;" in html
+
+
+def test_records_without_a_map_and_with_holes():
+    assert "<figure" not in FAILED._repr_html_()
+    holes = Record("a", "ok", verdict="real", probability=0.1, lcas=np.where(LCAS < 3, np.nan, LCAS))
+    assert "3 dark to 15 bright" in holes._repr_html_()
+    assert "<figure" not in Record("a", "ok", verdict="real", lcas=np.full(4, np.nan, np.float32))._repr_html_()
+
+
+def test_own_threshold_promises_nothing():
+    record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5)
+    assert "your own threshold, no rate is known" in record._repr_html_()
+
+
+def test_a_data_frame_has_the_columns_of_csv():
+    pytest.importorskip("pandas", reason="needs the pandas extra")
+    frame = to_dataframe(iter([RECORD, FAILED]))
+    assert tuple(frame.columns) == FLAT_FIELDS
+    assert frame["s3"][0] == 3
+    assert frame["probability"].isna().tolist() == [False, True]
+    assert frame["reasons"].tolist() == [HOSTILE, ""]
+    assert len(to_dataframe([])) == 0
+
+
+def test_without_pandas_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install .*\[pandas\]"):
+        to_dataframe([])

@@ -1,0 +1,94 @@
+"""Tiny pictures, a tiny model, and the whole protocol run on them once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cinemae.runtime.manifest import MethodConfig
+from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.fitting.head_training import FitConfig
+from cinemae.train.model.mae import MaskedAutoencoder
+from cinemae.train.studies.paper import Budget, paper
+from cinemae.train.studies.study_data import StudyData
+from cinemae.train.weights.load import load_backbone
+from cinemae.train.weights.save import save_backbone
+from PIL import Image
+from random_parameters import randomise
+
+PER_CLASS = 24
+TESTED = 6
+
+
+def picture(rng: np.random.Generator, ai: bool) -> Image.Image:
+    """Coarse noise for AI, fine noise for real: a difference a head can learn from a few images."""
+    side = 8 if ai else 32
+    small = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+    return small.resize((72, 72), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory) -> list[Sample]:
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    counts = {
+        ("sd", "train"): PER_CLASS,
+        ("wukong", "train"): PER_CLASS,
+        ("sd", "val"): TESTED,
+        ("glide", "val"): TESTED,
+        ("BigGAN", "val"): TESTED,
+    }
+    for (generator, split), count in counts.items():
+        for label in ("ai", "nature"):
+            folder = root / generator / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                picture(rng, label == "ai").save(folder / f"{i}.png")
+    return read_samples(root)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory, tiny_config) -> Path:
+    mae = MaskedAutoencoder(tiny_config)
+    randomise(mae)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_backbone(mae, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_weights(weights) -> Path:
+    path = weights.with_name("other.safetensors")
+    save_backbone(MaskedAutoencoder(load_backbone(str(weights)).mae.config), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data(samples, weights, tmp_path_factory) -> StudyData:
+    torch.set_num_threads(1)
+    fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
+    return StudyData.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, train_on=["SD"],
+                             report_only=["big-gan"],
+                         seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def experiment(data):
+    return data.experiment()
+
+
+@pytest.fixture(scope="session")
+def report(data, tmp_path_factory, weights, other_weights):
+    """The whole protocol, once: its folder, its budget, and the report."""
+    out = tmp_path_factory.mktemp("paper")
+    budget = Budget(
+        freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4,
+        freezing_backbones=(str(other_weights),),
+    )  # fmt: skip
+    patch = pytest.MonkeyPatch()
+    patch.chdir(out)
+    shown = paper(data, budget, out)
+    patch.undo()
+    return out, budget, shown

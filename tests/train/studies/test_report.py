@@ -1,0 +1,180 @@
+"""The report: the result first, published figures with the difference, failed studies, dark mode, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from browser import chromium, requested_urls
+from cinemae.runtime.errors import UsageError
+from cinemae.train.plots import themed
+from cinemae.train.studies.overview import Overview
+from cinemae.train.studies.paper import Budget, Studies
+from cinemae.train.studies.published import COMMON, beside, claims, published, published_for
+from cinemae.train.studies.report import Report
+from cinemae.train.studies.result import Plot, StudyResult
+from cinemae.train.tables import Table
+
+TRAINED = ("stable_diffusion_v_1_4",)
+
+
+def accuracy(*rows: tuple[str, float, float]) -> StudyResult:
+    return StudyResult("main", "Main result", "", (Table("accuracy", "A", ("generator", "accuracy", "AUC"), rows),))
+
+
+MAIN = accuracy(
+    ("stable_diffusion_v_1_4 *", 0.9, 0.95), ("Midjourney", 0.6, 0.7), ("sdxl", 0.5, 0.5), ("mean", 0.7, 0.75)
+)
+CONTROLS = StudyResult("controls", "Controls", "", (
+    Table("controls", "C", ("detector", "mAUC"), (("CINEMAE", 0.75), ("f_global", 0.7), ("JPEG probe", 0.8))),
+))  # fmt: skip
+FAILED = StudyResult("nll", "Reconstruction error alone", "Try again.", (), (), "RuntimeError: <out of memory>")
+
+
+def test_published_figures_stand_beside_those_here():
+    """Figures as in Table 1 of arXiv 2511.06325."""
+    table, auc = beside(MAIN, TRAINED)
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert table.title.startswith("Table 1 ")
+    assert table.columns[1:] == ("accuracy, paper", "accuracy, here", "accuracy, difference")
+    assert rows["SD v1.4"] == pytest.approx((98.78, 90.0, -8.78))
+    assert rows["MJ"] == pytest.approx((95.90, 60.0, -35.90))
+    assert rows["mean"] == pytest.approx((96.63, 70.0, -26.63))
+    assert rows[COMMON] == pytest.approx((97.34, 75.0, -22.34)), "of SD v1.4 and MJ"
+    assert rows["ADM"][0] == 96.07
+    assert math.isnan(rows["ADM"][1])
+    assert math.isnan(rows["ADM"][2])
+    assert auc.rows[0][1:] == pytest.approx((99.28, 75.0, -24.28))
+
+
+def test_the_benchmark_follows_the_generators_trained_on():
+    (table,) = beside(accuracy(("progan", 0.99, 0.9), ("mean", 0.9, 0.9)), ("ProGAN",))
+    assert table.title.startswith("Table 2 ")
+    assert table.rows[0][:3] == pytest.approx(("ProGAN", 99.9, 99.0))
+
+
+def test_every_published_row_is_the_papers():
+    """Means of the published columns are the published means, so that no figure was mistyped."""
+    for one in published():
+        assert set(one.match) <= set(one.rows), one.source
+        assert {claim["row"] for claim in one.claims} <= set(one.rows)
+        if len(one.rows) > 2 and "mean" in one.rows:
+            values = [values[0] for name, values in one.rows.items() if name != "mean"]
+            assert sum(values) / len(values) == pytest.approx(one.rows["mean"][0], abs=0.05), one.source
+    full = {(one.source, one.study): one.rows for one in published()}
+    for key, row in (("Table 6a", "statistics"), "s1 + s2 + s3"), (("Table 7", "fusion"), "early add"):
+        assert full[key][row] == (96.63, 99.28)
+    assert full["Table 5a", "freezing"]["both frozen"] == full["Table 5b", "backbones"]["ViT-L/16, 307M"]
+
+
+def test_rows_are_found_by_their_labels_in_the_studies(report):
+    """Every published row of an ablation has its row in the tiny run; backbones and data of the paper are not there."""
+    _, _, shown = report
+    for result, _ in shown.studies:
+        for one in published_for(result.name, shown.trained):
+            here = one.here(result)
+            if one.study not in ("main", "training", "backbones"):
+                assert not [name for name, values in here.items() if any(map(math.isnan, values))], one.source
+    lines = {line.study: line for line in shown.overview.lines}
+    assert lines["statistics"].claim.paper == pytest.approx(29.51)
+    assert lines["audit"].claim is None
+
+
+def test_backbones_and_training_sets_are_found():
+    rows = (("mae_b (768 x 12)", 0.5, 0.5), ("mae_b (768 x 12), f_global alone", 0.4, 0.4), ("l (1024 x 24)", 0.9, 0.9))
+    columns = ("backbone", "mAcc", "mAUC")
+    (claim,) = claims(StudyResult("backbones", "B", "", (Table("backbones", "B", columns, rows),)), TRAINED)
+    assert (claim.paper, claim.here) == pytest.approx((96.63 - 73.52, 40.0))
+    assert claim.cells == ("Table 5b", "+23.11 points", "+40.00 points", "+16.89")
+    sets = (("sd", "Chameleon", 0.6, 0.3, 0.8), ("all generators", "Chameleon", 0.7, 0.4, 0.9))
+    table = Table("training_sets", "T", ("trained on", "tested on", "accuracy", "AI", "real"), sets)
+    (shown,) = beside(StudyResult("training", "T", "", (table,)), TRAINED)
+    assert shown.rows[0][:3] == pytest.approx(("SD v1.4", 61.80, 60.0))
+    assert shown.rows[1][-3:] == pytest.approx((84.00, 90.0, 6.0))
+
+
+def test_the_lead_has_the_result_and_what_did_not_run():
+    overview = Overview.of([MAIN, CONTROLS, FAILED], TRAINED)
+    assert [(card.value, card.bad) for card in overview.cards] == [
+        ("70.00 %", False), ("75.00 %", False), ("-5.0 points", False), ("2 of 3", True),
+    ]  # fmt: skip
+    assert "paper 96.63 %, difference -26.63" in overview.cards[0].note
+    assert "JPEG probe 80.0 %" in overview.cards[2].note
+    assert overview.ran == "2 of 3 studies ran; these could not: Reconstruction error alone."
+    assert [line.study for line in overview.lines] == ["main", "main", "controls", "nll"]
+    assert overview.table().rows[3][1] == "could not run: RuntimeError: <out of memory>"
+
+
+@pytest.fixture
+def page(tmp_path) -> Path:
+    size = 'xmlns="http://www.w3.org/2000/svg" width="1400" height="40"'
+    plot = f'<svg {size}><rect width="9" height="9" fill="#1b1d22"/></svg>'
+    (tmp_path / "p.svg").write_text(themed(plot))
+    main = replace(MAIN, plots=(Plot("p.svg", "A plot"),))
+    report = Report(("A <fact>.",), ((main, tmp_path), (CONTROLS, tmp_path), (FAILED, tmp_path)), TRAINED)
+    report.write_html(tmp_path / "report.html")
+    report.write_markdown(tmp_path / "report.md")
+    return tmp_path / "report.html"
+
+
+def test_a_failed_study_is_a_row_with_its_reason_at_its_place(page):
+    text = page.read_text()
+    reason = "RuntimeError: &lt;out of memory&gt;"
+    assert '<a href="#nll">Reconstruction error alone</a></th><td colspan="5" class="failed">' in text
+    assert text.count(reason) == 2, "in the overview, and in the place of its section"
+    section = text[text.index('<h2 id="nll">') :]
+    assert reason in section
+    assert "Fig. 4, Sec. 3 of the paper" in section, "the published figures stand there all the same"
+    assert "**Could not run:** RuntimeError" in page.with_suffix(".md").read_text()
+    assert text.index("2 of 3 studies ran") < text.index('<h2 id="main">')
+
+
+def test_the_page_is_self_contained_and_dark_too(page):
+    text = page.read_text()
+    assert not re.findall(r"""(?:src|href)=["']?(?!["']|data:|#)|url\(|@import""", text)
+    assert "https://" not in text
+    assert "http://" not in text
+    assert "default-src 'none'" in text
+    assert "--paper: light-dark(#f7f5f0, #131519)" in text, "the image report's palette"
+    (plot,) = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", text)
+    svg = base64.b64decode(plot).decode()
+    assert 'fill="var(--ink)"' in svg
+    assert "@media (prefers-color-scheme: dark) { :root { --ink: #eceae4;" in svg
+
+
+def test_no_width_overflows_and_dark_plots_are_light_on_dark_in_chromium(page):
+    for dark in (False, True):
+        with chromium(dark) as driver:
+            driver.get(page.as_uri())
+            for width in (390, 768, 1440):
+                size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+                driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+                assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            ground = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert ground == ("rgb(19, 21, 25)" if dark else "rgb(247, 245, 240)")
+            assert driver.execute_script("return document.images[0].naturalWidth") == 1400
+            assert not [url for url in requested_urls(driver) if url.startswith("http")]
+            assert [e for e in driver.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def test_a_study_that_cannot_run_is_a_row_and_the_others_run(data, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("cinemae.train.studies.paper.nll_study", fail)
+    alone = replace(data, samples=tuple(s for s in data.samples if s.generator != "wukong"))
+    studies = Studies(alone, Budget(audit_limit=4), tmp_path)
+    report = studies.run(["audit", "training", "nll"])
+    results = [result for result, _ in report.studies]
+    assert [result.name for result in results] == ["audit", "training", "nll"], "each at its place"
+    assert results[0].tables
+    assert "no other generator has a training split" in results[1].error
+    assert results[2].error == "RuntimeError: out of memory"
+    assert "could not run: RuntimeError: out of memory" in report.terminal()
+    assert report.overview.ran.startswith("1 of 3 studies ran")
+    with pytest.raises(UsageError, match="no other generator"):
+        studies.run(["training"])

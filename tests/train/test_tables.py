@@ -1,0 +1,42 @@
+"""Result tables: their checks, their formats, and their lines on a terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cinemae.train.tables import Table
+
+
+def test_tables_refuse_columns_that_collide():
+    with pytest.raises(ValueError, match="must differ"):
+        Table("t", "T", ("a", "a"), ((1, 2),))
+    with pytest.raises(ValueError, match="fill them"):
+        Table("t", "T", ("a", "b"), ((1,),))
+
+
+def test_table_round_trip_and_formats(tmp_path):
+    table = Table("t", "T|x", ("a", "b"), (("x|y", 0.12345), ("z", float("nan"))), "note")
+    table.write(tmp_path)
+    back = Table.read(tmp_path / "t.json")
+    assert back.rows == (("x|y", 0.12345), ("z", None))
+    assert "| x\\|y | 0.123 |" in table.markdown()
+    assert (tmp_path / "t.csv").read_text() == "a,b\nx|y,0.12345\nz,\n"
+    assert json.loads((tmp_path / "t.json").read_text())["note"] == "note"
+
+
+def test_wide_tables_go_on_below_with_their_first_column():
+    table = Table("t", "T", ("detector", "mAcc", "mAUC", "AUC a"), (("CINEMAE", 0.5, 0.6, 0.7), ("x", 0.1, 0.2, 0.3)))
+    assert table.plain(24).splitlines() == [
+        "detector   mAcc   mAUC", "CINEMAE   0.500  0.600", "x         0.100  0.200", "",
+        "detector  AUC a", "CINEMAE   0.700", "x         0.300",
+    ]  # fmt: skip
+    assert len(table.plain().splitlines()) == 3
+
+
+def test_differences_show_their_sign(tmp_path):
+    rows = (("x", 1.5), ("y", -2.0), ("z", None))
+    table = Table("t", "T", ("a", "difference"), rows, digits=1, signed=("difference",))
+    assert [row[1] for row in table.texts()] == ["+1.5", "-2.0", "–"]
+    table.write(tmp_path)
+    assert Table.read(tmp_path / "t.json") == table

@@ -1,0 +1,78 @@
+"""The frozen backbone on batches of images: the features that the cache keeps, all masked runs as one batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...runtime.manifest import GlobalFeature
+from ...runtime.masks import masked_from_visible
+from ..model.lcas import by_channel, masked_sums, normalise
+from ..model.mae import MaskedAutoencoder, global_feature, patchify
+from ..model.masked_runs import predict_masked
+from ..precision import Precision, computing
+from ..threads import side_by_side
+from .cache import Features
+
+ROWS = {"cpu": 3200, "cuda": 65_536}
+"""Decoder tokens computed at once, by device: memory stays flat for any batch, number of runs and size of image. On
+processors two images of the default masks, so that a batch has pieces for all cores; one to eight took the same time
+within the noise of a busy machine."""
+
+
+class FeatureExtractor:
+    """The frozen backbone: uint8 images to the features that the cache keeps.
+
+    LayerNorm, softmax, the prediction layer and the sums of LCAS are float32 in every precision.
+
+    Args:
+        mae: backbone with encoder and decoder.
+        mask_sets: int64 [R, K, V].
+        device: to compute on; None takes CUDA where there is one.
+        precision: of the matrix products.
+        kind: of f_global.
+        rows: decoder tokens at once; None takes the device's value in `ROWS`.
+    """
+
+    def __init__(
+        self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None,
+        precision: Precision = "fp32", kind: GlobalFeature = "cls", rows: int | None = None,
+    ) -> None:  # fmt: skip
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision, self.kind = precision, kind
+        self.mae = mae.to(self.device).eval()
+        self.shape = mask_sets.shape[:2]
+        runs = mask_sets.reshape(-1, mask_sets.shape[2])
+        self.visible = torch.from_numpy(runs).to(self.device)
+        self.masked = torch.from_numpy(masked_from_visible(runs, mae.config.n_patches)).to(self.device)
+        passes = max(1, (rows or ROWS[self.device.type]) // (1 + mae.config.n_patches))
+        self.runs_at_once = min(passes, len(runs))
+        self.images_at_once = max(1, passes // len(runs))
+
+    def __call__(self, images: np.ndarray) -> Features:
+        """Images uint8 [B, S, S, 3] -> features of B rows."""
+        whole = torch.from_numpy(images)
+        if self.device.type == "cuda":
+            computed = [self._compute(part) for part in whole.pin_memory().split(self.images_at_once)]
+        else:
+            computed = side_by_side(self._compute, whole.split(self.images_at_once))
+        f_global, sums, context = (torch.cat(column).cpu() for column in zip(*computed, strict=True))
+        sums, context = sums.unflatten(1, self.shape), context.unflatten(1, self.shape)
+        return Features(f_global.numpy(), sums.numpy(), context.numpy(), self.mae.config.patch_values // 3)
+
+    def _compute(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Uint8 [b, S, S, 3] -> f_global [b, D] and, of all R K runs, the two tensors of `RunSums`; float32."""
+        mae = self.mae
+        with torch.inference_mode(), computing(self.precision, self.device):
+            pixels = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+            embedded = mae.embed(normalise(pixels))
+            f_global = global_feature(mae.encode_embedded(embedded), self.kind)
+            patches = by_channel(patchify(pixels, mae.config.patch_size)).contiguous()
+            pieces = zip(self.visible.split(self.runs_at_once), self.masked.split(self.runs_at_once), strict=True)
+            runs = [
+                masked_sums(patches, predict_masked(mae, embedded, seen, hidden), seen, hidden)
+                for seen, hidden in pieces
+            ]
+            sums, context = (torch.cat([getattr(run, name) for run in runs], dim=1) for name in ("sums", "context"))
+            return f_global.float(), sums, context

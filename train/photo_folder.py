@@ -1,0 +1,80 @@
+"""Photographs without labels, as the random crops that pretraining reads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from ..runtime.decode import IMAGE_SUFFIXES, decode
+from ..runtime.errors import ImageError, UsageError
+
+log = logging.getLogger("cinemae.train")
+
+
+class PhotoFolder(Dataset[Tensor]):
+    """Random resized crops and flips of the images under some folders.
+
+    An item is uint8 [3, S, S], or None where the file is unreadable.
+
+    Args:
+        folders: searched recursively.
+        image_size: side S of a crop.
+        crop_scale: smallest share of the area that a crop covers.
+
+    Raises:
+        UsageError: there is no image.
+    """
+
+    def __init__(self, folders: list[Path], image_size: int, crop_scale: float) -> None:
+        self.paths = sorted(
+            path for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not self.paths:
+            raise UsageError(f"no images under {', '.join(map(str, folders))}; give a folder that holds photographs")
+        self.transform = v2.Compose([
+            v2.PILToTensor(),
+            v2.RandomResizedCrop(image_size, (crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor | None:  # type: ignore[override]
+        # an unreadable file is None and named in the log
+        try:
+            return self.transform(decode(self.paths[index]))
+        except ImageError as error:
+            log.warning("skipped: %s", error)
+            return None
+
+
+def collate(items: list[Tensor | None]) -> Tensor:
+    """Stack the readable images: uint8 [B', 3, S, S], B' <= B; an empty tensor where there is none."""
+    readable = [item for item in items if item is not None]
+    return torch.stack(readable) if readable else torch.empty(0, dtype=torch.uint8)
+
+
+def endless(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+    """Repeat a loader without end, leaving out batches without a readable image.
+
+    Yields:
+        uint8 [B', 3, S, S], 1 <= B' <= B.
+
+    Raises:
+        UsageError: a whole epoch has no readable image.
+    """
+    while True:
+        found = False
+        for batch in loader:
+            if len(batch):
+                found = True
+                yield batch
+        if not found:
+            raise UsageError("none of the images can be read; the log names them. Give a folder that holds photographs")
