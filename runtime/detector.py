@@ -226,7 +226,7 @@ class Detector:
                 loaded = load_frames(
                     image, self.manifest.preprocess, self.frames, self.max_pixels, name, self.tile_patch
                 )
-                evidence = () if sha256 is None else collect(image)
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
             frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)

@@ -53,7 +53,8 @@ def record_of(
         frames = Frames(item.count, frame.index, scored)
         reasons += [*frame_reasons(frames), *item.notes]
         rates = dict.fromkeys(("false_alarm", "miss")) if len(frames.scored) > 1 else {}
-    lcas, tiles = output.lcas[first], ()
+    lcas = output.lcas[first]
+    tiles: tuple[Tile, ...] = ()
     if frame.tiling is not None:
         reasons.append(TILES.format(len(frame.crops)))
         patch_size = manifest.backbone.config.patch_size

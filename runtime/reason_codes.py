@@ -18,6 +18,8 @@ CODES = {
     "s2+": reasons.HIGH_S2,
     "s3+": reasons.HIGH_S3,
     "tiles": reasons.TILES,
+    "first": reasons.FRAME_OF,
+    "frames": reasons.FRAMES,
     "band": reasons.BAND,
     "near": reasons.NEAR_BAND,
     "prior": CONTRARY,

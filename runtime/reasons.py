@@ -27,9 +27,9 @@ OUTSIDE_S1 = "variability is outside the range of the training images"
 TILES = (
     "mean of {} overlapping tiles: an indication, because thresholds and rates were calibrated on the centre crop alone"
 )
-FRAME_OF = "moving picture: only its first frame{} was scored"
+FRAME_OF = "moving picture: only the first of its {} frames was scored"
 FRAMES = (
-    "moving picture: the verdict is that of frame {} (counted from 0{}), the most suspicious of {} scored{}; "
+    "moving picture: the frame of index {} gives the verdict, the most suspicious of {} scored (of {} in the file); "
     "the engine's rates hold for single images"
 )
 BAND = "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates"
@@ -72,12 +72,10 @@ def image_reasons(image: LoadedImage, manifest: Manifest, visible: np.ndarray) -
 
 def frame_reasons(frames: Frames) -> list[str]:
     """How many frames of an animation or a video were scored, and which one the verdict is of."""
-    total = "" if frames.count is None else f" of {frames.count:,}"
+    total = "?" if frames.count is None else f"{frames.count:,}"
     if len(frames.scored) == 1:
         return [FRAME_OF.format(total)]
-    at = next(frame.time for frame in frames.scored if frame.index == frames.verdict_from)
-    seconds = "" if at is None else f", at {at:g} s"
-    return [FRAMES.format(frames.verdict_from, seconds, len(frames.scored), f"{total} in the file" if total else "")]
+    return [FRAMES.format(frames.verdict_from, len(frames.scored), total)]
 
 
 def stat_reasons(stats: Stats, manifest: Manifest) -> list[str]:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, BinaryIO, Literal
 
 from ..decode import Opener
 from ..display_text import printable
@@ -45,7 +45,7 @@ def _open(name: str) -> BinaryIO:
 
 
 def archive_members(
-    name: str, skipped: Skipped | None = None, open_file: Callable[[str], BinaryIO] = _open
+    name: str, skipped: Skipped | None = None, open_file: Callable[[str], IO[bytes]] = _open
 ) -> Iterator[InputPath]:
     """The images in an archive, in its order, named `ARCHIVE::MEMBER`; what ends it early is one input with an error.
 
@@ -77,7 +77,7 @@ def archive_members(
         yield InputPath(name, f"the archive is damaged or cannot be read ({what})")
 
 
-def _zip(file: BinaryIO) -> Iterator[tuple[str, int, Opener, str | None]]:
+def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
     limit = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
     archive = zipfile.ZipFile(file)
     for i, info in enumerate(archive.infolist()):
@@ -95,8 +95,9 @@ def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AbstractCon
         return io.BytesIO(stream.read())
 
 
-def _tar(file: BinaryIO) -> Iterator[tuple[str, int, Opener, str | None]]:
-    with file, tarfile.open(fileobj=_Limited(file), mode="r|") as archive:
+def _tar(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
+    limited: Any = _Limited(file)
+    with file, tarfile.open(fileobj=limited, mode="r|") as archive:
         for i, member in enumerate(archive):
             if i >= MAX_MEMBERS:
                 raise ImageError(TOO_MANY.format(MAX_MEMBERS))
@@ -114,7 +115,7 @@ def _tar(file: BinaryIO) -> Iterator[tuple[str, int, Opener, str | None]]:
 class _Limited:
     """The decompressed bytes of a file, as many as it may expand to."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._left = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
         file.seek(0)
         head = file.read(6)
@@ -140,7 +141,7 @@ def _held(data: bytes, size: int) -> BinaryIO:
         return io.BytesIO(data)
     file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with its last reference, when the input is done
     file.write(data)
-    return file  # type: ignore[return-value]
+    return file
 
 
 def _again(held: BinaryIO) -> AbstractContextManager[BinaryIO]:
