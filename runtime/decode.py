@@ -6,8 +6,8 @@ import io
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import BinaryIO, TypeAlias
@@ -22,7 +22,11 @@ from .jpeg_scans import check_scans
 from .library_messages import take_error
 from .pixel_budget import PixelBudget
 
-ImageSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image
+Opener: TypeAlias = Callable[[], AbstractContextManager[BinaryIO]]
+"""Opens an image that is no file of its own when it is decoded: a member of an archive, for example."""
+ImageSource: TypeAlias = (
+    str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image | Opener
+)
 
 MAX_PIXELS = 178_000_000
 """Larger images are refused before they are decoded (a decompression bomb costs memory, not disk).
@@ -63,11 +67,13 @@ class DecodedImage:
         image: mode RGB, 8 bits per channel; smaller than `width` x `height` where the decoder was allowed to shrink it.
         width: of the image as displayed, at its native size.
         height: as `width`.
+        opened: the open file, whose further frames can still be read; None for arrays and Pillow images.
     """
 
     image: Image.Image
     width: int
     height: int
+    opened: Image.Image | None = None
 
 
 def describe(source: ImageSource) -> str:
@@ -127,6 +133,30 @@ def open_image_file(path: str, name: str) -> BinaryIO:
     raise ImageError(f"{name}: is {kind}, not an image")
 
 
+@contextmanager
+def opened(source: ImageSource, name: str) -> Iterator[BinaryIO | np.ndarray | Image.Image]:
+    """A source as a seekable binary file at its start; arrays and Pillow images stay what they are.
+
+    Raises:
+        ImageError: as for `open_image_file`.
+    """
+    if isinstance(source, (str, PathLike)):
+        with open_image_file(fspath(source), name) as file:
+            yield file
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(source)
+    elif isinstance(source, (np.ndarray, Image.Image)):
+        yield source
+    elif callable(source):
+        with source() as file:
+            yield file
+    elif not source.seekable():
+        yield io.BytesIO(source.read())
+    else:
+        source.seek(0)
+        yield source
+
+
 def _from_array(array: np.ndarray) -> Image.Image:
     """uint8 or uint16 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] as a Pillow image."""
     if array.ndim == 3 and array.shape[2] == 1:
@@ -141,7 +171,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says; damaged EXIF data is ignored."""
     try:
         return ImageOps.exif_transpose(image) or image
@@ -192,29 +222,25 @@ def decoded(
     """
     name = describe(source) if name is None else name
     with ExitStack() as stack:
-        with _named_errors(name, max_pixels):
-            if isinstance(source, (str, PathLike)):
-                source = stack.enter_context(open_image_file(fspath(source), name))
-            elif isinstance(source, (bytes, bytearray, memoryview)):
-                source = io.BytesIO(source)
-            elif not isinstance(source, (np.ndarray, Image.Image)) and not source.seekable():
-                source = io.BytesIO(source.read())
-            if isinstance(source, (np.ndarray, Image.Image)):
-                image = _from_array(source) if isinstance(source, np.ndarray) else source
+        with named_errors(name, max_pixels):
+            given = stack.enter_context(opened(source, name))
+            encoded = not isinstance(given, (np.ndarray, Image.Image))
+            if isinstance(given, (np.ndarray, Image.Image)):
+                image = _from_array(given) if isinstance(given, np.ndarray) else given
                 width, height = image.size
             else:
-                image, width, height = _open_encoded(source, max_pixels, shrink_to)
+                image, width, height = _open_encoded(given, max_pixels, shrink_to)
             if width < 1 or height < 1:
                 raise ImageError(f"the image has no pixels ({width} x {height})")
             if width * height > max_pixels:
-                raise _too_large(f"{width} x {height}", max_pixels)
+                raise too_large(f"{width} x {height}", max_pixels)
             stack.enter_context(IN_FLIGHT.hold(width * height))
             scale = grey_scale(image)
             image.load()
             if _is_turned(image):
                 width, height = height, width
-            image = to_rgb(_upright(image), scale)
-        yield DecodedImage(image, width, height)
+            rgb = to_rgb(upright(image), scale)
+        yield DecodedImage(rgb, width, height, image if encoded else None)
 
 
 def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
@@ -237,7 +263,7 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
 
 
 @contextmanager
-def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
+def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     """Whatever goes wrong with an image becomes an `ImageError` that names it."""
     take_error()  # of an earlier image
     try:
@@ -247,7 +273,7 @@ def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
     except MemoryError:
         raise ImageError(f"{name}: not enough memory to decode it") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: {_too_large('it', max_pixels)}") from None
+        raise ImageError(f"{name}: {too_large('it', max_pixels)}") from None
     except Image.UnidentifiedImageError:
         raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
@@ -255,5 +281,5 @@ def _named_errors(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: cannot be decoded ({reason})") from None
 
 
-def _too_large(size: str, max_pixels: int) -> ImageError:
+def too_large(size: str, max_pixels: int) -> ImageError:
     return ImageError(f"{size} is more than {max_pixels:,} pixels; scale it down first")

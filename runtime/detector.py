@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import get_args
@@ -16,21 +15,24 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from .decode import MAX_PIXELS, describe, open_image_file
+from .decode import MAX_PIXELS, describe, opened
 from .display_text import display_name
-from .engines.base import Engine, EngineOutput, begin
+from .engines.base import Engine, EngineOutput, begin, joined
 from .engines.integrity import stream_sha256
 from .engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
 from .errors import EngineError, ImageError, UsageError
 from .evidence.collect import collect
+from .frames.load import load_frames
+from .frames.loaded import Frame
+from .frames.selection import DEFAULT_FRAMES, frames_wanted
+from .judge import record_of
 from .manifest import Decode, Manifest
 from .pipeline import decode_and_score
-from .preprocess import LoadedImage, load_image
 from .reading import Reading
-from .reasons import image_reasons, stat_reasons
-from .records import Record, Stats, engine_label
+from .reasons import image_reasons
+from .records import Record, engine_label
 from .sources import AnySource, NamedSource, Prepared
-from .verdict import Decision, band_reason, decide, is_finite
+from .verdict import Decision
 from .version import cinemae_version
 
 DEFAULT_BATCH = 8
@@ -58,6 +60,8 @@ class Detector:
         prior: float = 0.5,
         decode: str | None = None,
         best_batch: int = DEFAULT_BATCH,
+        frames: int | str = DEFAULT_FRAMES,
+        tiles: bool = False,
     ) -> None:
         if engine is None or manifest is None:
             raise UsageError("Detector() wraps a loaded engine; Detector.load() opens the bundled one or a file")
@@ -66,7 +70,12 @@ class Detector:
         self._lock = threading.Lock()
         self._closed = False
         self.max_pixels = max_pixels
+        self.frames = frames_wanted(frames)
         self.decision = Decision.of(manifest.calibration, threshold)
+        if tiles:  # nobody measured the rates of a mean of tiles
+            self.decision = replace(self.decision, false_alarm=None, miss=None)
+            manifest = manifest.model_copy(update={"name": f"{manifest.name}+tiles"})
+        self.tile_patch = manifest.backbone.config.patch_size if tiles else None
         self.reading = Reading.of(manifest.calibration, self.decision, prior)
         if decode not in (None, *get_args(Decode)):
             raise UsageError(f"unknown way to decode {decode!r}: use full or scaled")
@@ -93,6 +102,8 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         prior: float = 0.5,
         decode: str | None = None,
+        frames: int | str = DEFAULT_FRAMES,
+        tiles: bool = False,
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
@@ -107,21 +118,26 @@ class Detector:
             prior: share of AI images among those scored, in (0, 1). It shifts probabilities, never a verdict.
             decode: "full" or "scaled", None for the engine's own way. Another way changes scores a little, and every
                 record's `engine` says so.
+            frames: frames of an animation or a video that are scored: "first", "all" or a number of frames spread
+                over the file. The most suspicious one gives the verdict.
+            tiles: score overlapping squares that cover the whole image, in place of its centre crop; the mean of their
+                logits counts. No error rate is known for it, and every record's `engine` says so.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
             MissingDependencyError: the backend or the device is not usable here.
-            UsageError: an unknown device or decode, a thread count below 1, or a threshold or prior outside (0, 1).
+            UsageError: an unknown device or decode, a thread count below 1, a threshold or prior outside (0, 1), or
+                frames that are neither a word nor a number that is allowed.
         """
         path = resolve(path)
         if not background:
             engine = load_engine(path, device, threads)
             batch = best_batch(path) or DEFAULT_BATCH
-            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, batch)
+            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
         check_options(device, threads)
         manifest, batch = read_engine_manifest(path), best_batch(path) or DEFAULT_BATCH
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior, decode, batch)
+        detector = cls(future, manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
 
         def load() -> None:
             try:
@@ -196,33 +212,32 @@ class Detector:
         """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads."""
         name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
         sha256: str | None = None
-        preprocess, max_pixels = self.manifest.preprocess, self.max_pixels
         try:
             if isinstance(source, NamedSource):
                 if source.error is not None:
                     return Prepared(name, error=source.error)
                 source = source.source
-            if isinstance(source, (bytes, bytearray, memoryview)):
-                sha256 = hashlib.sha256(source).hexdigest()
-                image = load_image(source, preprocess, max_pixels, name)
-                evidence = collect(io.BytesIO(source))
-            elif isinstance(source, (str, PathLike)):
-                with open_image_file(fspath(source), name) as file:
-                    sha256 = stream_sha256(file)
-                    image = load_image(file, preprocess, max_pixels, name)
-                    evidence = collect(file)
-            elif not isinstance(source, (np.ndarray, Image.Image)) and not hasattr(source, "read"):
+            kinds = (str, PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+            if not isinstance(source, kinds) and not hasattr(source, "read") and not callable(source):
                 raise ImageError(NOT_A_SOURCE.format(type(source).__name__))
-            else:
-                image = load_image(source, preprocess, max_pixels, name)
-                evidence = () if isinstance(source, (np.ndarray, Image.Image)) else collect(source)
-            reasons = tuple(image_reasons(image, self.manifest, self._visible))
+            with opened(source, name) as image:
+                if not isinstance(image, (np.ndarray, Image.Image)):
+                    sha256 = stream_sha256(image)
+                loaded = load_frames(
+                    image, self.manifest.preprocess, self.frames, self.max_pixels, name, self.tile_patch
+                )
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
+            frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
         except ImageError as error:
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
         except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
-        return Prepared(name, image, None, sha256, reasons, evidence)
+        return Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
+
+    def _reasons(self, frame: Frame) -> tuple[str, ...]:
+        of_crops = [image_reasons(crop, self.manifest, self._visible) for crop in frame.crops]
+        return tuple(reason for reason in of_crops[0] if all(reason in reasons for reasons in of_crops))
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -242,8 +257,12 @@ class Detector:
             EngineError: as `score`.
         """
         self.wait()  # no record leaves before the engine has proved usable
-        images = [item.image.pixels for item in prepared if item.image is not None]
-        output = self._begin(images) if images else None
+        crops = [crop for item in prepared for crop in item.crops]
+        step = sum(bool(item.frames) for item in prepared)  # inputs of many crops make no inference larger
+        if len(crops) > step:
+            outputs = [self._begin(crops[i : i + step])() for i in range(0, len(crops), step)]
+            return lambda: self._records(prepared, joined(outputs))
+        output = self._begin(crops) if crops else None
         return lambda: self._records(prepared, None if output is None else output())
 
     def _begin(self, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
@@ -258,11 +277,7 @@ class Detector:
                     raise
                 # most often out of memory: slower one by one, but the run goes on
                 rows = [engine.infer(image[None]) for image in images]
-        output = EngineOutput(
-            np.concatenate([row.logit for row in rows]),
-            np.concatenate([row.stats for row in rows]),
-            np.concatenate([row.lcas for row in rows]),
-        )
+        output = joined(rows)
         return lambda: output
 
     def _records(self, prepared: Sequence[Prepared], output: EngineOutput | None) -> list[Record]:
@@ -271,28 +286,11 @@ class Detector:
         for item in prepared:
             if item.previous is not None:
                 records.append(item.previous)
-            elif item.image is None or output is None:
+            elif output is None or not item.frames:
                 records.append(self._new_record(item.name, "error", item.error, sha256=item.sha256))
             else:
-                records.append(self._record(item, item.image, output, row))
-                row += 1
+                end = row + len(item.crops)
+                own = EngineOutput(output.logit[row:end], output.stats[row:end], output.lcas[row:end])
+                records.append(record_of(item, own, self.manifest, self.decision, self.reading, self._new_record))
+                row = end
         return records
-
-    def _record(self, item: Prepared, image: LoadedImage, output: EngineOutput, row: int) -> Record:
-        logit = float(output.logit[row])
-        stats = Stats(*(float(value) for value in output.stats[row]))
-        if not is_finite(logit, stats):
-            error = "the engine gave a score that is not finite; use an engine of higher precision"
-            return self._new_record(
-                item.name, "error", error, width=image.width, height=image.height, sha256=item.sha256
-            )
-        reasons = [*item.reasons, *stat_reasons(stats, self.manifest)]
-        verdict = decide(logit, self.decision, bool(reasons))
-        inside = band_reason(logit, self.decision, verdict)
-        return self._new_record(
-            path=item.name, status="ok", verdict=verdict,
-            probability=self.manifest.calibration.probability(logit, self.reading.prior),
-            logit=logit, stats=stats, reasons=tuple(reasons if inside is None else [*reasons, inside]),
-            width=image.width, height=image.height, sha256=item.sha256, evidence=item.evidence,
-            lcas=np.array(output.lcas[row], dtype=np.float32),
-        )  # fmt: skip

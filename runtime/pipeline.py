@@ -34,7 +34,7 @@ class Scored:
 
     Attributes:
         record: the result.
-        prepared: the input after decoding; `prepared.image` holds the pixels that the network saw, if there are any.
+        prepared: the input after decoding; `prepared.picture(record)` is what the network saw, if anything.
         source: the input as it was given.
     """
 

@@ -30,12 +30,14 @@ class LoadedImage:
         width: of the image as displayed, before any resize.
         height: as `width`.
         grayscale: every pixel of `pixels` has R = G = B.
+        scored_area: share of the image's area that is scored, in (0, 1].
     """
 
     pixels: np.ndarray
     width: int
     height: int
     grayscale: bool
+    scored_area: float
 
 
 def resize_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
@@ -64,8 +66,18 @@ def prepare(image: Image.Image | DecodedImage, preprocess: Preprocess) -> Loaded
     """Resize and crop an RGB image of any size to the network's input."""
     one = image if isinstance(image, DecodedImage) else DecodedImage(image, *image.size)
     pixels = resize_crop(one.image, preprocess)
-    gray = bool((pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all())
-    return LoadedImage(pixels, one.width, one.height, gray)
+    return LoadedImage(pixels, one.width, one.height, is_gray(pixels), crop_area(one.width, one.height, preprocess))
+
+
+def is_gray(pixels: np.ndarray) -> bool:
+    """Whether every pixel of uint8 [H, W, 3] has R = G = B."""
+    return bool((pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all())
+
+
+def crop_area(width: int, height: int, preprocess: Preprocess) -> float:
+    """Share of an image's area that lies inside the centre crop, in (0, 1]."""
+    short, long = sorted((width, height))
+    return (preprocess.crop / preprocess.resize_short) ** 2 * short / long
 
 
 def load_image(

@@ -7,7 +7,7 @@ import numpy as np
 from .lcas import patchify
 from .manifest import Manifest
 from .preprocess import LoadedImage
-from .records import Stats
+from .records import Frames, Stats
 
 LOW_CONTRAST = 0.02
 """Of the range [0, 1]: five grey levels inside a visible patch, barely more than sensor noise."""
@@ -24,6 +24,14 @@ LOW_S2 = "low context: reconstruction is easier than in the training images"
 HIGH_S2 = "overall anomaly is above the range of the training images"
 HIGH_S3 = "the masks disagree: the score depends on which patches are hidden"
 OUTSIDE_S1 = "variability is outside the range of the training images"
+TILES = (
+    "mean of {} overlapping tiles: an indication, because thresholds and rates were calibrated on the centre crop alone"
+)
+FRAME_OF = "moving picture: only the first of its {} frames was scored"
+FRAMES = (
+    "moving picture: the frame of index {} gives the verdict, the most suspicious of {} scored (of {} in the file); "
+    "the engine's rates hold for single images"
+)
 BAND = "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates"
 NEAR_BAND = "the score clears the engine's threshold too narrowly for an unusual image"
 
@@ -47,20 +55,27 @@ def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -
 def image_reasons(image: LoadedImage, manifest: Manifest, visible: np.ndarray) -> list[str]:
     """Reasons that follow from the input alone."""
     preprocess = manifest.preprocess
-    short, long = sorted((image.width, image.height))
+    short = min(image.width, image.height)
     reasons = []
     if short < TINY_SHORT_SIDE:
         reasons.append(TINY)
     elif short < preprocess.resize_short:
         reasons.append(UPSCALED)
-    seen = (preprocess.crop / preprocess.resize_short) ** 2 * short / long
-    if seen < MIN_SEEN:
-        reasons.append(CROPPED.format(100 * seen))
+    if image.scored_area < MIN_SEEN:
+        reasons.append(CROPPED.format(100 * image.scored_area))
     if image.grayscale:
         reasons.append(GRAYSCALE)
     if visible_contrast(image.pixels, visible, manifest.backbone.config.patch_size) < LOW_CONTRAST:
         reasons.append(LOW_CONTEXT)
     return reasons
+
+
+def frame_reasons(frames: Frames) -> list[str]:
+    """How many frames of an animation or a video were scored, and which one the verdict is of."""
+    total = "?" if frames.count is None else f"{frames.count:,}"
+    if len(frames.scored) == 1:
+        return [FRAME_OF.format(total)]
+    return [FRAMES.format(frames.verdict_from, len(frames.scored), total)]
 
 
 def stat_reasons(stats: Stats, manifest: Manifest) -> list[str]:

@@ -18,7 +18,9 @@ from .manifest import Manifest
 
 RECORD_SCHEMA = 1
 SHORT_HASH = 12
-ADDED_FIELDS = ("prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence")
+ADDED_FIELDS = (
+    "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames", "scored_area", "tiles",
+)  # fmt: skip
 """Older records lack these."""
 
 Status = Literal["ok", "error"]
@@ -40,6 +42,43 @@ class Stats:
     """Overall anomaly."""
     s3: float
     """Perturbation sensitivity."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class ScoredFrame:
+    """The score of one frame of an animation or a video."""
+
+    index: int
+    """Position in the file, from 0."""
+    time: float | None
+    """Of its appearance in seconds from the first frame; null where the file does not tell."""
+    logit: float
+    """The raw score."""
+    probability: float
+    """As the record's `probability`."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Frames:
+    """The frames of an animation or a video, of which the most suspicious one gives the record's score."""
+
+    count: int | None
+    """Frames in the file, as it claims; null where that is not known."""
+    verdict_from: int
+    """`index` of the frame with the largest logit, to which all other fields of the record belong."""
+    scored: tuple[ScoredFrame, ...]
+    """The frames that were scored."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Tile:
+    """The score of one of the overlapping squares of `--tiles`, in pixels of the image as displayed."""
+
+    left: int
+    top: int
+    side: int
+    logit: float
+    """The raw score; the record's is the mean of all tiles."""
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -82,10 +121,17 @@ class Record:
     """Version of the package that made the record; empty in older records."""
     evidence: tuple[Evidence, ...] = ()
     """Facts about the image's origin from its own file; they never change the score."""
+    frames: Frames | None = None
+    """Of an animation or a video; null for a still image."""
+    scored_area: float | None = None
+    """Share of the image's area that was scored, in (0, 1]: the centre crop, or all tiles together."""
+    tiles: tuple[Tile, ...] = ()
+    """Under `--tiles`, the squares that were scored; empty for the centre crop."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
-    """float32 [N] anomaly map for heatmaps, NaN where a patch was never masked; not part of the JSON record."""
+    """float32 [N] anomaly map for heatmaps, [h, w] of tiles; NaN where a patch was never masked; not part of the JSON
+    record."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON record: plain types, keys in schema order."""
@@ -119,7 +165,13 @@ def to_dict(record: Record) -> dict[str, Any]:
     values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
     values["reasons"] = list(record.reasons)
     values["evidence"] = [asdict(fact) for fact in record.evidence]
+    values["tiles"] = [asdict(tile) for tile in record.tiles]
+    values["frames"] = None if record.frames is None else _plain(record.frames)
     return values
+
+
+def _plain(frames: Frames) -> dict[str, Any]:
+    return asdict(frames) | {"scored": [asdict(frame) for frame in frames.scored]}
 
 
 def flat(record: Record) -> dict[str, Any]:
@@ -128,6 +180,8 @@ def flat(record: Record) -> dict[str, Any]:
     values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
     values["reasons"] = "; ".join(record.reasons)
     values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
+    for name in ("frames", "tiles"):
+        values[name] = json.dumps(values[name]) if values[name] else None
     return {name: values[name] for name in FLAT_FIELDS}
 
 
@@ -151,4 +205,4 @@ def lcas_values(record: Record) -> list[float | None] | None:
     """The anomaly map for JSON: None (null) for patches that no run masked."""
     if record.lcas is None:
         return None
-    return [None if math.isnan(value) else float(value) for value in record.lcas]
+    return [None if math.isnan(value) else float(value) for value in record.lcas.ravel()]

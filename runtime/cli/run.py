@@ -30,7 +30,9 @@ Examples:
 def run(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, folders (recursive), globs, @list.txt, or - (names on stdin).", show_default=False),
+        typer.Argument(
+            help="Files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).", show_default=False
+        ),
     ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Score the sample images of this package and write cinemae-demo.html.")
@@ -40,7 +42,7 @@ def run(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="[jsonl|json|csv]",
+            metavar="[jsonl|json|csv|parquet]",
             help="Default: by the suffix of --out; a table on a terminal; else jsonl. With --ray: jsonl or parquet.",
         ),
     ] = None,
@@ -67,6 +69,17 @@ def run(
             "Default: as the engine was fitted.",
         ),
     ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            metavar="[first|all|N]",
+            help="Frames of an animation or video that are scored, spread over it; the most suspicious one counts.",
+        ),
+    ] = "4",
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Score overlapping squares of the whole image: an indication."),
+    ] = False,
     heatmaps: Annotated[Path | None, typer.Option(help="Save a heatmap of each image in this folder.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the results and pictures as one self-contained HTML page.")
@@ -99,6 +112,12 @@ def run(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists and on stdin end with a zero byte.")
     ] = False,
+    allow_url: Annotated[
+        bool, typer.Option("--allow-url", help="Fetch inputs that are http or https URLs, from public addresses.")
+    ] = False,
+    stdin_image: Annotated[
+        bool, typer.Option("--stdin-image", help="The input - is an image on stdin, no list of names.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
@@ -118,18 +137,14 @@ def run(
         from ..ray.options import RayOptions
         from ..ray.supervised import supervise
 
+        local = {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "tiles": tiles,
+                 "stdin-image": stdin_image, "demo": demo}  # fmt: skip
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
             actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
-            allow_empty=allow_empty,
-            refused=tuple(
-                f"--{name}"
-                for name, given in {
-                    "heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "demo": demo,
-                }.items()
-                if given
-            ),
+            allow_empty=allow_empty, frames=frames,
+            refused=tuple(f"--{name}" for name, given in local.items() if given),
         )  # fmt: skip
         supervise()
         require_ray()
@@ -149,7 +164,8 @@ def run(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
         threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, heatmaps=heatmaps, report=report,
-        resume=resume, watch=watch, settle=settle, decode=decode,
+        resume=resume, watch=watch, settle=settle, decode=decode, frames=frames, tiles=tiles, allow_url=allow_url,
+        stdin_image=stdin_image,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:

@@ -120,3 +120,10 @@ def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
         raise UsageError(f"the engine takes uint8 [B, {size}, {size}, 3], got {images.dtype} {list(images.shape)}")
     return np.ascontiguousarray(images)
+
+
+def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
+    """The outputs of several inferences as that of one."""
+    return EngineOutput(
+        *(np.concatenate([getattr(output, name) for output in outputs]) for name in ("logit", "stats", "lcas"))
+    )

@@ -35,6 +35,7 @@ class ActorOptions:
         prior: as `--prior`.
         batch_size: images in one inference; None for the engine's best number.
         workers: decoding threads.
+        frames: as `--frames`.
     """
 
     out: str
@@ -48,6 +49,7 @@ class ActorOptions:
     prior: float
     batch_size: int | None
     workers: int
+    frames: int | str
 
 
 class ScoreUnits:
@@ -60,7 +62,8 @@ class ScoreUnits:
             os.chdir(options.folder)
         self._folder = Folder(options.out)
         self._detector = Detector.load(
-            options.engine, options.device, options.threads, options.threshold, prior=options.prior
+            options.engine, options.device, options.threads, options.threshold, prior=options.prior,
+            frames=options.frames,
         )
         if self._detector.label != options.label:
             raise EngineError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..frames.selection import DEFAULT_FRAMES, frames_wanted
 from .address import DEFAULT
 
 FORMATS = ("jsonl", "parquet")
@@ -44,6 +45,7 @@ class RayOptions:
     quiet: bool = False
     null: bool = False
     allow_empty: bool = False
+    frames: int | str = DEFAULT_FRAMES
     refused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class RayOptions:
             raise UsageError("--ray writes shards: give --out, a folder or URL to which every node can write")
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"--ray writes shards as {' or '.join(FORMATS)}, not {self.format!r}")
+        frames_wanted(self.frames)
         counts = (self.batch_size, self.workers, self.actors, self.threads)
         if any(count is not None and count < 1 for count in counts):
             raise UsageError("--batch-size, --workers, --threads and --ray-actors must be at least 1")

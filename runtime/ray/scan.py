@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ..engines.load import read_engine_manifest
 from ..errors import CinemaeError, UsageError
+from ..frames.selection import frames_wanted
 from ..progress import Progress
 from ..reading import Reading
 from ..records import engine_label
@@ -57,7 +58,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         actors = options.actors or room(options.device, options.threads or 1)
         settings = {
             "layout": LAYOUT, "engine": label, "decision": asdict(reading), "format": format_name,
-            "inputs": list(options.inputs), "column": options.column,
+            "inputs": list(options.inputs), "column": options.column, "frames": frames_wanted(options.frames),
         }  # fmt: skip
         units = _stored_units(folder, settings) if options.resume else None
         if units is None:
@@ -69,7 +70,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
             out=options.out if is_url(options.out) else os.path.abspath(options.out), folder=os.getcwd(),
             format=format_name, label=label, engine=None if options.engine is None else options.engine.resolve(),
             device=options.device, threads=options.threads or 1, threshold=options.threshold, prior=options.prior,
-            batch_size=options.batch_size, workers=options.workers or options.threads or 1,
+            batch_size=options.batch_size, workers=options.workers or options.threads or 1, frames=options.frames,
         )  # fmt: skip
         with Progress("inputs", done=tally.kept, quiet=options.quiet, closing=False) as progress:
             for scored in _score(left, actor, min(actors, max(1, len(left)))):

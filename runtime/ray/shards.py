@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..records import RECORD_FIELDS, Record, from_dict, to_dict, to_json
+from ..records import Record, from_dict, to_json
+from ..scan.parquet import ROWS, write_parquet
 from ..scan.tally import Tally
 from .storage import Folder
-
-_ROWS = 1024
 
 
 def shard_name(index: int, format_name: str) -> str:
@@ -36,7 +32,7 @@ def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[
     if format_name == "jsonl":
         folder.publish_lines(name, (to_json(record) for record in counted()))
     else:
-        folder.publish(name, lambda path: _write_parquet(path, counted()))
+        folder.publish(name, lambda path: write_parquet(path, counted()))
     return tally
 
 
@@ -51,7 +47,7 @@ def read_shard(folder: Folder, index: int, format_name: str) -> Iterator[Record]
         else:
             import pyarrow.parquet as pq
 
-            for batch in pq.ParquetFile(file).iter_batches(_ROWS):
+            for batch in pq.ParquetFile(file).iter_batches(ROWS):
                 yield from map(from_dict, batch.to_pylist())
 
 
@@ -61,41 +57,3 @@ def count_shard(folder: Folder, index: int, format_name: str) -> Tally:
     for record in read_shard(folder, index, format_name):
         tally.add(record)
     return tally
-
-
-def arrow_schema() -> Any:
-    """The Arrow schema of records: a field without a default value is required, all others may be null."""
-    import pyarrow as pa
-
-    types, required = get_type_hints(Record), {item.name for item in fields(Record) if item.default is MISSING}
-    return pa.schema(
-        [pa.field(name, _arrow_type(types[name]), nullable=name not in required) for name in RECORD_FIELDS]
-    )
-
-
-def _arrow_type(kind: Any) -> Any:
-    """The Arrow type of a field of the record: dataclass -> struct, tuple -> list, literals are strings."""
-    import pyarrow as pa
-
-    if is_dataclass(kind):
-        return pa.struct([(name, _arrow_type(inner)) for name, inner in get_type_hints(kind).items()])
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is tuple:
-        return pa.list_(_arrow_type(arguments[0]))
-    if origin is Literal:
-        return pa.string()
-    if arguments:  # X | None
-        return _arrow_type(arguments[0])
-    return {str: pa.string(), float: pa.float64(), int: pa.int64()}[kind]
-
-
-def _write_parquet(path: Path, records: Iterator[Record]) -> None:
-    import itertools
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = arrow_schema()
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        while rows := [to_dict(record) for record in itertools.islice(records, _ROWS)]:
-            writer.write_table(pa.Table.from_pylist(rows, schema))

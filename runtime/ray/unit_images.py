@@ -1,20 +1,18 @@
-"""The images of a work unit, read lazily: files, members of a tar archive, or rows of a Parquet file."""
+"""The images of a work unit, read lazily: files, members of an archive, or rows of a Parquet file."""
 
 from __future__ import annotations
 
-import os
-import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..decode import IMAGE_SUFFIXES
 from ..detector import Detector
+from ..scan.archives import archive_members
 from ..sources import AnySource, NamedSource, Prepared
 from .storage import is_url, open_binary
 from .work_units import Unit
 
 MAX_BYTES = 1 << 30
-"""Largest remote file or tar member in bytes, because these are held in memory; a larger one is an error record."""
+"""Largest remote file in bytes, because it is held in memory; a larger one is an error record."""
 READ_ROWS = 32
 """Parquet rows that are read at a time."""
 
@@ -24,8 +22,9 @@ def sources(unit: Unit) -> Iterator[NamedSource]:
 
     An image in an archive is named `FILE::MEMBER`, one in a Parquet file `FILE::ROW`.
     """
-    if unit.kind == "tar":
-        yield from _members(unit.items[0][0])
+    if unit.kind in ("tar", "zip"):
+        for item in archive_members(unit.items[0][0], open_file=open_binary):
+            yield NamedSource(item.path, item.open or b"", item.error)
     elif unit.kind == "parquet":
         yield from _rows(unit)
     else:
@@ -60,27 +59,6 @@ def _why(error: Exception) -> str:
 def _bounded(name: str, data: bytes) -> NamedSource:
     too_large = f"more than {MAX_BYTES:,} bytes" if len(data) > MAX_BYTES else None
     return NamedSource(name, data, too_large)
-
-
-def _members(name: str) -> Iterator[NamedSource]:
-    """Stream the images of a tar archive; a damaged archive ends with one error record."""
-    try:
-        with open_binary(name) as file, tarfile.open(fileobj=file, mode="r|*") as archive:
-            for member in archive:
-                if not member.isfile() or os.path.splitext(member.name)[1].lower() not in IMAGE_SUFFIXES:
-                    continue
-                inner = f"{name}::{member.name}"
-                if member.size > MAX_BYTES:
-                    yield NamedSource(inner, b"", f"more than {MAX_BYTES:,} bytes")
-                    continue
-                content = archive.extractfile(member)
-                yield NamedSource(inner, b"" if content is None else content.read())
-            # tarfile accepts any end of the file; only the end mark shows that nothing of the archive is missing.
-            if archive.fileobj is not None and archive.fileobj.tell() < archive.offset + tarfile.BLOCKSIZE:
-                yield NamedSource(name, b"", "the archive is damaged (it ends without its end mark)")
-    except Exception as error:  # stores, decompressors and tarfile raise exceptions of their own
-        what = _why(error) if isinstance(error, OSError) and error.errno else f"the archive is damaged ({error})"
-        yield NamedSource(name, b"", what)
 
 
 def _rows(unit: Unit) -> Iterator[NamedSource]:

@@ -11,10 +11,11 @@ from typing import BinaryIO, Literal
 
 from ..display_text import display_name
 from ..errors import UsageError
+from ..scan.archives import archive_kind
 from ..scan.inputs import Inputs
 from .storage import is_url, list_url, open_binary
 
-Kind = Literal["files", "tar", "parquet"]
+Kind = Literal["files", "tar", "zip", "parquet"]
 SMALLEST, LARGEST = 16, 512
 """Files in a unit: enough to fill batches, few enough that little is repeated when an actor dies."""
 UNITS_PER_ACTOR = 4
@@ -66,7 +67,7 @@ def list_units(
     """List the inputs, in the order of a local run, and divide them into work units.
 
     Args:
-        arguments: as for a local run, and fsspec URLs of files, patterns and prefixes. A `.tar` or `.parquet` file
+        arguments: as for a local run, and fsspec URLs of files, patterns and prefixes. A zip, tar or Parquet file
             stands for the images in it.
         actors: number of actors, which determines the size of the units.
         column: Parquet column that holds the images; None to detect it.
@@ -93,8 +94,8 @@ def list_units(
                 finish_unit()
             continue
         finish_unit()
-        if item.kind == "tar":
-            units.append(Unit(len(units), "tar", ((item.name, None),)))
+        if item.kind in ("tar", "zip"):
+            units.append(Unit(len(units), item.kind, ((item.name, None),)))
         else:
             units.extend(_row_groups(item.name, column, len(units)))
     finish_unit()
@@ -109,7 +110,7 @@ def _inputs(arguments: Sequence[str], stdin: BinaryIO | None, null: bool) -> Ite
             for name in list_url(argument):
                 yield _Input(_kind(name), name)
         else:
-            for item in Inputs((argument,), stdin, null):
+            for item in Inputs((argument,), stdin, null, allow_url=True, archives=False):
                 if item.error is None and is_url(item.path):
                     yield from (_Input(_kind(name), name) for name in list_url(item.path))
                 else:
@@ -117,10 +118,7 @@ def _inputs(arguments: Sequence[str], stdin: BinaryIO | None, null: bool) -> Ite
 
 
 def _kind(name: str) -> Kind:
-    lower = name.lower()
-    if lower.endswith((".tar", ".tar.gz", ".tgz")):
-        return "tar"
-    return "parquet" if lower.endswith((".parquet", ".pq")) else "files"
+    return "parquet" if name.lower().endswith((".parquet", ".pq")) else archive_kind(name) or "files"
 
 
 def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:

@@ -63,6 +63,8 @@ def image_scale(lcas: np.ndarray) -> ColourScale:
 
 
 def _as_grid(lcas: np.ndarray) -> np.ndarray:
+    if np.ndim(lcas) == 2:
+        return np.asarray(lcas, np.float64)
     side = round(np.asarray(lcas).size ** 0.5)
     if side < 1 or side * side != np.asarray(lcas).size:
         raise UsageError(f"lcas must hold N = grid x grid values, got {np.asarray(lcas).size}")
@@ -73,32 +75,33 @@ def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Im
     """Blend LCAS as colour over the image in grey; patches that no run masked (NaN) are hatched.
 
     Args:
-        pixels: uint8 [S, S, 3], the input of the network; S is a multiple of the side of the patch grid.
-        lcas: float [N], N = side x side patches in row-major order.
+        pixels: uint8 [S, S, 3], the input of the network, S a multiple of the side of the patch grid; or [H, W, 3], the
+            picture that tiles cover.
+        lcas: float [N], N = side x side patches in row-major order; or [h, w].
         low: LCAS of the first colour; lower values get this colour, too.
         high: LCAS of the last colour; higher values get this colour, too.
 
     Returns:
-        RGB image of S x S pixels.
+        RGB image of as many pixels.
 
     Raises:
         UsageError: N is not a square number, or S is not a multiple of the side of the patch grid.
     """
     grid = _as_grid(lcas)
-    size, side = pixels.shape[0], grid.shape[0]
-    if pixels.shape != (size, size, 3) or size % side:
-        raise UsageError(f"pixels {list(pixels.shape)} do not fit a grid of {side} x {side} patches")
+    (rows, columns), (height, width) = grid.shape, pixels.shape[:2]
+    if pixels.shape[2:] != (3,) or height % rows or height * columns != width * rows:
+        raise UsageError(f"pixels {list(pixels.shape)} do not fit a grid of {rows} x {columns} patches")
     unknown = np.isnan(grid)
     level = (normalise(np.where(unknown, low, grid), low, high) * 255).round().astype(np.int64)
-    colours = Image.fromarray(colour_table()[level]).resize((size, size), Image.Resampling.NEAREST)
+    colours = Image.fromarray(colour_table()[level]).resize((width, height), Image.Resampling.NEAREST)
     if unknown.any():
-        where = Image.fromarray(unknown.astype(np.uint8) * 255).resize((size, size), Image.Resampling.NEAREST)
-        colours.paste(_hatching(size), (0, 0), where)
+        where = Image.fromarray(unknown.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST)
+        colours.paste(_hatching(width, height), (0, 0), where)
     return Image.blend(Image.fromarray(pixels).convert("L").convert("RGB"), colours, OPACITY)
 
 
-def _hatching(size: int) -> Image.Image:
-    y, x = np.mgrid[0:size, 0:size]
+def _hatching(width: int, height: int) -> Image.Image:
+    y, x = np.mgrid[0:height, 0:width]
     stripe = ((x + y) % (2 * _HATCH_STEP) < _HATCH_STEP)[:, :, None]
     light, dark = np.array(_HATCH_LIGHT, np.uint8), np.array(_HATCH_DARK, np.uint8)
     return Image.fromarray(np.where(stripe, light, dark))
@@ -121,8 +124,9 @@ def figure(pixels: np.ndarray, lcas: np.ndarray, colour_scale: ColourScale, size
     Returns:
         RGB image.
     """
-    shown = pixels.shape[0] * max(1, size // pixels.shape[0])
-    photo = Image.fromarray(pixels).resize((shown, shown), Image.Resampling.BICUBIC)
+    scale = max(1, size // pixels.shape[0])
+    photo = Image.fromarray(pixels)
+    photo = photo.resize((photo.width * scale, photo.height * scale), Image.Resampling.BICUBIC)
     heat = overlay(np.asarray(photo), lcas, colour_scale.low, colour_scale.high)
     margin, gap, foot = 16, 12, 78
     width = 2 * margin + gap + 2 * photo.width

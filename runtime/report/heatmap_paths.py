@@ -79,6 +79,9 @@ def heatmap_path(folder: str | Path, source: str, inputs: Sequence[InputFolder] 
         else:
             pure, prefix = pure.relative_to(pure.anchor), [_ABSOLUTE]
     *folders, name = [_clean(part) for part in pure.parts] or [_clean("")]
+    member = source.partition("::")[2]  # of an archive: its name is no path, so that `/x` and `x` are different ones
+    if member and (member.startswith("/") or str(PurePath(member)) != member):
+        name = _hashed(name, source)
     # A folder with the suffix of a heatmap could have the path of a heatmap.
     folders = [_hashed(part, part) if part.lower().endswith(SUFFIX) else part for part in folders]
     return Path(folder, *prefix, *folders, name + SUFFIX)

@@ -7,6 +7,7 @@ import re
 
 from ..decode import IMAGE_SUFFIXES, open_image_file
 from ..errors import ImageError
+from ..frames.video import VIDEO_SUFFIXES, can_read_video
 
 RAW_SUFFIXES = frozenset((".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"))
 """Camera raw files: most are TIFF files whose first picture is a thumbnail, which must not be scored instead."""
@@ -42,9 +43,17 @@ def has_image_suffix(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
+def is_video_file(path: str) -> bool:
+    """Whether a name ends like a video's."""
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+
+
 def is_image_file(path: str) -> bool:
-    """Whether a file of a folder is an input. One that cannot be read and has no image's suffix is not."""
-    if has_image_suffix(path):
+    """Whether a file of a folder is an input. One that cannot be read and has no image's suffix is not.
+
+    Videos are, where their frames can be read.
+    """
+    if has_image_suffix(path) or (is_video_file(path) and can_read_video()):
         return True
     try:
         return os.path.splitext(path)[1].lower() not in RAW_SUFFIXES and holds_image(path)

@@ -7,14 +7,20 @@ that any name that the file system allows can be opened again.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import BinaryIO
 
+from ..decode import MAX_FILE_BYTES
 from ..display_text import display_name
-from ..errors import UsageError
+from ..errors import ImageError, UsageError
+from .archives import archive_kind, archive_members
 from .globs import glob_inputs, is_glob
+from .image_files import SIGNATURES
+from .urls import NOT_ALLOWED, fetch, is_web_url
 from .walk import InputPath, Skipped, identity_of, walk
 
 STDIN = "-"
@@ -33,6 +39,9 @@ class Inputs:
         stdin: where `-` reads from, in binary.
         null: names in lists and on stdin end with a zero byte instead of a newline (`find -print0`).
         exclude: folders that are not entered (the run's own output).
+        allow_url: http and https URLs are fetched; without it they are failed inputs.
+        stdin_image: `-` is an image on stdin instead of names.
+        archives: a zip or tar archive that is named stands for the images in it.
 
     Attributes:
         empty: arguments that named no input so far, for a warning after the run.
@@ -43,6 +52,9 @@ class Inputs:
     stdin: BinaryIO | None = None
     null: bool = False
     exclude: Collection[str] = ()
+    allow_url: bool = False
+    stdin_image: bool = False
+    archives: bool = True
     empty: list[str] = field(default_factory=list)
     skipped: Skipped = field(default_factory=Skipped)
 
@@ -59,12 +71,12 @@ class Inputs:
 
     @property
     def countable(self) -> bool:
-        """Whether the inputs can be enumerated twice, so that a total can be known."""
-        return STDIN not in self.arguments
+        """Whether the inputs can be enumerated twice at little cost, so that a total can be known."""
+        return STDIN not in self.arguments and not any(archive_kind(name) == "tar" for name in self.arguments)
 
     def count(self) -> int:
         """How many inputs there are; walks everything once."""
-        return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude))
+        return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude, self.allow_url))
 
     def __iter__(self) -> Iterator[InputPath]:
         excluded = {identity for folder in self.exclude if (identity := identity_of(folder)) is not None}
@@ -79,19 +91,38 @@ class Inputs:
     def _expand(self, argument: str, excluded: set[tuple[int, int]]) -> Iterator[InputPath]:
         if argument == STDIN:
             if self.stdin is None:
-                raise UsageError("- reads names from stdin, and there is none here")
+                raise UsageError("- reads from stdin, and there is none here")
+            if self.stdin_image:
+                yield InputPath(STDIN, open=partial(_image, self.stdin))
+                return
             names = read_names(self.stdin, "stdin", self.null)
         elif _is_list(argument):
             names = _list_names(argument[1:], self.null)
         else:
             names = iter((argument,))
         for name in names:
-            if os.path.isdir(name):
+            if is_web_url(name) and not os.path.lexists(name):
+                yield InputPath(name, None if self.allow_url else NOT_ALLOWED, partial(fetch, name))
+            elif os.path.isdir(name):
                 yield from walk(name, excluded, self.skipped)
             elif is_glob(name) and not os.path.lexists(name):
                 yield from glob_inputs(name, excluded, self.skipped)
+            elif self.archives and archive_kind(name) is not None and os.path.isfile(name):
+                yield from archive_members(name, self.skipped)
             else:
                 yield InputPath(name)
+
+
+def _image(stdin: BinaryIO) -> BinaryIO:
+    return io.BytesIO(_content(stdin))
+
+
+@lru_cache(maxsize=1)  # --resume reads it twice
+def _content(stdin: BinaryIO) -> bytes:
+    data = stdin.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"more than {MAX_FILE_BYTES:,} bytes")
+    return data
 
 
 def input_name(argument: str) -> str:
@@ -126,6 +157,9 @@ def read_names(file: BinaryIO, where: str, null: bool) -> Iterator[str]:
     read = getattr(file, "read1", file.read)  # from a pipe: what is there, without waiting for a full buffer
     rest, first = b"", True
     while chunk := read(READ_BYTES):
+        if first and not rest and SIGNATURES.match(chunk) and not chunk.isascii():
+            hint = "give --stdin-image to score it" if where == "stdin" else "give the image without the @"
+            raise UsageError(f"{display_name(where)}: holds an image, not names: {hint}")
         *names, rest = (rest + chunk).split(end)
         if first and (names or rest):
             first = False

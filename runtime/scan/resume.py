@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from ..atomic import atomic_path
-from ..decode import open_image_file
+from ..decode import ImageSource, opened
 from ..detector import Detector
 from ..display_text import display_name
 from ..engines.integrity import stream_sha256
-from ..errors import ImageError, UsageError
+from ..errors import UsageError
 from ..read_ahead import read_ahead
 from ..reading import Reading
 from ..reasons import BAND, NEAR_BAND
@@ -92,15 +95,15 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 def named(item: InputPath) -> NamedSource:
     """The input as the detector takes it."""
-    return NamedSource(item.path, item.path, item.error)
+    return NamedSource(item.path, item.open or item.path, item.error)
 
 
-def current_sha256(path: str) -> str | None:
+def current_sha256(source: ImageSource) -> str | None:
     """SHA-256 of an input as it is now; None where it cannot be read."""
     try:
-        with open_image_file(path, path) as file:
-            return stream_sha256(file)
-    except (ImageError, OSError):
+        with opened(source, "") as file:
+            return None if isinstance(file, (np.ndarray, Image.Image)) else stream_sha256(file)
+    except Exception:  # archives raise exceptions of their own
         return None
 
 
@@ -111,7 +114,7 @@ def still_holds(record: Record, source: NamedSource, sha256: str | None, detecto
     """
     if record.path != display_name(source.name) or record.sha256 != sha256 or record.engine != detector.label:
         return False
-    if not _reads_alike(record, detector.reading):
+    if not _reads_alike(record, detector.reading) or not _as_many_frames(record, detector.frames):
         return False
     if record.status == "error" or record.logit is None:
         return record.error is not None and record.error == detector.prepare(source).error
@@ -123,9 +126,16 @@ def _reads_alike(record: Record, reading: Reading) -> bool:
     """Whether a record states this run's prior, thresholds and rates. An older one states none; its prior was 0.5."""
     stated: list[tuple[float | None, float | None]] = [(record.prior, reading.prior)]
     if record.cinemae:
-        names = ("ai_from", "real_below", "false_alarm", "miss")
+        of_one_frame = record.frames is None or len(record.frames.scored) == 1  # no rate is known for several
+        names = ("ai_from", "real_below", *(("false_alarm", "miss") if of_one_frame else ()))
         stated += [(getattr(record, name), getattr(reading, name)) for name in names]
     return all(a == b if a is None or b is None else math.isclose(a, b) for a, b in stated)
+
+
+def _as_many_frames(record: Record, wanted: int) -> bool:
+    """Whether a record scores as many frames as this run would; a damaged or very long file is scored again."""
+    frames = record.frames
+    return frames is None or (frames.count is not None and len(frames.scored) == min(frames.count, wanted))
 
 
 def _key(path: str, sha256: str | None) -> bytes:
@@ -188,7 +198,9 @@ def resume(
 
     def holds(pair: tuple[Line, InputPath]) -> bool:
         line, item = pair
-        return still_holds(line.record, named(item), current_sha256(item.path), detector)
+        source = named(item)
+        sha256 = None if item.error else current_sha256(source.source)
+        return still_holds(line.record, source, sha256, detector)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="cinemae-hash") as pool:
         for (line, item), held in read_ahead(pool, holds, pairs(), HASHES_AHEAD):
@@ -228,10 +240,9 @@ def preparer(detector: Detector, resumed: Resumed) -> Callable[[AnySource], Prep
     """`detector.prepare`, which first looks the input up among the moved records."""
 
     def prepare(source: AnySource) -> Prepared:
-        if resumed.index and isinstance(source, NamedSource) and isinstance(source.source, str):
-            path = source.source
-            sha256 = current_sha256(path)
-            start = resumed.index.get(_key(display_name(path), sha256))
+        if resumed.index and isinstance(source, NamedSource) and source.error is None:
+            sha256 = current_sha256(source.source)
+            start = resumed.index.get(_key(display_name(source.name), sha256))
             if start is not None:
                 with resumed.store.open("rb") as file:
                     file.seek(start)

@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ..cpus import usable_cpus
@@ -20,69 +19,18 @@ from ..pipeline import Prepare, Scored, decode_and_score
 from ..progress import Progress
 from ..sources import NamedSource
 from .inputs import Inputs
+from .options import TABLE, ScanOptions, output_format
 from .resume import named, preparer, resume, store_path
 from .table import TableWriter
 from .tally import Tally
-from .targets import Targets, is_stream
+from .targets import Targets
 from .walk import InputPath
-from .writers import FORMATS, Writer, file_writer, stdout_writer
-
-TABLE = "table"
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """The options of `cinemae-run`; None stands for the default that the command documents."""
-
-    inputs: tuple[str, ...]
-    engine: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-    format: str | None = None
-    out: Path | None = None
-    threshold: float | None = None
-    prior: float = 0.5
-    batch_size: int | None = None
-    workers: int | None = None
-    heatmaps: Path | None = None
-    report: Path | None = None
-    resume: bool = False
-    fail_on_ai: bool = False
-    quiet: bool = False
-    null: bool = False
-    watch: bool = False
-    settle: float = 2.0
-    decode: str | None = None
-    allow_empty: bool = False
+from .writers import Writer, file_writer, stdout_writer
 
 
 def say(text: str) -> None:
     """A line on stderr."""
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def output_format(options: ScanOptions, terminal: bool) -> str:
-    """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
-
-    Raises:
-        UsageError: an unknown format, or options that contradict each other.
-    """
-    if options.format is not None and options.format not in FORMATS:
-        raise UsageError(f"unknown format {options.format!r}: use one of {', '.join(FORMATS)}")
-    suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
-    implied = suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE
-    chosen = options.format or implied
-    if options.resume and (options.out is None or chosen != "jsonl"):
-        raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
-    if options.out is not None and (options.resume or options.watch) and is_stream(options.out):
-        raise UsageError(f"{display_name(str(options.out))}: is not a file; --resume and --watch continue one")
-    if options.watch and options.resume:
-        raise UsageError("--watch continues --out by itself: leave out --resume")
-    if options.watch and options.out is not None and chosen != "jsonl":
-        raise UsageError("--watch appends JSON lines: give --out FILE.jsonl")
-    if options.resume and options.report is not None:
-        raise UsageError("--report shows every image, and --resume does not decode those already scored: leave one out")
-    return chosen
 
 
 def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
@@ -98,7 +46,7 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     """
     format_name = output_format(options, sys.stdout.isatty())
     exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
-    inputs = Inputs(options.inputs, stdin, options.null, exclude)
+    inputs = Inputs(options.inputs, stdin, options.null, exclude, options.allow_url, options.stdin_image)
     targets = Targets(options.out, options.report, options.heatmaps)
     targets.check(options.inputs, options.engine, any_suffix=options.format is not None)
     workers = usable_cpus() if options.workers is None else options.workers
@@ -109,7 +57,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         detector = stack.enter_context(
             Detector.load(
                 options.engine, options.device, options.threads, options.threshold, background=True,
-                prior=options.prior, decode=options.decode,
+                prior=options.prior, decode=options.decode, frames=options.frames,
+                tiles=options.tiles,
             )
         )
         console = _console() if format_name == TABLE else None
@@ -216,9 +165,9 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         pictures = stack.enter_context(HeatmapFolder(options.heatmaps, colours, say, options.inputs))
 
         def save(item: Scored) -> None:
-            image, lcas = item.prepared.image, item.record.lcas
-            if image is not None and lcas is not None and isinstance(item.source, NamedSource):
-                pictures.add(item.source.name, image.pixels, lcas)
+            pixels, lcas = item.prepared.picture(item.record), item.record.lcas
+            if pixels is not None and lcas is not None and isinstance(item.source, NamedSource):
+                pictures.add(item.source.name, pixels, lcas)
 
         extras.append(save)
     if options.report is not None:
@@ -230,8 +179,9 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         )
 
         def add(item: Scored) -> None:
-            image = item.prepared.image
-            report.add(item.record, None if image is None else image.pixels)
+            record, lcas = item.record, item.record.lcas  # the page draws square heatmaps only
+            record = record if lcas is None or lcas.ndim == 1 else replace(record, lcas=None)
+            report.add(record, item.prepared.picture(record))
             report.provider = report.provider or detector.wait().provider
 
         extras.append(add)

@@ -12,10 +12,13 @@ from ..display_text import display_name
 from ..errors import CinemaeError, OutputError, UsageError
 from .image_files import has_image_suffix
 from .inputs import STDIN, input_name
+from .parquet import MARK
 from .resume import store_path
 
-OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".txt")
-RECORD_STARTS = (b'{"path"', b'[\n{"path"', b"[]", b"path,status,")
+OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".txt")
+FOOTER_BYTES = 1 << 16
+"""The end of a Parquet file, where its metadata are."""
+RECORD_STARTS = (b'{"path"', b'[\n{"path"', b"[]", b"path,status,", b"par1")
 PAGE_STARTS = (b"<!doctype html>\n<!-- report of cinemae-run -->",)
 
 
@@ -50,10 +53,9 @@ class Targets:
             for path in (self.out, store_path(self.out)):
                 _check_file("--out", path, RECORD_STARTS, "records", UsageError)
             if not any_suffix and self.out.suffix.lower() not in OUT_SUFFIXES:
-                known = ", ".join(OUT_SUFFIXES[1:4])
-                raise UsageError(
-                    f"{_name(self.out)}: --out writes {known} and .csv, not {self.out.suffix}; --format allows any name"
-                )
+                known = ", ".join((*OUT_SUFFIXES[1:4], ".csv"))
+                found = f"{known} and .parquet, not {self.out.suffix}"
+                raise UsageError(f"{_name(self.out)}: --out writes {found}; --format allows any name")
         if self.report is not None:
             _check_file("--report", self.report, PAGE_STARTS, "a report of cinemae-run", OutputError)
         if self.heatmaps is not None:
@@ -124,7 +126,9 @@ def _check_file(option: str, path: Path, starts: tuple[bytes, ...], kind: str, f
             raise OutputError(f"{_name(path)}: is a device; {option} names a file")
         with path.open("rb") as file:
             start = file.read(max(map(len, starts))).lower()
-        if not any(known.startswith(start[: len(known)]) for known in starts):
+            file.seek(-min(path.stat().st_size, FOOTER_BYTES), os.SEEK_END)
+            foreign_parquet = start.startswith(b"par1") and MARK not in file.read()
+        if foreign_parquet or not any(known.startswith(start[: len(known)]) for known in starts):
             raise foreign(f"{_name(path)}: exists and does not hold {kind}; name another file for {option}")
         if not os.access(path, os.W_OK):
             raise OutputError(f"{_name(path)}: cannot be written (no permission, or a read-only file system)")

@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
+from ..decode import Opener
 from ..display_text import display_name
+from ..frames.video import VIDEO_SUFFIXES
+from ..install import pip_install
 from .image_files import has_image_suffix, is_image_file
 
 
@@ -19,10 +22,12 @@ class InputPath:
     Attributes:
         path: the file.
         error: why it cannot be listed; set for an unreadable folder, which gets a record of its own.
+        open: opens it, where it is no file of its own, such as a member of an archive.
     """
 
     path: str
     error: str | None = None
+    open: Opener | None = None
 
 
 @dataclass
@@ -53,7 +58,8 @@ class Skipped:
         named = [f"{display_name(name) or 'without suffix'} {count:,}" for name, count in counts[: self.NAMED]]
         rest = sum(count for _, count in counts[self.NAMED :])
         named += [f"others {rest:,}"] if rest else []
-        return f"{total:,} {'file' if total == 1 else 'files'} skipped (no images): {', '.join(named)}"
+        text = f"{total:,} {'file' if total == 1 else 'files'} skipped (no images): {', '.join(named)}"
+        return f"{text}; for videos, {pip_install('video')}" if VIDEO_SUFFIXES & self.suffixes.keys() else text
 
 
 def identity_of(path: str) -> tuple[int, int] | None:

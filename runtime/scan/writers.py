@@ -13,9 +13,10 @@ from typing import IO, Any, Literal, Protocol, get_args
 
 from ..output_file import exclusive_path, locked, writing
 from ..records import FLAT_FIELDS, Record, flat, to_json
+from .parquet import ParquetFile
 from .targets import is_stream
 
-Format = Literal["jsonl", "json", "csv"]
+Format = Literal["jsonl", "json", "csv", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 CSV_COLUMNS = FLAT_FIELDS
 
@@ -121,8 +122,8 @@ def stdout_writer(stream: IO[bytes], format_name: str) -> StreamWriter:
 
 
 @contextmanager
-def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[StreamWriter]:
-    """Records into a file: JSON lines grow in place (to follow and resume), JSON and CSV appear when complete.
+def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[Writer]:
+    """Records into a file: JSON lines grow in place (to follow and resume), the others appear when complete.
 
     Links are written through; a pipe or a device such as a terminal gets the records as they are made.
 
@@ -134,7 +135,9 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[
     Raises:
         OutputError: another run is writing the file, or it cannot be opened. JSON and CSV: at the first record.
     """
-    if is_stream(path):
+    if format_name == "parquet":
+        yield ParquetFile(path)
+    elif is_stream(path):
         yield StreamWriter(lambda stack: stack.enter_context(path.open("wb", buffering=0)), format_name, path)
     elif format_name != "jsonl":
         yield StreamWriter(

@@ -65,9 +65,9 @@ def test_csv_joins_statements():
 
 def test_parquet_keeps_the_structure(tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
-    from cinemae.runtime.ray.shards import _write_parquet
+    from cinemae.runtime.scan.parquet import write_parquet
 
-    _write_parquet(tmp_path / "a.parquet", iter([RECORD, from_dict({**to_dict(RECORD), "evidence": []})]))
+    write_parquet(tmp_path / "a.parquet", iter([RECORD, from_dict({**to_dict(RECORD), "evidence": []})]))
     rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert [from_dict(row).evidence for row in rows] == [FACTS, ()]
 

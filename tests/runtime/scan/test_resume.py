@@ -161,15 +161,15 @@ def test_error_of_the_environment_is_scored_again(images, score, tmp_path, monke
     from cinemae.runtime.errors import ImageError
 
     out, fresh = tmp_path / "out.jsonl", tmp_path / "fresh.jsonl"
-    load = detector.load_image
+    load = detector.load_frames
 
-    def without_package(source, preprocess, max_pixels, name):
+    def without_package(source, preprocess, wanted, max_pixels, name, tile_patch):
         if name.endswith("img000005.png"):
             raise ImageError(f"{name}: needs a package")
-        return load(source, preprocess, max_pixels, name)
+        return load(source, preprocess, wanted, max_pixels, name, tile_patch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(detector, "load_image", without_package)
+        patch.setattr(detector, "load_frames", without_package)
         score(images, out)
     assert records(out)[5]["error"] == "needs a package"
     seen = counting(monkeypatch)

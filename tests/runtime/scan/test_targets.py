@@ -72,7 +72,7 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
     Path("diary.txt").write_text("a diary\n")
     Path("old.jsonl.resume").write_text("mine\n")
     engine = Path(shutil.copy(tiny_engine, "engine.html"))
-    refuse(UsageError, "--out writes .jsonl, .ndjson, .json and .csv, not .xlsx", out="x.xlsx")
+    refuse(UsageError, "--out writes .jsonl, .ndjson, .json, .csv and .parquet, not .xlsx", out="x.xlsx")
     refuse(UsageError, "is an input", "@list.jsonl", out="list.jsonl")
     refuse(UsageError, "is an input", "in", report="engine.html", engine=engine)
     refuse(UsageError, "named by --out and --report", out="a.jsonl", report="./a.jsonl")

@@ -1,0 +1,1 @@
+"""From an image, animation or video to the crops that the engine scores."""

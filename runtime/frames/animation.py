@@ -1,0 +1,115 @@
+"""Frames of an animated GIF, WebP, PNG or AVIF, decoded one after the other: each is drawn over the one before."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import BinaryIO
+
+from ..decode import DecodedImage, upright
+from ..image_modes import to_rgb
+from .loaded import Frame, Loaded
+from .selection import spread
+
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats whose further pictures are frames. Those of TIFF, MPO and HEIF are pages, depth maps or other photographs."""
+MAX_FRAMES = 10_000
+"""Frames that are looked at; of longer animations, the beginning."""
+MAX_ANIMATION_PIXELS = 400_000_000
+"""Pixels of all decoded frames together: 192 frames of 1920 x 1080, in a few seconds."""
+MAX_SECONDS = 60.0
+MAX_BLOCKS = 4_000_000
+"""Blocks of a GIF that are counted: the 1 GiB that a file may have, in blocks of usual length."""
+ONLY_FIRST = "only the first {:,} frames of the animation were looked at"
+DAMAGED = "the animation is damaged: frame {:,} cannot be decoded"
+
+LoadFrame = Callable[[DecodedImage, int, float | None], Frame]
+
+
+def read_animation(first: DecodedImage, file: BinaryIO, wanted: int, load: LoadFrame) -> Loaded:
+    """Load `wanted` frames, evenly spread.
+
+    Args:
+        first: the first frame; a still image gives one frame.
+        file: the file behind it, seekable.
+        wanted: number of frames.
+        load: makes the crops of a frame, its index and time given.
+    """
+    image = first.opened
+    claimed = 1
+    if image is not None and image.format in ANIMATED:
+        claimed = _count_gif(file) if image.format == "GIF" else int(getattr(image, "n_frames", 1))
+    if image is None or claimed < 2:
+        return Loaded((load(first, 0, None),))
+    frames = [load(first, 0, 0.0 if "duration" in image.info else None)]
+    reach = min(claimed, MAX_FRAMES, max(1, MAX_ANIMATION_PIXELS // (first.width * first.height)))
+    frames, stopped = _frames(first, spread(reach, wanted), load, frames)
+    notes = [ONLY_FIRST.format(reach)] if reach < claimed and wanted > 1 else []
+    if isinstance(stopped, int):
+        notes = [DAMAGED.format(stopped)]
+        missed = sorted(set(spread(stopped, wanted)) - {frame.index for frame in frames})
+        if missed:  # a count that is wrong must not hide the frames that are there
+            frames, _ = _frames(first, missed, load, frames)
+    elif stopped is not None:
+        notes = [stopped]
+    return Loaded(tuple(sorted(frames, key=lambda frame: frame.index)), True, claimed, tuple(notes))
+
+
+def _frames(
+    first: DecodedImage, indices: list[int], load: LoadFrame, frames: list[Frame]
+) -> tuple[list[Frame], int | str | None]:
+    """Decode up to the last of `indices` and load these.
+
+    Returns:
+        `frames` and those that were loaded; and why it stopped early: the index of a damaged frame, or a sentence.
+    """
+    image, start, at = first.opened, time.monotonic(), 0.0
+    assert image is not None
+    timed, found = True, list(frames)
+    index = 0
+    try:
+        if image.tell():
+            image.seek(0)
+            image.load()
+        for index in range(1, indices[-1] + 1):
+            if time.monotonic() - start > MAX_SECONDS:
+                return found, ONLY_FIRST.format(index)
+            timed = timed and "duration" in image.info
+            at += float(image.info.get("duration") or 0) / 1000
+            image.seek(index)
+            image.load()
+            if index in indices:
+                rgb = to_rgb(upright(image))
+                found.append(load(DecodedImage(rgb, *rgb.size), index, round(at, 3) if timed else None))
+    except Exception:  # Pillow's decoders raise almost anything on damaged data; the frames before it stand
+        return found, index
+    return found, None
+
+
+def _count_gif(file: BinaryIO) -> int:
+    """Frames of a GIF, by its block structure, at most one more than `MAX_FRAMES`. Pillow's own count has no limit."""
+    file.seek(10)
+    flags = (file.read(3) or b"\0")[0]
+    file.seek(3 << (flags & 7) + 1 if flags & 128 else 0, os.SEEK_CUR)
+    count = blocks = 0
+    while count <= MAX_FRAMES and blocks <= MAX_BLOCKS and (kind := file.read(1)) not in (b"", b";"):
+        blocks += 1
+        if kind == b"!":
+            file.seek(1, os.SEEK_CUR)
+        elif kind == b",":
+            head = file.read(9)
+            if len(head) < 9:
+                break
+            file.seek((3 << (head[8] & 7) + 1 if head[8] & 128 else 0) + 1, os.SEEK_CUR)
+            count += 1
+        else:
+            continue
+        while size := file.read(1)[:1]:
+            blocks += 1
+            if size == b"\0":
+                break
+            if blocks > MAX_BLOCKS:
+                return count
+            file.seek(size[0], os.SEEK_CUR)
+    return count

@@ -1,0 +1,176 @@
+"""Frames of a video, by PyAV (FFmpeg), which only the extra `video` installs."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from ..decode import IN_FLIGHT, DecodedImage, named_errors, too_large
+from ..errors import ImageError
+from ..install import pip_install
+from .loaded import Frame, Loaded
+from .selection import spread
+
+VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"))
+NOT_VIDEO = (b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevx", b"jxl ",
+             b"mif1", b"msf1")  # fmt: skip
+"""Brands of still pictures in the container of MP4: AVIF, HEIF, Canon's raw files, JPEG XL."""
+MAX_VIDEO_PIXELS = 2_000_000_000
+"""Pixels of all decoded frames together: 964 of 1920 x 1080. A frame between key frames needs those before it."""
+MAX_SECONDS = 60.0
+SEEK_SECONDS = 5.0
+"""A frame that is further ahead is sought; seeking goes back to a key frame, and decoding on is as fast up to here."""
+NO_PYAV = f"a video; reading its frames needs PyAV: {pip_install('video')}"
+NO_VIDEO = "holds no video frame that can be decoded"
+MISSED = "not every chosen frame of the video could be decoded: it is damaged, or takes too long"
+
+
+@functools.cache
+def can_read_video() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def video_container(head: bytes) -> str | None:
+    """FFmpeg's name of the container that a file of these first 16 bytes is; None for no video."""
+    kind = head[4:8]
+    if (kind == b"ftyp" and head[8:12] not in NOT_VIDEO) or kind in (b"moov", b"mdat", b"wide"):
+        return "mov"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    return "avi" if head.startswith(b"RIFF") and head[8:12] == b"AVI " else None
+
+
+def read_video(
+    file: BinaryIO, container: str, wanted: int, load: Callable[[DecodedImage, int, float | None], Frame],
+    max_pixels: int, name: str,
+) -> Loaded:  # fmt: skip
+    """Load `wanted` frames, evenly spread.
+
+    Args:
+        file: the video, seekable.
+        container: FFmpeg's name of its container; no other demuxer is started, and nothing else is opened.
+        wanted: number of frames.
+        load: makes the crops of a frame, its index and time given.
+        max_pixels: videos of larger frames are refused.
+        name: the source's name in messages.
+
+    Raises:
+        ImageError: PyAV is missing, or no frame can be decoded.
+    """
+    if not can_read_video():
+        raise ImageError(f"{name}: {NO_PYAV}")
+    import av
+
+    with named_errors(name, max_pixels), av.open(
+        file, format=container, container_options={"protocol_whitelist": "none"}, metadata_errors="ignore"
+    ) as opened:  # fmt: skip
+        if not opened.streams.video:
+            raise ImageError(NO_VIDEO)
+        stream = opened.streams.video[0]
+        size = stream.codec_context.width * stream.codec_context.height
+        if size > max_pixels:
+            raise too_large(f"{stream.codec_context.width} x {stream.codec_context.height}", max_pixels)
+        stream.codec_context.thread_count = 1
+        with IN_FLIGHT.hold(max(size, 1)):
+            return _Reader(opened, stream, wanted, load, max_pixels).read()
+
+
+class _Reader:
+    def __init__(self, opened: Any, stream: Any, wanted: int, load: Callable[..., Frame], max_pixels: int) -> None:
+        self._opened, self._stream, self._wanted, self._load = opened, stream, wanted, load
+        self._max_pixels, self._start = max_pixels, time.monotonic()
+        self._pixels, self._missed = MAX_VIDEO_PIXELS, False
+        self._rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self._first: float | None = None
+
+    def read(self) -> Loaded:
+        count = self._count()
+        frames = self._unknown_length() if count is None else self._spread(count)
+        if not frames:
+            raise ImageError(NO_VIDEO)
+        missed = self._missed or self._is_late() or (count is not None and len(frames) < min(count, self._wanted))
+        return Loaded(tuple(frames), True, count, (MISSED,) if missed else ())
+
+    def _is_late(self) -> bool:
+        return self._pixels < 0 or time.monotonic() - self._start > MAX_SECONDS
+
+    def _count(self) -> int | None:
+        stream, opened = self._stream, self._opened
+        if stream.frames > 0 and self._rate > 0:
+            return int(stream.frames)
+        seconds = 0.0
+        if stream.duration and stream.time_base:
+            seconds = float(stream.duration * stream.time_base)
+        elif opened.duration:
+            seconds = opened.duration / 1_000_000
+        return round(seconds * self._rate) if seconds * self._rate >= 1 else None
+
+    def _decode(self) -> Iterator[tuple[Any, float | None]]:
+        """Frames from the current position with their times in seconds; a damaged one ends them."""
+        try:
+            for frame in self._opened.decode(self._stream):
+                if frame.width * frame.height > self._max_pixels:
+                    return
+                self._pixels -= frame.width * frame.height
+                at = frame.time
+                if self._first is None:
+                    self._first = at or 0.0
+                yield frame, None if at is None else max(0.0, at - self._first)
+                if self._is_late():
+                    return
+        except (ValueError, OSError, EOFError):  # FFmpeg's errors; the frames before it stand
+            return
+
+    def _spread(self, count: int) -> list[Frame]:
+        """Frames near the wanted positions, each found from the key frame before it."""
+        found: list[Frame] = []
+        budget, latest, frames = MAX_VIDEO_PIXELS // self._wanted, -1.0, self._decode()
+        for target in spread(count, self._wanted):
+            seconds, left = target / self._rate, self._pixels - budget
+            if seconds - max(latest, 0) > SEEK_SECONDS:
+                try:
+                    offset = round((seconds + (self._first or 0.0)) / self._stream.time_base)
+                    self._opened.seek(offset, stream=self._stream)
+                except (ValueError, OSError):
+                    break
+                frames = self._decode()
+            best = None
+            for frame, at in frames:
+                at = latest + 1 / self._rate if at is None else at
+                best = (frame, at)
+                if at >= seconds - 0.5 / self._rate or self._pixels < left:
+                    break
+            if best is None:  # fewer frames than the header claims
+                break
+            self._missed |= best[1] < seconds - 1.5 / self._rate  # a header may count one frame too many
+            if best[1] > latest:
+                latest = best[1]
+                found.append(self._loaded(best[0], round(latest * self._rate), latest))
+        return found
+
+    def _unknown_length(self) -> list[Frame]:
+        """Spread over what can be decoded: every frame at first, then every second one, every fourth one and so on."""
+        kept: list[Frame] = []
+        stride = 1
+        for index, (frame, at) in enumerate(self._decode()):
+            if index % stride == 0:
+                kept.append(self._loaded(frame, index, at))
+                if len(kept) > 2 * self._wanted:
+                    kept, stride = kept[::2], stride * 2
+            if self._wanted == 1:
+                break
+        return [kept[i] for i in spread(len(kept), self._wanted)] if kept else []
+
+    def _loaded(self, frame: Any, index: int, at: float | None) -> Frame:
+        image: Image.Image = frame.to_image()
+        turns = round(getattr(frame, "rotation", 0) / 90) % 4
+        if turns:
+            image = image.transpose((Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180,
+                                     Image.Transpose.ROTATE_270)[turns - 1])  # fmt: skip
+        return self._load(DecodedImage(image, *image.size), index, None if at is None else round(at, 3))

@@ -1,0 +1,149 @@
+"""Images in zip and tar archives, one by one: nothing is unpacked to a path, and what a member may cost is bounded."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import IO, Any, BinaryIO, Literal
+
+from ..decode import Opener
+from ..display_text import printable
+from ..errors import ImageError
+from .image_files import has_image_suffix
+from .walk import InputPath, Skipped
+
+ZIP_SUFFIXES, TAR_SUFFIXES = (".zip",), (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+MAX_MEMBERS = 100_000
+MAX_MEMBER_BYTES = 256 << 20
+"""Larger members are error records: a member is in memory while it is decoded."""
+MAX_RATIO, FREE_BYTES = 100, 256 << 20
+"""An archive may expand to this many times its size, and this much in addition."""
+MEMORY_BYTES = 1 << 20
+"""Members of a tar archive are read ahead of the decoding threads; larger ones wait in a temporary file."""
+TOO_MANY = "holds more than {:,} members; those behind are not scored"
+EXPANDS = f"expands to more than {MAX_RATIO} times its size (a decompression bomb?); the rest is not read"
+
+
+def archive_kind(name: str) -> Literal["zip", "tar"] | None:
+    """The kind of archive that a name ends like; None for others."""
+    lower = name.lower()
+    return "zip" if lower.endswith(ZIP_SUFFIXES) else "tar" if lower.endswith(TAR_SUFFIXES) else None
+
+
+def _open(name: str) -> BinaryIO:
+    return open(name, "rb")
+
+
+def archive_members(
+    name: str, skipped: Skipped | None = None, open_file: Callable[[str], IO[bytes]] = _open
+) -> Iterator[InputPath]:
+    """The images in an archive, in its order, named `ARCHIVE::MEMBER`; what ends it early is one input with an error.
+
+    Names are only names: `../x` is not a path. Links, devices and archives in the archive are left out.
+
+    Args:
+        name: the archive.
+        skipped: counts the members that are no images.
+        open_file: opens it.
+    """
+    seen: Counter[str] = Counter()
+    try:
+        for member, size, open_member, error in (_zip if archive_kind(name) == "zip" else _tar)(open_file(name)):
+            if not has_image_suffix(member) or member.startswith("__MACOSX/"):
+                if skipped is not None:
+                    skipped.add(member)
+                continue
+            seen[member] += 1
+            path = f"{name}::{member}" + (f"#{seen[member]}" if seen[member] > 1 else "")
+            if error is None and size > MAX_MEMBER_BYTES:
+                error = f"its {size:,} bytes are more than {MAX_MEMBER_BYTES:,}"
+            yield InputPath(path, error, open_member)
+    except ImageError as error:
+        yield InputPath(name, f"the archive {error}")
+    except FileNotFoundError:
+        yield InputPath(name, "no such file")
+    except Exception as error:  # stores, decompressors, zipfile and tarfile raise exceptions of their own
+        what = f"{type(error).__name__}: {printable(str(error))}"
+        yield InputPath(name, f"the archive is damaged or cannot be read ({what})")
+
+
+def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
+    limit = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
+    archive = zipfile.ZipFile(file)
+    for i, info in enumerate(archive.infolist()):
+        if info.is_dir():
+            continue
+        limit -= info.file_size
+        if i >= MAX_MEMBERS or limit < 0:
+            raise ImageError(TOO_MANY.format(MAX_MEMBERS) if i >= MAX_MEMBERS else EXPANDS)
+        encrypted = "is encrypted: unpack the archive first" if info.flag_bits & 1 else None
+        yield info.filename, info.file_size, partial(_open_in_zip, archive, info), encrypted
+
+
+def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AbstractContextManager[BinaryIO]:
+    with archive.open(info) as stream:  # ends at the stated size, and checks the CRC there
+        return io.BytesIO(stream.read())
+
+
+def _tar(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
+    limited: Any = _Limited(file)
+    with file, tarfile.open(fileobj=limited, mode="r|") as archive:
+        for i, member in enumerate(archive):
+            if i >= MAX_MEMBERS:
+                raise ImageError(TOO_MANY.format(MAX_MEMBERS))
+            if not member.isfile():
+                continue
+            wanted = has_image_suffix(member.name) and member.size <= MAX_MEMBER_BYTES
+            stream = archive.extractfile(member) if wanted else None
+            held = io.BytesIO() if stream is None else _held(stream.read(), member.size)
+            yield member.name, member.size, partial(_again, held), None
+        # tarfile accepts any end of the file; only the end mark shows that nothing of the archive is missing.
+        if archive.fileobj is not None and archive.fileobj.tell() < archive.offset + tarfile.BLOCKSIZE:
+            raise ImageError("is damaged (it ends without its end mark)")
+
+
+class _Limited:
+    """The decompressed bytes of a file, as many as it may expand to."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._left = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(6)
+        file.seek(0)
+        self._file: Any = file
+        if head.startswith(b"\x1f\x8b"):
+            self._file = gzip.GzipFile(fileobj=file)
+        elif head.startswith(b"BZh"):
+            self._file = bz2.BZ2File(file)
+        elif head == b"\xfd7zXZ\0":
+            self._file = lzma.LZMAFile(file)  # noqa: SIM115
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ImageError(EXPANDS)
+        return data
+
+
+def _held(data: bytes, size: int) -> BinaryIO:
+    if size <= MEMORY_BYTES:
+        return io.BytesIO(data)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with its last reference, when the input is done
+    file.write(data)
+    return file
+
+
+def _again(held: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    held.seek(0)
+    return nullcontext(held)

@@ -1,0 +1,59 @@
+"""Parquet without Ray: the same records, replaced only where they are ours; the hint where pyarrow is missing."""
+
+import importlib.util
+
+import pytest
+from cinemae.runtime.errors import MissingDependencyError, UsageError
+from cinemae.runtime.install import pip_install
+from cinemae.runtime.records import Frames, Record, ScoredFrame, Tile, from_dict
+from cinemae.runtime.scan import parquet
+from cinemae.runtime.scan.options import ScanOptions, output_format
+from cinemae.runtime.scan.targets import Targets
+from cinemae.runtime.scan.writers import file_writer
+
+RECORD = Record(
+    "a.gif", "ok", verdict="ai", probability=0.75, logit=1.5, reasons=("one",), scored_area=0.5,
+    frames=Frames(9, 4, (ScoredFrame(0, None, 0.5, 0.6), ScoredFrame(4, 0.25, 1.5, 0.75))), tiles=(Tile(0, 1, 2, 3.5),),
+)  # fmt: skip
+RECORDS = [RECORD, Record("b.png", "error", "broken")]
+
+
+def test_without_pyarrow(monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(parquet.importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
+    for options in (ScanOptions(("a",), out=tmp_path / "x.parquet"), ScanOptions(("a",), format="parquet")):
+        with pytest.raises(MissingDependencyError) as error:
+            output_format(options, False)
+        assert pip_install("parquet") in str(error.value)
+
+
+def test_records_in_parquet(tmp_path, monkeypatch):
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    monkeypatch.setattr(parquet, "ROWS", 2)
+    out = tmp_path / "deep" / "x.parquet"
+    assert output_format(ScanOptions(("a",), out=out), True) == "parquet"
+    with pytest.raises(UsageError, match=r"give --out FILE\.parquet"):
+        output_format(ScanOptions(("a",), format="parquet"), False)
+    for records in (RECORDS * 2 + RECORDS[:1], []):
+        with file_writer(out, "parquet") as writer:
+            for record in records:
+                writer.write(record)
+            assert out.exists() == (records == [])  # the first round's file is there until the second one is complete
+            writer.finish()
+        assert [from_dict(row) for row in pq.read_table(out).to_pylist()] == records
+        Targets(out).check(())
+        if records:
+            with file_writer(tmp_path / "y.parquet", "parquet") as writer:
+                for record in records:
+                    writer.write(record)
+                writer.abort()
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["x.parquet"]
+
+
+def test_a_foreign_parquet_file_is_not_replaced(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"path": ["a.png"]}), tmp_path / "mine.parquet")
+    with pytest.raises(UsageError, match="does not hold records"):
+        Targets(tmp_path / "mine.parquet").check(())

@@ -1,0 +1,166 @@
+"""`--allow-url`: addresses, redirects, sizes and slow servers; images on stdin."""
+
+import gzip
+import io
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cinemae.runtime.errors import ImageError, UsageError
+from cinemae.runtime.scan import urls
+from cinemae.runtime.scan.inputs import Inputs
+from cinemae.runtime.scan.urls import fetch, is_public
+from pictures import cinemae_run, encoded, json_lines, picture
+
+IMAGE = encoded(picture())
+
+
+class Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self):
+        path = self.path
+        if path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", path[4:])
+            self.end_headers()
+            return
+        if path == "/missing":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        body = IMAGE
+        if path == "/huge":
+            self.send_header("Content-Length", str(1 << 40))
+        if path == "/short":
+            self.send_header("Content-Length", str(len(IMAGE) + 5))
+        if path in ("/gzip", "/bomb"):
+            self.send_header("Content-Encoding", "gzip")
+            body = gzip.compress(IMAGE if path == "/gzip" else bytes(10 << 20))
+        if path == "/br":
+            self.send_header("Content-Encoding", "br")
+        self.end_headers()
+        with_pauses = 50 if path == "/slow" else 1
+        try:
+            for i in range(with_pauses):
+                self.wfile.write(body[i : i + 1] if with_pauses > 1 else body * (100 if path == "/endless" else 1))
+                self.wfile.flush()
+                time.sleep(0.1 if with_pauses > 1 else 0)
+        except OSError:
+            pass
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def public(monkeypatch):
+    """The test server counts as public; the address 127.0.0.2 does not."""
+    monkeypatch.setattr(urls, "is_public", lambda address: address == "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+     "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
+     "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1"],
+)  # fmt: skip
+def test_addresses_that_are_never_fetched(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses(address):
+    assert is_public(address)
+
+
+def test_a_local_server_is_not_fetched(server):
+    for url in (server, server.replace("127.0.0.1", "localhost"), "http://2130706433:1/"):
+        with pytest.raises(ImageError, match="not public"):
+            fetch(url + "/a.png")
+
+
+def test_fetching(server, public):
+    for path in ("/a.png", "/gzip", "/to//a.png", "/to//to//a.png", "/ä b?c=d|e"):
+        assert fetch(server + path).read() == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("/missing", "404"), ("/huge", "more than"), ("/endless", "more than"), ("/bomb", "more than"),
+     ("/br", "encoding"), ("/short", "IncompleteRead|too early"), ("/to/file:///etc/passwd", "not an http"),
+     ("/to/ftp://127.0.0.1/", "not an http"), ("/to/http://127.0.0.2:9/", "not public")],
+)  # fmt: skip
+def test_answers_that_are_refused(server, public, monkeypatch, path, message):
+    monkeypatch.setattr(urls, "MAX_URL_BYTES", len(IMAGE) * 2)
+    with pytest.raises(ImageError, match=message):
+        fetch(server + path)
+
+
+def test_a_redirect_to_itself_ends(server, public, monkeypatch):
+    monkeypatch.setattr(Answers, "do_GET", lambda self: (
+        self.send_response(302), self.send_header("Location", "/again"), self.end_headers()))  # fmt: skip
+    with pytest.raises(ImageError, match="more than 5 times"):
+        fetch(server)
+
+
+def test_slow_servers_end(server, public, monkeypatch):
+    monkeypatch.setattr(urls, "TOTAL_SECONDS", 0.5)
+    start = time.monotonic()
+    with pytest.raises(ImageError, match=r"longer than 0\.5 s"):
+        fetch(server + "/slow")
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent, pytest.raises(ImageError, match=r"longer than 0\.5 s"):
+        fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+    assert time.monotonic() - start < 4
+
+
+def test_the_checked_address_is_the_one_connected_to(server, monkeypatch):
+    """DNS rebinding: a second look-up that gives another address is never made."""
+    answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))]])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: next(answers))
+    reached = []
+
+    def connect(sock, address):
+        reached.append(address)
+        raise OSError("nobody is there")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(ImageError):
+        fetch("http://example.org/")
+    assert reached == [("8.8.8.8", 80)]
+
+
+def test_urls_as_inputs(server, public, tiny_engine, tmp_path):
+    url = server + "/a.png?x=[1]*"
+    (refused,) = Inputs((url,))
+    assert "--allow-url" in refused.error
+    (item,) = Inputs((url,), allow_url=True)
+    assert (item.path, item.error) == (url, None)
+    assert item.open().read() == IMAGE
+    found = cinemae_run(url, "--engine", tiny_engine, "-q")
+    assert found.returncode == 1
+    assert "--allow-url" in json_lines(found.stdout)[0]["error"]
+    found = cinemae_run(url, "--engine", tiny_engine, "-q", "--allow-url")
+    assert "not public" in json_lines(found.stdout)[0]["error"]
+
+
+def test_an_image_on_stdin(tiny_engine):
+    with pytest.raises(UsageError, match="--stdin-image"):
+        list(Inputs(("-",), io.BytesIO(IMAGE)))
+    told = cinemae_run("-", "--engine", tiny_engine, "-q", input=IMAGE)
+    assert (told.returncode, told.stdout) == (2, b"")
+    assert b"give --stdin-image" in told.stderr
+    found = cinemae_run("-", "--stdin-image", "--engine", tiny_engine, "-q", input=IMAGE)
+    assert found.returncode == 0
+    assert [(record["path"], record["width"]) for record in json_lines(found.stdout)] == [("-", 96)]
