@@ -28,6 +28,7 @@ class FakeEngine:
         if trt.strategies:
             self.create_execution_context = self._with_strategy
         else:
+            self.create_execution_context = self._with_own_memory  # 8.6.1 has both, the first without arguments
             self.create_execution_context_without_device_memory = self._context
             self.device_memory_size = SCRATCH_PER_IMAGE * max(profile[2] for profile in profiles)
 
@@ -48,9 +49,12 @@ class FakeEngine:
 
     def _with_strategy(self, strategy=0):
         """`create_execution_context`: STATIC, the default, gives each context scratch memory of its own."""
+        managed = strategy == self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        return self._context() if managed else self._with_own_memory()
+
+    def _with_own_memory(self):
         context = self._context()
-        if strategy != self.trt.ExecutionContextAllocationStrategy.USER_MANAGED:
-            context.memory, context.profile = OWN, 0
+        context.memory, context.profile = OWN, 0
         return context
 
     def _context(self):
