@@ -129,12 +129,12 @@ class Detector:
             UsageError: an unknown device or decode, a thread count below 1, a threshold or prior outside (0, 1), or
                 frames that are neither a word nor a number that is allowed.
         """
+        check_options(device, threads)
         path = resolve(path)
         if not background:
             engine = load_engine(path, device, threads)
             batch = best_batch(path) or DEFAULT_BATCH
             return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
-        check_options(device, threads)
         manifest, batch = read_engine_manifest(path), best_batch(path) or DEFAULT_BATCH
         future: Future[Engine] = Future()
         detector = cls(future, manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
