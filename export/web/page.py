@@ -35,7 +35,6 @@ _CHANGES = (
     (r'(<meta charset="utf-8">)', POLICY),
     (r"(</head>)", rf"{HEAD}\n\1"),
     (r"<noscript>.*?</noscript>", NOSCRIPT),
-    (r'(<p id="banner" class="banner") role="note"', r'\1 role="region" aria-label="Notice"'),
     (r"(<main[^>]*>\n)", rf"\1{LOADING}"),
     (r'(<section id="drop" class="drop")', r"\1 inert"),
     (r'(<label for="files"[^>]*>[^<]*</label>)', rf"\1{FOLDER}"),

@@ -18,6 +18,15 @@ from cinemae.runtime.masks import draw_visible
 from cinemae.runtime.records import Record, Stats
 from cinemae.runtime.verdict import Decision, decide
 
+NASTY = [
+    "</script><script>document.title='hacked'</script>.jpg", "<img src=x onerror=document.title='hacked'>.jpg",
+    "\"'&amp;`${1}.jpg", "<!--<script>.jpg", "line\nbreak\u2028\u2029.jpg", "bytes\\xff.jpg", "lone\udcff.jpg",
+    "{{info}}{{script}}{{chunks}}{{style}}.jpg", "a|b|c.jpg", "\u202egpj.exe",
+]  # fmt: skip
+"""File names that would leave their place in a page that did not escape them."""
+COUNTS = {"ai": 60, "uncertain": 40, "real": 90, "error": 10}
+"""Of each verdict in the report of `tests/runtime/report/conftest.py`."""
+
 
 def manifest(config: BackboneConfig, **changes) -> Manifest:
     """A fused engine's manifest with a band and a heatmap range."""

@@ -129,13 +129,21 @@ def saved(driver: Any, button: str) -> Any:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def axe_findings(driver: Any, modules: Path) -> list[tuple[str, list[str]]]:
+    """(rule, HTML of the elements) of everything that axe-core finds in the page."""
+    driver.execute_script((modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    script = "const done = arguments[0]; axe.run().then(({ violations }) => done(violations))"
+    found = driver.execute_async_script(script)
+    return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found]
+
+
 def agree(found: dict[str, Any], wanted: Any, tolerance: float) -> None:
     """A record of the page against the runtime's."""
     assert found["status"] == wanted.status, (found, wanted)
     assert found["verdict"] == wanted.verdict, (found, wanted)
     assert found["reasons"] == list(wanted.reasons)
     assert (found["width"], found["height"], found["sha256"]) == (wanted.width, wanted.height, wanted.sha256)
-    same = ("engine", "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "schema")
+    same = ("scored_area", "engine", "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "schema")
     assert {name: found[name] for name in same} == {name: getattr(wanted, name) for name in same}
     assert found["evidence"] == []
     assert found["logit"] == pytest.approx(wanted.logit, abs=tolerance)

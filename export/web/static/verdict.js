@@ -48,11 +48,15 @@ export function twoDigits(value) {
   return near < 1e-4 ? near.toExponential().replace(/-(\d)$/, "-0$1") : String(near);
 }
 
+/** Share of an image's area that is scored, as `crop_area` of preprocess.py. */
+export function scoredArea({ width, height }, { crop, resize_short: resizeShort }) {
+  return ((crop / resizeShort) ** 2 * Math.min(width, height)) / Math.max(width, height);
+}
+
 /** Reasons that follow from the input alone; image: as `prepare` gives it. limits, words: of reasons.py. */
 export function imageReasons(image, manifest, limits, words) {
-  const { resize_short: resizeShort, crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size;
-  const short = Math.min(image.width, image.height), long = Math.max(image.width, image.height);
-  const seen = ((crop / resizeShort) ** 2 * short) / long, reasons = [];
+  const { resize_short: resizeShort, crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size, reasons = [];
+  const short = Math.min(image.width, image.height), seen = scoredArea(image, manifest.preprocess);
   if (short < limits.TINY_SHORT_SIDE) reasons.push(words.TINY);
   else if (short < resizeShort) reasons.push(words.UPSCALED);
   if (seen < limits.MIN_SEEN) reasons.push(words.CROPPED.replace("{:.2g}", twoDigits(100 * seen)));

@@ -5,7 +5,7 @@ import { load } from "./loading.js";
 import { prepare } from "./prepare.js";
 import { openSession } from "./session.js";
 import { sha256 } from "./sha256.js";
-import { decide, imageReasons, probability, statReasons } from "./verdict.js";
+import { decide, imageReasons, probability, scoredArea, statReasons } from "./verdict.js";
 
 /** Engine, session and rules: `score(file, name)` gives {record, lcas}. report(loaded, total): bytes. */
 export async function openDetector(site, options, report) {
@@ -32,7 +32,7 @@ async function score(file, name, site, session) {
     const [verdict, band] = decide(logit, manifest.calibration, reasons.length > 0, words);
     const record = {
       ...base, status: "ok", verdict, probability: probability(manifest.calibration, logit), logit, stats,
-      reasons: band ? [...reasons, band] : reasons,
+      scored_area: scoredArea(image, manifest.preprocess), reasons: band ? [...reasons, band] : reasons,
     };
     return { record, lcas: lcas.map((value) => (Number.isNaN(value) ? null : value)) };
   } catch (error) {

@@ -13,7 +13,7 @@ function shape(tag, attributes) {
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;
 }
-const percent = (p) => (p > 0 && p < 0.01 ? "< 1" : p < 1 && p > 0.99 ? "> 99" : String(Math.round(p * 100))) + "\u2009%";
+const percent = (p) => (p > 0 && p < 0.01 ? "< 1" : p < 1 && p > 0.99 ? "> 99" : String(Math.round(p * 100))) + "\u202f%";
 const baseName = (path) => path.split(/[\\/]/).pop() || path;
 
 function pictureBox(row, hot) {

@@ -20,7 +20,7 @@ function operation(method, path, about) {
   const parameters = (about.parameters ?? []).map((item) => row(item.name, typeOf(item.schema), item.description ?? ""));
   const bodies = Object.keys(about.requestBody?.content ?? {}).map((kind) => row(kind));
   const answers = Object.entries(about.responses).map(([code, answer]) => row(code, answer.description));
-  return element("section", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", about.summary ?? ""), element("p", about.description ?? ""),
+  return element("section", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", about.summary ?? ""), element("p", (about.description ?? "").replaceAll("`", "")),
     ...table("Parameters", parameters), ...table("Body", bodies), ...table("Responses", answers));
 }
 

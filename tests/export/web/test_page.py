@@ -12,7 +12,7 @@ from cinemae.runtime.records import RECORD_FIELDS
 from cinemae.runtime.scan.writers import CSV_COLUMNS, csv_row
 from pictures import encoded, picture
 from PIL import Image
-from web_site import JPEG_LOGIT, SAME, agree, open_site, saved, score, wait
+from web_site import JPEG_LOGIT, SAME, agree, axe_findings, open_site, saved, score, wait
 
 pytestmark = pytest.mark.slow
 
@@ -141,9 +141,7 @@ def test_axe_finds_nothing(page, files, modules, theme):
     score(page, files)
     page.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
     page.execute_script("document.querySelector('details').open = true")
-    page.execute_script((modules / "axe-core" / "axe.min.js").read_text())
-    found = page.execute_async_script("const done = arguments[0]; axe.run().then(({ violations }) => done(violations))")
-    assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+    assert axe_findings(page, modules) == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

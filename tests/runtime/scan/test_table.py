@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -32,10 +33,10 @@ RECORDS = [
 ]  # fmt: skip
 
 
-def table(width: int) -> str:
+def table(width: int, **console) -> str:
     calibration = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.05)
     out = io.StringIO()
-    writer = TableWriter(Console(file=out, width=width), Reading.of(calibration, Decision.of(calibration)))
+    writer = TableWriter(Console(file=out, width=width, **console), Reading.of(calibration, Decision.of(calibration)))
     for record in RECORDS:
         writer.write(record)
     writer.finish()
@@ -51,6 +52,17 @@ def test_lines_end_between_words(width):
     assert "a reason that has no code yet" in " ".join(shown.split())
     assert "[grey crop s2- prior]" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_no_color_leaves_bold_and_dim_alone(monkeypatch, no_color):
+    """https://no-color.org: set and not empty, no colour whatever the terminal."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    found = re.findall(r"\x1b\[([\d;]*)m", table(80, force_terminal=True))
+    codes = set(";".join(found).split(";"))
+    assert {"0", "1", "2"} <= codes
+    assert bool(codes - {"0", "1", "2"}) == (not no_color)
 
 
 def test_the_legend_names_each_code_once_and_no_other():

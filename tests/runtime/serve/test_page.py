@@ -1,8 +1,9 @@
-"""The page in headless Chromium: choose, drop, paste, keyboard, heatmap, light and dark, token, no other origin."""
+"""The page and /docs in headless Chromium: choose, drop, paste, retry, keyboard, heatmap, dark, token, axe."""
 
 from __future__ import annotations
 
 import base64
+import urllib.request
 
 import pytest
 
@@ -21,6 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from serve_tools import ArithmeticEngine, encode, picture, running
+from web_site import axe_findings, npm_modules, wait
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +175,65 @@ def test_dropped_and_pasted_images_are_scored(page, files, kind):
     page.execute_script(DROP, base64.b64encode(files[0].read_bytes()).decode(), "clip.png", kind)
     (card,) = finished(page, 1)
     assert card.get_attribute("data-state") == "real"
+
+
+def test_a_request_that_failed_is_tried_again(page, files):
+    page.execute_script(
+        "const real = fetch; window.fetch = () => { window.fetch = real; return Promise.reject(TypeError('down')); }"
+    )
+    (card,) = choose(page, files[:1])
+    assert card.get_attribute("data-state") == "error"
+    assert "the server cannot be reached" in card.find_element(By.CLASS_NAME, "reasons").text
+    card.find_element(By.CLASS_NAME, "retry").click()
+    wait(page, "document.querySelector('.card').dataset.state === 'real'", 20)
+    assert "error" not in card.get_attribute("class").split()
+    assert not card.find_element(By.CLASS_NAME, "retry").is_displayed()
+    assert finished(page, 1) == [card]
+
+
+def test_a_file_that_is_no_image_is_not_offered_again(page, files):
+    (card,) = choose(page, files[2:])
+    assert not card.find_element(By.CLASS_NAME, "retry").is_displayed()
+
+
+def test_the_sample_is_scored(page):
+    page.find_element(By.ID, "sample").click()
+    (card,) = finished(page, 1)
+    assert card.find_element(By.CLASS_NAME, "name").text == "sample.jpg"
+    assert card.get_attribute("data-state") != "error"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page, files, address, request, scheme):
+    modules = npm_modules(request.config.cache.mkdir("cinemae-npm"))
+    preference = {"name": "prefers-color-scheme", "value": scheme}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [preference]})
+    choose(page, files)
+    assert axe_findings(page, modules) == []
+    page.get(f"{address}/docs")
+    wait(page, "document.documentElement.dataset.ready", 10)
+    assert axe_findings(page, modules) == []
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("token", [None, "abc"])
+def test_the_interface_at_docs_under_the_content_policy(browser, engine, token):
+    settings = ServeSettings(token=token, drain=0.0)
+    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+        with urllib.request.urlopen(f"{base}/docs") as answer:
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        browser.get_log("browser")
+        browser.get(f"{base}/docs")
+        if token:
+            wait(browser, "!document.getElementById('ask').hidden", 10)
+            browser.find_element(By.ID, "token").send_keys(token, Keys.ENTER)
+        wait(browser, "document.documentElement.dataset.ready", 10)
+        assert browser.find_element(By.ID, "example").text == f"curl --data-binary @photo.jpg {base}/v1/detect"
+        assert "POST /v1/detect" in [heading.text for heading in browser.find_elements(By.TAG_NAME, "h2")]
+        assert not browser.find_element(By.ID, "ask").is_displayed()
+        severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert ["401" in message for message in severe] == ([True] if token else [])
+        browser.get("about:blank")
 
 
 def test_everything_is_reached_with_the_keyboard(page, files):

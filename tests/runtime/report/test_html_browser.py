@@ -1,0 +1,234 @@
+"""The HTML report in headless Chromium: sorting, filters, heatmaps, one image in full, review, hostile names, axe."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import time
+from dataclasses import replace
+
+import pytest
+from browser import chromium, requested_urls
+from cinemae.runtime.reading import CONTRARY
+from cinemae.runtime.records import Record
+from cinemae.runtime.report.html import ReportWriter
+from PIL import Image
+from report_samples import COUNTS, NASTY, picture, scored
+from web_site import axe_findings, npm_modules, saved, wait
+
+
+def shown(driver) -> list[str]:
+    """Names on the cards, in reading order."""
+    return driver.execute_script("return [...document.querySelectorAll('.card .file')].map(e => e.textContent)")
+
+
+def wait_for(condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def set_value(driver, name: str, value: str, event: str = "input") -> None:
+    driver.execute_script(
+        "const [name, value, event] = arguments, e = document.getElementById(name);"
+        "e.value = value; e.dispatchEvent(new Event(event))",
+        name, value, event,
+    )  # fmt: skip
+
+
+def test_report_in_chromium(page, sample, tmp_path):
+    with chromium() as driver:
+        driver.get(page.as_uri())
+        assert driver.title == "Week <47>"
+        find = driver.find_element
+        assert find("id", "title").text == "Week <47>"
+        assert "sample@" in find("id", "byline").text
+        assert find("id", "demonstration").is_displayed()
+        numbers = {
+            kind: int(find("css selector", f".verdict.{kind} b").text) for kind in ("ai", "uncertain", "real", "error")
+        }
+        assert numbers == COUNTS
+        assert shown(driver)[:3] == ["000.jpg", "001.jpg", "002.jpg"]
+        assert len(driver.find_elements("css selector", ".card")) < 100  # not all 200 exist at once
+
+        # both thresholds, and what each verdict promises
+        assert len(driver.find_elements("css selector", "#histogram .mark")) == 2
+        assert len(driver.find_elements("css selector", ".card:first-child .meter u")) == 2
+        assert "at most 5 % of real images get this" in find("css selector", ".verdict.ai").text
+        assert "at most 10 % of AI images get this" in find("css selector", ".verdict.real").text
+        assert "a new kind can exceed" in find("id", "caveat").text
+        assert find("id", "decision").text == "AI from 62\u202f%, real below 38\u202f%"
+
+        # sort
+        set_value(driver, "sort", "high", "change")
+        assert shown(driver)[0] == "198.jpg"
+        set_value(driver, "sort", "low", "change")
+        assert shown(driver)[0] == "000.jpg"
+        set_value(driver, "sort", "close", "change")
+        assert shown(driver)[0] == "192.jpg"  # the highest of those just below `ai`
+        driver.execute_script("scrollTo(0, document.body.scrollHeight)")
+        wait_for(lambda: shown(driver)[-1] == "bad 199.jpg")  # files that could not be read come last
+
+        # filter
+        set_value(driver, "text", "GRAY")
+        assert shown(driver) == ["007.jpg"]
+        find("id", "reset").click()
+        find("css selector", ".verdict.uncertain").click()
+        assert find("id", "count").text == "40 of 200 images"
+        find("id", "reset").click()
+        set_value(driver, "from", "90")
+        assert find("id", "count").text == "60 of 200 images"
+        find("id", "reset").click()
+        set_value(driver, "text", "no such image")
+        assert find("id", "nothing").is_displayed()
+        find("id", "reset").click()
+        assert find("id", "count").text == "200 of 200 images"
+
+        # heatmap on focus, colours from the bytes
+        set_value(driver, "sort", "order", "change")
+        driver.execute_script("scrollTo(0, 0); document.querySelector('.card').focus()")
+        assert find("css selector", ".card .picture.hot canvas").is_displayed()
+        context = "document.querySelector('.card canvas').getContext('2d')"
+        pixel = f"return [...{context}.getImageData(arguments[0], arguments[1], 1, 1).data]"
+        assert driver.execute_script(pixel, 2, 2) == [0, 0, 4, 255]  # LCAS 0: the low end
+        assert driver.execute_script(pixel, 14, 2) == [252, 255, 164, 255]  # LCAS 10: the high end
+        hatch = {tuple(driver.execute_script(pixel, 12 + x, 13)) for x in range(12)}
+        assert hatch == {(0xD6, 0xD8, 0xDC, 255), (0x78, 0x7C, 0x84, 255)}
+        active = "return document.activeElement.getAttribute('aria-posinset')"
+        driver.switch_to.active_element.send_keys("\ue014")  # right arrow
+        assert driver.execute_script(active) == "2"
+        find("id", "heat").click()
+        assert len(driver.find_elements("css selector", ".picture.hot")) > 5
+
+        # one image in full, by keyboard
+        driver.execute_script("document.querySelector('.card').focus()")
+        driver.switch_to.active_element.send_keys("\ue007")  # enter
+        assert find("id", "detail").is_displayed()
+        assert find("id", "detail-name").text == "000.jpg"
+        find("id", "next").click()
+        assert find("id", "detail-name").text == "001.jpg"
+        assert "640" in find("css selector", "#detail dl").text
+        assert "at most 10 % of AI images get this" in find("css selector", "#detail dl").text
+        assert "(AI from 0.5000, real below -0.5000)" in find("css selector", "#detail dl").text
+        find("css selector", ".close").click()
+        wait_for(lambda: driver.execute_script(active) == "2")
+
+        assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+        schemes = {url.split(":")[0] for url in requested_urls(driver)}
+        assert schemes <= {"file", "data", "chrome"}  # the browser's own first page is chrome:
+
+
+def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path):
+    path = tmp_path / "r.html"
+    with ReportWriter(path, sample, prior=0.9) as report:
+        for i, logit in enumerate((-4.0, -0.6)):
+            probability = sample.calibration.probability(logit, 0.9)
+            report.add(replace(scored(f"{i}.jpg", logit, sample), probability=probability))
+    with chromium() as driver:
+        driver.get(path.as_uri())
+        colours = driver.execute_script(
+            "return [...document.querySelectorAll('.card .tag')].map(e => [e.textContent, getComputedStyle(e).color])"
+        )
+        green, other = "rgb(23, 112, 95)", "rgb(125, 95, 0)"
+        assert colours == [["Real", green], ["Real", other]]
+        assert CONTRARY in driver.find_element("css selector", ".card:nth-child(2) .why").text
+        assert driver.find_element("id", "prior").text == "assuming that 90 % of the images are AI-generated"
+        bars = [e.get_attribute("class") for e in driver.find_elements("css selector", "#histogram rect:not(.band)")]
+        assert bars == ["real", "uncertain"]
+
+
+def test_hostile_names_and_dark_print_in_chromium(sample, tmp_path):
+    path = tmp_path / "r.html"
+    with ReportWriter(path, sample) as report:
+        for i, name in enumerate(NASTY):
+            report.add(scored(name, 1.0, sample, i, (name,)), picture(i))
+            report.add(Record(name, "error", name))
+    with chromium(dark=True) as driver:
+        driver.get(path.as_uri())
+        assert driver.title == "Image report"
+        assert driver.find_element("id", "count").text == f"{2 * len(NASTY)} of {2 * len(NASTY)} images"
+        assert driver.execute_script("return document.querySelectorAll('main img[onerror], main script').length") == 0
+        assert driver.execute_script("return rows[0].p") == NASTY[0]
+        background = "return getComputedStyle(document.body).backgroundColor"
+        assert driver.execute_script(background) == "rgb(19, 21, 25)"
+        pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+        assert pdf.startswith(b"%PDF")
+        on_paper = "dispatchEvent(new Event('beforeprint')); return document.querySelectorAll('.card').length"
+        assert driver.execute_script(on_paper) == 2 * len(NASTY)
+        driver.execute_script("dispatchEvent(new Event('afterprint'))")
+        assert len(driver.find_elements("css selector", ".card")) < 2 * len(NASTY)
+        assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_each_bar_tells_its_counts(page):
+    with chromium() as driver:
+        driver.get(page.as_uri())
+        titles = driver.execute_script("return [...document.querySelectorAll('.column title')].map(e => e.innerHTML)")
+        totals = dict.fromkeys(("AI", "Uncertain", "Real"), 0)
+        for title in titles:
+            for part in title.partition(": ")[2].split(", "):
+                number, _, word = part.partition(" ")
+                totals[word] += int(number)
+        assert totals == {"AI": COUNTS["ai"], "Uncertain": COUNTS["uncertain"], "Real": COUNTS["real"]}
+        most = max(sum(int(part.split()[0]) for part in title.partition(": ")[2].split(", ")) for title in titles)
+        assert driver.find_element("id", "peak").text == f"highest bar: {most} images"
+
+
+def test_review_marks_and_notes_are_kept_and_saved(sample, tmp_path):
+    note = '=SUM(A1), "quoted"'
+    with ReportWriter(tmp_path / "r.html", sample) as report:
+        for i in range(2):
+            report.add(replace(scored(f"-{i}, a.jpg", 3.0, sample, i), sha256=str(i) * 64), picture(i))
+    with chromium() as driver:
+        driver.get((tmp_path / "r.html").as_uri())
+        driver.find_element("css selector", ".card").click()
+        driver.find_element("css selector", ".review input").click()
+        driver.find_element("css selector", ".review textarea").send_keys(note)
+        driver.refresh()
+        assert [e.get_attribute("data-index") for e in driver.find_elements("css selector", ".card.reviewed")] == ["0"]
+        first, *rows = csv.reader(io.StringIO(saved(driver, "save-review")))
+    assert first == ["path", "sha256", "verdict", "probability", "reviewed", "note"]
+    assert [row[:3] + row[4:] for row in rows] == [
+        ["'-0, a.jpg", "0" * 64, "ai", "yes", "'" + note], ["'-1, a.jpg", "1" * 64, "ai", "no", ""],
+    ]  # fmt: skip
+
+
+def test_the_original_is_shown_with_the_scored_part_outlined(sample, tmp_path):
+    Image.fromarray(picture(0, 480)).resize((640, 480)).save(tmp_path / "wide #1.png")
+    with ReportWriter(tmp_path / "r.html", sample) as report:
+        report.add(scored(str(tmp_path / "wide #1.png"), 3.0, sample), picture(0))
+    side = round(480 * sample.preprocess.crop / sample.preprocess.resize_short)
+    with chromium() as driver:
+        driver.get((tmp_path / "r.html").as_uri())
+        driver.find_element("css selector", ".card").click()
+        facts = driver.find_element("css selector", "#detail dl").text
+        assert f"the centre {side} × {side} of 640 × 480 pixels" in facts
+        driver.find_element("css selector", "button.wide").click()
+        driver.find_element("css selector", ".original button").click()  # full size: a pixel of the image is one here
+        wait(driver, "document.querySelector('.original img').naturalWidth", 10)
+        image, outline = driver.execute_script(
+            "return ['img', '.outline'].map(e => document.querySelector('.original ' + e).getBoundingClientRect())"
+        )
+        assert (image["width"], image["height"]) == (640, 480)
+        assert outline["width"] == pytest.approx(side, abs=1) == outline["height"]
+        assert outline["x"] - image["x"] == pytest.approx((640 - side) / 2, abs=1)
+        assert outline["y"] - image["y"] == pytest.approx((480 - side) / 2, abs=1)
+        (tmp_path / "wide #1.png").unlink()
+        driver.find_element("css selector", ".close").click()
+        driver.find_element("css selector", ".card").click()
+        driver.execute_script("rows[0].f += '?gone'")
+        driver.find_element("css selector", "button.wide").click()
+        wait(driver, "document.querySelector('.original p')?.textContent.startsWith('The original is no longer')", 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(page, request, dark):
+    modules = npm_modules(request.config.cache.mkdir("cinemae-npm"))
+    with chromium(dark=dark) as driver:
+        driver.get(page.as_uri())
+        assert axe_findings(driver, modules) == []
+        driver.find_element("css selector", ".card").click()
+        assert axe_findings(driver, modules) == []
