@@ -135,7 +135,8 @@ def test_the_card_states_promises_figures_and_terms():
     text = card(manifest, "hf://o/r/e.onnx@main#sha256=0")
     head = text.split("---")[1]
     assert "license: apache-2.0" in head
-    for expected in ("A demonstration engine", "at most 5 % of real images get this", "| glid3_xl/val | 0.6851 |"):
+    figure = f"| glid3_xl/test | {manifest.metrics['glid3_xl/test']['auc']:.4f} |"
+    for expected in ("A demonstration engine", "at most 5 % of real images get this", figure):
         assert expected in text
     other = card(manifest.model_copy(update={"licence": "Research | only\n---"}), "x")
     assert "license: other\nlicense_name: 'Research \\\\| only ---'" in other
