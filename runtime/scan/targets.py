@@ -15,6 +15,7 @@ from .inputs import STDIN, input_name
 from .parquet import MARK
 from .resume import store_path
 
+REPORT_SUFFIXES = ("", ".html", ".htm")
 OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".txt")
 FOOTER_BYTES = 1 << 16
 """The end of a Parquet file, where its metadata are."""
@@ -54,10 +55,12 @@ class Targets:
                 _check_file("--out", path, RECORD_STARTS, "records", UsageError)
             if not any_suffix and self.out.suffix.lower() not in OUT_SUFFIXES:
                 known = ", ".join((*OUT_SUFFIXES[1:4], ".csv"))
-                found = f"{known} and .parquet, not {self.out.suffix}"
+                found = f"{known} and .parquet, not {self.out.suffix} (spreadsheets open .csv)"
                 raise UsageError(f"{_name(self.out)}: --out writes {found}; --format allows any name")
         if self.report is not None:
             _check_file("--report", self.report, PAGE_STARTS, "a report of cinemae-run", OutputError)
+            if self.report.suffix.lower() not in REPORT_SUFFIXES:
+                raise UsageError(f"{_name(self.report)}: --report writes a page; give it a name that ends in .html")
         if self.heatmaps is not None:
             _check_folder(self.heatmaps, inputs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
@@ -64,13 +65,20 @@ def promise_text(calibration: Calibration) -> str:
     """What the verdicts of an engine promise, in one line."""
     c = calibration
     ai, real = (
-        "never given" if threshold is None else
+        _never_given(rate, others) if threshold is None else
         "no rate known" if rate is None else f"at most {rate:.1%} of {others} images get it"
         for threshold, rate, others in ((c.ai_from, c.false_alarm, "real"), (c.real_below, c.miss, "AI"))
     )  # fmt: skip
     bounds = [f"{'from' if name == 'ai' else 'below'} logit {threshold:.4f}" if threshold is not None else ""
               for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]  # fmt: skip
     return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; between them uncertain".replace(" :", ":")
+
+
+def _never_given(rate: float | None, others: str) -> str:
+    """Why there is no threshold: a split-conformal quantile at `rate` needs 1 / rate - 1 images."""
+    if rate is None:
+        return "never given"
+    return f"never given, too few held-out {others} images ({rate:.0%} needs {math.ceil(1 / rate - 1e-9) - 1} of a source)"
 
 
 def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
@@ -97,6 +105,9 @@ def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) ->
     for label, rate, verdict in (("real", calibration.false_alarm, "ai"), ("ai", calibration.miss, "real")):
         own = [c for c in counts if c.label == label]
         if not own or rate is None:
+            continue
+        if (calibration.ai_from if verdict == "ai" else calibration.real_below) is None:
+            lines.append(f"{verdict} is never given, so nothing was promised")
             continue
         whole = next(c for c in own if c.source == "all")
         worst = max((c for c in own if c.source != "all"), key=lambda c: c.wrong / c.images)
