@@ -78,7 +78,8 @@ def _never_given(rate: float | None, others: str) -> str:
     """Why there is no threshold: a split-conformal quantile at `rate` needs 1 / rate - 1 images."""
     if rate is None:
         return "never given"
-    return f"never given, too few held-out {others} images ({rate:.0%} needs {math.ceil(1 / rate - 1e-9) - 1} of a source)"
+    least = math.ceil(1 / rate - 1e-9) - 1
+    return f"never given, too few held-out {others} images ({rate:.0%} needs {least} of a source)"
 
 
 def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
