@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from pictures import cinemae_run, five_pictures, folder_of, json_lines
@@ -84,7 +86,11 @@ def test_interrupt(tmp_path, tiny_engine):
     read, write = os.pipe()
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "--batch-size", "1",
                "--workers", "1"]  # fmt: skip
-    with subprocess.Popen(command, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # the shell makes background jobs, and all that they start, ignore SIGINT
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening
+    ) as process:
         os.write(write, b"gone.png\n" * 20)
         assert process.stdout.readline().startswith(b'{"path": "gone.png"')
         process.send_signal(2)
