@@ -17,6 +17,7 @@ from ..runtime.atomic import atomic_path, write_text
 from ..runtime.errors import UsageError
 from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ..runtime.progress import Progress
+from .device import choose_device
 from .model.mae import MaskedAutoencoder, patchify
 from .photo_folder import PhotoFolder, collate, endless
 from .weights.save import WEIGHTS_FILE, save_backbone
@@ -165,7 +166,7 @@ def pretrain(
         UsageError: fewer images than a batch, none readable, or the state in `out` is of another backbone.
     """
     torch.manual_seed(config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     dataset = PhotoFolder(folders, backbone.image_size, config.crop_scale)
     if len(dataset) < config.batch_size:
         raise UsageError(f"{len(dataset)} images do not fill a batch of {config.batch_size}; lower the batch size")

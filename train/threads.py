@@ -1,7 +1,7 @@
 """Independent pieces of CPU work side by side, instead of all threads on one piece after the other.
 
-Threads that share one matrix product wait for the slowest at its end, hundreds of times an image; pieces that run side
-by side never wait for each other. The gain is largest where decoding, or another program, wants the same cores.
+Threads that share one matrix product wait for the slowest at its end; pieces that run side by side do not. What that
+gains on several cores has not been measured yet.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from ...runtime.preprocess import resize_crop, shrink_to
 from ...runtime.progress import Progress
 from ...runtime.read_ahead import read_ahead
 from ..data.samples import Sample
+from ..device import choose_device
 from ..model.mae import MaskedAutoencoder
 from ..precision import choose_precision
 from .augment import TRANSFORMS, Transform, unchanged
@@ -108,7 +109,7 @@ def extract(
     Raises:
         UsageError: an augmentation that nobody knows, or a precision that the device does not have.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or choose_device("auto")
     choose_precision(spec.precision, device)
     if transform is None:
         if spec.augment not in TRANSFORMS:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...runtime.manifest import GlobalFeature
 from ...runtime.masks import masked_from_visible
+from ..device import choose_device
 from ..model.lcas import by_channel, masked_sums, normalise
 from ..model.mae import MaskedAutoencoder, global_feature, patchify
 from ..model.masked_runs import predict_masked
@@ -39,7 +40,7 @@ class FeatureExtractor:
         self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None,
         precision: Precision = "fp32", kind: GlobalFeature = "cls", rows: int | None = None,
     ) -> None:  # fmt: skip
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or choose_device("auto")
         self.precision, self.kind = precision, kind
         self.mae = mae.to(self.device).eval()
         self.shape = mask_sets.shape[:2]

@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
 from .. import plots
+from ..device import choose_device
 from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
@@ -66,7 +67,7 @@ def train_end_to_end(
     Returns:
         Logits of `eval_rows`, float32 [n].
     """
-    device = data.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = data.device or choose_device("auto")
     cache, fit = experiment.cache, experiment.fit
     mask_sets, preprocess = cache.spec.mask_sets(), cache.spec.preprocess
     mae = data.load()

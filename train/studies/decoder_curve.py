@@ -12,6 +12,7 @@ from torch import Tensor
 from ...runtime.masks import masked_from_visible
 from ...runtime.progress import Progress
 from .. import plots
+from ..device import choose_device
 from ..model.lcas import by_channel
 from ..model.mae import MaskedAutoencoder, patchify
 from ..model.masked_runs import predict_masked
@@ -59,7 +60,7 @@ def decoder_curve(
         steps: steps of training.
         fresh: start from a newly initialised decoder, else from the pretrained one.
     """
-    device = data.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = data.device or choose_device("auto")
     mae = data.load()
     if fresh:
         fresh_decoder(mae, experiment.fit.seed)

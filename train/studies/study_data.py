@@ -12,6 +12,7 @@ import torch
 from ...runtime.manifest import Backbone, HeadConfig, MethodConfig
 from ..audit.survey import thin
 from ..data.samples import Sample
+from ..device import choose_device
 from ..features.augment import Transform
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
@@ -127,7 +128,7 @@ class StudyData:
             The cache, limited to the samples.
         """
         chosen = self.used if samples is None else samples
-        device = self.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = self.device or choose_device("auto")
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment,
                                 precision=choose_precision("auto", device))  # fmt: skip
         report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
