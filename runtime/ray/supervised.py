@@ -7,11 +7,13 @@ import ctypes
 import os
 import signal
 import sys
+import time
 
 from ..errors import EngineError
 
 ADVICE = "Ray ended the run: one of its own processes died; the same command with --resume scores what is missing"
 _PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.05
 
 
 def supervise() -> None:
@@ -26,17 +28,24 @@ def supervise() -> None:
     if sys.platform != "linux":
         return
     reading, writing = os.pipe()
+    passed_on = (signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until there is somebody to pass them on
     child = os.fork()
     if child == 0:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
         os.close(reading)
         atexit.register(os.write, writing, b".")
         return
     os.close(writing)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in passed_on:
         signal.signal(number, lambda number, frame: os.kill(child, number))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    # A signal that comes just before a blocking wait would be passed on only after it.
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        time.sleep(_LOOK_S)
+    code = os.waitstatus_to_exitcode(ended[1])
     if code > 0 and not os.read(reading, 1):
         raise EngineError(ADVICE)
     if code < 0:  # ended by a signal: so does this process

@@ -43,7 +43,11 @@ def test_the_commands_end_is_that_of_the_run(ends, code, says):
 
 
 def test_sigterm_reaches_the_run():
-    ends = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); print('ready', flush=True); time.sleep(60)"
+    # Many short sleeps: a signal between two lines is seen after the sleep that follows it.
+    ends = (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); print('ready', flush=True)\n"
+        "    for _ in range(600): time.sleep(0.1)"
+    )
     command = [sys.executable, "-c", RUN.format(ends=ends)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert "ready" in process.stdout.readline() + process.stdout.readline()
