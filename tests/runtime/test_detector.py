@@ -95,7 +95,7 @@ def test_worker_exception_is_that_records_error(detector, monkeypatch):
             raise RuntimeError("boom")
         return real(image, manifest, visible)
 
-    monkeypatch.setattr("cinemae.runtime.detector.image_reasons", sometimes)
+    monkeypatch.setattr("cinemae.runtime.preparer.image_reasons", sometimes)
     records = list(detector.detect_many([picture(), picture(31), picture()]))
     assert [record.status for record in records] == ["ok", "error", "ok"]
     assert "boom" in records[1].error

@@ -50,8 +50,8 @@ def counting(monkeypatch):
     seen = []
     prepare = Detector.prepare
 
-    def spy(self, source):
-        prepared = prepare(self, source)
+    def spy(self, source, row=None):
+        prepared = prepare(self, source, row)
         seen.extend([source.name] if prepared.image else [])
         return prepared
 
@@ -157,11 +157,11 @@ def test_error_that_has_gone_away_is_scored(images, score, tmp_path):
 
 def test_error_of_the_environment_is_scored_again(images, score, tmp_path, monkeypatch):
     """The file is the same, and what it needs is there now: a package for its format, for example."""
-    from cinemae.runtime import detector
+    from cinemae.runtime import preparer
     from cinemae.runtime.errors import ImageError
 
     out, fresh = tmp_path / "out.jsonl", tmp_path / "fresh.jsonl"
-    load = detector.load_frames
+    load = preparer.load_frames
 
     def without_package(source, preprocess, wanted, max_pixels, name, tile_patch):
         if name.endswith("img000005.png"):
@@ -169,7 +169,7 @@ def test_error_of_the_environment_is_scored_again(images, score, tmp_path, monke
         return load(source, preprocess, wanted, max_pixels, name, tile_patch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(detector, "load_frames", without_package)
+        patch.setattr(preparer, "load_frames", without_package)
         score(images, out)
     assert records(out)[5]["error"] == "needs a package"
     seen = counting(monkeypatch)
