@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .colour_map import colour_table, normalise
-from .promise import NEITHER, promise
+from .promise import NEITHER, UNCALIBRATED, promise
 
 SIDE = 168
 """Of the heatmap, in pixels."""
@@ -47,7 +47,9 @@ def record_html(record: Mapping[str, Any], lcas: np.ndarray | None) -> str:
 def _claim(record: Mapping[str, Any]) -> str:
     """What the verdict promises; "" for a failed record."""
     ai_from, real_below, rates = record["ai_from"], record["real_below"], (record["false_alarm"], record["miss"])
+    several = record["tiles"] or (record["frames"] and len(record["frames"]["scored"]) > 1)
     own = rates == (None, None) and ai_from is not None and ai_from == real_below
+    own = own and not several and UNCALIBRATED not in record["reasons"]
     claims = {
         "ai": promise(ai_from, rates[0], "real", own), "real": promise(real_below, rates[1], "AI", own),
         "uncertain": NEITHER,

@@ -242,7 +242,7 @@ def test_reasons_of_statistics(tiny_manifest):
 
 
 def test_unusual_input_near_the_band_is_uncertain_and_says_so(tiny_manifest):
-    calibration = Calibration(ai_from=1.0, real_below=0.0)
+    calibration = Calibration(ai_from=1.0, real_below=0.0, false_alarm=0.05, miss=0.05)
     manifest = tiny_manifest.model_copy(update={"calibration": calibration})
     detector = Detector(FakeEngine(manifest, logit=1.5), manifest)
     assert detector.detect(picture()).verdict == "ai"
@@ -293,7 +293,24 @@ def test_records_say_how_to_read_them(tiny_manifest):
     assert (own.status, own.false_alarm, own.miss) == ("error", None, None)
     silent = manifest.model_copy(update={"calibration": Calibration(ai_from=None, real_below=None, miss=0.02)})
     record = Detector(FakeEngine(silent), silent).detect(picture())
-    assert (record.verdict, record.ai_from, record.real_below, record.miss) == ("uncertain", None, None, 0.02)
+    assert (record.verdict, record.ai_from, record.real_below, record.miss) == ("uncertain", None, None, None)
+    assert record.reasons == (r.UNCALIBRATED,)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "verdict"),
+    [
+        (Calibration(), "ai"), (Calibration(ai_from=1.0, real_below=-1.0), "uncertain"),
+        (Calibration(ai_from=None, real_below=None, false_alarm=0.05, miss=0.05), "uncertain"),
+    ],
+)  # fmt: skip
+def test_an_engine_without_calibrated_thresholds_says_so(tiny_manifest, calibration, verdict):
+    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
+    record = Detector(FakeEngine(manifest, logit=0.5), manifest).detect(picture())
+    assert (record.verdict, record.reasons) == (verdict, (r.UNCALIBRATED,))
+    assert (record.false_alarm, record.miss) == (None, None)
+    assert Detector(FakeEngine(manifest, logit=0.5), manifest, threshold=0.9).detect(picture()).reasons == ()
+    assert Detector(FakeEngine(manifest), manifest).detect(b"").reasons == ()
 
 
 def test_prior_shifts_the_probability_and_never_the_verdict(tiny_manifest):

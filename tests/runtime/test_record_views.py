@@ -14,7 +14,8 @@ from cinemae.runtime import Record, Stats, to_dataframe
 from cinemae.runtime.colour_map import colour_table
 from cinemae.runtime.errors import MissingDependencyError
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.records import FLAT_FIELDS, RECORD_FIELDS, from_dict
+from cinemae.runtime.reasons import UNCALIBRATED
+from cinemae.runtime.records import FLAT_FIELDS, RECORD_FIELDS, Tile, from_dict
 from PIL import Image
 
 HOSTILE = '<img src=x onerror="alert(1)">&'
@@ -62,6 +63,12 @@ def test_records_without_a_map_and_with_holes():
 def test_own_threshold_promises_nothing():
     record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5)
     assert "your own threshold, no rate is known" in record._repr_html_()
+
+
+@pytest.mark.parametrize("note", [{"reasons": (UNCALIBRATED,)}, {"tiles": (Tile(0, 0, 64, 1.0),)}])
+def test_a_rate_is_also_unknown_for_another_reason(note):
+    record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5, **note)
+    assert "your own threshold" not in record._repr_html_()
 
 
 def test_a_data_frame_has_the_columns_of_csv():

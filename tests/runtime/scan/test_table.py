@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cinemae.runtime import reasons
@@ -98,3 +99,9 @@ def test_every_command_offers_completion():
     for module in ("runtime.cli.run", "runtime.cli.bench", "runtime.cli.doctor", "runtime.serve.cli", "export.cli"):
         app = importlib.import_module(f"cinemae.{module}").app
         assert app._add_completion
+
+
+def test_the_documents_list_every_code():
+    text = (Path(__file__).parents[3] / "docs" / "records.md").read_text("utf-8")
+    listed = text.split("## Reasons")[1].split("##")[0]
+    assert [code for code in CODES if f"`{code}`" not in listed] == []
