@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -308,3 +309,7 @@ def test_engine_description(serve, engine):
     assert 0 < body["real_below"] < 0.5 < body["ai_from"] < 1
     assert (body["prior"], body["false_alarm"], body["miss"]) == (0.5, 0.05, 0.1)
     assert body["words"]["real"] == "at most 10 % of AI images get this"
+    manifest = json.loads(engine.manifest.to_json())
+    assert {name: body[name] for name in ("precision", "backbone", "calibration", "training", "tools")} == {
+        name: manifest[name] for name in ("precision", "backbone", "calibration", "training", "tools")
+    }
