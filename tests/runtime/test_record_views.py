@@ -60,6 +60,12 @@ def test_records_without_a_map_and_with_holes():
     assert "<figure" not in Record("a", "ok", verdict="real", lcas=np.full(4, np.nan, np.float32))._repr_html_()
 
 
+def test_the_map_of_tiles_keeps_its_shape():
+    record = Record("a", "ok", verdict="real", probability=0.1, lcas=np.arange(28, dtype=np.float32).reshape(4, 7))
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', record._repr_html_())
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (168, 96)
+
+
 def test_own_threshold_promises_nothing():
     record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5)
     assert "your own threshold, no rate is known" in record._repr_html_()
