@@ -149,7 +149,7 @@ def test_error_that_has_gone_away_is_scored(images, score, tmp_path):
     missing.unlink()
     missing.symlink_to(tmp_path / "later.png")
     score(images, out)
-    assert records(out)[3]["error"] == "no such file"
+    assert records(out)[3]["error"] == "no such file or folder"
     (tmp_path / "later.png").write_bytes(data)
     score(images, out, resume=True)
     assert records(out)[3]["status"] == "ok"

@@ -226,7 +226,7 @@ def test_file_that_vanishes_between_listing_and_reading(images, tiny_engine, cap
     assert scan(options([images], tiny_engine, quiet=True)) == 1
     records = json_lines(capsysbinary.readouterr().out)
     assert len(records) == 5
-    assert records[4]["error"] == "no such file"
+    assert records[4]["error"] == "no such file or folder"
 
 
 def test_hostile_names_give_valid_json_and_a_harmless_table(tmp_path, tiny_engine, capsysbinary):
