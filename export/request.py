@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..runtime.engines.plan_sidecar import HardwareCompatibility
 from ..runtime.errors import EngineError, UsageError
+from ..runtime.scan.targets import check_writable
 from .hub import repository
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -89,12 +90,20 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Raise UsageError for options that contradict each other, and EngineError for a missing source engine."""
+    """Check what can be checked before anything is loaded.
+
+    Raises:
+        UsageError: options contradict each other.
+        EngineError: the source engine is missing.
+        OutputError: a folder cannot be written to, or its path goes through a file.
+    """
     name = request.name
     if name is not None and (not name or Path(name).name != name):
         raise UsageError(f"--name {name!r} must be a file name without a folder; the folder is --out")
     if request.out.suffix in (".onnx", ".plan"):
         raise UsageError(f"--out {request.out} is the folder to write to; name the file with --name {request.out.stem}")
+    for folder in filter(None, (request.out, request.triton, request.web)):
+        check_writable(folder, folder)
     if request.precision == "int8" and request.range_data is None:
         raise UsageError("--int8 needs --calibration DATA: labelled images that set the activation ranges")
     if request.qdq and request.precision != "int8":

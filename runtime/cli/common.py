@@ -15,6 +15,10 @@ from ..devices import DEVICES
 
 def local_engine(text: str) -> Path:
     """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
+    if not text:
+        from ..errors import UsageError
+
+        raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
     if not text.startswith("hf://"):
         return Path(text)
     from ..engines.hub import hub_engine
@@ -37,6 +41,23 @@ def share(option: str) -> Callable[[object], float]:
     return parse
 
 
+def only_with(other: str, there: bool, **options: bool) -> None:
+    """Refuse options that do nothing without `other`, instead of leaving them unused.
+
+    Args:
+        other: what they belong to, for the message.
+        there: whether the command line has it.
+        options: name of each option -> whether it was given.
+
+    Raises:
+        UsageError: one is given without `other`.
+    """
+    if not there and (given := [f"--{name.replace('_', '-')}" for name, used in options.items() if used]):
+        from ..errors import UsageError
+
+        raise UsageError(f"{', '.join(given)}: only with {other}")
+
+
 EngineFile = Annotated[
     Path | None,
     typer.Option(
@@ -55,6 +76,13 @@ Prior = Annotated[
     typer.Option(
         parser=share("--prior"), metavar="SHARE",
         help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.",
+    ),
+]  # fmt: skip
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        parser=share("--threshold"), metavar="P",
+        help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds.",
     ),
 ]  # fmt: skip
 # Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not

@@ -41,7 +41,9 @@ def doctor(
         return
 
     from ..diagnose.doctor import examine, exit_code, report
+    from ..engines.load import check_options
 
+    check_options(device, None)
     if json:
         from json import dumps
 
