@@ -11,13 +11,14 @@ import numpy as np
 from ..runtime.engines.onnx_file import read_manifest
 from ..runtime.errors import CinemaeError, UsageError
 from ..train.data.samples import Sample
-from ..train.fitting.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
-from .engine_file import refuse_bundled
+from ..train.fitting.checkpoint import LoadedCheckpoint, load_checkpoint
+from ..train.fitting.checkpoint_folder import last_checkpoint
 from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
 from .graph.tracing import HALF_QDQ_OPSET
 from .int8.recipe import Treatment, choose_recipe
 from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
+from .output_names import refuse_bundled
 from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
 from .parts import export_parts
 from .plan_check import Reference, write_reference

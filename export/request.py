@@ -8,7 +8,9 @@ from typing import Literal
 
 from ..runtime.engines.plan_sidecar import HardwareCompatibility
 from ..runtime.errors import EngineError, UsageError
+from ..train.fitting.checkpoint_folder import last_checkpoint, read_manifest
 from .hub import repository
+from .output_names import check_names, refuse_bundled
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -89,12 +91,14 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Raise UsageError for options that contradict each other, and EngineError for a missing source engine."""
-    name = request.name
-    if name is not None and (not name or Path(name).name != name):
-        raise UsageError(f"--name {name!r} must be a file name without a folder; the folder is --out")
-    if request.out.suffix in (".onnx", ".plan"):
-        raise UsageError(f"--out {request.out} is the folder to write to; name the file with --name {request.out.stem}")
+    """Check the options and the source, before torch is imported.
+
+    Raises:
+        UsageError: options contradict each other, or the source is neither a checkpoint nor an engine.
+        ManifestError: the checkpoint's manifest is damaged.
+        EngineError: the source engine is missing.
+    """
+    check_names(request.name, request.out)
     if request.precision == "int8" and request.range_data is None:
         raise UsageError("--int8 needs --calibration DATA: labelled images that set the activation ranges")
     if request.qdq and request.precision != "int8":
@@ -113,3 +117,6 @@ def check(request: Request) -> None:
             raise UsageError(f"{request.source} is an engine already: {ways}")
         if request.precision != "fp32" or request.parts:
             raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")
+    else:
+        refuse_bundled(request.out / f"{request.name or 'cinemae'}.onnx")
+        read_manifest(request.source or last_checkpoint())

@@ -11,7 +11,8 @@ from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
-from .checkpoint import remember_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
+from .checkpoint_folder import remember_checkpoint
 from .head_training import FitConfig, describe, examples, train_head, training_rows
 from .held_out import held_out_scores
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
