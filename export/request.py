@@ -10,6 +10,7 @@ from ..runtime.engines.plan_sidecar import HardwareCompatibility
 from ..runtime.errors import EngineError, UsageError
 from ..train.fitting.checkpoint_folder import last_checkpoint, read_manifest
 from .hub import repository
+from .licence import engine_licence
 from .output_names import check_names, refuse_bundled
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -64,6 +65,7 @@ class Request:
         web: folder of a site that scores in the browser.
         ort: folder of onnxruntime-web to copy into the site.
         push: `hf://org/repo` to upload the engine to.
+        licence: of the engine; None is that of its backbone.
     """
 
     source: Path | None
@@ -83,6 +85,7 @@ class Request:
     web: Path | None = None
     ort: Path | None = None
     push: str | None = None
+    licence: str | None = None
 
     @property
     def from_engine(self) -> bool:
@@ -115,8 +118,8 @@ def check(request: Request) -> None:
         if not request.tensorrt and request.triton is None and request.web is None and request.push is None:
             ways = "add --tensorrt, --triton DIR or --web DIR, or --push hf://org/repo"
             raise UsageError(f"{request.source} is an engine already: {ways}")
-        if request.precision != "fp32" or request.parts:
-            raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")
+        if request.precision != "fp32" or request.parts or request.licence:
+            raise UsageError("precision, --parts and --licence go with the export of a checkpoint, not with an engine")
     else:
         refuse_bundled(request.out / f"{request.name or 'cinemae'}.onnx")
-        read_manifest(request.source or last_checkpoint())
+        engine_licence(read_manifest(request.source or last_checkpoint()), request.licence)

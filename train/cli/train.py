@@ -80,12 +80,13 @@ def pretrain(
     from ..weights.load import load_backbone
 
     prepare_process(threads)
-    initial = load_backbone(init).mae.requires_grad_(True) if init else None
+    loaded = load_backbone(init) if init else None
+    initial, licence = (loaded.mae.requires_grad_(True), loaded.info.licence) if loaded else (None, None)
     config = PretrainConfig(
         epochs=epochs, max_minutes=max_minutes, batch_size=batch_size, micro_batch=micro_batch, lr=lr,
         precision=precision, half=half, workers=workers, seed=seed,
     )  # fmt: skip
-    typer.echo(run(data, out, initial.config if initial else shape, config, initial))
+    typer.echo(run(data, out, initial.config if initial else shape, config, initial, licence))
     typer.echo(f"next: cinemae-train extract DATA --backbone {out}")
 
 

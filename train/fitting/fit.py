@@ -63,7 +63,8 @@ def fit(
         name=name, kind="checkpoint", demonstration=demonstration, method=method, head=head_config,
         preprocess=cache.spec.preprocess, backbone=cache.spec.backbone, masks=masks_of(mask_sets[0]),
         calibration=calibration, stat_ranges=ranges, heatmap_range=heatmap_range(cache, rows, method),
-        training=training, metrics={"held_out": held_out}, tools=tool_versions(),
+        training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
+        tools=tool_versions(),
     )  # fmt: skip
     digest = keep_samples(cache.folder, (cache.rows[i].sample for i in (*rows, *held_rows)))
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,

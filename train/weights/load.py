@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ...runtime.errors import WeightsError
-from ...runtime.manifest import CC_BY_NC, Backbone, BackboneConfig
+from ...runtime.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, BackboneConfig
 from ..model.mae import MaskedAutoencoder
 from ..model.presets import PRESETS
 from . import files as files
@@ -127,7 +127,7 @@ def licence_of(found: WeightsFiles, metadata: dict[str, Any], beside: dict[str, 
     timm = nested.get("license") if isinstance(nested, dict) else None
     stated = metadata.get(LICENCE_KEY) or beside.get("license") or timm
     if not isinstance(stated, str) or not stated:
-        return "unknown"
+        return UNKNOWN_LICENCE
     return CC_BY_NC if stated.lower() == CC_BY_NC.lower() else stated
 
 
