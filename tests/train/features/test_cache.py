@@ -22,10 +22,9 @@ from cinemae.runtime.preprocess import load_image
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.features.augment import robust
 from cinemae.train.features.cache import FeatureCache, open_cache, read_rows, read_spec
-from cinemae.train.features.cache_spec import SPEC_FILE, CacheSpec, draw_mask_sets
-from cinemae.train.features.extract import extract, preprocess_for
+from cinemae.train.features.cache_spec import SPEC_FILE, CacheSpec
+from cinemae.train.features.extract import extract
 from cinemae.train.model.detector import CinemaeDetector
-from cinemae.train.option_checks import parse_shard
 from cinemae.train.weights.load import load_backbone
 from PIL import Image
 from training_tree import render
@@ -228,13 +227,6 @@ def test_two_shards_make_the_whole(samples, spec, fill, tmp_path):
     assert identities(report.folder) == identities(whole.folder)
 
 
-@pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0", ""])
-def test_wrong_shards_are_usage_errors(text):
-    with pytest.raises(UsageError, match="--shard"):
-        parse_shard(text)
-    assert parse_shard("1/2") == (1, 2)
-
-
 def test_robust_views_are_seeded_by_content(backbone, samples, fill, tmp_path):
     spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=1), augment="robust", views=3)
     one = FeatureCache(fill(samples[:5], spec).folder)
@@ -321,26 +313,3 @@ def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, bac
     assert open_cache(root).spec == other, "a folder of another release is passed over"
     with pytest.raises(UsageError, match="damaged"):
         read_spec(root / spec.key)
-
-
-def test_mask_sets_hold_the_deployed_one_first(tiny_config):
-    method = MethodConfig(k=2, mask_sets=3, mask_seed=7)
-    sets = draw_mask_sets(tiny_config.n_patches, method)
-    assert sets.shape == (3, 2, 4)
-    alone = draw_mask_sets(tiny_config.n_patches, method.model_copy(update={"mask_sets": 1}))
-    assert np.array_equal(sets[:1], alone)
-    assert len({one.tobytes() for one in sets}) == 3
-
-
-def test_fewer_runs_are_the_first_ones(backbone):
-    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(k=6, mask_sets=2))
-    assert spec.method(2).k == 2
-    with pytest.raises(UsageError, match="K = 6"):
-        spec.method(7)
-    small = draw_mask_sets(backbone.config.n_patches, MethodConfig(k=2, mask_sets=2))
-    assert np.array_equal(spec.mask_sets()[:, :2], small), "one cache of K = 6 serves every smaller K"
-
-
-def test_preprocess_keeps_the_papers_proportion(tiny_config):
-    assert preprocess_for(tiny_config) == Preprocess(resize_short=73, crop=64)
-    assert preprocess_for(tiny_config.model_copy(update={"image_size": 224})) == Preprocess()
