@@ -81,6 +81,7 @@ def pretrain(
         precision=precision, half=half, workers=workers, seed=seed,
     )  # fmt: skip
     typer.echo(run(data, out, initial.config if initial else preset(backbone), config, initial))
+    typer.echo(f"next: cinemae-train extract DATA --backbone {out}")
 
 
 @app.command(short_help="Compute the features of labelled images, once.")
@@ -130,7 +131,7 @@ def extract(
     chosen = options.DataOptions(data, layout, split, generator)
     machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
     report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)
-    typer.echo(commands.describe_extract(report))
+    typer.echo(commands.describe_extract(report, chosen, cache))
 
 
 @app.command(short_help="Fit and calibrate the head on cached features.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
+from ...runtime.calibration import Calibration
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, MethodConfig
 from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
-from ..evaluation.report import table, to_json, write_report
-from ..evaluation.verdicts import promise_kept, promise_text, rates_table, verdict_table
+from ..evaluation.report import KEY, table, to_json, write_report
+from ..evaluation.verdicts import promise_kept, promise_text, promise_warnings, rates_table, verdict_table
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
@@ -34,8 +37,9 @@ from ..option_groups import (
     checked,
 )
 from ..precision import named_precision
-from ..tables import terminal_width
+from ..tables import terminal_width, wrapped
 from ..weights.load import load_backbone
+from .shared_options import CACHE
 
 LAST = Path("last")
 NAMED_SKIPS = 20
@@ -72,8 +76,8 @@ def run_extract(
     return report
 
 
-def describe_extract(report: ExtractReport) -> str:
-    """Counts, and the names of skipped files."""
+def describe_extract(report: ExtractReport, data: DataOptions, root: Path) -> str:
+    """Counts, the names of skipped files, and the next command."""
     lines = [
         f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
         f"{report.copied:,} copies of cached ones, {len(report.skipped):,} skipped"
@@ -81,7 +85,11 @@ def describe_extract(report: ExtractReport) -> str:
     lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
     if len(report.skipped) > NAMED_SKIPS:
         lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
-    return "\n".join(lines)
+    where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
+    fitting = any(sample.split == "train" for sample in report.samples)
+    step = "fit" if fitting else f"eval last {shlex.join(map(str, data.roots))}"
+    first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
+    return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])
 
 
 def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
@@ -109,7 +117,15 @@ def run_fit(
                 f"{other.info.source} is not the backbone of this cache; name the right file with --backbone"
             )
         embedded = other.mae
-    return fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
+    fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
+    warn_of_rates(read_manifest(out).calibration)
+    return out
+
+
+def warn_of_rates(calibration: Calibration) -> None:
+    """Say on stderr what the calibration's images are too few, or of too few sources, to promise."""
+    for warning in promise_warnings(calibration):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def describe_fit(folder: Path) -> str:
@@ -130,9 +146,10 @@ def run_calibrate(checkpoint: Path | None, false_alarm: float, miss: float) -> s
     scores = SourceScores.load(loaded.folder / SCORES_FILE)
     new = calibrate_probability(scores, loaded.manifest.calibration.fitted_on, false_alarm, miss)
     update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": new}), {})
+    warn_of_rates(new)
     return (
         f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
-        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}"
+        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\nnext: cinemae-export {loaded.folder}"
     )
 
 
@@ -160,12 +177,13 @@ def run_eval(
     lines = [
         table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
+        wrapped(KEY, terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
-        f"* trained on this generator; written: {', '.join(str(path) for path in written)}",
+        f"written: {', '.join(str(path) for path in written)}",
     ]
     if report.skipped:
         lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"next: cinemae-export {loaded.folder}"])
 
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:

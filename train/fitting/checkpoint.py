@@ -2,6 +2,7 @@
 
 head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V], first: deployed
 last.safetensors      the same of the last epoch
+scores.safetensors    what the calibration was fitted on (`source_scores`)
 manifest.json         `runtime.manifest.Manifest`
 metrics.json          the fitting curve, held-out figures
 backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256

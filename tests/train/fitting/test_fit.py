@@ -161,7 +161,7 @@ def test_the_held_out_share_is_decided_by_content_alone():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"split": "test"}, "split 'test'"),
+        ({"split": "test"}, "split 'test'.*there are: train, val.*a column split"),
         ({"generators": ("gen_x",)}, "gen_x"),
         ({"held_out": 1e-9}, "hold out"),
         ({"generators": ("gen_b",)}, "train on"),
