@@ -16,14 +16,8 @@ import torch
 from cinemae.runtime.preprocess import load_image
 from cinemae.train.cli.train import main
 from cinemae.train.features.sample_list import kept_samples, read_samples
-from cinemae.train.fitting.checkpoint import (
-    last_checkpoint,
-    load_checkpoint,
-    load_head,
-    read_manifest,
-    read_metrics,
-    remember_checkpoint,
-)
+from cinemae.train.fitting.checkpoint import load_checkpoint, load_head
+from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_manifest, read_metrics, remember_checkpoint
 
 LOGIT_TOLERANCE = 1e-4
 """Cached against fresh: the same float32 operations in other batch sizes."""

@@ -21,10 +21,11 @@ from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
 from cinemae.runtime.preprocess import load_image
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.features.augment import robust
-from cinemae.train.features.cache import SPEC_FILE, FeatureCache, open_cache, read_rows, read_spec
-from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
-from cinemae.train.features.extract import extract, parse_shard, preprocess_for
+from cinemae.train.features.cache import FeatureCache, open_cache, read_rows, read_spec
+from cinemae.train.features.cache_spec import SPEC_FILE, CacheSpec, draw_mask_sets
+from cinemae.train.features.extract import extract, preprocess_for
 from cinemae.train.model.detector import CinemaeDetector
+from cinemae.train.option_checks import parse_shard
 from cinemae.train.weights.load import load_backbone
 from PIL import Image
 from training_tree import render

@@ -17,7 +17,8 @@ from cinemae.train.data.samples import read_samples
 from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
-from cinemae.train.fitting.checkpoint import last_checkpoint, load_head, read_metrics
+from cinemae.train.fitting.checkpoint import load_head
+from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metrics
 from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.head_training import (
     Examples,
