@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,21 @@ def local_engine(text: str) -> Path:
     return hub_engine(text)
 
 
+def share(option: str) -> Callable[[object], float]:
+    """The parser of an option that takes a share: a number, or one in percent."""
+
+    def parse(given: object) -> float:
+        from ..errors import UsageError
+
+        text = str(given).strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            raise UsageError(f"{option} takes a number between 0 and 1, such as 0.02, not {text!r}") from None
+
+    return parse
+
+
 EngineFile = Annotated[
     Path | None,
     typer.Option(
@@ -36,8 +51,12 @@ Device = Annotated[
     ),
 ]
 Prior = Annotated[
-    float, typer.Option(help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.")
-]
+    float,
+    typer.Option(
+        parser=share("--prior"), metavar="SHARE",
+        help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.",
+    ),
+]  # fmt: skip
 # Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
 # depend on `--ray`. `load_engine` checks the device for Python callers as well.
 

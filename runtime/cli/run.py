@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, EngineFile, Prior, command_app, print_version, run_command
+from .common import Device, EngineFile, Prior, command_app, print_version, run_command, share
 
 app = command_app()
 
@@ -51,7 +51,10 @@ def run(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
+        typer.Option(
+            parser=share("--threshold"), metavar="P",
+            help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds.",
+        ),
     ] = None,
     prior: Prior = 0.5,
     batch_size: Annotated[

@@ -78,8 +78,8 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     return read_manifest(engine_path)
 
 
-def best_batch(path: str | Path | None = None) -> int | None:
-    """The batch that a plan was tuned for, from its sidecar; None for other engines.
+def plan_batch(path: str | Path | None = None) -> tuple[int, int, int] | None:
+    """The smallest, best and largest batch of a plan, from its sidecar; None for other engines.
 
     Raises:
         EngineError: as `read_engine_manifest`.
@@ -89,7 +89,13 @@ def best_batch(path: str | Path | None = None) -> int | None:
         return None
     from .plan_sidecar import read_sidecar
 
-    return read_sidecar(engine_path).batch[1]
+    return read_sidecar(engine_path).batch
+
+
+def best_batch(path: str | Path | None = None) -> int | None:
+    """The batch that a plan was tuned for; None for other engines. Errors as `plan_batch`."""
+    batch = plan_batch(path)
+    return None if batch is None else batch[1]
 
 
 def check_options(device: str, threads: int | None) -> None:
