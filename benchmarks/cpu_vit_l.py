@@ -62,7 +62,8 @@ def detector(backbone: str):  # noqa: ANN201
     from cinemae.runtime.masks import draw_visible
     from cinemae.train.model.detector import CinemaeDetector
     from cinemae.train.model.head import Head
-    from cinemae.train.model.mae import MaskedAutoencoder, preset
+    from cinemae.train.model.mae import MaskedAutoencoder
+    from cinemae.train.model.presets import preset
 
     torch.manual_seed(0)
     config, method = preset(backbone), MethodConfig()
@@ -106,7 +107,7 @@ def naive(backbone: str, attention: str) -> Run:
     attention: "sdpa", which transformers takes by itself, pinned to torch's CPU flash kernel; or "eager".
     """
     import torch
-    from cinemae.train.model.mae import preset
+    from cinemae.train.model.presets import preset
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 

@@ -149,7 +149,7 @@ def run(
             allow_empty=allow_empty, frames=frames,
             refused=tuple(f"--{name}" for name, given in local.items() if given),
         )  # fmt: skip
-        supervise()
+        supervise("the same command with --resume scores what is missing")
         require_ray()
         from ..ray.scan import scan_on_ray
 

@@ -9,6 +9,7 @@ from ..devices import DEVICES
 from ..errors import EngineError, UsageError
 from ..manifest import Manifest
 from .base import PARTS, Engine
+from .mistaken import ENGINE, mistaken
 
 BUNDLED_NAME = "cinemae-demo.onnx"
 
@@ -44,6 +45,8 @@ def resolve(path: str | Path | None) -> Path:
     if not path.exists():
         raise EngineError(f"{path}: no such engine file")
     if path.is_dir() and not (path / PARTS[0]).is_file():
+        if wrong := mistaken(path, ENGINE):
+            raise EngineError(wrong)
         engines = sorted(file.name for file in path.iterdir() if file.suffix.lower() in (".onnx", ".plan"))
         found = f"name one of the engines in it: {', '.join(engines)}" if engines else "there is no engine in it"
         raise EngineError(f"{path}: is a folder, and as an engine in parts {PARTS[0]} is missing; {found}")
@@ -147,4 +150,6 @@ def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() != ".onnx":
+        if wrong := mistaken(path, ENGINE):
+            raise EngineError(wrong)
         raise EngineError(f"{path}: not an engine; use an .onnx or .plan file, or a folder with {', '.join(PARTS)}")
