@@ -10,7 +10,7 @@ def engine_licence(manifest: Manifest, given: str | None) -> str:
     """Licence of the engine made from a checkpoint: the one given, else that of its backbone, "unknown" included.
 
     Args:
-        manifest: of the checkpoint. Its own field is not read: before version 0.3, it was a default.
+        manifest: of the checkpoint. Its own field is not read: in older checkpoints it is a default.
         given: with `--licence`.
 
     Raises:
