@@ -59,11 +59,10 @@ def main() -> None:
                 detector.prepare(path)
 
         def folder() -> None:
-            with tempfile.TemporaryDirectory() as scratch:
-                with file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
-                    for record in detector.detect_many(paths, options.batch_size):
-                        writer.write(record)
-                    writer.finish()
+            with tempfile.TemporaryDirectory() as scratch, file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
+                for record in detector.detect_many(paths, options.batch_size):
+                    writer.write(record)
+                writer.finish()
 
         folder()
         rounds = [(measure(alone, len(pixels)), measure(decoding, len(paths)), measure(folder, len(paths)))

@@ -77,11 +77,10 @@ def load_all(paths: Sequence[str], preprocess: Preprocess) -> None:
 
 def score_folder(folder: Path, detector: Detector) -> None:
     """What cinemae-run does with a folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        with file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
-            for record in detector.detect_many(item.path for item in Inputs([str(folder)])):
-                writer.write(record)
-            writer.finish()
+    with tempfile.TemporaryDirectory() as scratch, file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
+        for record in detector.detect_many(item.path for item in Inputs([str(folder)])):
+            writer.write(record)
+        writer.finish()
 
 
 def speed(detector: Detector, images: int, rounds: int) -> None:
