@@ -49,7 +49,7 @@ def naive(backbone: str, attention: str) -> Callable[[np.ndarray], object]:
 
     attention: "sdpa", which transformers takes by itself, pinned to torch's CPU flash kernel; or "eager".
     """
-    from cinemae.train.model.mae import preset
+    from cinemae.train.model.presets import preset
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 

@@ -59,8 +59,7 @@ def main() -> None:
                 detector.prepare(path)
 
         def folder() -> None:
-            with tempfile.TemporaryDirectory() as scratch:
-                writer = file_writer(Path(scratch) / "records.jsonl", "jsonl")
+            with tempfile.TemporaryDirectory() as scratch, file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
                 for record in detector.detect_many(paths, options.batch_size):
                     writer.write(record)
                 writer.finish()

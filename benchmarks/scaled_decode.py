@@ -77,8 +77,7 @@ def load_all(paths: Sequence[str], preprocess: Preprocess) -> None:
 
 def score_folder(folder: Path, detector: Detector) -> None:
     """What cinemae-run does with a folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        writer = file_writer(Path(scratch) / "records.jsonl", "jsonl")
+    with tempfile.TemporaryDirectory() as scratch, file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
         for record in detector.detect_many(item.path for item in Inputs([str(folder)])):
             writer.write(record)
         writer.finish()

@@ -15,7 +15,8 @@ def detector(backbone: str):  # noqa: ANN201
     from cinemae.runtime.masks import draw_visible
     from cinemae.train.model.detector import CinemaeDetector
     from cinemae.train.model.head import Head
-    from cinemae.train.model.mae import MaskedAutoencoder, preset
+    from cinemae.train.model.mae import MaskedAutoencoder
+    from cinemae.train.model.presets import preset
 
     torch.manual_seed(0)
     config, method = preset(backbone), MethodConfig()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..detector import Detector
+from ..errors import ImageError
 from ..scan.archives import archive_members
 from ..sources import AnySource, NamedSource, Prepared
 from .storage import is_url, open_binary
@@ -51,6 +52,8 @@ def preparer(detector: Detector) -> Callable[[AnySource], Prepared]:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, ImageError):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return f"cannot be read ({type(error).__name__}: {error})"
