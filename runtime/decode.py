@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps
 
-from .errors import ImageError
+from .errors import ImageError, TooLargeError
 from .image_modes import grey_scale, scale_to_8_bits, to_rgb
 from .install import pip_install
 from .jpeg_scans import check_scans
@@ -172,19 +172,20 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says; damaged EXIF data is ignored."""
+    """The image turned as its EXIF orientation says, itself where there is nothing to turn; damaged EXIF is ignored."""
     try:
-        return ImageOps.exif_transpose(image) or image
+        return image if _orientation(image) == 1 else ImageOps.exif_transpose(image) or image
     except Exception:
         return image
 
 
-def _is_turned(image: Image.Image) -> bool:
-    """Whether the EXIF orientation swaps width and height."""
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, 1 where none is stated; None where it cannot be read."""
     try:
-        return image.getexif().get(_ORIENTATION) in _TURNED
+        stated: int = image.getexif().get(_ORIENTATION, 1)
+        return stated
     except Exception:
-        return False
+        return None
 
 
 def _open_encoded(file: BinaryIO, max_pixels: int, shrink_to: int | None) -> tuple[Image.Image, int, int]:
@@ -237,7 +238,7 @@ def decoded(
             stack.enter_context(IN_FLIGHT.hold(width * height))
             scale = grey_scale(image)
             image.load()
-            if _is_turned(image):
+            if _orientation(image) in _TURNED:
                 width, height = height, width
             rgb = to_rgb(upright(image), scale)
         yield DecodedImage(rgb, width, height, image if encoded else None)
@@ -269,11 +270,11 @@ def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise ImageError(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}") from None
+        raise type(error)(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}") from None
     except MemoryError:
         raise ImageError(f"{name}: not enough memory to decode it") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: {too_large('it', max_pixels)}") from None
+        raise TooLargeError(f"{name}: {too_large('it', max_pixels)}") from None
     except Image.UnidentifiedImageError:
         raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
@@ -281,5 +282,5 @@ def named_errors(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: cannot be decoded ({reason})") from None
 
 
-def too_large(size: str, max_pixels: int) -> ImageError:
-    return ImageError(f"{size} is more than {max_pixels:,} pixels; scale it down first")
+def too_large(size: str, max_pixels: int) -> TooLargeError:
+    return TooLargeError(f"{size} is more than {max_pixels:,} pixels; scale it down first")

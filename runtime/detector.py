@@ -7,38 +7,31 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import get_args
 
 import numpy as np
-from PIL import Image
 
-from .decode import MAX_PIXELS, describe, opened
-from .display_text import display_name
-from .engines.base import Engine, EngineOutput, begin, joined
-from .engines.integrity import stream_sha256
+from .cpus import usable_cpus
+from .decode import MAX_PIXELS
+from .engines.base import Engine, EngineOutput, PageLockingEngine, begin, joined
 from .engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
-from .errors import EngineError, ImageError, UsageError
-from .evidence.collect import collect
-from .frames.load import load_frames
-from .frames.loaded import Frame
+from .errors import EngineError, UsageError
 from .frames.selection import DEFAULT_FRAMES, frames_wanted
 from .judge import record_of
 from .manifest import Decode, Manifest
-from .pipeline import decode_and_score
+from .pipeline import check_sizes, decode_and_score, images_held
+from .preparer import Preparer
 from .reading import Reading
-from .reasons import image_reasons
 from .records import Record, engine_label
-from .sources import AnySource, NamedSource, Prepared
+from .rows import Row, Rows
+from .sources import AnySource, Prepared
 from .verdict import Decision
 from .version import cinemae_version
 
 DEFAULT_BATCH = 8
 """Images of one inference, where the engine's file names no best number."""
-
-NOT_A_SOURCE = "{} is no image: give a path, bytes, an open file, a Pillow image or a uint8 array [H, W, 3]"
 
 
 class Detector:
@@ -49,6 +42,7 @@ class Detector:
 
     Attributes:
         best_batch: images of one inference, unless the caller chooses.
+        preparer: what `prepare` does; it can be sent to another process.
     """
 
     def __init__(
@@ -69,13 +63,13 @@ class Detector:
         self.best_batch = best_batch
         self._lock = threading.Lock()
         self._closed = False
-        self.max_pixels = max_pixels
+        self._rows: Rows | None = None
         self.frames = frames_wanted(frames)
         self.decision = Decision.of(manifest.calibration, threshold)
         if tiles:  # nobody measured the rates of a mean of tiles
             self.decision = replace(self.decision, false_alarm=None, miss=None)
             manifest = manifest.model_copy(update={"name": f"{manifest.name}+tiles"})
-        self.tile_patch = manifest.backbone.config.patch_size if tiles else None
+        tile_patch = manifest.backbone.config.patch_size if tiles else None
         self.reading = Reading.of(manifest.calibration, self.decision, prior)
         if decode not in (None, *get_args(Decode)):
             raise UsageError(f"unknown way to decode {decode!r}: use full or scaled")
@@ -84,12 +78,12 @@ class Detector:
             name = f"{manifest.name}+decode-{decode}"  # so that records, report and --resume tell the two apart
             manifest = manifest.model_copy(update={"name": name, "preprocess": preprocess})
         self.manifest = manifest
+        self.preparer = Preparer(manifest, self.frames, max_pixels, tile_patch)
         self.label = engine_label(manifest)
         self._new_record = partial(
             Record, engine=self.label, prior=prior, ai_from=self.reading.ai_from, real_below=self.reading.real_below,
             false_alarm=self.reading.false_alarm, miss=self.reading.miss, cinemae=cinemae_version(),
         )  # fmt: skip
-        self._visible = manifest.masks.array()
 
     @classmethod
     def load(
@@ -205,39 +199,34 @@ class Detector:
             EngineError: the engine fails or is closed; records already yielded stand.
         """
         size = self.best_batch if batch_size is None else batch_size
-        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers):
+        workers = usable_cpus() if workers is None else workers
+        check_sizes(size, workers)
+        rows = self.rows(size, workers)
+        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers, rows):
             yield scored.record
 
-    def prepare(self, source: AnySource) -> Prepared:
-        """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads."""
-        name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
-        sha256: str | None = None
-        try:
-            if isinstance(source, NamedSource):
-                if source.error is not None:
-                    return Prepared(name, error=source.error)
-                source = source.source
-            kinds = (str, PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
-            if not isinstance(source, kinds) and not hasattr(source, "read") and not callable(source):
-                raise ImageError(NOT_A_SOURCE.format(type(source).__name__))
-            with opened(source, name) as image:
-                if not isinstance(image, (np.ndarray, Image.Image)):
-                    sha256 = stream_sha256(image)
-                loaded = load_frames(
-                    image, self.manifest.preprocess, self.frames, self.max_pixels, name, self.tile_patch
-                )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
-            frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
-        except ImageError as error:
-            return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
-        except Exception as error:  # one bad input must not end a run of thousands
-            reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
-            return Prepared(name, error=reason, sha256=sha256)
-        return Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
+    def prepare(self, source: AnySource, row: Row | None = None) -> Prepared:
+        """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads.
 
-    def _reasons(self, frame: Frame) -> tuple[str, ...]:
-        of_crops = [image_reasons(crop, self.manifest, self._visible) for crop in frame.crops]
-        return tuple(reason for reason in of_crops[0] if all(reason in reasons for reasons in of_crops))
+        Args:
+            source: the input.
+            row: where its pixels are to lie, one of `rows`; None for memory of their own.
+        """
+        return self.preparer(source, row)
+
+    def rows(self, batch_size: int, workers: int, shared: bool = False) -> Rows:
+        """Memory for the pixels of all images that `decode_and_score` holds; engines on a GPU page-lock it.
+
+        Args:
+            batch_size: as for `decode_and_score`.
+            workers: as for `decode_and_score`.
+            shared: it can be sent to other processes.
+        """
+        count, size = images_held(batch_size, workers), self.manifest.preprocess.crop
+        with self._lock:
+            if self._rows is None or len(self._rows.memory) < count or (shared and self._rows.shared is None):
+                self._rows = Rows(count, size, shared)
+            return self._rows
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -270,6 +259,8 @@ class Detector:
             if self._closed:
                 raise EngineError(f"{self.manifest.name}: the detector is closed")
             engine = self.wait()
+            if self._rows is not None and isinstance(engine, PageLockingEngine):
+                engine.lock_pages(self._rows.memory)
             try:
                 return begin(engine, images)
             except EngineError:

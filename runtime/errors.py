@@ -35,6 +35,10 @@ class ImageError(CinemaeError):
     exit_code = ExitCode.SOME_INPUTS_FAILED
 
 
+class TooLargeError(ImageError):
+    """An image has more pixels than may be decoded."""
+
+
 class EngineError(CinemaeError):
     """An engine file is missing, damaged, not one of ours, or does not fit this machine."""
 

@@ -21,12 +21,12 @@ _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform =
 class PixelBudget:
     """Lets images into memory while their pixels fit; one that is larger than the whole budget is held alone.
 
-    Args:
+    Attributes:
         pixels: held at most at the same time.
     """
 
     def __init__(self, pixels: int) -> None:
-        self._free = self._total = pixels
+        self._free = self.pixels = pixels
         self._freed = threading.Condition()
         self._turn = threading.Lock()
 
@@ -36,7 +36,7 @@ class PixelBudget:
 
         The thread that waits keeps the turn, so that small images cannot keep a large one out for ever.
         """
-        share = min(pixels, self._total)
+        share = min(pixels, self.pixels)
         with self._turn, self._freed:
             self._freed.wait_for(lambda: share <= self._free)
             self._free -= share

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .lcas import patchify
 from .manifest import Manifest
 from .preprocess import LoadedImage
 from .promise import UNCALIBRATED
@@ -50,9 +49,18 @@ def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -
     Returns:
         a float in [0, 0.5], in units of the [0, 1] pixel range; a flat colour gives 0.
     """
-    patches = patchify(pixels[None], patch_size)[0][np.unique(visible)]
-    values = patches.reshape(len(patches), patch_size**2, 3)
-    return float(values.std(axis=1, dtype=np.float32).mean()) / 255
+    # sums of whole numbers, first of rows, then of columns: a tenth of the time of `std` on patches
+    side, count = len(pixels), patch_size**2
+    values = pixels.astype(np.uint32)
+    sums, squares = (
+        np.add.reduceat(
+            x.reshape(-1, patch_size, 3 * side).sum(axis=1, dtype=np.uint32).reshape(-1, side, 3),
+            range(0, side, patch_size), axis=1,
+        ).reshape(-1, 3).astype(np.int64)
+        for x in (values, values * values)
+    )  # fmt: skip
+    variance = count * squares - sums**2
+    return float(np.sqrt(variance[np.unique(visible)]).mean()) / count / 255
 
 
 def image_reasons(image: LoadedImage, manifest: Manifest, visible: np.ndarray) -> list[str]:

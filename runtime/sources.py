@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -73,6 +74,15 @@ class Prepared:
     def crops(self) -> list[np.ndarray]:
         """All inputs of the network, each uint8 [S, S, 3]."""
         return [crop.pixels for frame in self.frames for crop in frame.crops]
+
+    def with_crops(self, crops: Sequence[np.ndarray]) -> Prepared:
+        """The same input with other arrays for `crops`, in their order."""
+        rest = iter(crops)
+        frames = (
+            replace(frame, crops=tuple(replace(crop, pixels=next(rest)) for crop in frame.crops))
+            for frame in self.frames
+        )
+        return replace(self, frames=tuple(frames))
 
     def picture(self, record: Record) -> np.ndarray | None:
         """The picture that `record` judges, uint8 [H, W, 3]; None where there is none."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..manifest import Manifest
+from ..rows import stacked
 
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
 """Files of an engine in parts."""
@@ -88,8 +89,22 @@ class SubmittingEngine(Protocol):
         ...
 
 
+@runtime_checkable
+class PageLockingEngine(Protocol):
+    """An engine that takes images from page-locked memory, where they lie, to a GPU."""
+
+    def lock_pages(self, memory: np.ndarray) -> None:
+        """Page-lock memory in which images of later batches lie; what was locked before stays.
+
+        Images elsewhere, also in memory that cannot be locked, are copied within the host first.
+        """
+        ...
+
+
 def begin(engine: Engine, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
     """Begin a batch of images, each uint8 [S, S, 3]; an engine that computes on the CPU finishes it at once.
+
+    The images may be changed again once the outputs are there.
 
     Returns:
         A function that waits for the outputs; it must be called once.
@@ -99,7 +114,7 @@ def begin(engine: Engine, images: Sequence[np.ndarray]) -> Callable[[], EngineOu
     """
     if isinstance(engine, SubmittingEngine):
         return engine.submit(images).result
-    output = engine.infer(np.stack(images))
+    output = engine.infer(stacked(images))
     return lambda: output
 
 

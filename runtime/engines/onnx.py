@@ -139,6 +139,11 @@ class OnnxEngine:
         except Exception as error:
             raise inference_error(self.path, error) from None
 
+    def lock_pages(self, memory: np.ndarray) -> None:
+        """See `base.PageLockingEngine`; on the CPU nothing is copied."""
+        if self._bound is not None:
+            self._bound.lock_pages(memory)
+
     def close(self) -> None:
         """Release the session. A second call does nothing."""
         if self._bound is not None:

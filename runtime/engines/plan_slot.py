@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import CinemaeError
+from ..rows import address, side_by_side
 from .base import EngineOutput
 from .cuda import Cuda
+from .page_locked import PageLocked
 
 INPUT = "images"
 
@@ -63,6 +65,7 @@ class Slot:
         self.buffers: dict[str, Buffer] = {}
         self._cuda = cuda
         self._events: list[Any] = []
+        self._images: list[np.ndarray] = []
         self._stream = cuda.stream()
         try:
             for _ in range(3):
@@ -84,12 +87,20 @@ class Slot:
             raise
         return Buffer(row_bytes, device, host, array)
 
-    def queue_input(self, images: Sequence[np.ndarray]) -> None:
-        """Write images, each uint8 [S, S, 3], into the page-locked buffer and queue its copy to the device."""
-        buffer = self.buffers[INPUT]
+    def queue_input(self, images: Sequence[np.ndarray], locked: PageLocked) -> None:
+        """Queue the copies of images, each uint8 [S, S, 3], to the device; those that are not page-locked pass the
+        slot's own buffer. The images are held until the outputs are on the host."""
+        buffer, start = self.buffers[INPUT], 0
+        self._images = list(images)
         for row, image in enumerate(images):
-            buffer.array[row] = image
-        self._cuda.to_device(buffer.device, buffer.host, len(images) * buffer.row_bytes, self._stream)
+            if not locked.holds(image):
+                buffer.array[row] = image
+                self._images[row] = buffer.array[row]
+        for together in side_by_side(self._images):
+            self._cuda.to_device(
+                buffer.device + start * buffer.row_bytes, address(together), together.nbytes, self._stream
+            )
+            start += len(together)
         self._cuda.record(self.ready, self._stream)
 
     def queue_outputs(self, batch: int) -> None:
@@ -105,13 +116,15 @@ class Slot:
         self._cuda.synchronize_event(self._done)
 
     def output(self, batch: int) -> EngineOutput:
-        """Copies of the first `batch` rows of the outputs."""
+        """Copies of the first `batch` rows of the outputs, which also frees the images."""
+        self._images = []
         return EngineOutput(*(self.buffers[name].array[:batch].copy() for name in ("logit", "stats", "lcas")))
 
     def drain(self) -> None:
         """Wait until nothing uses the buffers, whatever has failed before."""
         with suppress(CinemaeError):
             self._cuda.synchronize(self._stream)
+        self._images = []
 
     def close(self) -> None:
         """Free everything."""

@@ -18,6 +18,7 @@ from ..manifest import Manifest
 from .base import EngineOutput, checked_images
 from .buckets import bucket_of, buckets
 from .cuda import OUT_OF_MEMORY, Cuda
+from .page_locked import PageLocked
 from .plan_contexts import PlanContexts
 from .plan_sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
 from .plan_slot import INPUT, Port, Slot
@@ -52,6 +53,7 @@ class TensorRtEngine:
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._slots: list[Slot] = []
         self._closed = False
+        self._locked = PageLocked(cuda)
         self._contexts = PlanContexts(path, trt, cuda, engine, logger)
         try:
             for index in range(SLOTS):
@@ -65,7 +67,8 @@ class TensorRtEngine:
         """Start to score a batch; waits while two others are in flight, until the result of one has been taken.
 
         Args:
-            images: at most the largest batch of the plan, each uint8 [S, S, 3], RGB.
+            images: at most the largest batch of the plan, each uint8 [S, S, 3], RGB; not to be changed before the
+                result is there.
 
         Returns:
             The batch in flight; its `result` must be called once.
@@ -82,7 +85,7 @@ class TensorRtEngine:
                 if self._closed:
                     raise self._is_closed()
                 try:
-                    slot.queue_input(images)
+                    slot.queue_input(images, self._locked)
                     self._contexts.queue(slot, bucket_of(len(images), self._buckets))
                     slot.queue_outputs(len(images))
                 except BaseException:
@@ -106,6 +109,12 @@ class TensorRtEngine:
                 return slot.output(batch)
         finally:
             self._free.put(slot)
+
+    def lock_pages(self, memory: np.ndarray) -> None:
+        """See `base.PageLockingEngine`."""
+        with self._lock:
+            if not self._closed:
+                self._locked.add(memory)
 
     def infer(self, images: np.ndarray) -> EngineOutput:
         """Score a batch. A batch larger than the plan's profile allows is split.
@@ -138,6 +147,7 @@ class TensorRtEngine:
             self._contexts.drain()
             for slot in self._slots:
                 slot.close()
+            self._locked.close()
             self._contexts.close()
         self._free.put(None)  # whoever waits for a slot learns that there will be none
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import BinaryIO
 
 from .metadata import MAX_SEGMENTS, Metadata, read_exactly
@@ -11,6 +12,8 @@ EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 ZIGZAG = sorted(range(64), key=lambda i: (i // 8 + i % 8, i // 8 if (i // 8 + i % 8) % 2 else i % 8))
 """Row-by-row index of each entry of a table in a file (ITU-T T.81, Figure A.6)."""
+_FROM_ZIGZAG = sorted(range(64), key=ZIGZAG.__getitem__)
+"""Index in a file of each entry of a table, row by row."""
 _DQT, _SOS, _EOI, _APP1, _APP11, _COM = 0xDB, 0xDA, 0xD9, 0xE1, 0xEB, 0xFE
 
 
@@ -67,8 +70,6 @@ def _luminance(data: bytes) -> list[int]:
         values = data[position + 1 : position + 1 + 64 * size]
         position += 1 + 64 * size
         if number == 0 and len(values) == 64 * size:
-            table = [0] * 64
-            for index, place in enumerate(ZIGZAG):
-                table[place] = int.from_bytes(values[index * size : (index + 1) * size], "big")
-            return table
+            found = struct.unpack(">64H" if wide else ">64B", values)
+            return [found[place] for place in _FROM_ZIGZAG]
     return []

@@ -86,10 +86,11 @@ class ScoreUnits:
     def _score(self, unit: Unit) -> dict[str, int]:
         options = self._options
         detector = self._detector
+        batch_size = options.batch_size or detector.best_batch
+        rows = detector.rows(batch_size, options.workers)
         scored = decode_and_score(
-            sources(unit), preparer(detector), detector.begin, options.batch_size or detector.best_batch,
-            options.workers,
-        )  # fmt: skip
+            sources(unit), preparer(detector), detector.begin, batch_size, options.workers, rows
+        )
         with closing(scored):
             records = (item.record for item in scored)
             tally = write_shard(self._folder, unit.index, options.format, records)

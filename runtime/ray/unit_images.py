@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ..detector import Detector
 from ..errors import ImageError
+from ..pipeline import Prepare
+from ..rows import Row
 from ..scan.archives import archive_members
 from ..sources import AnySource, NamedSource, Prepared
 from .storage import is_url, open_binary
@@ -33,10 +35,10 @@ def sources(unit: Unit) -> Iterator[NamedSource]:
             yield NamedSource(name, name, error)
 
 
-def preparer(detector: Detector) -> Callable[[AnySource], Prepared]:
+def preparer(detector: Detector) -> Prepare:
     """`detector.prepare`, extended to read URLs; it is called in the decoding threads."""
 
-    def prepare(source: AnySource) -> Prepared:
+    def prepare(source: AnySource, row: Row | None) -> Prepared:
         if isinstance(source, NamedSource) and isinstance(source.source, str) and source.error is None:
             name = source.source
             if is_url(name):
@@ -45,8 +47,8 @@ def preparer(detector: Detector) -> Callable[[AnySource], Prepared]:
                         data = file.read(MAX_BYTES + 1)
                 except Exception as error:  # stores raise exceptions of their own
                     return detector.prepare(NamedSource(name, b"", _why(error)))
-                return detector.prepare(_bounded(name, data))
-        return detector.prepare(source)
+                return detector.prepare(_bounded(name, data), row)
+        return detector.prepare(source, row)
 
     return prepare
 

@@ -28,10 +28,12 @@ from ..detector import Detector
 from ..display_text import display_name
 from ..engines.integrity import stream_sha256
 from ..errors import UsageError
+from ..pipeline import Prepare
 from ..read_ahead import read_ahead
 from ..reading import Reading
 from ..reasons import OF_VERDICTS, UNCALIBRATED
 from ..records import Record, from_dict
+from ..rows import Row
 from ..sources import AnySource, NamedSource, Prepared
 from ..verdict import decide
 from .walk import InputPath
@@ -238,10 +240,10 @@ def _index(store: Path) -> dict[bytes, int]:
     return {_key(line.record.path, line.record.sha256): line.start for line in read_lines(store)}
 
 
-def preparer(detector: Detector, resumed: Resumed) -> Callable[[AnySource], Prepared]:
-    """`detector.prepare`, which first looks the input up among the moved records."""
+def preparer(prepare: Prepare, detector: Detector, resumed: Resumed) -> Prepare:
+    """`prepare`, which first looks the input up among the moved records."""
 
-    def prepare(source: AnySource) -> Prepared:
+    def look_up(source: AnySource, row: Row | None) -> Prepared:
         if resumed.index and isinstance(source, NamedSource) and source.error is None:
             sha256 = current_sha256(source.source)
             start = resumed.index.get(_key(display_name(source.name), sha256))
@@ -251,6 +253,6 @@ def preparer(detector: Detector, resumed: Resumed) -> Callable[[AnySource], Prep
                     record = from_dict(json.loads(file.readline()))
                 if still_holds(record, source, sha256, detector):
                     return Prepared(record.path, previous=record, sha256=sha256)
-        return detector.prepare(source)
+        return prepare(source, row)
 
-    return prepare
+    return look_up
