@@ -26,8 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
+from vit_l import THREADS, cpu_session, detector, flops, graphs
 
 Run = Callable[[np.ndarray], object]
 
@@ -56,99 +55,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def detector(backbone: str):  # noqa: ANN201
-    import torch
-    from cinemae.runtime.manifest import Backbone, HeadConfig, Manifest, Masks, MethodConfig
-    from cinemae.runtime.masks import draw_visible
-    from cinemae.train.model.detector import CinemaeDetector
-    from cinemae.train.model.head import Head
-    from cinemae.train.model.mae import MaskedAutoencoder, preset
-
-    torch.manual_seed(0)
-    config, method = preset(backbone), MethodConfig()
-    visible = draw_visible(config.n_patches, method.k, method.mask_strategy, method.mask_seed)
-    found = CinemaeDetector(MaskedAutoencoder(config), Head(config.encoder_dim, HeadConfig()), visible, method).eval()
-    manifest = Manifest(
-        name=backbone, kind="checkpoint", method=method, head=found.head.config,
-        backbone=Backbone(config=config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0"),
-        masks=Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
-    )  # fmt: skip
-    return found, manifest
-
-
-def flops(config, packed: bool) -> float:  # noqa: ANN001
-    """Multiply-adds x 2 of the matrix products of one image at K = 2, pass by pass or packed."""
-    n, v, d, e, k = config.n_patches + 1, config.n_visible + 1, config.encoder_dim, config.decoder_dim, 2
-    m, ratio, p = n - v, config.mlp_ratio, config.patch_values
-
-    def block(width: int, tokens: float, queries: float, segments: list[tuple[float, float]]) -> float:
-        """tokens get keys and values; queries query, projection, MLP too; segments: (queries, keys) of attention."""
-        dense = 2 * tokens * 2 * width**2 + queries * (2 + 2 * ratio) * 2 * width**2
-        return dense + sum(2 * 2 * q * key * width for q, key in segments)
-
-    full, masked = [(n, n)], [(v, v)] * k
-    embed = 2 * (n - 1) * p * d
-    pixels = 2 * p * e
-    encoder = config.encoder_depth * block(d, n + k * v, n + k * v, full + masked)
-    decoder = config.decoder_depth * block(e, k * n, k * n, [(n, n)] * k)
-    if not packed:  # every pass embeds all patches and predicts all of them, as transformers' ViTMAE does too
-        return embed * (k + 1) + encoder + decoder + k * (2 * v * d * e + n * pixels)
-    encoder += block(d, n + k * v, 1 + k * v, [(1, n), *masked]) - block(d, n + k * v, n + k * v, full + masked)
-    encoder -= 3 * k * v * 2 * d**2
-    decoder += block(e, k * n, k * m, [(m, n)] * k) - block(e, k * n, k * n, [(n, n)] * k)
-    decoder -= 3 * k * m * 2 * e**2
-    return embed + encoder + decoder + k * (2 * v * d * e + m * pixels)
-
-
-def naive(backbone: str, attention: str) -> Run:
-    """transformers' ViTMAE with random weights: one full pass, two masked passes, a head.
-
-    attention: "sdpa", which transformers takes by itself, pinned to torch's CPU flash kernel; or "eager".
-    """
-    import torch
-    from cinemae.train.model.mae import preset
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from transformers import ViTMAEConfig, ViTMAEForPreTraining
-
-    config = preset(backbone)
-    torch.manual_seed(0)
-    model = ViTMAEForPreTraining(
-        ViTMAEConfig(
-            hidden_size=config.encoder_dim, num_hidden_layers=config.encoder_depth,
-            num_attention_heads=config.encoder_heads, intermediate_size=int(config.encoder_dim * config.mlp_ratio),
-            decoder_hidden_size=config.decoder_dim, decoder_num_hidden_layers=config.decoder_depth,
-            decoder_num_attention_heads=config.decoder_heads, patch_size=config.patch_size,
-            decoder_intermediate_size=int(config.decoder_dim * config.mlp_ratio), mask_ratio=0.75,
-            attn_implementation=attention,
-        )
-    ).eval()  # fmt: skip
-    head = torch.nn.Sequential(torch.nn.Linear(config.encoder_dim, 256), torch.nn.GELU(), torch.nn.Linear(256, 1))
-    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
-
-    def run(images: np.ndarray) -> object:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-            pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
-            model.vit.config.mask_ratio = 0.0
-            cls = model.vit(pixels).last_hidden_state[:, 0]
-            model.vit.config.mask_ratio = 0.75
-            original = model.patchify(pixels)
-            errors = []
-            for _ in range(2):
-                out = model(pixels)
-                errors.append((((out.logits - original) ** 2).sum(-1) * out.mask).sum(-1))
-            return head(cls), errors
-
-    return run
-
-
-def onnx_session(path: Path) -> Run:
-    from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
-
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def onnx_run(path: Path) -> Run:
+    session = cpu_session(path)
     return lambda images: session.run(None, {"images": images})
 
 
@@ -187,41 +95,10 @@ class OpenVino:
         return float(self.process.stdout.readline())
 
 
-def graphs(work: Path, backbone: str) -> dict[str, Path]:
-    """Make the graphs that are missing."""
-    import onnx
-    from baselines import plain_graph
-    from cinemae.export.fused import fused_graph, packed_graph
-    from cinemae.export.graph.packed import PackedDetector
-    from cinemae.export.int8.recipe import choose_recipe
-    from cinemae.export.int8.rewrite import quantise_for_cpu
-    from cinemae.export.parity import parity_images
-
-    work.mkdir(parents=True, exist_ok=True)
-    paths = {kind: work / f"{backbone}.{kind}.onnx" for kind in ("plain", "packed", "int8")}
-    if all(path.exists() for path in paths.values()):
-        return paths
-    found, _ = detector(backbone)
-    if not paths["plain"].exists():
-        onnx.save(plain_graph(found), paths["plain"])
-    if not paths["packed"].exists():
-        onnx.save(fused_graph(found), paths["packed"])
-    if not paths["int8"].exists():
-        packed = PackedDetector(found)
-        images = parity_images(8, found.mae.config.image_size)
-        recipe = choose_recipe(packed, [images[i : i + 2] for i in range(0, 8, 2)])
-        model = packed_graph(packed)
-        quantise_for_cpu(model, packed, recipe)
-        onnx.save(model, paths["int8"])
-    return paths
-
-
 def products() -> dict[str, tuple[float, Callable[[], object]]]:
     """Large matrix products in onnxruntime whose best time tells the peak: operations of one, and a run of it."""
-    from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    onnxruntime = import_onnxruntime()
     rows, depth, width = 512, 4096, 1024
     rng = np.random.default_rng(0)
     found = {}
@@ -239,9 +116,7 @@ def products() -> dict[str, tuple[float, Callable[[], object]]]:
             [helper.make_tensor_value_info("y", types[1], [rows, width])], [numpy_helper.from_array(weight, "w")],
         )  # fmt: skip
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = cpu_session(model.SerializeToString())
         found[kind] = (2.0 * rows * depth * width, partial(session.run, None, {"x": x}))
     return found
 
@@ -260,6 +135,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def candidates(arguments: argparse.Namespace) -> list[Candidate]:
     import torch
+    from baselines import naive
 
     torch.set_num_threads(THREADS)
     paths = graphs(arguments.work, arguments.backbone)
@@ -272,9 +148,9 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
             return found(torch.from_numpy(images))
 
     makers: list[tuple[str, Callable[[], Run], float, str]] = [
-        ("plain ONNX fp32", lambda: onnx_session(paths["plain"]), plain, "fp32"),
-        ("packed ONNX fp32", lambda: onnx_session(paths["packed"]), packed, "fp32"),
-        ("packed ONNX int8", lambda: onnx_session(paths["int8"]), packed, "int8"),
+        ("plain ONNX fp32", lambda: onnx_run(paths["plain"]), plain, "fp32"),
+        ("packed ONNX fp32", lambda: onnx_run(paths["packed"]), packed, "fp32"),
+        ("packed ONNX int8", lambda: onnx_run(paths["int8"]), packed, "int8"),
         ("naive PyTorch fp32", lambda: naive(arguments.backbone, "sdpa"), plain, "fp32"),
         ("naive PyTorch fp32, eager attention", lambda: naive(arguments.backbone, "eager"), plain, "fp32"),
         ("ours eager fp32", lambda: eager, plain, "fp32"),

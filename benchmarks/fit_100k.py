@@ -23,10 +23,10 @@ from cinemae.runtime.manifest import Backbone, HeadConfig, MethodConfig, Preproc
 from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
-from cinemae.train.fitting.checkpoint import read_manifest
+from cinemae.train.fitting.checkpoint_folder import read_manifest
 from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.head_training import FitConfig
-from cinemae.train.model.mae import PRESETS
+from cinemae.train.model.presets import PRESETS
 
 SHARD_ROWS = 1000
 SIGNAL_DIMS, SIGNAL = 32, 0.2

@@ -24,7 +24,7 @@ from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import eager_output, relative
 from cinemae.export.quality import labelled, load_batches, spread
 from cinemae.runtime.engines.load import load_engine
-from cpu_vit_l import detector
+from vit_l import detector
 
 CHANNELS = 4
 """Outlier channels in each place."""

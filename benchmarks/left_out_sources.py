@@ -35,7 +35,8 @@ from cinemae.train.audit.probe import transfer
 from cinemae.train.features.augment import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache, open_cache
 from cinemae.train.features.sample_list import SAMPLES_FILE, read_samples
-from cinemae.train.fitting.checkpoint import LoadedHead, load_head, read_metrics
+from cinemae.train.fitting.checkpoint import LoadedHead, load_head
+from cinemae.train.fitting.checkpoint_folder import read_metrics
 from cinemae.train.fitting.folds import out_of_fold, source_folds
 from cinemae.train.fitting.head_training import FitConfig, examples, logits_of, sources_of, train_head, training_rows
 from cinemae.train.fitting.held_out import held_out_scores

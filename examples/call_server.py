@@ -1,16 +1,24 @@
-"""Send an image to a running `cinemae-serve`, with nothing but the standard library."""
+"""Send an image to a running `cinemae-serve`, with nothing but the standard library.
+
+    python examples/call_server.py [IMAGE]
+"""
 
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 SERVER = os.environ.get("CINEMAE_SERVER", "http://127.0.0.1:8000")
 TOKEN = os.environ.get("CINEMAE_TOKEN")  # where the server asks for one (--token-file)
-IMAGE = Path("photo.jpg")
+IMAGE = Path(sys.argv[1] if len(sys.argv) > 1 else "photo.jpg")
 
-request = urllib.request.Request(f"{SERVER}/v1/detect?name={IMAGE.name}", data=IMAGE.read_bytes())
+if not IMAGE.is_file():
+    raise SystemExit(f"{IMAGE}: no such image; name one: python examples/call_server.py IMAGE")
+
+request = urllib.request.Request(f"{SERVER}/v1/detect?name={quote(IMAGE.name)}", data=IMAGE.read_bytes())
 request.add_header("Content-Type", "application/octet-stream")
 if TOKEN:
     request.add_header("Authorization", f"Bearer {TOKEN}")
@@ -19,6 +27,8 @@ try:
         answer = json.load(response)
 except urllib.error.HTTPError as error:
     raise SystemExit(f"{error.code}: {error.read().decode()}") from None
+except urllib.error.URLError as error:
+    raise SystemExit(f"no server answers at {SERVER} ({error.reason}); start one with: cinemae-serve") from None
 
 for record in answer["records"]:
     print(record["path"], record["verdict"], f"{record['probability']:.3f}", "; ".join(record["reasons"]))

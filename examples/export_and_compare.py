@@ -1,5 +1,9 @@
-"""Export a checkpoint as an ONNX engine, compare it with PyTorch, and score an image with it."""
+"""Export a checkpoint as an ONNX engine, compare it with PyTorch, and score an image with it.
 
+    python examples/export_and_compare.py [IMAGE]
+"""
+
+import sys
 from pathlib import Path
 
 from cinemae import Detector
@@ -8,6 +12,7 @@ from cinemae.export.parity import BATCHES, eager_output, format_table, parity_im
 from cinemae.train.fitting.checkpoint import load_checkpoint
 
 CHECKPOINT, ENGINE = Path("runs/checkpoint"), Path("models/mine.onnx")
+IMAGE = Path(sys.argv[1] if len(sys.argv) > 1 else "photo.jpg")
 
 loaded = load_checkpoint(CHECKPOINT)
 ENGINE.parent.mkdir(exist_ok=True)
@@ -20,4 +25,4 @@ print(format_table(rows, {"fused fp32": "fp32"}))
 require(rows)  # ParityError where a difference is beyond its tolerance
 
 with Detector.load(ENGINE) as detector:
-    print(detector.detect("photo.jpg"))
+    print(detector.detect(IMAGE))

@@ -1,5 +1,9 @@
-"""Train a head on a CSV of labelled images (path,label,generator,split) and evaluate it on the images of split test."""
+"""Train a head on a CSV of labelled images (path,label,generator,split) and evaluate it on the images of split test.
 
+    python examples/train_on_csv.py [LIST.csv]
+"""
+
+import sys
 from pathlib import Path
 
 from cinemae.runtime.manifest import HeadConfig, MethodConfig
@@ -13,7 +17,7 @@ from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.head_training import FitConfig
 from cinemae.train.weights.load import load_backbone
 
-LIST = Path("images.csv")
+LIST = Path(sys.argv[1] if len(sys.argv) > 1 else "images.csv")
 BACKBONE = "backbone.safetensors"  # or "facebook/vit-mae-large"
 CACHE, CHECKPOINT = Path("runs/cache"), Path("runs/checkpoint")
 

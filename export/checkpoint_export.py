@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..runtime.engines.onnx_file import read_manifest
 from ..runtime.errors import CinemaeError, UsageError
+from ..runtime.manifest import UNKNOWN_LICENCE
 from ..train.data.samples import Sample
-from ..train.fitting.checkpoint import LoadedCheckpoint, last_checkpoint, load_checkpoint
-from .engine_file import refuse_bundled
+from ..train.fitting.checkpoint import LoadedCheckpoint, load_checkpoint
+from ..train.fitting.checkpoint_folder import last_checkpoint
 from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
 from .graph.tracing import HALF_QDQ_OPSET
 from .int8.recipe import Treatment, choose_recipe
 from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
+from .licence import engine_licence
+from .output_names import refuse_bundled
 from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
 from .parts import export_parts
 from .plan_check import Reference, write_reference
@@ -71,6 +74,10 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     folder = request.source or last_checkpoint()
     say(f"reading {folder}")
     loaded = load_checkpoint(folder, request.backbone)
+    licence = engine_licence(loaded.manifest, request.licence)
+    if licence == UNKNOWN_LICENCE:
+        say(f"the licence of the backbone {loaded.manifest.backbone.source} is unknown; --licence states the engine's")
+    loaded = replace(loaded, manifest=loaded.manifest.model_copy(update={"licence": licence}))
     candidates: dict[str, tuple[Path, str]] = {}
     source = engine
     images = parity_images(max(BATCHES), loaded.detector.mae.config.image_size)

@@ -47,6 +47,9 @@ def export(
     push: Annotated[
         str | None, typer.Option(metavar="hf://ORG/REPO", help="Also upload engine, card and figures to the hub.")
     ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the engine, for its manifest  [default: the backbone's]")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an engine of another precision.")] = False,
     min_batch: Annotated[int, typer.Option(help="Smallest batch of the plan.")] = 1,
     best_batch: Annotated[int, typer.Option(help="Batch the plan is tuned for.")] = 8,
@@ -82,7 +85,7 @@ def export(
     export_request(
         Request(
             source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
-            report_images, qdq, parts, tensorrt, triton, force, build, web, ort, push,
+            report_images, qdq, parts, tensorrt, triton, force, build, web, ort, push, licence,
         )
     )  # fmt: skip
 

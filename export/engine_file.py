@@ -16,9 +16,8 @@ from onnx import TensorProto
 
 from ..runtime.atomic import atomic_path
 from ..runtime.engines.integrity import seal
-from ..runtime.engines.load import BUNDLED_NAME
-from ..runtime.errors import UsageError
 from ..runtime.manifest import METADATA_KEY, Golden, Manifest
+from .output_names import refuse_bundled
 
 EXTERNAL_ABOVE = 1_900_000_000
 """Bytes of weights from which they go into a file of their own: protobuf refuses messages of 2 GiB, graph included."""
@@ -28,12 +27,6 @@ EXTERNAL_MINIMUM = 1024
 
 ALIGNMENT = 4096
 """Offsets in the weight file are page-aligned, so that runtimes can map tensors."""
-
-
-def refuse_bundled(path: str | Path) -> None:
-    """Raise UsageError if `path` is named like the bundled engine: an export never overwrites it."""
-    if Path(path).name == BUNDLED_NAME:
-        raise UsageError(f"{path}: that name belongs to the bundled engine; export under another name")
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:

@@ -8,7 +8,11 @@ from typing import Literal
 
 from ..runtime.engines.plan_sidecar import HardwareCompatibility
 from ..runtime.errors import EngineError, UsageError
+from ..runtime.scan.targets import check_writable
+from ..train.fitting.checkpoint_folder import last_checkpoint, read_manifest
 from .hub import repository
+from .licence import engine_licence
+from .output_names import check_names, refuse_bundled
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -62,6 +66,7 @@ class Request:
         web: folder of a site that scores in the browser.
         ort: folder of onnxruntime-web to copy into the site.
         push: `hf://org/repo` to upload the engine to.
+        licence: of the engine; None is that of its backbone.
     """
 
     source: Path | None
@@ -81,6 +86,7 @@ class Request:
     web: Path | None = None
     ort: Path | None = None
     push: str | None = None
+    licence: str | None = None
 
     @property
     def from_engine(self) -> bool:
@@ -89,12 +95,17 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Raise UsageError for options that contradict each other, and EngineError for a missing source engine."""
-    name = request.name
-    if name is not None and (not name or Path(name).name != name):
-        raise UsageError(f"--name {name!r} must be a file name without a folder; the folder is --out")
-    if request.out.suffix in (".onnx", ".plan"):
-        raise UsageError(f"--out {request.out} is the folder to write to; name the file with --name {request.out.stem}")
+    """Check the options and the source, before torch is imported.
+
+    Raises:
+        UsageError: options contradict each other, or the source is neither a checkpoint nor an engine.
+        ManifestError: the checkpoint's manifest is damaged.
+        EngineError: the source engine is missing.
+        OutputError: a folder cannot be written to, or its path goes through a file.
+    """
+    check_names(request.name, request.out)
+    for folder in filter(None, (request.out, request.triton, request.web)):
+        check_writable(folder, folder)
     if request.precision == "int8" and request.range_data is None:
         raise UsageError("--int8 needs --calibration DATA: labelled images that set the activation ranges")
     if request.qdq and request.precision != "int8":
@@ -111,5 +122,8 @@ def check(request: Request) -> None:
         if not request.tensorrt and request.triton is None and request.web is None and request.push is None:
             ways = "add --tensorrt, --triton DIR or --web DIR, or --push hf://org/repo"
             raise UsageError(f"{request.source} is an engine already: {ways}")
-        if request.precision != "fp32" or request.parts:
-            raise UsageError("precision and --parts are chosen when a checkpoint is exported, not for an engine")
+        if request.precision != "fp32" or request.parts or request.licence:
+            raise UsageError("precision, --parts and --licence go with the export of a checkpoint, not with an engine")
+    else:
+        refuse_bundled(request.out / f"{request.name or 'cinemae'}.onnx")
+        engine_licence(read_manifest(request.source or last_checkpoint()), request.licence)

@@ -118,7 +118,7 @@ def open_image_file(path: str, name: str) -> BinaryIO:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
+        raise ImageError(f"{name}: no such file or folder") from None
     except PermissionError:
         raise ImageError(f"{name}: permission denied") from None
     except (OSError, ValueError) as error:

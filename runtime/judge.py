@@ -14,7 +14,7 @@ from .reading import Reading
 from .reasons import TILES, frame_reasons, stat_reasons
 from .records import Frames, Record, ScoredFrame, Stats, Tile
 from .sources import Prepared
-from .verdict import Decision, band_reason, decide, is_finite
+from .verdict import Decision, decide, is_finite, verdict_reasons
 
 NOT_FINITE = "the engine gave a score that is not finite; use an engine of higher precision"
 
@@ -62,10 +62,10 @@ def record_of(
         of_tiles = zip(frame.tiling.squares, output.logit[first:end], strict=True)
         tiles = tuple(Tile(*square, float(logit)) for square, logit in of_tiles)
     verdict = decide(logit, decision, bool(reasons))
-    inside = band_reason(logit, decision, verdict)
+    reasons += verdict_reasons(logit, decision, verdict)
     return new_record(
         path=item.name, status="ok", verdict=verdict, probability=probabilities[chosen],
-        logit=logit, stats=stats[chosen], reasons=tuple(reasons if inside is None else [*reasons, inside]),
+        logit=logit, stats=stats[chosen], reasons=tuple(reasons),
         width=image.width, height=image.height, sha256=item.sha256, evidence=item.evidence, frames=frames,
         scored_area=image.scored_area, tiles=tiles, lcas=np.array(lcas, dtype=np.float32), **rates,
     )  # fmt: skip

@@ -20,6 +20,7 @@ METADATA_KEY = "cinemae.manifest"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CC_BY_NC = "CC-BY-NC-4.0"
+UNKNOWN_LICENCE = "unknown"
 
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
 Statistic = Literal["s1", "s2", "s3"]
@@ -175,7 +176,7 @@ class Golden(Model):
 
 
 class Manifest(Model):
-    """Everything about a checkpoint or an engine but its weights."""
+    """Everything about a checkpoint or an engine but its weights. `licence` is that of the engine's weights."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -193,7 +194,7 @@ class Manifest(Model):
     training: Training = Training()
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
     golden: Golden | None = None
-    licence: str = "Apache-2.0"
+    licence: str = UNKNOWN_LICENCE
     tools: dict[str, str] = Field(default_factory=dict)
     content_sha256: str = Field("0" * 64, pattern=r"^[0-9a-f]{64}$")
     external_data: dict[str, str] = Field(default_factory=dict)

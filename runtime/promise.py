@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 OWN_THRESHOLD = "your own threshold, no rate is known"
+UNCALIBRATED = (
+    "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae-train calibrate sets them)"
+)
 NEITHER = "the score supports neither"
 
 

@@ -22,6 +22,7 @@ CODES = {
     "frames": reasons.FRAMES,
     "band": reasons.BAND,
     "near": reasons.NEAR_BAND,
+    "norate": reasons.UNCALIBRATED,
     "prior": CONTRARY,
 }
 """Code -> sentence, or its format with a number."""

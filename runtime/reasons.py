@@ -6,6 +6,7 @@ import numpy as np
 
 from .manifest import Manifest
 from .preprocess import LoadedImage
+from .promise import UNCALIBRATED
 from .records import Frames, Stats
 
 LOW_CONTRAST = 0.02
@@ -33,6 +34,8 @@ FRAMES = (
 )
 BAND = "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates"
 NEAR_BAND = "the score clears the engine's threshold too narrowly for an unusual image"
+OF_VERDICTS = (BAND, NEAR_BAND, UNCALIBRATED)
+"""Reasons that follow from the verdict and the engine; all others say that the image is unusual."""
 
 
 def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -> float:

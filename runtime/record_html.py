@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .colour_map import colour_table, normalise
-from .promise import NEITHER, promise
+from .promise import NEITHER, UNCALIBRATED, promise
 
 SIDE = 168
 """Of the heatmap, in pixels."""
@@ -28,7 +28,8 @@ def record_html(record: Mapping[str, Any], lcas: np.ndarray | None) -> str:
 
     Args:
         record: as `records.to_dict` gives it. All text in it is escaped.
-        lcas: float [N] anomaly map, N a square number, NaN where a patch was never masked; None for no heatmap.
+        lcas: float [N] anomaly map, N a square number, or [h, w] of tiles; NaN where a patch was never masked; None for
+            no heatmap.
     """
     kind = record["verdict"] or "error"
     parts = [f'<strong style="color:{_TONES[kind]}">{_SIGNS[kind]} {_WORDS[kind]}</strong>']
@@ -47,7 +48,9 @@ def record_html(record: Mapping[str, Any], lcas: np.ndarray | None) -> str:
 def _claim(record: Mapping[str, Any]) -> str:
     """What the verdict promises; "" for a failed record."""
     ai_from, real_below, rates = record["ai_from"], record["real_below"], (record["false_alarm"], record["miss"])
+    several = record["tiles"] or (record["frames"] and len(record["frames"]["scored"]) > 1)
     own = rates == (None, None) and ai_from is not None and ai_from == real_below
+    own = own and not several and UNCALIBRATED not in record["reasons"]
     claims = {
         "ai": promise(ai_from, rates[0], "real", own), "real": promise(real_below, rates[1], "AI", own),
         "uncertain": NEITHER,
@@ -61,13 +64,14 @@ def _figure(lcas: np.ndarray | None) -> str:
     if lcas is None or not known.size:
         return ""
     low, high, side = float(known.min()), float(known.max()), round(lcas.size**0.5)
-    grid = np.asarray(lcas, np.float64).reshape(side, side)
+    grid = np.asarray(lcas, np.float64) if lcas.ndim == 2 else np.asarray(lcas, np.float64).reshape(side, side)
     pixels = colour_table()[(normalise(np.nan_to_num(grid, nan=low), low, high) * 255).round().astype(int)]
     pixels[np.isnan(grid)] = _HOLE
-    scale = max(1, SIDE // side)
+    scale = max(1, SIDE // max(grid.shape))
     buffer = io.BytesIO()
-    Image.fromarray(pixels.repeat(scale, 0).repeat(scale, 1)).save(buffer, "PNG", optimize=True)
+    drawn = Image.fromarray(pixels.repeat(scale, 0).repeat(scale, 1))
+    drawn.save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     caption = f"contextual anomaly (LCAS), {low:.3g} dark to {high:.3g} bright; high does not mean AI"
-    image = f'<img src="data:image/png;base64,{data}" width="{SIDE}" height="{SIDE}" alt="{caption}">'
+    image = f'<img src="data:image/png;base64,{data}" width="{drawn.width}" height="{drawn.height}" alt="{caption}">'
     return f'<figure style="margin:0;width:{SIDE}px">{image}<figcaption><small>{caption}</small></figcaption></figure>'

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .calibration import Calibration
 from .errors import UsageError
-from .reasons import BAND, NEAR_BAND
+from .reasons import BAND, NEAR_BAND, UNCALIBRATED
 from .records import Stats, Verdict
 
 
@@ -28,6 +28,7 @@ class Decision:
         false_alarm: largest share of real images called ai; None where nothing is promised.
         miss: largest share of AI images called real; None where nothing is promised.
         own: both thresholds are one that the caller gave.
+        uncalibrated: they are the engine's, and no rate is known for either.
     """
 
     ai_from: float
@@ -35,6 +36,7 @@ class Decision:
     false_alarm: float | None = None
     miss: float | None = None
     own: bool = False
+    uncalibrated: bool = False
 
     @classmethod
     def of(cls, calibration: Calibration, threshold: float | None = None) -> Decision:
@@ -47,9 +49,11 @@ class Decision:
         """
         if threshold is None:
             c = calibration
+            false_alarm = None if c.ai_from is None else c.false_alarm
+            miss = None if c.real_below is None else c.miss
             return cls(
                 math.inf if c.ai_from is None else c.ai_from, -math.inf if c.real_below is None else c.real_below,
-                c.false_alarm, c.miss,
+                false_alarm, miss, uncalibrated=false_alarm is None and miss is None,
             )  # fmt: skip
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
@@ -71,11 +75,14 @@ def decide(logit: float, decision: Decision, unusual: bool) -> Verdict:
     return decision.verdict(logit)
 
 
-def band_reason(logit: float, decision: Decision, verdict: Verdict) -> str | None:
-    """Why a verdict is `uncertain`; None for the others."""
-    if verdict != "uncertain":
-        return None
-    return BAND if decision.verdict(logit) == "uncertain" else NEAR_BAND
+def verdict_reasons(logit: float, decision: Decision, verdict: Verdict) -> list[str]:
+    """Why a verdict is `uncertain`, and that no rate is known for the engine's verdicts."""
+    reasons = []
+    if verdict != decision.verdict(logit):
+        reasons.append(NEAR_BAND)
+    elif verdict == "uncertain" and not decision.uncalibrated:
+        reasons.append(BAND)
+    return [*reasons, UNCALIBRATED] if decision.uncalibrated else reasons
 
 
 def is_finite(logit: float, stats: Stats) -> bool:

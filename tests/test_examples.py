@@ -4,6 +4,9 @@ import csv
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -16,9 +19,10 @@ from training_tree import render
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict:
     """Execute an example in `folder`; returns its variables."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", [name, *arguments])
     source = (EXAMPLES / name).read_text("utf-8")
     if name.endswith(".ipynb"):
         cells = json.loads(source)["cells"]
@@ -44,6 +48,10 @@ def test_score_folder(bundled, tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert "broken.png" in lines[-1]
+    run("score_folder.py", tmp_path, monkeypatch, "photos/deeper")
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    with pytest.raises(SystemExit, match="none: holds no images; name a folder"):
+        run("score_folder.py", tmp_path, monkeypatch, "none")
 
 
 def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
@@ -57,8 +65,8 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
             rows.writerow((f"{i}.png", i % 2, "gen_a", "train" if i < 120 else "test"))
     run("train_on_csv.py", tmp_path, monkeypatch)
     assert "gen_a" in capsys.readouterr().out
-    run("export_and_compare.py", tmp_path, monkeypatch)
-    assert "ok" in capsys.readouterr().out
+    run("export_and_compare.py", tmp_path, monkeypatch, "0.png")
+    assert "path='0.png', status='ok'" in capsys.readouterr().out
 
 
 def test_genimage_to_engine(tmp_path, monkeypatch):
@@ -71,8 +79,7 @@ def test_genimage_to_engine(tmp_path, monkeypatch):
     state = hugging_face_state(fair_state(fair_shapes(**TINY)), "published")
     write_hugging_face(tmp_path / "vit-mae", state, hugging_face_config(TINY))
     monkeypatch.setenv("PATH", os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
-    monkeypatch.setattr("sys.argv", ["genimage_to_engine.py", "vit-mae", "GenImage", "out", "gen_a"])
-    run("genimage_to_engine.py", tmp_path, monkeypatch)
+    run("genimage_to_engine.py", tmp_path, monkeypatch, "vit-mae", "GenImage", "out", "gen_a")
     table = (tmp_path / "out" / "steps.md").read_text("utf-8")
     assert table.count("\n") == 6
     manifest = Detector.load(tmp_path / "out" / "models" / "cinemae.onnx").manifest
@@ -88,11 +95,29 @@ def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):
 
     detector = Detector(ArithmeticEngine(tiny_manifest), tiny_manifest)
     picture().save(tmp_path / "photo.jpg")
+    picture().save(tmp_path / "my photo.png")
     settings = ServeSettings()
     with running(create_app(lambda: detector, settings), settings) as (address, _):
         monkeypatch.setenv("CINEMAE_SERVER", address)
         run("call_server.py", tmp_path, monkeypatch)
-    assert capsys.readouterr().out.startswith("photo.jpg ")
+        assert capsys.readouterr().out.startswith("photo.jpg ")
+        run("call_server.py", tmp_path, monkeypatch, "my photo.png")
+        assert capsys.readouterr().out.startswith("my photo.png ")
+        with pytest.raises(SystemExit, match=r"none\.jpg: no such image"):
+            run("call_server.py", tmp_path, monkeypatch, "none.jpg")
+
+
+def test_call_server_without_a_server(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"an image")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    command = [sys.executable, str(EXAMPLES / "call_server.py")]
+    environment = {**os.environ, "CINEMAE_SERVER": address}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"no server answers at {address}")
+    assert done.stderr.endswith("start one with: cinemae-serve\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_heatmaps_notebook(bundled, tmp_path, monkeypatch):

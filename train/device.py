@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
-
-import torch
+from typing import TYPE_CHECKING
 
 from ..runtime.errors import MissingDependencyError, UsageError
 from .memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
+
+
+def check_device(name: str) -> None:
+    """Raise UsageError for a name that is no device's; torch is not asked whether it is there."""
+    if name not in ("auto", "cpu", "cuda") and not name.startswith("cuda:"):
+        raise UsageError(f"unknown device {name!r}: use auto, cpu or cuda")
 
 
 def choose_device(name: str) -> torch.device:
@@ -22,8 +30,9 @@ def choose_device(name: str) -> torch.device:
         UsageError: unknown name.
         MissingDependencyError: CUDA is asked for and not available.
     """
-    if name not in ("auto", "cpu", "cuda") and not name.startswith("cuda:"):
-        raise UsageError(f"unknown device {name!r}: use auto, cpu or cuda")
+    import torch  # here, so that names are checked without it
+
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -36,4 +45,6 @@ def prepare_process(threads: int = 0) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     keep_freed_memory()
     if threads:
+        import torch
+
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Groups of command-line options, and their conversion into samples, devices and configurations."""
+"""Groups of command-line options, which refuse wrong values before torch is imported, and what they stand for."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from ..runtime.errors import UsageError
+from ..runtime.manifest import HeadConfig, MethodConfig, Preprocess
 from .data.generators import canonical
 from .data.samples import Sample, read_samples
-from .device import choose_device
+from .device import check_device, choose_device
+from .features.augment import check_augment
 from .features.cache_spec import CacheSpec
-from .features.extract import ExtractReport, extract
-from .model.mae import MaskedAutoencoder
-from .precision import Precision, choose_precision
+from .option_checks import checked
+from .precision import Precision, choose_precision, named_precision
+
+if TYPE_CHECKING:
+    from .features.extract import ExtractReport
+    from .model.mae import MaskedAutoencoder
 
 
 @dataclass(frozen=True)
 class SpecOptions:
-    """Masks and augmentation of an extraction; the options of `cinemae-train extract` by their names."""
+    """Masks and augmentation of an extraction; the options of `cinemae-train extract` by their names.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
 
     k: int
     mask_sets: int
@@ -34,16 +41,42 @@ class SpecOptions:
     decode: str = "full"
     f_global: str = "cls"
 
+    def __post_init__(self) -> None:
+        self.method()
+        checked(Preprocess, decode=self.decode)
+        check_augment(self.augment)
+
+    def method(self) -> MethodConfig:
+        """The method with these masks."""
+        names = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
+        method: MethodConfig = checked(MethodConfig, **{name: getattr(self, name) for name in names})
+        return method
+
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """Constants of LCAS that may change without another extraction; fields as in `MethodConfig`."""
+    """Constants of LCAS that may change without another extraction; fields as in `MethodConfig`.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
 
     k: int | None
     lambda_: float
     pixel_space: str
     stat_reduction: str
     fidelity_reduction: str
+
+    def __post_init__(self) -> None:
+        self.of(MethodConfig())
+
+    def of(self, masks: MethodConfig) -> MethodConfig:
+        """The method with these constants and the masks of another one."""
+        names = ("lambda_", "pixel_space", "stat_reduction", "fidelity_reduction")
+        method: MethodConfig = checked(
+            MethodConfig, **masks.model_dump() | {name: getattr(self, name) for name in names}
+        )
+        return method
 
 
 @dataclass(frozen=True)
@@ -66,6 +99,17 @@ class DataOptions:
         """Read the samples of all roots, in their order."""
         return read_all(self.roots, self.layout, self.split, self.generators)
 
+    def read_to_score(self) -> list[Sample]:
+        """Read the samples to score: those of the split, without one all but those for training.
+
+        Raises:
+            UsageError: every sample is for training.
+        """
+        samples = [sample for sample in self.read() if self.split or sample.split != "train"]
+        if not samples:
+            raise UsageError("there is no split but train in this data; name it to score it too: --split train")
+        return samples
+
 
 @dataclass(frozen=True)
 class MachineOptions:
@@ -77,6 +121,9 @@ class MachineOptions:
         device: auto, cpu or cuda.
         quiet: show no progress.
         precision: auto, fp32, tf32, bf16 or fp16.
+
+    Raises:
+        UsageError: an unknown name of a device or precision.
     """
 
     batch_size: int
@@ -84,6 +131,10 @@ class MachineOptions:
     device: str
     quiet: bool
     precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+        named_precision(self.precision, auto="fp32")
 
     def chosen_precision(self) -> Precision:
         """The precision on the device; as `choose_precision`."""
@@ -99,21 +150,17 @@ class MachineOptions:
         shard: tuple[int, int] = (0, 1),
     ) -> ExtractReport:  # fmt: skip
         """Run `features.extract.extract` with these resources; `shard` as there."""
+        from .features.extract import extract  # torch
+
         return extract(samples, backbone, spec, root, shard=shard, batch_size=self.batch_size, workers=self.workers,
                        device=choose_device(self.device), quiet=self.quiet)  # fmt: skip
 
 
-def checked(model: Any, **fields: Any) -> Any:
-    """Make a configuration, a pydantic `model`, from the values of options.
-
-    Raises:
-        UsageError: a value is not allowed; the message names each such option.
-    """
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UsageError(problems) from None
+def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
+    """Options of the head; "none" means f_global alone."""
+    chosen = () if statistics in ("", "none") else tuple(part.strip() for part in statistics.split(","))
+    config: HeadConfig = checked(HeadConfig, statistics=chosen, fusion=fusion, standardize=standardize)
+    return config
 
 
 def read_all(data: Sequence[Path], layout: str, split: str | None, generators: Sequence[str] | None) -> list[Sample]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..runtime.diagnose.hardware import cpu_features
 from ..runtime.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
+
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = {"bf16": "bfloat16", "fp16": "float16"}
 FAST_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 """Instruction sets of processors that multiply bfloat16 natively; without them it is slower than float32."""
 TENSOR_CORES = (8, 0)
@@ -51,6 +52,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     Raises:
         UsageError: an unknown name, or a precision that the device does not have.
     """
+    import torch  # here, so that names are checked without it
+
     modern = device.type == "cuda" and torch.cuda.get_device_capability(device) >= TENSOR_CORES
     chosen = named_precision(name, auto="tf32" if modern else "fp32")
     if device.type == "cpu" and chosen in ("tf32", "fp16"):
@@ -65,6 +68,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     """Run matrix products in `precision` inside the block; LayerNorm, softmax and the residual stream stay float32."""
+    import torch
+
     with ExitStack() as stack:
         if device.type == "cuda":  # whole-process switches; cuDNN's, for convolutions, is on unless it is turned off
             before = torch.get_float32_matmul_precision()
@@ -72,5 +77,5 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
             torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32"))
         if precision in HALF:
-            stack.enter_context(torch.autocast(device.type, HALF[precision]))
+            stack.enter_context(torch.autocast(device.type, getattr(torch, HALF[precision])))
         yield

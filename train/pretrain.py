@@ -148,6 +148,7 @@ def pretrain(
     backbone: BackboneConfig,
     config: PretrainConfig,
     initial: MaskedAutoencoder | None = None,
+    licence: str | None = None,
 ) -> Path:
     """Train, saving the state every few minutes; the same call with the same `out` resumes a stopped run.
 
@@ -158,6 +159,7 @@ def pretrain(
         backbone: shape of the model.
         config: recipe.
         initial: weights to start from.
+        licence: theirs, which the new weights keep.
 
     Returns:
         path of the weights.
@@ -208,7 +210,7 @@ def pretrain(
                  "curve": curve, "backbone": backbone.model_dump_json()}  # fmt: skip
         with atomic_path(state_path) as temporary:
             torch.save(state, temporary)
-        save_backbone(model, out / WEIGHTS_FILE, half=config.half)
+        save_backbone(model, out / WEIGHTS_FILE, licence, half=config.half)
         record = {"recipe": asdict(config), "backbone": backbone.model_dump(), "folders": [str(f) for f in folders],
                   "images": len(dataset), "steps": step, "minutes": seconds() / 60, "precision": str(dtype),
                   "curve": curve}  # fmt: skip

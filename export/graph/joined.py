@@ -20,20 +20,24 @@ def join_products(model: onnx.ModelProto) -> int:
     """Replace products of one width that share their input by one product, in place.
 
     Args:
-        model: traced from a `PackedDetector`: products are MatMul [rows, in] [in, out] with a constant weight, then Add
-            with a constant vector.
+        model: traced from a `PackedDetector`: products are MatMul [rows, in] [in, out] with a weight that is constant
+            or a DequantizeLinear of constants along axis 1, then Add with a constant vector.
 
     Returns:
         The number of products that are gone.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = {name: [name] for name in constants}  # the constants that each is made of
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            weights[node.output[0]] = list(node.input)
     users: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
     groups: dict[tuple[str, int], list[tuple[NodeProto, NodeProto]]] = {}
     for node in model.graph.node:
-        if node.op_type == "MatMul" and node.input[1] in constants:
+        if node.op_type == "MatMul" and node.input[1] in weights:
             add = users[node.output[0]][0]
             bias = next((constants[name] for name in add.input if name in constants), None)
             if add.op_type == "Add" and bias is not None and len(bias.dims) == 1:
@@ -42,7 +46,7 @@ def join_products(model: onnx.ModelProto) -> int:
     for pairs in groups.values():
         if len(pairs) > 1:
             replaced.update((node.output[0], []) for pair in pairs for node in pair)
-            replaced[pairs[0][0].output[0]] = joined(model, constants, pairs)
+            replaced[pairs[0][0].output[0]] = joined(model, constants, weights, pairs)
     nodes = [new for node in model.graph.node for new in replaced.get(node.output[0], [node])]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -51,28 +55,39 @@ def join_products(model: onnx.ModelProto) -> int:
 
 
 def joined(
-    model: onnx.ModelProto, constants: dict[str, onnx.TensorProto], pairs: list[tuple[NodeProto, NodeProto]]
-) -> list[NodeProto]:
+    model: onnx.ModelProto, constants: dict[str, onnx.TensorProto], weights: dict[str, list[str]],
+    pairs: list[tuple[NodeProto, NodeProto]],
+) -> list[NodeProto]:  # fmt: skip
     """Nodes with the outputs of `pairs`; their joined weight [in, n out] and bias are added to `model`.
 
     The parts are cut by Reshape, Transpose and Gather: behind a Split, Slice or Gather of columns TensorRT takes the
     product apart again.
     """
     base = f"{pairs[0][0].output[0]}.joined"
-    weights = [numpy_helper.to_array(constants[product.input[1]]) for product, _ in pairs]
-    biases = [numpy_helper.to_array(constants[name]) for _, add in pairs for name in add.input if name in constants]
+    biases = [[name] for _, add in pairs for name in add.input if name in constants]
 
     def constant(leaf: str, value: np.ndarray) -> str:
         model.graph.initializer.append(tensor_proto(f"{base}.{leaf}", value))
         return f"{base}.{leaf}"
 
+    def side_by_side(leaf: str, parts: list[list[str]], index: int = 0) -> str:
+        arrays = [numpy_helper.to_array(constants[part[index]]) for part in parts]
+        return constant(leaf, np.concatenate(arrays, axis=-1))
+
     def node(op: str, inputs: list[str], leaf: str, **attributes: Any) -> NodeProto:
         return helper.make_node(op, inputs, [f"{base}.{leaf}"], name=f"{base}.{leaf}", **attributes)
 
-    shape = constant("shape", np.array([-1, len(pairs), weights[0].shape[1]], np.int64))
-    nodes = [
-        node("MatMul", [pairs[0][0].input[0], constant("weight", np.concatenate(weights, axis=1))], "product"),
-        node("Add", [f"{base}.product", constant("bias", np.concatenate(biases))], "sum"),
+    nodes = []
+    parts = [weights[product.input[1]] for product, _ in pairs]
+    weight = side_by_side("weight", parts)
+    if len(parts[0]) > 1:
+        inputs = [weight, *(side_by_side(leaf, parts, index) for index, leaf in enumerate(("scale", "zero"), start=1))]
+        nodes.append(node("DequantizeLinear", inputs, "weight.dq", axis=1))
+        weight = nodes[0].output[0]
+    shape = constant("shape", np.array([-1, len(pairs), constants[biases[0][0]].dims[0]], np.int64))
+    nodes += [
+        node("MatMul", [pairs[0][0].input[0], weight], "product"),
+        node("Add", [f"{base}.product", side_by_side("bias", biases)], "sum"),
         node("Reshape", [f"{base}.sum", shape], "cut"),
         node("Transpose", [f"{base}.cut"], "parts", perm=[1, 0, 2]),
     ]

@@ -9,13 +9,12 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper
 
+from ..graph.joined import join_products
 from ..graph.packed import PackedDetector
-from ..graph.tracing import drop_unused, tensor_proto
+from ..graph.tracing import tensor_proto
+from .contrib import CONTRIB, fuse_attention, fuse_gelu
 from .ranges import TINY, dense_layers
 from .recipe import SIGNED, Treatment, quantise_weight
-
-CONTRIB = "com.microsoft"
-"""Domain of onnxruntime's MatMulIntegerToFloat: integer product, scales and bias in one kernel."""
 
 CENTRE = 128
 """Zero point of per-token scales: int8 shifted into uint8, the type the fast x86 kernels take on the left."""
@@ -86,6 +85,8 @@ class Rewriter:
 def quantise_for_cpu(model: onnx.ModelProto, packed: PackedDetector, recipe: Mapping[str, Treatment]) -> None:
     """Replace products of `model` by onnxruntime's integer products, in place, and drop their float32 weights.
 
+    Attention and the GELUs between integer products become one kernel each (`contrib`).
+
     Args:
         model: traced from `packed`.
         packed: the detector that `choose_recipe` balanced.
@@ -116,11 +117,12 @@ def quantise_for_cpu(model: onnx.ModelProto, packed: PackedDetector, recipe: Map
     del model.graph.node[:]
     model.graph.node.extend(fuse_bias(nodes, {t.name: tuple(t.dims) for t in model.graph.initializer}))
     model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
-    drop_unused(model)
+    fuse_attention(model)
+    fuse_gelu(model)
 
 
 def integer_product(inputs: list[str], output: str, name: str) -> NodeProto:
-    """One MatMulIntegerToFloat: float32 = (x - zero) W scale_x scale_w."""
+    """One MatMulIntegerToFloat, integer product and scales in one kernel: float32 = (x - zero) W scale_x scale_w."""
     return helper.make_node("MatMulIntegerToFloat", inputs, [output], name=f"{name}.int8", domain=CONTRIB)
 
 
@@ -147,7 +149,8 @@ def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, recipe
     """Wrap every static product in QuantizeLinear / DequantizeLinear with symmetric int8, in place; standard ONNX only.
 
     TensorRT knows no zero points and no per-token scales: "row" products stay as they are. Scales have the type of
-    the graph's weights: in a float16 graph attention, GELU and the residual stream stay float16.
+    the graph's weights: in a float16 graph attention, GELU and the residual stream stay float16. Queries, keys and
+    values become one product, as in the float16 graph.
 
     Args:
         model: traced from `packed`.
@@ -185,4 +188,4 @@ def quantise_for_tensorrt(model: onnx.ModelProto, packed: PackedDetector, recipe
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    drop_unused(model)
+    join_products(model)

@@ -61,20 +61,27 @@ def bench(
     from ..diagnose.bench import bench as measure
     from ..diagnose.bench_result import table
     from ..errors import UsageError
+    from ..output_file import writing
     from ..scan.inputs import Inputs
+    from ..scan.targets import check_file
 
     options = BenchOptions(
         engines=(engine, *(baseline or ())), device=device, batch_sizes=_numbers(batch_sizes, "--batch-sizes"),
         threads=_numbers(threads, "--threads") if threads else (None,), workers=workers, seconds=seconds,
     )  # fmt: skip
+    if out is not None:
+        check_file("--out", out, (b"{",), "a benchmark", UsageError)
     listed = Inputs(tuple(inputs), sys.stdin.buffer) if inputs else ()
-    paths = [item.path for item in itertools.islice(listed, MAX_DECODED) if item.error is None]
+    items = list(itertools.islice(listed, MAX_DECODED))
+    paths = [item.path for item in items if item.error is None]
     if inputs and not paths:
-        raise UsageError("the inputs name no images")
+        why = f" ({items[0].path}: {items[0].error})" if items else ""
+        raise UsageError(f"the inputs name no images{why}")
     result = measure(options, paths, lambda text: print(text, file=sys.stderr, flush=True))
     text = dumps(result.as_dict(), indent=2)
     if out is not None:
-        write_text(out, text + "\n")
+        with writing(out):
+            write_text(out, text + "\n")
     print(text if json else table(result))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +15,47 @@ from ..devices import DEVICES
 
 def local_engine(text: str) -> Path:
     """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
+    if not text:
+        from ..errors import UsageError
+
+        raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
     if not text.startswith("hf://"):
         return Path(text)
     from ..engines.hub import hub_engine
 
     return hub_engine(text)
+
+
+def share(option: str) -> Callable[[object], float]:
+    """The parser of an option that takes a share: a number, or one in percent."""
+
+    def parse(given: object) -> float:
+        from ..errors import UsageError
+
+        text = str(given).strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            raise UsageError(f"{option} takes a number between 0 and 1, such as 0.02, not {text!r}") from None
+
+    return parse
+
+
+def only_with(other: str, there: bool, **options: bool) -> None:
+    """Refuse options that do nothing without `other`, instead of leaving them unused.
+
+    Args:
+        other: what they belong to, for the message.
+        there: whether the command line has it.
+        options: name of each option -> whether it was given.
+
+    Raises:
+        UsageError: one is given without `other`.
+    """
+    if not there and (given := [f"--{name.replace('_', '-')}" for name, used in options.items() if used]):
+        from ..errors import UsageError
+
+        raise UsageError(f"{', '.join(given)}: only with {other}")
 
 
 EngineFile = Annotated[
@@ -36,8 +72,19 @@ Device = Annotated[
     ),
 ]
 Prior = Annotated[
-    float, typer.Option(help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.")
-]
+    float,
+    typer.Option(
+        parser=share("--prior"), metavar="SHARE",
+        help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.",
+    ),
+]  # fmt: skip
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        parser=share("--threshold"), metavar="P",
+        help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds.",
+    ),
+]  # fmt: skip
 # Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
 # depend on `--ray`. `load_engine` checks the device for Python callers as well.
 

@@ -15,6 +15,10 @@ app = command_app()
 def doctor(
     engine: EngineFile = None,
     device: Device = "auto",
+    card: Annotated[
+        bool,
+        typer.Option("--card", help="Print the engine's card instead: licences, rates by source, training images."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
@@ -24,8 +28,22 @@ def doctor(
 
     Exit codes: 0 scoring works, 2 usage, 3 a problem was found.
     """
-    from ..diagnose.doctor import examine, exit_code, report
+    if card:
+        from ..diagnose import engine_card
 
+        if json:
+            from json import dumps
+
+            print(dumps(engine_card.card(engine), indent=2))
+        else:
+            for line in engine_card.card_lines(engine):
+                print(line)
+        return
+
+    from ..diagnose.doctor import examine, exit_code, report
+    from ..engines.load import check_options
+
+    check_options(device, None)
     if json:
         from json import dumps
 

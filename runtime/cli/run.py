@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, EngineFile, Prior, command_app, print_version, run_command
+from .common import Device, EngineFile, Prior, Threshold, command_app, only_with, print_version, run_command
 
 app = command_app()
 
@@ -49,10 +49,7 @@ def run(
     out: Annotated[
         str | None, typer.Option(help="Write records here instead of stdout; with --ray a folder or URL for shards.")
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."),
-    ] = None,
+    threshold: Threshold = None,
     prior: Prior = 0.5,
     batch_size: Annotated[
         int | None, typer.Option(help="Images per inference. Default: the best batch of a plan, else 8.")
@@ -110,7 +107,10 @@ def run(
     ray_column: Annotated[
         str | None, typer.Option(help="With --ray: the Parquet column that holds the images. Default: detected.")
     ] = None,
-    settle: Annotated[float, typer.Option(help="With --watch: seconds without a change until a file is complete.")] = 2,
+    settle: Annotated[
+        float | None,
+        typer.Option(help="With --watch: seconds without a change until a file is complete. Default: 2."),
+    ] = None,
     fail_on_ai: Annotated[bool, typer.Option("--fail-on-ai", help="Exit with 4 if an image is judged ai.")] = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Exit with 0 where there is no image to score, instead of 2.")
@@ -138,6 +138,9 @@ def run(
     if not inputs and not demo:
         raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
     inputs = inputs or []
+    only_with("--watch", watch, settle=settle is not None)
+    only_with("--ray", ray is not None, ray_actors=ray_actors is not None, ray_column=ray_column is not None)
+    only_with("the input -", "-" in inputs, stdin_image=stdin_image)
     if ray is not None:
         from ..ray.address import require_ray
         from ..ray.options import RayOptions
@@ -152,7 +155,7 @@ def run(
             allow_empty=allow_empty, frames=frames,
             refused=tuple(f"--{name}" for name, given in local.items() if given),
         )  # fmt: skip
-        supervise()
+        supervise("the same command with --resume scores what is missing")
         require_ray()
         from ..ray.scan import scan_on_ray
 
@@ -170,9 +173,8 @@ def run(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
         threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, processes=processes,
-        heatmaps=heatmaps, report=report, resume=resume, watch=watch, settle=settle,
-        decode=decode, frames=frames, tiles=tiles, allow_url=allow_url,
-        stdin_image=stdin_image,
+        heatmaps=heatmaps, report=report, resume=resume, watch=watch, settle=2.0 if settle is None else settle,
+        decode=decode, frames=frames, tiles=tiles, allow_url=allow_url, stdin_image=stdin_image,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
     )  # fmt: skip
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -134,12 +135,15 @@ def bench(
         say: called with a line of progress before each step.
 
     Raises:
-        UsageError: a size below 1, engines of different input sizes, or no readable input.
+        UsageError: a size or number of workers below 1, a batch that memory does not hold, engines of different input
+            sizes, or no readable input.
         EngineError: an engine cannot be loaded.
         MissingDependencyError: a backend is not installed or a device does not work.
     """
-    if min(options.batch_sizes, default=0) < 1 or options.seconds <= 0:
-        raise UsageError("batch sizes must be at least 1 and --seconds more than 0")
+    if min(options.batch_sizes, default=0) < 1 or not 0 < options.seconds < math.inf:
+        raise UsageError("batch sizes must be at least 1, and --seconds more than 0 and finite")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {options.workers}")
     sources: list[str | bytes] = list(inputs[:MAX_DECODED]) or [synthetic_jpeg(seed) for seed in range(8)]
     rendered = f"rendered JPEGs of {SYNTHETIC_SIZE[0]} x {SYNTHETIC_SIZE[1]}"
     what = f"{len(sources)} {'files' if inputs else rendered}"
@@ -197,7 +201,10 @@ def _inference(
     rows = []
     for size in options.batch_sizes:
         say(f"inference, batch {size}" + (f", {threads} threads" if threads else ""))
-        batch = np.ascontiguousarray(pixels[np.arange(size) % len(pixels)])
+        try:
+            batch = np.ascontiguousarray(pixels[np.arange(size) % len(pixels)])
+        except MemoryError:
+            raise UsageError(f"no memory for a batch of {size:,} images; give smaller --batch-sizes") from None
         times = interleave([partial(engine.infer, batch) for engine in engines], options.seconds)
         for index, engine in enumerate(engines):
             latency = timing(times[:, index])

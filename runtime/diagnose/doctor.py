@@ -255,6 +255,7 @@ def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
     from ..engines.load import load_engine
     from ..golden import golden_image
     from ..records import engine_label
+    from ..verdict import Decision
 
     try:
         engine = load_engine(path, device)
@@ -262,7 +263,10 @@ def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
         yield Finding("engine", "problem", str(error))  # these messages end with their fix
         return
     manifest = engine.manifest
-    yield Finding("engine", "ok", f"{engine_label(manifest)} on {engine.provider}: {engine.path}")
+    yield Finding("engine", "ok", f"{engine_label(manifest)} on {engine.provider}: {engine.path} (--card tells more)")
+    if Decision.of(manifest.calibration).uncalibrated:
+        text = "none is calibrated: verdicts have no known error rate"
+        yield Finding("thresholds", "note", text, "cinemae-train calibrate CHECKPOINT, then export it again")
     for note in engine.notes:
         yield Finding("engine", "warning", note, "see the provider's finding above")
     try:

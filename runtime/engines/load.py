@@ -9,6 +9,7 @@ from ..devices import DEVICES
 from ..errors import EngineError, UsageError
 from ..manifest import Manifest
 from .base import PARTS, Engine
+from .mistaken import ENGINE, mistaken
 
 BUNDLED_NAME = "cinemae-demo.onnx"
 
@@ -44,6 +45,8 @@ def resolve(path: str | Path | None) -> Path:
     if not path.exists():
         raise EngineError(f"{path}: no such engine file")
     if path.is_dir() and not (path / PARTS[0]).is_file():
+        if wrong := mistaken(path, ENGINE):
+            raise EngineError(wrong)
         engines = sorted(file.name for file in path.iterdir() if file.suffix.lower() in (".onnx", ".plan"))
         found = f"name one of the engines in it: {', '.join(engines)}" if engines else "there is no engine in it"
         raise EngineError(f"{path}: is a folder, and as an engine in parts {PARTS[0]} is missing; {found}")
@@ -75,8 +78,8 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     return read_manifest(engine_path)
 
 
-def best_batch(path: str | Path | None = None) -> int | None:
-    """The batch that a plan was tuned for, from its sidecar; None for other engines.
+def plan_batch(path: str | Path | None = None) -> tuple[int, int, int] | None:
+    """The smallest, best and largest batch of a plan, from its sidecar; None for other engines.
 
     Raises:
         EngineError: as `read_engine_manifest`.
@@ -86,7 +89,13 @@ def best_batch(path: str | Path | None = None) -> int | None:
         return None
     from .plan_sidecar import read_sidecar
 
-    return read_sidecar(engine_path).batch[1]
+    return read_sidecar(engine_path).batch
+
+
+def best_batch(path: str | Path | None = None) -> int | None:
+    """The batch that a plan was tuned for; None for other engines. Errors as `plan_batch`."""
+    batch = plan_batch(path)
+    return None if batch is None else batch[1]
 
 
 def check_options(device: str, threads: int | None) -> None:
@@ -141,4 +150,6 @@ def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() != ".onnx":
+        if wrong := mistaken(path, ENGINE):
+            raise EngineError(wrong)
         raise EngineError(f"{path}: not an engine; use an .onnx or .plan file, or a folder with {', '.join(PARTS)}")

@@ -20,7 +20,7 @@ FUSED_OPERATORS = frozenset((
     "Abs", "Add", "Cast", "Clip", "Concat", "Constant", "DequantizeLinear", "Div", "Erf", "Gather", "Gemm", "Identity",
     "LayerNormalization", "Log", "MatMul", "Max", "Mul", "Pow", "QuantizeLinear", "ReduceMax", "ReduceMean",
     "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub", "Transpose", "Unsqueeze",
-    "com.microsoft.MatMulIntegerToFloat",
+    "com.microsoft.FastGelu", "com.microsoft.MatMulIntegerToFloat", "com.microsoft.MultiHeadAttention",
 ))  # fmt: skip
 """Operators of fused exports in every precision. `Constant`, `Identity` and `Pow` are there for other releases of
 PyTorch, which may trace the same module with them."""

@@ -12,6 +12,7 @@ from typing import IO, Any
 from ..atomic import atomic_path
 from ..decode import IMAGE_SUFFIXES
 from ..errors import MissingDependencyError, OutputError, UsageError
+from ..scan.urls import fetch, is_web_url
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _GLOB = re.compile(r"[*?\[]")
@@ -43,9 +44,13 @@ def list_url(url: str) -> list[str]:
     """Files that a URL stands for, sorted: the file itself, the matches of a pattern, or all images below a prefix.
 
     Raises:
-        UsageError: the protocol is unknown, or the store does not allow listing.
+        UsageError: the protocol is unknown, the store does not allow listing, or the URL goes through one of http.
         MissingDependencyError: the package for this protocol is not installed.
     """
+    if is_web_url(url):
+        return [url]
+    if any(map(is_web_url, url.split("::"))):
+        raise UsageError(f"{url}: fsspec would fetch it from any address; name the archive itself, as http(s)://...")
     system, path = _resolve(url)
     try:
         if _GLOB.search(path):
@@ -60,7 +65,9 @@ def list_url(url: str) -> list[str]:
 
 
 def open_binary(name: str) -> IO[bytes]:
-    """Open a path or URL for reading; the exceptions of the store pass through."""
+    """Open a path or URL for reading; http(s) as `scan.urls.fetch`. The exceptions of the store pass through."""
+    if is_web_url(name):
+        return fetch(name)
     if not is_url(name):
         return open(name, "rb")
     import fsspec

@@ -11,15 +11,18 @@ import time
 
 from ..errors import EngineError
 
-ADVICE = "Ray ended the run: one of its own processes died; the same command with --resume scores what is missing"
+DIED = "Ray ended the run: one of its own processes died"
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.05
 
 
-def supervise() -> None:
+def supervise(advice: str) -> None:
     """Go on in a forked process, while this one waits for its end; on Linux only, elsewhere nothing happens.
 
     To be called before Ray and an engine are loaded. The forked process dies with this one.
+
+    Args:
+        advice: how the command goes on after Ray has ended it.
 
     Raises:
         SystemExit: in the waiting process, with the exit code of the other.
@@ -47,7 +50,7 @@ def supervise() -> None:
         time.sleep(_LOOK_S)
     code = os.waitstatus_to_exitcode(ended[1])
     if code > 0 and not os.read(reading, 1):
-        raise EngineError(ADVICE)
+        raise EngineError(f"{DIED}; {advice}")
     if code < 0:  # ended by a signal: so does this process
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..detector import Detector
+from ..errors import ImageError
 from ..pipeline import Prepare
 from ..rows import Row
 from ..scan.archives import archive_members
@@ -53,6 +54,8 @@ def preparer(detector: Detector) -> Prepare:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, ImageError):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return f"cannot be read ({type(error).__name__}: {error})"

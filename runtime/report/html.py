@@ -28,7 +28,7 @@ from ..errors import UsageError
 from ..manifest import Manifest
 from ..output_file import exclusive_path, writing
 from ..reading import Reading
-from ..records import Record, engine_label
+from ..records import Frames, Record, engine_label
 from ..verdict import Decision
 from ..version import cinemae_version
 from .heatmap import OPACITY
@@ -107,7 +107,7 @@ class ReportWriter:
 
         Args:
             record: the record; its `lcas` becomes the heatmap.
-            pixels: uint8 [S, S, 3], the input of the network; None for a placeholder.
+            pixels: uint8 [S, S, 3], the input of the network, or [H, W, 3] for tiles; None for a placeholder.
         """
         self._count += 1
         if self._count > MAX_PICTURES:
@@ -226,9 +226,20 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "h": record.height,
         "d": record.sha256,
         "m": [_rounded(quantised[1], 5), _rounded(quantised[2], 5)] if quantised else None,
+        "g": record.lcas.shape[1] if record.lcas is not None and record.lcas.ndim == 2 else None,
+        "t": [[tile.left, tile.top, tile.side, _rounded(tile.logit, 4)] for tile in record.tiles] or None,
+        "n": _frames(record.frames),
     }
     kept = {key: value for key, value in values.items() if value is not None}
     return script_json(kept), base64.b64encode(quantised[0]).decode("ascii") if quantised else ""
+
+
+def _frames(frames: Frames | None) -> dict[str, Any] | None:
+    """Of an animation or a video: frames in the file, the one that gives the verdict, index and probability of each."""
+    if frames is None:
+        return None
+    scored = [[frame.index, _rounded(frame.probability, 4)] for frame in frames.scored]
+    return {"count": frames.count, "from": frames.verdict_from, "scored": scored}
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
@@ -239,7 +250,7 @@ def quantise(lcas: np.ndarray) -> tuple[bytes, float, float] | None:
     """Quantise LCAS to one byte for each patch.
 
     Args:
-        lcas: float [N].
+        lcas: float [N] or [h, w].
 
     Returns:
         N bytes, `UNKNOWN_BYTE` for NaN, and the LCAS values of the bytes 0 and 254; None if no value is finite.
@@ -255,7 +266,7 @@ def quantise(lcas: np.ndarray) -> tuple[bytes, float, float] | None:
 
 
 def thumbnail(pixels: np.ndarray) -> str:
-    """A small JPEG of uint8 [S, S, 3], in base64. (WebP would be a third smaller and take three times as long.)"""
+    """A small JPEG of uint8 [H, W, 3], in base64. (WebP would be a third smaller and take three times as long.)"""
     image = Image.fromarray(pixels)
     image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()

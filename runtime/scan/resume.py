@@ -31,7 +31,7 @@ from ..errors import UsageError
 from ..pipeline import Prepare
 from ..read_ahead import read_ahead
 from ..reading import Reading
-from ..reasons import BAND, NEAR_BAND
+from ..reasons import OF_VERDICTS, UNCALIBRATED
 from ..records import Record, from_dict
 from ..rows import Row
 from ..sources import AnySource, NamedSource, Prepared
@@ -120,7 +120,9 @@ def still_holds(record: Record, source: NamedSource, sha256: str | None, detecto
         return False
     if record.status == "error" or record.logit is None:
         return record.error is not None and record.error == detector.prepare(source).error
-    unusual = any(reason not in (BAND, NEAR_BAND) for reason in record.reasons)
+    if (UNCALIBRATED in record.reasons) != detector.decision.uncalibrated:
+        return False
+    unusual = any(reason not in OF_VERDICTS for reason in record.reasons)
     return record.verdict == decide(record.logit, detector.decision, unusual)
 
 

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ..cpus import usable_cpus
@@ -125,13 +124,14 @@ def _watch_folders(
     from .watcher import stop_on_signals
 
     stop = stack.enter_context(stop_on_signals())
-    if not options.quiet:
-        say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
     watching = WatchOptions(
         options.inputs, options.settle, options.batch_size or detector.best_batch, workers, options.out,
         exclude=tuple(exclude),
     )  # fmt: skip
-    return score_new_files(detector, prepare, watching, stop, say)
+    scored = score_new_files(detector, prepare, watching, stop, say)
+    if not options.quiet:
+        say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
+    return scored
 
 
 def _writer(
@@ -190,9 +190,7 @@ def _extras(options: ScanOptions, detector: Detector, stack: ExitStack) -> list[
         )
 
         def add(item: Scored) -> None:
-            record, lcas = item.record, item.record.lcas  # the page draws square heatmaps only
-            record = record if lcas is None or lcas.ndim == 1 else replace(record, lcas=None)
-            report.add(record, item.prepared.picture(record))
+            report.add(item.record, item.prepared.picture(item.record))
             report.provider = report.provider or detector.wait().provider
 
         extras.append(add)

@@ -52,13 +52,13 @@ class Targets:
         self._check_names([*map(input_name, inputs), *([] if engine is None else [str(engine)])])
         if self.out is not None:
             for path in (self.out, store_path(self.out)):
-                _check_file("--out", path, RECORD_STARTS, "records", UsageError)
+                check_file("--out", path, RECORD_STARTS, "records", UsageError)
             if not any_suffix and self.out.suffix.lower() not in OUT_SUFFIXES:
                 known = ", ".join((*OUT_SUFFIXES[1:4], ".csv"))
                 found = f"{known} and .parquet, not {self.out.suffix} (spreadsheets open .csv)"
                 raise UsageError(f"{_name(self.out)}: --out writes {found}; --format allows any name")
         if self.report is not None:
-            _check_file("--report", self.report, PAGE_STARTS, "a report of cinemae-run", OutputError)
+            check_file("--report", self.report, PAGE_STARTS, "a report of cinemae-run", OutputError)
             if self.report.suffix.lower() not in REPORT_SUFFIXES:
                 raise UsageError(f"{_name(self.report)}: --report writes a page; give it a name that ends in .html")
         if self.heatmaps is not None:
@@ -109,7 +109,7 @@ def is_stream(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def _check_file(option: str, path: Path, starts: tuple[bytes, ...], kind: str, foreign: type[CinemaeError]) -> None:
+def check_file(option: str, path: Path, starts: tuple[bytes, ...], kind: str, foreign: type[CinemaeError]) -> None:
     """Refuse a path that cannot be written, and an existing file of another kind.
 
     Args:
@@ -141,10 +141,10 @@ def _check_file(option: str, path: Path, starts: tuple[bytes, ...], kind: str, f
         pass
     except (OSError, ValueError) as error:
         raise OutputError(f"{_name(path)}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
-    _check_writable(Path(os.path.realpath(path)).parent, path)
+    check_writable(Path(os.path.realpath(path)).parent, path)
 
 
-def _check_writable(folder: Path, path: Path) -> None:
+def check_writable(folder: Path, path: Path) -> None:
     """Refuse `path` where neither `folder` nor its nearest parent that exists can take a new file."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
@@ -160,7 +160,7 @@ def _check_folder(folder: Path, inputs: Iterable[str]) -> None:
     for name in inputs:
         if os.path.isdir(name) and (os.path.realpath(name) + os.sep).startswith(target.rstrip(os.sep) + os.sep):
             raise UsageError(f"--heatmaps {folder} holds the input {display_name(name)}: name another folder")
-    _check_writable(folder, folder)
+    check_writable(folder, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # it must exist to be left out when inputs are listed
     except (OSError, ValueError) as error:

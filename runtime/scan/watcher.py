@@ -8,6 +8,7 @@ file again when a network share returns.)
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -81,7 +82,7 @@ class Watcher:
         for folder in folders:
             if not os.path.isdir(folder):
                 raise UsageError(f"{display_name(folder)}: --watch needs a folder that exists")
-        if settle < 0:
+        if not 0 <= settle < math.inf:
             raise UsageError(f"a file must stand still for at least 0 seconds, got {settle}")
         self._folders, self._settle, self._exclude = tuple(folders), settle, exclude
         self._waiting: dict[str, Waiting] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..cli.common import Device, EngineFile, Prior, command_app, print_version, run_command
+from ..cli.common import Device, EngineFile, Prior, Threshold, command_app, only_with, print_version, run_command
 from ..ray.address import with_address
 from .settings import MIB, Limits, ServeSettings
 
@@ -23,12 +24,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free one.")] = 8000,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds."
-        ),
-    ] = None,
+    threshold: Threshold = None,
     prior: Prior = 0.5,
     token_file: Annotated[
         Path | None,
@@ -75,17 +71,18 @@ def serve(
         str | None, typer.Option(metavar="[ADDRESS]", help="Serve on a Ray cluster: HOST:PORT, auto or local.")
     ] = None,
     replicas: Annotated[
-        int, typer.Option(min=1, help="With --ray: number of replicas, each with an engine of its own.")
-    ] = 1,
+        int | None, typer.Option(min=1, help="With --ray: replicas, each with an engine of its own. Default: 1.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Build the settings and start the server."""
+    only_with("--ray", ray is not None, replicas=replicas is not None)
     limits = Limits(
-        max_body_bytes=int(max_body_mb * MIB), max_file_bytes=int(max_file_mb * MIB),
-        max_pixels=int(max_megapixels * 1e6), max_images=max_images, max_queue=max_queue,
-        max_buffered_bytes=int(max_buffered_mb * MIB), read_timeout=read_timeout, request_timeout=request_timeout,
+        max_body_bytes=whole(max_body_mb * MIB), max_file_bytes=whole(max_file_mb * MIB),
+        max_pixels=whole(max_megapixels * 1e6), max_images=max_images, max_queue=max_queue,
+        max_buffered_bytes=whole(max_buffered_mb * MIB), read_timeout=read_timeout, request_timeout=request_timeout,
     )  # fmt: skip
     from .launch import allowed_hosts, launch, read_token, require_serve
 
@@ -100,7 +97,12 @@ def serve(
 
     require_serve()
     named = None if engine is None else engine.resolve()
-    launch_on_ray(Replica(named, device, threads, threshold, prior), settings, replicas, ray, host, port)
+    launch_on_ray(Replica(named, device, threads, threshold, prior), settings, replicas or 1, ray, host, port)
+
+
+def whole(number: float) -> int:
+    """A size in bytes or pixels; 0, which `Limits` refuses, for one that is not finite."""
+    return int(number) if math.isfinite(number) else 0
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ def read_token(path: Path | None) -> str | None:
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: the token file cannot be read ({error})") from None
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: the token file cannot be read ({why})") from None
     if not token:
         raise UsageError(f"{path}: the token file is empty")
     return token
@@ -49,7 +50,12 @@ def allowed_hosts(host: str, asked: Sequence[str] | None) -> tuple[str, ...] | N
 
     Returns:
         `asked`, and the local names if `host` is a loopback address; None for any host.
+
+    Raises:
+        UsageError: one of `asked` is empty.
     """
+    if "" in (asked or ()):
+        raise UsageError("--allow-host is empty: name a host, such as detector.example.org")
     if is_loopback(host):
         return (*LOCAL_NAMES, *(asked or ()))
     return tuple(asked) if asked else None
@@ -97,7 +103,7 @@ def launch(
         listener = bind(host, port)
     except OSError as error:
         why = error.strerror or error
-        raise CinemaeError(f"cannot listen on {host}:{port} ({why}); choose another --port") from None
+        raise CinemaeError(f"cannot listen on {host}:{port} ({why}); choose another --host or --port") from None
     with listener:
         detector = Detector.load(
             engine, device=device, threads=threads, threshold=threshold, max_pixels=settings.limits.max_pixels,

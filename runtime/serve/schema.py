@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from ..calibration import Calibration
 from ..colour_map import hex_colours
-from ..manifest import Manifest
+from ..manifest import Backbone, Manifest, Training
 from ..reading import Reading
 from ..records import Record
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
@@ -67,6 +69,11 @@ class EngineBody(BaseModel):
     false_alarm: float | None = Field(description="largest share of real images that get ai; null if not known")
     miss: float | None = Field(description="largest share of AI images that get real; null if not known")
     words: dict[str, str] = Field(description="how the page puts this: a sentence for each verdict, prior and caveat")
+    precision: str
+    backbone: Backbone
+    calibration: Calibration = Field(description="thresholds as logits, the images behind them, the rates by source")
+    training: Training
+    tools: dict[str, str] = Field(description="versions that made the engine, and its opset")
     resize_short: int
     crop: int
     grid: int
@@ -80,7 +87,8 @@ class EngineBody(BaseModel):
     @classmethod
     def of(cls, label: str, manifest: Manifest, reading: Reading, limits: Mapping[str, Any]) -> EngineBody:
         """The body for an engine that records call `label`."""
-        heat = manifest.heatmap_range
+        heat, source = manifest.heatmap_range, PurePath(manifest.backbone.source)
+        shown = source.name if source.is_absolute() else manifest.backbone.source  # no folders of the engine's maker
         return cls(
             engine=label,
             demonstration=manifest.demonstration,
@@ -91,6 +99,11 @@ class EngineBody(BaseModel):
             false_alarm=reading.false_alarm,
             miss=reading.miss,
             words=reading.words(),
+            precision=manifest.precision,
+            backbone=manifest.backbone.model_copy(update={"source": shown}),
+            calibration=manifest.calibration,
+            training=manifest.training,
+            tools=manifest.tools,
             resize_short=manifest.preprocess.resize_short,
             crop=manifest.preprocess.crop,
             grid=manifest.backbone.config.grid,

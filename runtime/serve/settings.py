@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ..errors import UsageError
@@ -38,8 +39,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value <= 0:
-                raise UsageError(f"{name} must be above 0, got {value}")
+            if not 0 < value < math.inf:
+                option = name.replace("_bytes", "_mb").replace("max_pixels", "max_megapixels").replace("_", "-")
+                raise UsageError(f"--{option} must be above 0 and finite")
         if self.max_images > self.max_queue:
             raise UsageError(
                 f"a request may contain {self.max_images} images, but the queue holds {self.max_queue}: "
@@ -86,7 +88,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if self.max_batch < 1 or self.workers < 1:
             raise UsageError("--batch-size and --workers must be at least 1")
-        if self.max_wait < 0 or self.drain < 0:
-            raise UsageError("--max-wait-ms and --drain must not be negative")
+        if not (0 <= self.max_wait < math.inf and 0 <= self.drain < math.inf):
+            raise UsageError("--max-wait-ms and --drain must be 0 or more, and finite")
         if self.token is not None and (not self.token or not self.token.isascii() or self.token != self.token.strip()):
             raise UsageError("the token must be ASCII text without surrounding spaces")

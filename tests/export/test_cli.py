@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 from cinemae.export import cli, parity
+from cinemae.export.licence import engine_licence
+from cinemae.runtime.engines.onnx_file import read_manifest
 from cinemae.runtime.errors import EngineError
 from cinemae.train.fitting.checkpoint import save_checkpoint
+from cinemae.train.fitting.checkpoint_folder import update_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +131,20 @@ def test_an_out_folder_that_looks_like_an_engine_is_refused(command, checkpoint,
     done = command(checkpoint, "--out", tmp_path / "best.onnx")
     assert done.code == 2
     assert "--name best" in done.err
+
+
+def test_the_licence_is_the_backbones_unless_one_is_given(command, checkpoint, tmp_path, tiny_manifest):
+    backbone = tiny_manifest.backbone.model_copy(update={"licence": "unknown"})
+    update_checkpoint(checkpoint, tiny_manifest.model_copy(update={"backbone": backbone, "licence": "Apache-2.0"}), {})
+    done = command(checkpoint, "--out", tmp_path)
+    assert "is unknown; --licence" in done.err
+    assert read_manifest(tmp_path / "cinemae.onnx").licence == "unknown"
+    done = command(checkpoint, "--out", tmp_path, "--licence", "MIT")
+    assert "--licence states" not in done.err
+    assert read_manifest(tmp_path / "cinemae.onnx").licence == "MIT"
+    published = backbone.model_copy(update={"licence": "CC-BY-NC-4.0"})
+    assert engine_licence(tiny_manifest.model_copy(update={"backbone": published}), None) == "CC-BY-NC-4.0"
+    update_checkpoint(checkpoint, tiny_manifest.model_copy(update={"backbone": published}), {})
+    refused = command(checkpoint, "--out", tmp_path, "--licence", "MIT")
+    assert (refused.code, "under CC-BY-NC-4.0, and so it is" in refused.err) == (2, True)
+    update_checkpoint(checkpoint, tiny_manifest, {})

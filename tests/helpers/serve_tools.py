@@ -71,6 +71,11 @@ def picture(seed: int, width: int = 96, height: int = 80) -> np.ndarray:
     return (level + rng.integers(-40, 40, (height, width, 3))).clip(0, 255).astype(np.uint8)
 
 
+def post(client, data, **params):
+    """Send one image as a raw body."""
+    return client.post("/v1/detect", content=data, params=params, headers={"Content-Type": "application/octet-stream"})
+
+
 @contextlib.contextmanager
 def running(app, settings):
     """Serve `app` on a free port in a thread; yields (base URL, server)."""

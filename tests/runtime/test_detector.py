@@ -1,23 +1,20 @@
-"""`Detector`: every kind of source gives the same score, bad inputs become records, verdicts follow the band."""
+"""`Detector`: every kind of source gives the same score, bad inputs become records, in batches and between threads."""
 
-import math
 import threading
-from importlib.metadata import version
 
 import numpy as np
 import pytest
-from cinemae.runtime import Detector, NamedSource, Record, Stats
+from cinemae.runtime import Detector, NamedSource, Record
 from cinemae.runtime import reasons as r
 from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.errors import EngineError, UsageError
-from cinemae.runtime.manifest import StatRange
 from cinemae.runtime.pipeline import decode_and_score
 from cinemae.runtime.records import ADDED_FIELDS, RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
 from cinemae.runtime.sources import Prepared
-from cinemae.runtime.verdict import Decision, decide
+from cinemae.runtime.verdict import Decision
 from pictures import encoded, picture
 from PIL import Image
+from steady_engine import SteadyEngine
 
 BATCH_TOLERANCE = 1e-5
 
@@ -110,41 +107,21 @@ def test_usage(detector):
             Decision.of(Calibration(), threshold)
 
 
-class FakeEngine:
-    """An engine whose behaviour is given; counts what it was asked."""
-
-    def __init__(self, manifest, logit=0.0, largest=99):
-        self.manifest, self.path, self.provider, self.notes = manifest, "fake", "fake", ()
-        self.logit, self.largest, self.batches = logit, largest, []
-        self.closed = False
-
-    def infer(self, images):
-        self.batches.append(len(images))
-        if len(images) > self.largest:
-            raise EngineError("out of memory")
-        b = len(images)
-        ones = np.ones((b, 16), np.float32)
-        return EngineOutput(np.full(b, self.logit, np.float32), ones[:, :3], ones)
-
-    def close(self):
-        self.closed = True
-
-
 def test_batch_that_does_not_fit_is_scored_one_by_one(tiny_manifest):
-    engine = FakeEngine(tiny_manifest, largest=1)
+    engine = SteadyEngine(tiny_manifest, largest=1)
     records = list(Detector(engine, tiny_manifest).detect_many([picture()] * 3, batch_size=3))
     assert [record.status for record in records] == ["ok"] * 3
     assert engine.batches == [3, 1, 1, 1]
 
 
 def test_engine_that_never_works_ends_the_run(tiny_manifest):
-    detector = Detector(FakeEngine(tiny_manifest, largest=0), tiny_manifest)
+    detector = Detector(SteadyEngine(tiny_manifest, largest=0), tiny_manifest)
     with pytest.raises(EngineError, match="out of memory"):
         list(detector.detect_many([picture()] * 3))
 
 
 def test_scores_that_are_not_finite_are_errors(tiny_manifest):
-    record = Detector(FakeEngine(tiny_manifest, logit=np.nan), tiny_manifest).detect(picture())
+    record = Detector(SteadyEngine(tiny_manifest, logit=np.nan), tiny_manifest).detect(picture())
     assert record.status == "error"
     assert "not finite" in record.error
     assert "NaN" not in to_json(record)
@@ -186,38 +163,6 @@ def test_pipeline_hands_on_sources_and_pixels(detector):
     assert scored.prepared.image.pixels.shape == (64, 64, 3)
 
 
-BAND = Decision(ai_from=math.nextafter(1.0, 2.0), real_below=0.0)
-CUT = Decision(ai_from=0.5, real_below=0.5)
-NEVER_AI = Decision(ai_from=math.inf, real_below=0.0)
-NEVER = Decision(ai_from=math.inf, real_below=-math.inf)
-
-
-@pytest.mark.parametrize(
-    ("logit", "decision", "unusual", "expected"),
-    [
-        (-0.1, BAND, False, "real"), (0.0, BAND, False, "uncertain"), (1.0, BAND, False, "uncertain"),
-        (1.1, BAND, False, "ai"), (-0.1, BAND, True, "uncertain"), (1.9, BAND, True, "uncertain"),
-        (2.1, BAND, True, "ai"), (-1.1, BAND, True, "real"),
-        (0.49, CUT, False, "real"), (0.5, CUT, False, "ai"), (0.49, CUT, True, "real"), (0.5, CUT, True, "ai"),
-        (9e9, NEVER_AI, False, "uncertain"), (-0.1, NEVER_AI, False, "real"), (-9e9, NEVER_AI, True, "uncertain"),
-        (9e9, NEVER, False, "uncertain"), (-9e9, NEVER, True, "uncertain"),
-    ],
-)  # fmt: skip
-def test_verdict_follows_the_band(logit, decision, unusual, expected):
-    assert decide(logit, decision, unusual) == expected
-
-
-def test_threshold_replaces_the_band():
-    calibration = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=0.0, false_alarm=0.01, miss=0.02)
-    assert Decision.of(calibration) == Decision(1.0, 0.0, 0.01, 0.02)
-    cut = Decision.of(calibration, 0.8)
-    assert cut.real_below == cut.ai_from
-    assert (cut.false_alarm, cut.miss, cut.own) == (None, None, True)
-    assert calibration.probability(cut.ai_from) == pytest.approx(0.8)
-    never = Decision.of(Calibration(ai_from=None, real_below=None))
-    assert (never.ai_from, never.real_below) == (math.inf, -math.inf)
-
-
 def test_reasons_of_images(detector):
     def reasons(image):
         return detector.prepare(image).reasons
@@ -229,28 +174,6 @@ def test_reasons_of_images(detector):
     assert any("only 16 % of the image" in reason for reason in reasons(picture(400, 80)))
     assert reasons(picture().convert("L")) == (r.GRAYSCALE,)
     assert r.LOW_CONTEXT in reasons(Image.new("RGB", (96, 96), (200, 10, 10)))
-
-
-def test_reasons_of_statistics(tiny_manifest):
-    ranges = {"s1": StatRange(low=1, high=2), "s2": StatRange(low=1, high=2), "s3": StatRange(low=0, high=1)}
-    manifest = tiny_manifest.model_copy(update={"stat_ranges": ranges})
-    assert r.stat_reasons(Stats(1.5, 1.5, 0.5), manifest) == []
-    assert r.stat_reasons(Stats(1.5, 0.5, 0.5), manifest) == [r.LOW_S2]
-    assert r.stat_reasons(Stats(1.5, 2.5, 1.5), manifest) == [r.HIGH_S2, r.HIGH_S3]
-    assert r.stat_reasons(Stats(0.5, 1.5, 0.5), manifest) == [r.OUTSIDE_S1]
-    assert r.stat_reasons(Stats(0.5, 9, 9), tiny_manifest) == []
-
-
-def test_unusual_input_near_the_band_is_uncertain_and_says_so(tiny_manifest):
-    calibration = Calibration(ai_from=1.0, real_below=0.0)
-    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
-    detector = Detector(FakeEngine(manifest, logit=1.5), manifest)
-    assert detector.detect(picture()).verdict == "ai"
-    gray = detector.detect(picture().convert("L"))
-    assert gray.verdict == "uncertain"
-    assert gray.reasons == (r.GRAYSCALE, r.NEAR_BAND)
-    inside = Detector(FakeEngine(manifest, logit=0.7), manifest).detect(picture())
-    assert (inside.verdict, inside.reasons) == ("uncertain", (r.BAND,))
 
 
 def test_record_survives_json(detector):
@@ -276,44 +199,9 @@ def test_record_survives_json(detector):
 
 def test_demonstration_is_named_in_every_record(tiny_manifest):
     manifest = tiny_manifest.model_copy(update={"demonstration": True})
-    detector = Detector(FakeEngine(manifest), manifest)
+    detector = Detector(SteadyEngine(manifest), manifest)
     assert detector.detect(picture()).engine.endswith("(demonstration)")
     assert detector.detect(b"").engine.endswith("(demonstration)")
-
-
-def test_records_say_how_to_read_them(tiny_manifest):
-    calibration = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0, false_alarm=0.01, miss=0.02)
-    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
-    record = Detector(FakeEngine(manifest), manifest).detect(picture())
-    assert (record.real_below, record.ai_from) == (calibration.probability(-1.0), calibration.probability(1.0))
-    assert (record.false_alarm, record.miss, record.prior) == (0.01, 0.02, 0.5)
-    assert record.cinemae == version("cinemae")
-    own = Detector(FakeEngine(manifest), manifest, threshold=0.9).detect(b"")
-    assert (own.real_below, own.ai_from) == (pytest.approx(0.9), pytest.approx(0.9))
-    assert (own.status, own.false_alarm, own.miss) == ("error", None, None)
-    silent = manifest.model_copy(update={"calibration": Calibration(ai_from=None, real_below=None, miss=0.02)})
-    record = Detector(FakeEngine(silent), silent).detect(picture())
-    assert (record.verdict, record.ai_from, record.real_below, record.miss) == ("uncertain", None, None, 0.02)
-
-
-def test_prior_shifts_the_probability_and_never_the_verdict(tiny_manifest):
-    calibration = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0)
-    manifest = tiny_manifest.model_copy(update={"calibration": calibration})
-    for logit in (-2.0, -1.0, 0.5, 1.0):
-        for threshold in (None, 0.7):
-            even, rare = (
-                Detector(FakeEngine(manifest, logit), manifest, threshold, prior=prior).detect(picture())
-                for prior in (0.5, 0.01)
-            )
-            assert rare.verdict == even.verdict
-            odds = even.probability / (1 - even.probability) * 0.01 / 0.99  # Bayes' rule
-            assert rare.probability == pytest.approx(odds / (1 + odds))
-            assert rare.prior == 0.01
-            assert (rare.probability >= rare.ai_from) == (rare.verdict == "ai")
-            assert (rare.probability < rare.real_below) == (rare.verdict == "real")
-    for prior in (0, 1, -1, float("nan")):
-        with pytest.raises(UsageError, match="prior"):
-            Detector(FakeEngine(manifest), manifest, prior=prior)
 
 
 def test_previous_records_pass_through(detector):

@@ -8,7 +8,8 @@ from cinemae.runtime import lcas as numpy_lcas
 from cinemae.runtime.manifest import BackboneConfig, HeadConfig, MethodConfig, Preprocess
 from cinemae.runtime.masks import draw_visible, masked_from_visible
 from cinemae.train.model import lcas as torch_lcas
-from cinemae.train.model.mae import PRESETS, patchify
+from cinemae.train.model.mae import patchify
+from cinemae.train.model.presets import PRESETS
 from lcas_reference import reference
 from untrained import untrained_detector
 

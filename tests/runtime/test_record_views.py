@@ -14,7 +14,8 @@ from cinemae.runtime import Record, Stats, to_dataframe
 from cinemae.runtime.colour_map import colour_table
 from cinemae.runtime.errors import MissingDependencyError
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.records import FLAT_FIELDS, RECORD_FIELDS, from_dict
+from cinemae.runtime.reasons import UNCALIBRATED
+from cinemae.runtime.records import FLAT_FIELDS, RECORD_FIELDS, Tile, from_dict
 from PIL import Image
 
 HOSTILE = '<img src=x onerror="alert(1)">&'
@@ -59,9 +60,21 @@ def test_records_without_a_map_and_with_holes():
     assert "<figure" not in Record("a", "ok", verdict="real", lcas=np.full(4, np.nan, np.float32))._repr_html_()
 
 
+def test_the_map_of_tiles_keeps_its_shape():
+    record = Record("a", "ok", verdict="real", probability=0.1, lcas=np.arange(28, dtype=np.float32).reshape(4, 7))
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', record._repr_html_())
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (168, 96)
+
+
 def test_own_threshold_promises_nothing():
     record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5)
     assert "your own threshold, no rate is known" in record._repr_html_()
+
+
+@pytest.mark.parametrize("note", [{"reasons": (UNCALIBRATED,)}, {"tiles": (Tile(0, 0, 64, 1.0),)}])
+def test_a_rate_is_also_unknown_for_another_reason(note):
+    record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5, **note)
+    assert "your own threshold" not in record._repr_html_()
 
 
 def test_a_data_frame_has_the_columns_of_csv():

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,27 +63,43 @@ LARGE = "facebook/vit-mae-large"
 
 
 def _common(
-    data: list[Path], backbone: str, cache: Path, layout: str, roles: tuple[list[str] | None, list[str] | None],
-    heads: tuple[int, int, int], limits: tuple[int, int], machine: tuple[int, str, int, bool],
+    data: list[Path], backbone: str, cache: Path, out: Path, layout: str,
+    roles: tuple[list[str] | None, list[str] | None], heads: tuple[int, int, int], limits: tuple[int, int],
+    machine: tuple[int, str, int, bool], backbones: Sequence[str] = (),
 ) -> Common:  # fmt: skip
-    """Prepare the process and collect the options that all studies share.
+    """Check and collect the options that all studies share, and prepare the process.
 
     Args:
         data: labelled data.
         backbone: weights with encoder and decoder.
         cache: root of the feature cache.
+        out: folder of the results.
         layout: layout of the data.
         roles: generators to train on, and those only reported.
         heads: epochs, batch size and number of seeds.
         limits: test and training images of each class and generator.
         machine: workers, device, threads, quiet.
+        backbones: further weights.
     """
+    from ..device import check_device
+    from ..option_checks import check_backbone, check_folder
+    from ..option_groups import read_all
+    from ..studies.choices import check_report_only, choose_training
+
+    workers, device, threads, quiet = machine
+    check_device(device)
+    check_folder("--out", out)
+    check_folder("--cache", cache)
+    samples = read_all(data, layout, None, None)
+    check_report_only(samples, roles[1] or ())
+    choose_training(samples, roles[0])
+    for source in (backbone, *backbones):
+        check_backbone(source)
     from ..device import prepare_process
     from .study_steps import Common
 
-    workers, device, threads, quiet = machine
     prepare_process(threads)
-    return Common(data, backbone, cache, layout, roles, heads, limits, workers, device, quiet)
+    return Common(samples, backbone, cache, roles, heads, limits, workers, device, quiet)
 
 
 def audit(
@@ -100,11 +116,17 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """List what a data set holds, and measure how well its classes can be told apart without looking at a picture."""
+    from ..option_checks import check_folder
+    from ..option_groups import read_all
+
+    if out:
+        check_folder("--out", out)
+    samples = read_all(data, layout, split, generator)
     from ..device import prepare_process
     from .study_steps import run_audit
 
     prepare_process()
-    result = run_audit(data, layout, split, generator, limit, balanced, out, workers, quiet)
+    result = run_audit(samples, limit, balanced, out, workers, quiet)
     typer.echo(result.terminal())
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -118,7 +140,7 @@ def controls(
     balanced: Annotated[bool, typer.Option("--balanced", help="Run the format-balanced protocol too.")] = False,
 ) -> None:  # fmt: skip
     """Compare the detector with f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe."""
-    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
+    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
     from .study_steps import run_studies
@@ -133,7 +155,7 @@ def robustness(
     device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Test under JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
-    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
+    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
     from .study_steps import run_studies
@@ -151,16 +173,19 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run the paper's ablations [Tables 4-7, Fig. 10]; `cached` are those that need the cached features alone."""
-    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    from ..studies.choices import choose_parts
+
+    names, others = choose_parts(parts), (*(other_backbone or ()), *(freezing_backbone or ()))
+    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet), others)  # fmt: skip
     from ..studies.paper import Budget
-    from .study_steps import run_ablate
+    from .study_steps import run_studies
 
     budget = Budget(
         freezing_epochs=freezing_epochs, other_backbones=tuple(other_backbone or ()),
         freezing_backbones=tuple(freezing_backbone or ()),
     )  # fmt: skip
-    typer.echo(run_ablate(common, parts, budget, out))
+    typer.echo(run_studies(common, names, budget, out))
 
 
 def analyze(
@@ -172,12 +197,15 @@ def analyze(
     workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Analyse reconstruction error, its curve in decoder training, correlations and heatmaps [Fig. 2-4, 7-9]."""
-    common = _common(data, backbone, cache, layout, (train_on, report_only), (epochs, batch_size, 1),
+    from ..studies.choices import choose_analyses
+
+    names = choose_analyses(parts)
+    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
     from ..studies.paper import Budget
-    from .study_steps import run_analyze
+    from .study_steps import run_studies
 
-    typer.echo(run_analyze(common, parts, Budget(curve_steps=curve_steps, fresh_decoder=fresh_decoder), out))
+    typer.echo(run_studies(common, names, Budget(curve_steps=curve_steps, fresh_decoder=fresh_decoder), out))
 
 
 def paper(
@@ -207,9 +235,9 @@ def paper(
     quiet: Quiet = False,
 ) -> None:
     """Run the paper's whole protocol into one report. A command that was stopped continues where it was."""
-    root = cache or out / "cache"
-    common = _common(data, backbone, root, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+    root, others = cache or out / "cache", (*(other_backbone or ()), *(freezing_backbone or ()))
+    common = _common(data, backbone, root, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
+                     (limit, train_limit), (workers, device, threads, quiet), others)  # fmt: skip
     from ..studies.paper import Budget
     from .study_steps import run_paper
 

@@ -13,27 +13,25 @@ from ...runtime.cli.common import command_app, print_version, run_command
 from ...runtime.errors import ExitCode
 from ...runtime.install import pip_install
 from ...runtime.ray.address import with_address
-from .shared_options import CACHE, Cache, Data, Device, Layout, Quiet, Threads
+from .pretrain_command import pretrain
+from .shared_options import (
+    CACHE,
+    Cache,
+    CheckpointArg,
+    Data,
+    Device,
+    FalseAlarm,
+    Generators,
+    Layout,
+    Miss,
+    Precision,
+    Quiet,
+    Threads,
+    Weights,
+)  # fmt: skip
 from .studies import register
 
 app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)
-
-Generators = Annotated[
-    list[str] | None, typer.Option("--generator", "-g", help="Only this generator; repeat for several.")
-]
-Weights = Annotated[
-    str | None, typer.Option("--backbone", help="The backbone, where it is no longer at its recorded place.")
-]
-Precision = Annotated[
-    str, typer.Option(help="auto, fp32, tf32, bf16 or fp16; auto: the fastest that moves no logit by more than 0.02.")
-]
-FalseAlarm = Annotated[
-    float, typer.Option(help="The verdict `ai` is for logits that at most this share of real images reaches.")
-]
-Miss = Annotated[
-    float, typer.Option(help="The verdict `real` is for logits below which at most this share of AI images lies.")
-]
-CheckpointArg = Annotated[Path | None, typer.Argument(help="Checkpoint folder; default: the one fitted last.")]
 
 TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
 
@@ -47,40 +45,7 @@ def _root(
     """Train, calibrate and study CINEMAE detectors."""
 
 
-@app.command(short_help="Pretrain a masked autoencoder on photographs, without labels.")
-def pretrain(
-    data: Annotated[list[Path], typer.Argument(help="Folders of photographs, searched recursively; no labels needed.")],
-    out: Annotated[Path, typer.Option(help="Folder for backbone.safetensors and the state to resume from.")],
-    backbone: Annotated[str, typer.Option(help="Shape of the model.")] = "vit_tiny_patch16",
-    init: Annotated[str | None, typer.Option(help="Weights to start from; their shape replaces --backbone.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 100,
-    max_minutes: Annotated[
-        float | None,
-        typer.Option(min=0, help="Stop after this many minutes, with the learning rate annealed to its end."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 128,
-    micro_batch: Annotated[int, typer.Option(min=1, help="Slice of a batch computed at once.")] = 32,
-    lr: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 1.2e-3,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
-    half: Annotated[bool, typer.Option("--half", help="Round the saved weights to float16.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    threads: Threads = 0,
-) -> None:
-    """Pretrain a masked autoencoder without labels; the same command resumes a stopped run."""
-    from ..device import prepare_process
-    from ..model.mae import preset
-    from ..pretrain import PretrainConfig
-    from ..pretrain import pretrain as run
-    from ..weights.load import load_backbone
-
-    prepare_process(threads)
-    initial = load_backbone(init).mae.requires_grad_(True) if init else None
-    config = PretrainConfig(
-        epochs=epochs, max_minutes=max_minutes, batch_size=batch_size, micro_batch=micro_batch, lr=lr,
-        precision=precision, half=half, workers=workers, seed=seed,
-    )  # fmt: skip
-    typer.echo(run(data, out, initial.config if initial else preset(backbone), config, initial))
+app.command(short_help="Pretrain a masked autoencoder on photographs, without labels.")(pretrain)
 
 
 @app.command(short_help="Compute the features of labelled images, once.")
@@ -119,18 +84,27 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Compute the features of labelled images once. The same command resumes a stopped run and adds new images."""
+    from .. import option_checks as checks
     from .. import option_groups as options
+
+    spec_options = options.SpecOptions(
+        k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode, f_global
+    )
+    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
+    part = checks.chosen_shard(shard, ray)
+    checks.check_folder("--cache", cache)
+    samples = options.DataOptions(data, layout, split, generator).read()
+    checks.check_backbone(backbone)
+    if ray is not None:
+        from ...runtime.ray.supervised import supervise
+
+        supervise("the same command continues it")  # before torch: a fork takes no threads along
     from ..device import prepare_process
     from . import train_steps as commands
 
     prepare_process(threads)
-    spec_options = options.SpecOptions(
-        k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode, f_global
-    )
-    chosen = options.DataOptions(data, layout, split, generator)
-    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
-    report = commands.run_extract(chosen, backbone, cache, spec_options, machine, shard, ray, threads)
-    typer.echo(commands.describe_extract(report))
+    report = commands.run_extract(samples, backbone, cache, spec_options, machine, part, ray, threads)
+    typer.echo(commands.describe_extract(report, data, cache))
 
 
 @app.command(short_help="Fit and calibrate the head on cached features.")
@@ -187,14 +161,24 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Fit and calibrate the head on cached features: seconds to minutes."""
+    from .. import option_checks as checks
     from .. import option_groups as options
+    from ..fitting.checkpoint_folder import refuse_foreign
+    from ..fitting.thresholds import check_rates
+
+    method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
+    head = options.head_config(statistics, fusion, standardize)
+    check_rates(false_alarm, miss)
+    checks.check_folder("--out", out)
+    refuse_foreign(out)
+    checks.check_cache(cache, augment)
+    if backbone:
+        checks.check_backbone(backbone)
     from ..device import prepare_process
     from ..fitting.head_training import FitConfig
     from . import train_steps as commands
 
     prepare_process(threads)
-    method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
-    head = commands.head_config(statistics, fusion, standardize)
     generators = tuple(generator) if generator else None
     config = FitConfig(
         epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay,
@@ -209,9 +193,15 @@ def fit(
 @app.command(short_help="Choose other rates of wrong verdicts for a checkpoint.")
 def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, miss: Miss = 0.05) -> None:
     """Choose other rates of wrong verdicts; probability and thresholds follow from the scores that fitting kept."""
+    from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
+    from ..fitting.thresholds import check_rates
+
+    check_rates(false_alarm, miss)
+    folder = checkpoint or last_checkpoint()
+    read_manifest(folder)
     from . import train_steps as commands
 
-    typer.echo(commands.run_calibrate(checkpoint, false_alarm, miss))
+    typer.echo(commands.run_calibrate(folder, false_alarm, miss))
 
 
 @app.command("eval", short_help="Report a checkpoint's figures, generator by generator.")
@@ -235,14 +225,24 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Report accuracy, AUC, AP and calibration per generator, with intervals. Extracts what the cache lacks."""
+    from .. import option_checks as checks
     from .. import option_groups as options
+    from ..fitting.checkpoint_folder import LAST, last_checkpoint, read_manifest
+
+    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
+    checks.check_augment(augment)
+    folder = last_checkpoint() if checkpoint == LAST and not checkpoint.exists() else checkpoint
+    read_manifest(folder)
+    checks.check_folder("--out", out or folder)
+    checks.check_folder("--cache", cache)
+    samples = options.DataOptions(data, layout, split, generator).read_to_score()
+    if backbone:
+        checks.check_backbone(backbone)
     from ..device import prepare_process
     from . import train_steps as commands
 
     prepare_process(threads)
-    chosen = options.DataOptions(data, layout, split, generator)
-    machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
-    typer.echo(commands.run_eval(checkpoint, chosen, cache, machine, augment, out, resamples, seed, backbone))
+    typer.echo(commands.run_eval(folder, samples, cache, machine, augment, out, resamples, seed, backbone))
 
 
 register(app)

@@ -3,59 +3,52 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from ...runtime.calibration import Calibration
 from ...runtime.errors import UsageError
-from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.manifest import HeadConfig
+from ..data.samples import Sample
 from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
-from ..evaluation.report import table, to_json, write_report
-from ..evaluation.verdicts import promise_kept, promise_text, rates_table, verdict_table
+from ..evaluation.report import KEY, table, to_json, write_report
+from ..evaluation.verdicts import promise_kept, promise_text, promise_warnings, rates_table, verdict_table
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
-from ..features.extract import ExtractReport, parse_shard, preprocess_for, shard_from_environment
+from ..features.extract import ExtractReport, preprocess_for
 from ..features.sample_list import SAMPLES_FILE, read_samples, record_part
-from ..fitting.checkpoint import (
-    SCORES_FILE,
-    last_checkpoint,
-    load_checkpoint_backbone,
-    load_head,
-    read_manifest,
-    update_checkpoint,
-)
+from ..fitting.checkpoint import load_checkpoint_backbone, load_head
+from ..fitting.checkpoint_folder import SCORES_FILE, read_manifest, update_checkpoint
 from ..fitting.fit import fit
 from ..fitting.head_training import FitConfig
 from ..fitting.platt import calibrate_probability
 from ..fitting.source_scores import SourceScores
+from ..option_checks import checked
 from ..option_groups import (
-    DataOptions,
     MachineOptions,
     MethodOptions,
     SpecOptions,
-    checked,
 )
 from ..precision import named_precision
-from ..tables import terminal_width
+from ..tables import terminal_width, wrapped
 from ..weights.load import load_backbone
+from .shared_options import CACHE
 
-LAST = Path("last")
 NAMED_SKIPS = 20
 
 
 def run_extract(
-    data: DataOptions, backbone: str, root: Path, options: SpecOptions, machine: MachineOptions, shard: str | None,
-    ray: str | None = None, threads: int = 0,
+    samples: Sequence[Sample], backbone: str, root: Path, options: SpecOptions, machine: MachineOptions,
+    part: tuple[int, int] = (0, 1), ray: str | None = None, threads: int = 0,
 ) -> ExtractReport:  # fmt: skip
     """`cinemae-train extract`; `ray` is the address of a cluster."""
-    if ray is not None and shard is not None:
-        raise UsageError("--ray divides the work by itself: leave out --shard")
-    fields = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
-    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in fields})
     precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
-    samples = data.read()
     machine.stage(f"{len(samples):,} images; loading {backbone}")
     loaded = load_backbone(backbone)
     spec = CacheSpec.create(
-        loaded.info, checked(preprocess_for, config=loaded.info.config, decode=options.decode), method,
+        loaded.info, checked(preprocess_for, config=loaded.info.config, decode=options.decode), options.method(),
         augment=options.augment, views=options.views, augment_seed=options.augment_seed, precision=precision,
     )  # fmt: skip
     (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
@@ -64,16 +57,14 @@ def run_extract(
 
         report = extract_on_ray(ray, samples, backbone, spec, root, batch_size=machine.batch_size,
                                 workers=machine.workers, device=machine.device, threads=threads or 1)  # fmt: skip
-        part = (0, 1)
     else:
-        part = parse_shard(shard) if shard else shard_from_environment()
         report = machine.extract(samples, lambda: loaded.mae, spec, root, part)
     record_part(report.folder, samples, part, report.samples)
     return report
 
 
-def describe_extract(report: ExtractReport) -> str:
-    """Counts, and the names of skipped files."""
+def describe_extract(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
+    """Counts, the names of skipped files, and the next command."""
     lines = [
         f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
         f"{report.copied:,} copies of cached ones, {len(report.skipped):,} skipped"
@@ -81,14 +72,11 @@ def describe_extract(report: ExtractReport) -> str:
     lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
     if len(report.skipped) > NAMED_SKIPS:
         lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
-    return "\n".join(lines)
-
-
-def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
-    """Options of the head; "none" means f_global alone."""
-    chosen = () if statistics in ("", "none") else tuple(part.strip() for part in statistics.split(","))
-    config: HeadConfig = checked(HeadConfig, statistics=chosen, fusion=fusion, standardize=standardize)
-    return config
+    where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
+    fitting = any(sample.split == "train" for sample in report.samples)
+    step = "fit" if fitting else f"eval last {shlex.join(map(str, roots))}"
+    first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
+    return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])
 
 
 def run_fit(
@@ -98,9 +86,7 @@ def run_fit(
     """`cinemae-train fit`; `samples` is a recorded list, None: that of the last extraction into the cache."""
     folder = open_cache(root, augment, key, config.split).folder
     cache = FeatureCache(folder, read_samples(samples or folder / SAMPLES_FILE))
-    fields = {"lambda_": options.lambda_, "pixel_space": options.pixel_space,
-              "stat_reduction": options.stat_reduction, "fidelity_reduction": options.fidelity_reduction}  # fmt: skip
-    method: MethodConfig = checked(MethodConfig, **{**cache.spec.method(options.k).model_dump(), **fields})
+    method = options.of(cache.spec.method(options.k))
     embedded = None
     if embed:
         other = load_backbone(backbone or cache.spec.backbone.source)
@@ -109,7 +95,15 @@ def run_fit(
                 f"{other.info.source} is not the backbone of this cache; name the right file with --backbone"
             )
         embedded = other.mae
-    return fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
+    fit(cache, out, method, head, config, name=name, demonstration=demonstration, embed=embedded, quiet=quiet)
+    warn_of_rates(read_manifest(out).calibration)
+    return out
+
+
+def warn_of_rates(calibration: Calibration) -> None:
+    """Say on stderr what the calibration's images are too few, or of too few sources, to promise."""
+    for warning in promise_warnings(calibration):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def describe_fit(folder: Path) -> str:
@@ -124,27 +118,25 @@ def describe_fit(folder: Path) -> str:
     )
 
 
-def run_calibrate(checkpoint: Path | None, false_alarm: float, miss: float) -> str:
+def run_calibrate(folder: Path, false_alarm: float, miss: float) -> str:
     """`cinemae-train calibrate`; returns the new calibration in words."""
-    loaded = load_head(checkpoint or last_checkpoint())
-    scores = SourceScores.load(loaded.folder / SCORES_FILE)
-    new = calibrate_probability(scores, loaded.manifest.calibration.fitted_on, false_alarm, miss)
-    update_checkpoint(loaded.folder, loaded.manifest.model_copy(update={"calibration": new}), {})
+    manifest = load_head(folder).manifest
+    scores = SourceScores.load(folder / SCORES_FILE)
+    new = calibrate_probability(scores, manifest.calibration.fitted_on, false_alarm, miss)
+    update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
+    warn_of_rates(new)
     return (
-        f"{loaded.folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
-        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}"
+        f"{folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
+        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\nnext: cinemae-export {folder}"
     )
 
 
 def run_eval(
-    checkpoint: Path, data: DataOptions, root: Path, machine: MachineOptions, augment: str,
+    checkpoint: Path, samples: Sequence[Sample], root: Path, machine: MachineOptions, augment: str,
     out: Path | None, resamples: int, seed: int, backbone: str | None,
 ) -> str:  # fmt: skip
     """`cinemae-train eval`; returns the table for the terminal."""
-    loaded = load_head(last_checkpoint() if checkpoint == LAST and not checkpoint.exists() else checkpoint)
-    samples = [sample for sample in data.read() if data.split or sample.split != "train"]
-    if not samples:
-        raise UsageError("there is no split but train in this data; name it to score it all the same: --split train")
+    loaded = load_head(checkpoint)
     paths = {os.path.abspath(sample.path) for sample in samples}
     spec = spec_of(loaded, root, paths, augment, machine.chosen_precision())
     report = machine.extract(samples, lambda: load_checkpoint_backbone(loaded, backbone), spec, root)
@@ -160,12 +152,13 @@ def run_eval(
     lines = [
         table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
+        wrapped(KEY, terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
-        f"* trained on this generator; written: {', '.join(str(path) for path in written)}",
+        f"written: {', '.join(str(path) for path in written)}",
     ]
     if report.skipped:
         lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"next: cinemae-export {loaded.folder}"])
 
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:

@@ -164,5 +164,6 @@ def _chosen(root: Path, samples: list[Sample], split: str | None, generators: Se
         splits = sorted({s.split for s in samples})
         samples = [s for s in samples if s.split == split]
         if not samples:
-            raise UsageError(f"{root}: no split {split!r}; there are: {', '.join(splits)}")
+            fix = "; a list without a column split is all test: add one, of train, val, test" if root.is_file() else ""
+            raise UsageError(f"{root}: no split {split!r}; there are: {', '.join(splits)}{fix}")
     return samples

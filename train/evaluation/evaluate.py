@@ -11,8 +11,8 @@ import torch
 
 from ...runtime.calibration import Calibration
 from ..data.generators import same_generators
-from ..features.cache import SPEC_FILE, FeatureCache
-from ..features.cache_spec import CacheSpec
+from ..features.cache import FeatureCache
+from ..features.cache_spec import SPEC_FILE, CacheSpec
 from ..fitting.checkpoint import LoadedHead
 from ..fitting.head_training import logits_of
 from ..precision import Precision

@@ -43,6 +43,14 @@ NOTE = (
     "bootstrap interval. * the head was trained on this generator."
 )
 
+KEY = (
+    "acc, real, fake: share of all, real, AI images that are right where `ai` begins; @0.5: where sigmoid(logit) = "
+    "0.5, whose mean is the paper's mAcc; AUC, AP: how well AI ranks above real; TPR@x%: AI images found while x % of "
+    "the real ones are flagged; ECE: error of the probability; balanced: both classes weighted alike; called ai, "
+    "uncertain, called real: shares of the verdicts; *: trained on this generator"
+)
+"""The key below the tables on a terminal; `NOTE` is the whole of it."""
+
 
 def table(evaluation: Evaluation, intervals: bool = True) -> Table:
     """The table for readers: one row for each generator and split, then the means.

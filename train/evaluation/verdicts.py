@@ -82,6 +82,28 @@ def _never_given(rate: float | None, others: str) -> str:
     return f"never given, too few held-out {others} images ({rate:.0%} needs {least} of a source)"
 
 
+def promise_warnings(calibration: Calibration) -> list[str]:
+    """What the images of a calibration are too few, or of too few sources, to promise: a sentence each.
+
+    n images of a class promise no rate below 1 / (n + 1): the bound of `fitting.thresholds` with no wrong verdict.
+    """
+    c, warnings = calibration, []
+    for label, word, n, threshold, rate, what, option in (
+        ("real", "real", c.n_real, c.ai_from, c.false_alarm, "false alarms", "--false-alarm"),
+        ("ai", "AI", c.n_ai, c.real_below, c.miss, "misses", "--miss"),
+    ):
+        if threshold is None and rate is not None:
+            least = math.ceil(1000 / (n + 1) - 1e-9) / 1000
+            warnings.append(
+                f"the calibration's {n} {word} images promise no rate of {what} below {least:.1%}, and {rate:.1%} was "
+                f"asked for: use {option} {least:g} or larger, or more images"
+            )
+        names = [one.source for one in c.sources if one.label == label]
+        if len(names) == 1:
+            warnings.append(f"all {word} images of the calibration are of {names[0]}: no rate is promised for others")
+    return warnings
+
+
 def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
     """One row for each class and source: shares of the verdicts, the wrong ones with their 95 % interval (exact)."""
     rows: list[tuple[Cell, ...]] = []

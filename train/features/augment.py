@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from ...runtime.errors import UsageError
 from ..data.balance import balance
 
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -39,3 +40,9 @@ def robust(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 TRANSFORMS: dict[str, Transform] = {"none": unchanged, "robust": robust, "balanced": balance}
+
+
+def check_augment(name: str) -> None:
+    """Raise UsageError for an augmentation that nobody knows; the message lists those that exist."""
+    if name not in TRANSFORMS:
+        raise UsageError(f"unknown augmentation {name!r}; there are: {', '.join(TRANSFORMS)}")

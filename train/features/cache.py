@@ -29,12 +29,11 @@ from ...runtime.errors import UsageError
 from ...runtime.manifest import MethodConfig
 from ..data.generators import same_generators
 from ..model.lcas import RunSums, lcas_from_sums, statistics
-from .cache_spec import CacheSpec
+from .cache_spec import SPEC_FILE, CacheSpec, find_caches
 from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
 
-SPEC_FILE = "cache.json"
 ROWS_KEY = "cinemae.rows"
 TENSORS = ("f_global", "sums", "context")
 
@@ -221,13 +220,6 @@ def read_rows(shard: Path) -> list[Row] | None:
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         log.warning("ignored: the cache shard %s is damaged (%s); delete it", shard, error)
         return None
-
-
-def find_caches(root: Path) -> list[Path]:
-    """Find the cache folders under a root, sorted; the root itself where it is one."""
-    if (root / SPEC_FILE).exists():
-        return [root]
-    return sorted(path.parent for path in root.glob(f"*/{SPEC_FILE}"))
 
 
 def open_cache(

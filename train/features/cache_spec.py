@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,8 @@ from ...runtime.errors import UsageError
 from ...runtime.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
 from ...runtime.masks import MaskStrategy, draw_visible
 from ..precision import Precision
+
+SPEC_FILE = "cache.json"
 
 
 def draw_mask_sets(n_patches: int, method: MethodConfig) -> np.ndarray:
@@ -126,3 +129,10 @@ class CacheSpec(Model):
         weights = f"{self.backbone.source} ({self.backbone.sha256[:8]})"
         masks = f"{r} sets of K={k}"
         return f"{self.key}: {weights}, f_global {self.f_global}, {masks}, augment {self.augment}{views}{precision}"
+
+
+def find_caches(root: Path) -> list[Path]:
+    """Find the cache folders under a root, sorted; the root itself where it is one."""
+    if (root / SPEC_FILE).exists():
+        return [root]
+    return sorted(path.parent for path in root.glob(f"*/{SPEC_FILE}"))

@@ -12,8 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ...runtime.atomic import atomic_path, write_text
-from .cache import ROWS_KEY, SPEC_FILE, TENSORS, Row
-from .cache_spec import CacheSpec
+from .cache import ROWS_KEY, TENSORS, Row
+from .cache_spec import SPEC_FILE, CacheSpec
 
 
 class CacheWriter:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ...runtime.decode import decoded, open_image_file
-from ...runtime.errors import ImageError, UsageError
+from ...runtime.errors import ImageError
 from ...runtime.manifest import BackboneConfig, Decode, Preprocess
 from ...runtime.preprocess import resize_crop, shrink_to
 from ...runtime.progress import Progress
@@ -23,7 +23,7 @@ from ..data.samples import Sample
 from ..device import choose_device
 from ..model.mae import MaskedAutoencoder
 from ..precision import choose_precision
-from .augment import TRANSFORMS, Transform, unchanged
+from .augment import TRANSFORMS, Transform, check_augment, unchanged
 from .cache import TENSORS, FeatureCache, Row
 from .cache_spec import CacheSpec
 from .cache_writer import CacheWriter
@@ -72,23 +72,6 @@ class _Read:
     views: tuple[np.ndarray, ...]
 
 
-def shard_from_environment() -> tuple[int, int]:
-    """Rank and world size under torchrun, else (0, 1)."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Parse 'i/n', 0 <= i < n.
-
-    Raises:
-        UsageError: any other text.
-    """
-    head, _, tail = text.partition("/")
-    if not (head.isdigit() and tail.isdigit() and int(head) < int(tail)):
-        raise UsageError(f"--shard must be i/n with 0 <= i < n (0/4 ... 3/4 for four processes), got {text!r}")
-    return int(head), int(tail)
-
-
 def extract(
     samples: Sequence[Sample], backbone: Callable[[], MaskedAutoencoder], spec: CacheSpec, root: Path, *,
     shard: tuple[int, int] = (0, 1), batch_size: int = 32, workers: int = 2, shard_rows: int = 512,
@@ -112,8 +95,7 @@ def extract(
     device = device or choose_device("auto")
     choose_precision(spec.precision, device)
     if transform is None:
-        if spec.augment not in TRANSFORMS:
-            raise UsageError(f"unknown augmentation {spec.augment!r}; there are: {', '.join(TRANSFORMS)}")
+        check_augment(spec.augment)
         transform = TRANSFORMS[spec.augment]
     least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
     writer = CacheWriter(root, spec, shard_rows)

@@ -70,8 +70,7 @@ def extract_on_ray(
     from ray.exceptions import RayError
 
     with cluster(address):
-        workers = room(device, threads)
-        parts = max(1, min(PARTS_PER_WORKER * workers, len(samples)))
+        parts = max(1, min(PARTS_PER_WORKER * room(device, threads), len(samples)))
         options = {"num_cpus": threads, "num_gpus": 1 if uses_gpu(device) else 0, "max_retries": -1}
         shared = ray.put(list(samples))
         task = ray.remote(_part).options(**options)

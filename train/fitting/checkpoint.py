@@ -2,6 +2,7 @@
 
 head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V], first: deployed
 last.safetensors      the same of the last epoch
+scores.safetensors    what the calibration was fitted on (`source_scores`)
 manifest.json         `runtime.manifest.Manifest`
 metrics.json          the fitting curve, held-out figures
 backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
@@ -33,15 +34,21 @@ from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from ..weights.save import WEIGHTS_FILE, save_backbone
+from .checkpoint_folder import (
+    HEAD_FILE,
+    LAST_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    SCORES_FILE,
+    read_manifest,
+    refuse_foreign,
+)
 from .source_scores import SourceScores
 
 log = logging.getLogger("cinemae.train")
 
-HEAD_FILE, LAST_FILE, SCORES_FILE = "head.safetensors", "last.safetensors", "scores.safetensors"
-MANIFEST_FILE, METRICS_FILE = "manifest.json", "metrics.json"
 MASKS_KEY = "mask_sets"
 EMBEDDED_KEY = "cinemae.embedded_sha256"
-LAST_POINTER = Path("runs") / "last"
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,7 @@ def save_checkpoint(
     folder = Path(folder)
     if not np.array_equal(mask_sets[0], manifest.masks.array()):
         raise UsageError("the first mask set must be the one in the manifest")
-    if folder.exists() and not (folder / MANIFEST_FILE).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is no checkpoint; choose another --out")
+    refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     fresh.mkdir()
@@ -143,36 +149,6 @@ def _swap(fresh: Path, folder: Path) -> None:
     elif folder.exists():
         folder.rmdir()
     fresh.rename(folder)
-
-
-def read_manifest(folder: str | Path) -> Manifest:
-    """Read the manifest of a checkpoint folder.
-
-    Raises:
-        UsageError: `folder` is no checkpoint.
-        ManifestError: the manifest is damaged.
-    """
-    path = Path(folder) / MANIFEST_FILE
-    try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(
-            f"{folder} is no checkpoint (no {MANIFEST_FILE} in it); make one with: cinemae-train fit"
-        ) from None
-    return Manifest.from_json(text, path)
-
-
-def update_checkpoint(folder: Path, manifest: Manifest, metrics: dict[str, Any]) -> None:
-    """Replace the manifest and merge `metrics` into metrics.json, as `calibrate` and `eval` do."""
-    write_text(folder / METRICS_FILE, json.dumps({**read_metrics(folder), **metrics}, indent=1))
-    write_text(folder / MANIFEST_FILE, manifest.to_json(indent=1))
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Read metrics.json; {} where there is none."""
-    path = folder / METRICS_FILE
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found
 
 
 def load_head(folder: str | Path) -> LoadedHead:
@@ -244,22 +220,3 @@ def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = N
             f"expected {named.sha256[:16]}...; name the right file with --backbone"
         )
     return found.mae
-
-
-def remember_checkpoint(folder: Path, pointer: Path = LAST_POINTER) -> None:
-    """Record `folder` as the checkpoint fitted last, in runs/last of the current folder."""
-    write_text(pointer, f"{folder.resolve()}\n")
-
-
-def last_checkpoint(pointer: Path = LAST_POINTER) -> Path:
-    """Find the checkpoint that was fitted last from the current folder.
-
-    Raises:
-        UsageError: none was fitted here, or its folder is gone.
-    """
-    if not pointer.exists():
-        raise UsageError(f"no checkpoint given, and none was fitted here ({pointer} is missing); name its folder")
-    folder = Path(pointer.read_text().strip())
-    if not (folder / MANIFEST_FILE).exists():
-        raise UsageError(f"the checkpoint fitted last, {folder}, is gone; name another folder")
-    return folder

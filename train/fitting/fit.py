@@ -11,7 +11,8 @@ from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
-from .checkpoint import remember_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
+from .checkpoint_folder import remember_checkpoint
 from .head_training import FitConfig, describe, examples, train_head, training_rows
 from .held_out import held_out_scores
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
@@ -62,7 +63,8 @@ def fit(
         name=name, kind="checkpoint", demonstration=demonstration, method=method, head=head_config,
         preprocess=cache.spec.preprocess, backbone=cache.spec.backbone, masks=masks_of(mask_sets[0]),
         calibration=calibration, stat_ranges=ranges, heatmap_range=heatmap_range(cache, rows, method),
-        training=training, metrics={"held_out": held_out}, tools=tool_versions(),
+        training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
+        tools=tool_versions(),
     )  # fmt: skip
     digest = keep_samples(cache.folder, (cache.rows[i].sample for i in (*rows, *held_rows)))
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,

@@ -127,11 +127,17 @@ def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, n
     there = {row.generator for row in cache.rows}
     if generators and (unknown := same_generators(generators, there)[1]):
         raise UsageError(f"the cache holds no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
+    splits = ", ".join(sorted({row.split for row in cache.rows}))
+    if config.split not in splits.split(", "):
+        raise UsageError(
+            f"no image of split {config.split!r} was extracted; there are: {splits}. In a list, a column split says "
+            "which images are for training (all are test without it); in folders, a folder train does. Extract again "
+            "with it, or fit another one with --split"
+        )
     held = np.array([is_held_out(cache.rows[i].content, config.held_out, config.seed) for i in chosen], dtype=bool)
     for rows, what in ((chosen[~held], "to train on"), (chosen[held], "to hold out")):
         n_ai = int(cache.labels(rows).sum())
         if n_ai in (0, len(rows)):
-            splits = ", ".join(sorted({row.split for row in cache.rows}))
             raise UsageError(
                 f"split {config.split!r} has {n_ai} AI and {len(rows) - n_ai} real images {what}, both are needed "
                 f"(splits in the cache: {splits}; more data, or another --held-out, may help)"

@@ -9,7 +9,7 @@ from ...runtime.calibration import Calibration, SourceRates
 from ...runtime.errors import UsageError
 from ...runtime.verdict import Decision
 from .source_scores import SourceScores
-from .thresholds import reached, two_sided
+from .thresholds import check_rates, reached, two_sided
 
 PLATT_C = 100.0
 """Weak regularisation: separable held-out data would otherwise send the slope to infinity."""
@@ -34,8 +34,7 @@ def calibrate_probability(
         UsageError: a class is missing, a rate is outside (0, 1), or the logits rank real above AI (a <= 0).
     """
     labels, logits = scores.labels, scores.logits.astype(np.float64)
-    if not (0 < false_alarm < 1 and 0 < miss < 1):
-        raise UsageError(f"the rates of wrong verdicts must lie between 0 and 1, got {false_alarm:g} and {miss:g}")
+    check_rates(false_alarm, miss)
     n_real = int((labels == 0).sum())
     if not 0 < n_real < len(labels):
         raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(labels)}")

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ...runtime.atomic import atomic_path
 from ...runtime.errors import UsageError
 
 
@@ -41,7 +42,8 @@ class SourceScores:
             "logits": self.logits.astype(np.float32), "labels": self.labels.astype(np.int64),
             "sources": numbers.reshape(-1).astype(np.int64),
         }  # fmt: skip
-        save_file(tensors, path, metadata={"sources": json.dumps(names.tolist())})
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"sources": json.dumps(names.tolist())})
 
     @classmethod
     def load(cls, path: Path) -> SourceScores:

@@ -20,9 +20,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...runtime.errors import UsageError
 from .source_scores import SourceScores
 
 SMALL_SOURCES = "small sources together"
+
+
+def check_rates(false_alarm: float, miss: float) -> None:
+    """Raise UsageError for rates outside of (0, 1)."""
+    if not (0 < false_alarm < 1 and 0 < miss < 1):
+        raise UsageError(f"the rates of wrong verdicts must lie between 0 and 1, got {false_alarm:g} and {miss:g}")
 
 
 def conformal_threshold(scores: np.ndarray, rate: float) -> float | None:

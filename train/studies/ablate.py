@@ -8,7 +8,6 @@ from typing import get_args
 
 import numpy as np
 
-from ...runtime.errors import UsageError
 from ...runtime.manifest import Fusion, HeadConfig, MethodConfig
 from .. import plots
 from ..audit.probe import transfer
@@ -124,21 +123,3 @@ CACHED_PARTS: dict[str, Callable[[Experiment, Path], StudyResult]] = {
     "pixels": pixels,
     "fusion": fusions,
 }
-FORWARD_PARTS = ("training", "masks", "freezing", "backbones")
-"""Parts that run the network: `training_sets`, `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
-
-
-def choose_parts(text: str) -> list[str]:
-    """Read a comma list of ablations, "all", or "cached" for those that need the cached features alone.
-
-    Raises:
-        UsageError: a part is unknown; the message lists those that exist.
-    """
-    groups = {"all": [*CACHED_PARTS, *FORWARD_PARTS], "cached": list(CACHED_PARTS)}
-    if text in groups:
-        return groups[text]
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [part for part in parts if part not in groups["all"]]
-    if unknown or not parts:
-        raise UsageError(f"unknown ablation {', '.join(unknown)!r}; there are: {', '.join(groups['all'])}, all, cached")
-    return parts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,51 +12,8 @@ import numpy as np
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig, MethodConfig
 from ..data.generators import canonical, same_generators
-from ..data.samples import Sample
 from ..features.cache import FeatureCache
 from ..fitting.head_training import FitConfig, training_rows
-
-TRAINING_CHOICE = ("stable_diffusion_v_1_4", "progan")
-"""The paper's training generators, taken where a data set has several with a training split."""
-
-
-ALL = "all"
-
-
-def training_generators(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """The generators that have a training split, sorted."""
-    return tuple(sorted({sample.generator for sample in samples if sample.split == "train"}))
-
-
-def choose_training(samples: Sequence[Sample], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Choose the generators to train on.
-
-    Args:
-        samples: all samples of the data.
-        wanted: names in any spelling, or "all"; None takes the only generator with a training split, or the paper's.
-
-    Returns:
-        The names as the data spells them, sorted.
-
-    Raises:
-        UsageError: a generator asked for has no training split, none has one, or several have one and none of them is
-            the paper's.
-    """
-    names = training_generators(samples)
-    if wanted and list(wanted) != [ALL]:
-        chosen, missing = same_generators(wanted, names)
-        if missing:
-            there = ", ".join(names) or "none"
-            raise UsageError(f"no training split of {', '.join(missing)}; there is one of: {there}")
-        return tuple(chosen)
-    if names and (wanted or len(names) == 1):
-        return names
-    for choice in TRAINING_CHOICE:
-        if chosen := same_generators([choice], names)[0]:
-            return tuple(chosen)
-    if not names:
-        raise UsageError("the data has no training split; studies fit heads and need one generator with a train folder")
-    raise UsageError(f"several generators have a training split ({', '.join(names)}); choose with --train-on")
 
 
 @dataclass(frozen=True)

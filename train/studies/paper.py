@@ -15,10 +15,11 @@ from .ablate import CACHED_PARTS
 from .ablate_backbones import backbones
 from .ablate_freezing import freezing
 from .ablate_masks import masks
+from .choices import training_generators
 from .controls import controls
 from .correlate import correlate
 from .decoder_curve import decoder_curve
-from .experiment import Experiment, training_generators
+from .experiment import Experiment
 from .heatmaps import heatmaps
 from .main_table import balanced, main_table
 from .nll import nll_study
@@ -31,7 +32,6 @@ from .training_sets import training_sets
 log = logging.getLogger("cinemae.train")
 
 AGAIN = "The same command tries this study again; it reads the results of the others from their folders."
-ANALYSES = ("nll", "curve", "spearman", "heatmaps")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from ..fitting.head_training import FitConfig
 from ..model.mae import MaskedAutoencoder
 from ..precision import choose_precision
 from ..weights.load import load_backbone
-from .experiment import Experiment, choose_training
+from .choices import choose_training
+from .experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from ...runtime.errors import UsageError
 from ..evaluation.metrics import MACC
 from ..tables import Cell, Table
+from .choices import training_generators
 from .comparison import Figures, fit_scores, head_inputs, seed_means
-from .experiment import training_generators
 from .result import StudyResult
 from .study_data import StudyData
 

@@ -19,11 +19,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ...runtime.errors import WeightsError
-from ...runtime.manifest import CC_BY_NC, Backbone, BackboneConfig
-from ..model.mae import PRESETS, MaskedAutoencoder
+from ...runtime.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, BackboneConfig
+from ..model.mae import MaskedAutoencoder
+from ..model.presets import PRESETS
 from . import files as files
 from . import layouts as layouts
 from .files import BACKBONE_KEY, LICENCE_KEY
+from .locate import WeightsFiles, locate, read_json
 
 log = logging.getLogger("cinemae.train")
 
@@ -62,9 +64,9 @@ def load_backbone(source: str | Path, *, decoder: bool = True, allow_normalised_
         WeightsError: the weights are not found, damaged, hold code or belong to another model; a key is missing or left
             over; there is no decoder, or it predicts per-patch-normalised pixels.
     """
-    found = files.locate(source)
+    found = locate(source)
     raw = files.read(found)
-    beside = files.read_json(found.config) if found.config else {}
+    beside = read_json(found.config) if found.config else {}
     is_hf = layouts.is_hugging_face(raw.tensors)
     if is_hf:
         check_hugging_face(beside, found.name)
@@ -99,7 +101,7 @@ def check_hugging_face(config: dict[str, Any], name: str) -> None:
         raise WeightsError(f"{name}: config.json says hidden_act {activation!r}; only gelu is implemented")
 
 
-def refuse_normalised_target(found: files.WeightsFiles, metadata: dict[str, Any], beside: dict[str, Any]) -> None:
+def refuse_normalised_target(found: WeightsFiles, metadata: dict[str, Any], beside: dict[str, Any]) -> None:
     """Refuse weights trained with `norm_pix_loss`, which a recorded option or FAIR's file name (`*_full`) tells.
 
     Raises:
@@ -117,7 +119,7 @@ def refuse_normalised_target(found: files.WeightsFiles, metadata: dict[str, Any]
     )
 
 
-def licence_of(found: files.WeightsFiles, metadata: dict[str, Any], beside: dict[str, Any]) -> str:
+def licence_of(found: WeightsFiles, metadata: dict[str, Any], beside: dict[str, Any]) -> str:
     """Licence of the weights: CC-BY-NC-4.0 for FAIR's by their name, else as metadata or configuration state it."""
     if PUBLISHED.search(found.name) or any(PUBLISHED.search(file.name) for file in found.files):
         return CC_BY_NC
@@ -125,7 +127,7 @@ def licence_of(found: files.WeightsFiles, metadata: dict[str, Any], beside: dict
     timm = nested.get("license") if isinstance(nested, dict) else None
     stated = metadata.get(LICENCE_KEY) or beside.get("license") or timm
     if not isinstance(stated, str) or not stated:
-        return "unknown"
+        return UNKNOWN_LICENCE
     return CC_BY_NC if stated.lower() == CC_BY_NC.lower() else stated
 
 

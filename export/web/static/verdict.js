@@ -7,16 +7,20 @@ export function probability(calibration, logit) {
 }
 
 /**
- * [verdict, why it is uncertain or null] of a finite logit; unusual: at least one reason speaks against trusting it.
+ * [verdict, reasons: why it is uncertain, and that no rate is known] of a finite logit, as decide and verdict_reasons of
+ * verdict.py; unusual: at least one reason speaks against trusting it.
  * calibration: of a manifest as Python migrated it; a threshold of null: its verdict is never given.
  */
 export function decide(logit, calibration, unusual, words) {
   const aiFrom = calibration.ai_from ?? Infinity, realBelow = calibration.real_below ?? -Infinity, width = aiFrom - realBelow;
   const plain = logit >= aiFrom ? "ai" : logit < realBelow ? "real" : "uncertain";
-  if (plain === "uncertain") return [plain, words.BAND];
+  // A rate counts where its verdict is given at all.
+  const rates = [calibration.ai_from === null ? null : calibration.false_alarm, calibration.real_below === null ? null : calibration.miss];
+  const uncalibrated = rates.every((rate) => rate === null) ? [words.UNCALIBRATED] : [];
+  if (plain === "uncertain") return [plain, uncalibrated.length ? uncalibrated : [words.BAND]];
   // An unusual input must clear the band by the band's own width as well.
   const near = unusual && width > 0 && realBelow - width <= logit && logit < aiFrom + width;
-  return near ? ["uncertain", words.NEAR_BAND] : [plain, null];
+  return near ? ["uncertain", [words.NEAR_BAND, ...uncalibrated]] : [plain, uncalibrated];
 }
 
 /** Mean standard deviation of the patches visible in any run, a channel at a time, in units of [0, 1]. */

@@ -29,10 +29,10 @@ async function score(file, name, site, session) {
     const { logit, stats: [s1, s2, s3], lcas } = await session.run(image.pixels), stats = { s1, s2, s3 };
     if (![logit, s1, s2, s3].every(Number.isFinite)) throw new ImageError("the engine gave a score that is not finite; use an engine of higher precision");
     const reasons = [...imageReasons(image, manifest, limits, words), ...statReasons(stats, manifest.stat_ranges, words)];
-    const [verdict, band] = decide(logit, manifest.calibration, reasons.length > 0, words);
+    const [verdict, more] = decide(logit, manifest.calibration, reasons.length > 0, words);
     const record = {
       ...base, status: "ok", verdict, probability: probability(manifest.calibration, logit), logit, stats,
-      scored_area: scoredArea(image, manifest.preprocess), reasons: band ? [...reasons, band] : reasons,
+      scored_area: scoredArea(image, manifest.preprocess), reasons: [...reasons, ...more],
     };
     return { record, lcas: lcas.map((value) => (Number.isNaN(value) ? null : value)) };
   } catch (error) {

@@ -40,15 +40,21 @@ function lcasOf(row) {
 const scaleOf = (row) => info.scale || row.m;
 document.documentElement.style.setProperty("--heat-opacity", info.opacity);
 
+/** Rows and columns of a row's patches. */
+function gridOf(row, values) {
+  const columns = row.g ?? Math.round(Math.sqrt(values.length));
+  return [values.length / columns, columns];
+}
+
 /** Draw the LCAS of a row's patches; patches that no run masked are hatched. */
 function paint(canvas, row) {
-  const values = lcasOf(row), side = Math.round(Math.sqrt(values.length)), cell = 12;
+  const values = lcasOf(row), [down, across] = gridOf(row, values), cell = 12;
   const [low, high] = scaleOf(row);
-  canvas.width = canvas.height = side * cell;
+  [canvas.width, canvas.height] = [across * cell, down * cell];
   const pen = canvas.getContext("2d");
   let unknown;
   values.forEach((value, i) => {
     pen.fillStyle = Number.isNaN(value) ? (unknown ??= hatching(pen)) : colourOf(info.colours, value, low, high);
-    pen.fillRect((i % side) * cell, Math.floor(i / side) * cell, cell, cell);
+    pen.fillRect((i % across) * cell, Math.floor(i / across) * cell, cell, cell);
   });
 }

@@ -22,6 +22,7 @@ function openDetail(place) {
   if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
   add("Size", row.w ? row.w + " \u00d7 " + row.h + " pixels" : undefined);
   if (row.e === undefined) add("Scored", scoredPart(row));
+  if (row.n) add("Frames", framesOf(row.n));
   add("Path", row.p);
   add("SHA-256", row.d);
   if (row.f) {
@@ -43,6 +44,11 @@ function openDetail(place) {
   byId("next").disabled = place === state.shown.length - 1;
   if (!dialog.open) dialog.showModal();
 }
+/** The scored frames of an animation or a video, in words. */
+function framesOf({ count, from, scored }) {
+  const each = scored.map(([index, probability]) => index + ": " + percent(probability) + (index === from ? " (gives the verdict)" : ""));
+  return each.join(", ") + (count === undefined || count === null ? "" : ", of " + number.format(count) + " in the file, counted from 0");
+}
 function originalButton(row) {
   const button = make("button", "wide", "Show the original with the scored part");
   button.type = "button";
@@ -51,21 +57,26 @@ function originalButton(row) {
 }
 function pairOf(row) {
   const pair = make("div", "pair"), left = make("figure"), right = make("figure"), reading = make("output");
-  left.append(pictureBox(row, false), make("figcaption", "", "Input of the network"));
+  left.append(pictureBox(row, false), make("figcaption", "", row.t ? "The picture that the squares cover" : "Input of the network"));
   const hot = pictureBox(row, true), caption = make("figcaption", "", "Contextual anomaly (LCAS)"), bar = make("canvas", "colours"), ends = make("div", "ends");
   caption.prepend(reading);
   drawColourBar(bar, info.colours, info.opacity);
   const [low, high] = scaleOf(row);
   ends.append(make("span", "", shortNumber(low)), make("span", "", scaleNote(info.scale)), make("span", "", shortNumber(high)));
   right.append(hot, caption, bar, ends);
-  const values = lcasOf(row), side = Math.round(Math.sqrt(values.length));
+  pair.append(left, right);
+  const values = lcasOf(row), [down, across] = gridOf(row, values);
+  if (row.g) {  // tiles: the whole picture, no higher than the screen
+    for (const box of pair.querySelectorAll(".picture")) {
+      Object.assign(box.style, { aspectRatio: across + " / " + down, width: "min(100%, " + (70 * across) / down + "vh)" });
+    }
+  }
   hot.addEventListener("mousemove", (event) => {
-    const box = hot.getBoundingClientRect(), at = (p) => Math.min(side - 1, Math.max(0, Math.floor(p * side)));
-    const value = values[at((event.clientY - box.top) / box.height) * side + at((event.clientX - box.left) / box.width)];
+    const box = hot.getBoundingClientRect(), at = (p, count) => Math.min(count - 1, Math.max(0, Math.floor(p * count)));
+    const value = values[at((event.clientY - box.top) / box.height, down) * across + at((event.clientX - box.left) / box.width, across)];
     reading.textContent = Number.isNaN(value) ? "never masked" : shortNumber(value);
   });
   hot.addEventListener("mouseleave", () => { reading.textContent = ""; });
-  pair.append(left, right);
   return pair;
 }
 dialog.addEventListener("close", () => { if (state.shown.length) focusOn(open); });

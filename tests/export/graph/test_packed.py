@@ -6,7 +6,7 @@ import torch
 from cinemae.export.graph.packed import PackedDetector
 from cinemae.runtime.manifest import BackboneConfig, HeadConfig, MethodConfig
 from cinemae.runtime.masks import draw_visible
-from cinemae.train.model.mae import PRESETS
+from cinemae.train.model.presets import PRESETS
 from random_parameters import randomise
 from untrained import untrained_detector
 

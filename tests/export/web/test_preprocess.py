@@ -21,7 +21,7 @@ from cinemae.runtime.manifest import Preprocess
 from cinemae.runtime.preprocess import load_image, resize_crop
 from cinemae.runtime.reasons import image_reasons, stat_reasons, visible_contrast
 from cinemae.runtime.records import Stats
-from cinemae.runtime.verdict import Decision, band_reason, decide
+from cinemae.runtime.verdict import Decision, decide, verdict_reasons
 from pictures import encoded, picture
 from PIL import Image
 from web_site import node
@@ -229,8 +229,10 @@ def calibrations(count: int) -> list[Calibration]:
         stored = {"a": float(rng.uniform(0.1, 4)), "b": float(rng.normal())}
         if index % 2:
             stored |= {"threshold": cut, "uncertain_low": low, "uncertain_high": high}
+            stored |= {"target_fpr": 0.05} if index % 3 else {}
         else:
-            stored |= {"ai_from": None if index % 3 == 0 else high, "real_below": None if index % 5 == 0 else low}
+            stored |= {"ai_from": high if index % 3 else None, "real_below": low if index % 5 else None}
+            stored |= {"false_alarm": 0.05, "miss": 0.05} if index % 8 else {}
         found.append(Calibration.model_validate(stored))
     return found
 
@@ -246,7 +248,8 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
         cases.append([calibration.model_dump(mode="json"), logit, unusual])
         decision = Decision.of(calibration)
         verdict = decide(logit, decision, unusual)
-        expected.append([verdict, band_reason(logit, decision, verdict), calibration.probability(logit)])
+        reasons = verdict_reasons(logit, decision, verdict)
+        expected.append([verdict, reasons, calibration.probability(logit)])
     found = run_js('import { decide, probability } from "./verdict.js";', """
         return input.cases.map(([calibration, logit, unusual]) =>
           [...decide(logit, calibration, unusual, input.words), probability(calibration, logit)]);

@@ -105,6 +105,15 @@ def test_somebody_elses_page_is_left_alone(tiny_engine, manifest, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
+@pytest.mark.parametrize("option", ["--web", "--triton", "--out"])
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_file_in_the_place_of_a_folder(tiny_engine, option, place, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    more = ["--web", str(tmp_path / "site")] if option == "--out" else []
+    assert command(monkeypatch, tiny_engine, option, str(tmp_path / place), *more) == 3
+    assert f"{tmp_path / place}: cannot be written ({tmp_path / 'file'} is not a folder)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--ort", "x"], "--ort names the onnxruntime-web of a site"),
     ([], "add --tensorrt, --triton DIR or --web DIR"),

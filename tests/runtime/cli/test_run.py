@@ -37,6 +37,14 @@ def test_process_end_to_end_and_determinism(images, tiny_engine):
         (["a.png", "--format", "xml"], 2, b"unknown format 'xml'"),
         (["a.png", "--threshold", "1.5"], 2, b"between 0 and 1"),
         (["a.png", "--prior", "1"], 2, b"between 0 and 1"),
+        (["a.png", "--prior", "much"], 2, b"--prior takes a number between 0 and 1, such as 0.02, not 'much'"),
+        (["a.png", "--threshold", "5 %x"], 2, b"--threshold takes a number between 0 and 1"),
+        (["--watch", __file__], 2, b"--watch needs a folder that exists"),
+        (["a.png", "--settle", "5"], 2, b"--settle: only with --watch"),
+        ([".", "--watch", "--settle", "nan"], 2, b"at least 0 seconds"),
+        (["a.png", "--ray-actors", "2", "--ray-column", "x"], 2, b"--ray-actors, --ray-column: only with --ray"),
+        (["a.png", "--stdin-image"], 2, b"--stdin-image: only with the input -"),
+        (["a.png", "--engine", ""], 2, b"--engine is empty"),
         (["a.png", "--resume"], 2, b"--resume"),
         (["@nowhere.txt"], 2, b"no such list"),
         (["a.png", "--engine", "nowhere.onnx"], 3, b"no such engine file"),
@@ -44,7 +52,7 @@ def test_process_end_to_end_and_determinism(images, tiny_engine):
     ],
 )
 def test_user_errors_are_one_line_without_a_traceback(arguments, code, message, tiny_engine):
-    if code == 2 and arguments:
+    if code == 2 and arguments and "--engine" not in arguments:
         arguments = [*arguments, "--engine", str(tiny_engine)]
     found = cinemae_run(*arguments)
     assert found.returncode == code
@@ -54,6 +62,19 @@ def test_user_errors_are_one_line_without_a_traceback(arguments, code, message, 
     if arguments:
         assert found.stderr.startswith(b"error: ")
         assert found.stderr.count(b"\n") == 1
+
+
+def test_a_share_may_be_given_in_percent(images, tiny_engine):
+    percent, plain = (
+        cinemae_run(images, "--engine", tiny_engine, "--prior", prior).stdout for prior in ("2%", "0.02")
+    )
+    assert percent == plain
+    assert json_lines(plain)[0]["prior"] == 0.02
+
+
+def test_a_folder_that_is_missing_is_called_so(tiny_engine):
+    done = cinemae_run("no-such-photos/", "--engine", tiny_engine)
+    assert (done.returncode, json_lines(done.stdout)[0]["error"]) == (1, "no such file or folder")
 
 
 def test_damaged_engine_gives_exit_3_and_touches_no_output(images, tiny_engine, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -111,6 +112,11 @@ def test_usage_errors(engines, tmp_path):
     with pytest.raises(UsageError, match="none of the inputs"):
         bench(BenchOptions(seconds=BRIEF), [str(tmp_path / "gone.jpg")])
     assert engines[-1].closed
+    for options, message in (({"workers": 0}, "--workers"), ({"seconds": math.inf}, "finite")):
+        with pytest.raises(UsageError, match=message):
+            bench(BenchOptions(**options))
+    with pytest.raises(UsageError, match="no memory for a batch of 100,000,000,000 images"):
+        bench(BenchOptions(batch_sizes=(10**11,), seconds=BRIEF))
     for text in ("0", "a", "1,,2", ""):
         with pytest.raises(UsageError, match="--batch-sizes"):
             _numbers(text, "--batch-sizes")
@@ -129,3 +135,18 @@ def test_command(tiny_engine, tmp_path):
     failed = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
     assert failed.returncode == 3
     assert failed.stderr.splitlines()[-1] == "error: no.onnx: no such engine file"
+
+
+def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
+    image = tmp_path / "photo.jpg"
+    image.write_bytes(b"\xff\xd8 an image")
+    for out, code, message in (
+        (image, 2, "exists and does not hold a benchmark"), (tmp_path, 2, "is a folder"),
+        (image / "x.json", 3, "cannot"),
+    ):  # fmt: skip
+        command = [sys.executable, "-m", "cinemae.runtime.cli.bench", "--engine", str(tiny_engine), "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert image.read_bytes() == b"\xff\xd8 an image"

@@ -222,6 +222,30 @@ def test_command(tiny_engine):
     assert done.returncode == ExitCode.ENGINE_OR_ENVIRONMENT
     assert "PROBLEM  engine       no.onnx: no such engine file" in done.stdout
     assert done.stderr == ""
+    done = subprocess.run([*command[:3], "--device", "abacus"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert "unknown device 'abacus'" in done.stderr
+
+
+def test_the_card_of_an_engine():
+    command = [sys.executable, "-m", "cinemae.runtime.cli.doctor", "--card"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    for part in ("Apache-2.0", "mae_tiny_2421.pth", "demonstration use", "fp32, opset 17, batches of any size",
+                 "at most 5 % of real images get this (5,242 images)", "3,657 AI and 4,716 real images", "dalle_mini"):
+        assert part in done.stdout
+    found = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)
+    assert found["calibration"]["n_real"] == 5242
+    assert found["training"]["n_ai"] == 3657
+    assert (found["batch"], found["tools"]["opset"]) == (None, "17")
+    done = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (ExitCode.ENGINE_OR_ENVIRONMENT, "")
+    assert done.stderr == "error: no.onnx: no such engine file\n"
+
+
+def test_an_engine_without_calibrated_thresholds_is_noted(tiny_engine):
+    (finding,) = by_topic(engine_findings(tiny_engine, "cpu"), "thresholds")
+    assert (finding.level, "cinemae-train calibrate" in finding.fix) == ("note", True)
 
 
 @pytest.mark.parametrize("module", ["doctor", "bench"])

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -22,10 +21,10 @@ from cinemae.runtime.engines.integrity import file_sha256, seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
 from cinemae.runtime.engines.onnx_file import MAX_METADATA_BYTES
 from cinemae.runtime.engines.onnx_graph import FUSED_OPERATORS, check_graph
-from cinemae.runtime.engines.plan_sidecar import MAX_SIDECAR_BYTES, PlanSidecar, read_sidecar, sidecar_path
 from cinemae.runtime.errors import EngineError, ExitCode
 from cinemae.runtime.manifest import METADATA_KEY, Fusion
 from onnx import TensorProto, helper
+from refusals import refusal
 
 ZEROS = "0" * 64
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs sparse files and limits of memory")
@@ -43,17 +42,6 @@ def crafted(tiny_engine, folder, change, external=()):
     path.write_bytes(model.SerializeToString())
     seal(path)
     return path
-
-
-def refusal(path) -> str:
-    """The message of the one EngineError that loading gives: one line, printable, of bounded length."""
-    with pytest.raises(EngineError) as caught:
-        load_engine(path)
-    message = str(caught.value)
-    assert caught.value.exit_code == ExitCode.ENGINE_OR_ENVIRONMENT
-    assert message.isprintable(), message
-    assert len(message) < 2000
-    return message
 
 
 def move_out(model, location, tensor=None):
@@ -250,47 +238,6 @@ def test_manifests_without_sense(tiny_engine, tmp_path, old, new):
     path.write_bytes(model.SerializeToString())
     seal(path)
     refusal(path)
-
-
-@pytest.fixture
-def sidecar(tiny_engine, tmp_path):
-    """A valid sidecar as plain values, beside an empty plan."""
-    (tmp_path / "tiny.plan").write_bytes(b"plan")
-    manifest = json.loads(read_engine_manifest(tiny_engine).to_json())
-    return {
-        "manifest": manifest, "tensorrt": "10.3.0", "gpu": "L4", "compute_capability": "8.9", "batch": [1, 8, 32],
-        "plan_sha256": ZEROS, "source": "tiny.onnx", "source_sha256": ZEROS,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"source": ""}, {"source": "../tiny.onnx"}, {"source": "/tiny.onnx"}, {"source": "."}, {"source": "a\\b"},
-        {"source": "a\0"}, {"source_external": {"../w": ZEROS}}, {"source_external": {"": ZEROS}},
-        {"source_external": {"w": "no hash"}},
-        {"tensorrt": "9" * 5000 + ".1"}, {"compute_capability": "8." + "9" * 5000},
-        {"batch": [0, 1, 2]}, {"batch": [4, 2, 8]}, {"batch": [1, 8, 10**9]}, {"batch": [-1, -1, -1]},
-        {"x\n\x1b[31m": 1}, {"gpu": 1},
-    ],
-)  # fmt: skip
-def test_sidecars_without_sense(sidecar, tmp_path, change):
-    plan = tmp_path / "tiny.plan"
-    sidecar_path(plan).write_text(json.dumps(sidecar))
-    assert read_sidecar(plan).source == "tiny.onnx"
-    sidecar_path(plan).write_text(json.dumps(sidecar | change))
-    assert "build the plan again" in refusal(plan)
-
-
-def test_a_large_sidecar_is_not_read(sidecar, tmp_path):
-    plan = tmp_path / "tiny.plan"
-    sidecar_path(plan).write_text(json.dumps(sidecar) + " " * MAX_SIDECAR_BYTES)
-    assert "too large" in refusal(plan)
-    if Path("/dev/zero").exists():
-        sidecar_path(plan).unlink()
-        sidecar_path(plan).symlink_to("/dev/zero")
-        refusal(plan)
-    assert PlanSidecar.model_validate(sidecar).batch == (1, 8, 32)
 
 
 def test_our_own_exports_pass(tiny_engine, tiny_parts):

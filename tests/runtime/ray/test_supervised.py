@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from cinemae.runtime.ray.supervised import ADVICE
+from cinemae.runtime.ray.supervised import DIED
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs are supervised on Linux only")
 
@@ -19,7 +19,7 @@ from cinemae.runtime.ray.supervised import supervise
 app = typer.Typer(pretty_exceptions_enable=False)
 @app.command()
 def run():
-    supervise()
+    supervise('do it again')
     print(sys.stdin.read(), flush=True)
     {ends}
 run_command(app, [])
@@ -29,7 +29,7 @@ run_command(app, [])
 @pytest.mark.parametrize(
     ("ends", "code", "says"),
     [
-        ("os._exit(1)", 3, f"error: {ADVICE}\n"),
+        ("os._exit(1)", 3, f"error: {DIED}; do it again\n"),
         ("raise typer.Exit(4)", 4, ""),
         ("raise UsageError('wrong')", 2, "error: wrong\n"),
         ("return", 0, ""),

@@ -14,6 +14,7 @@ from cinemae.runtime.detector import Detector
 from cinemae.runtime.errors import UsageError
 from cinemae.runtime.install import pip_install
 from cinemae.runtime.pipeline import decode_and_score
+from cinemae.runtime.ray import storage
 from cinemae.runtime.ray.address import with_address
 from cinemae.runtime.ray.options import RayOptions
 from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, write_shard
@@ -222,3 +223,26 @@ def test_shards_hold_whole_records(detector, photos, tmp_path, format_name, pref
     assert folder.names() == {shard_name(7, format_name)}
     if format_name == "jsonl":
         assert json.loads((tmp_path / "out" / shard_name(7, "jsonl")).read_text().splitlines()[0])["schema"] == 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.zip", "a.tar", "a.parquet"])
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "169.254.169.254", "[::1]:9", "2130706433:9"])
+def test_urls_of_private_addresses_are_failed_inputs(detector, host, name):
+    pytest.importorskip("pyarrow")
+    (record,) = records(detector, list_units([f"http://{host}/{name}"], 1))
+    assert record.status == "error"
+    assert "not public; it is not fetched" in record.error
+
+
+def test_urls_are_fetched_as_in_a_local_run(detector, monkeypatch):
+    asked = []
+    monkeypatch.setattr(storage, "fetch", lambda url: (asked.append(url), io.BytesIO(encode(picture(1))))[1])
+    url = "HTTPS://example.org/a.png?x=[1]*"
+    (record,) = records(detector, list_units([url], 1))
+    assert (record.path, record.status, asked) == (url, "ok", [url])
+
+
+@pytest.mark.parametrize("url", ["zip://a.png::http://127.0.0.1:9/x.zip", "tar://*.png::https://example.org/x.tar"])
+def test_chained_urls_do_not_go_around_the_check(url):
+    with pytest.raises(UsageError, match="name the archive itself"):
+        list_units([url], 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from browser import chromium, requested_urls
 from cinemae.runtime.reading import CONTRARY
-from cinemae.runtime.records import Record
+from cinemae.runtime.records import Frames, Record, ScoredFrame, Tile
 from cinemae.runtime.report.html import ReportWriter
 from PIL import Image
 from report_samples import COUNTS, NASTY, picture, scored
@@ -21,13 +21,6 @@ from web_site import axe_findings, npm_modules, saved, wait
 def shown(driver) -> list[str]:
     """Names on the cards, in reading order."""
     return driver.execute_script("return [...document.querySelectorAll('.card .file')].map(e => e.textContent)")
-
-
-def wait_for(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def set_value(driver, name: str, value: str, event: str = "input") -> None:
@@ -69,7 +62,8 @@ def test_report_in_chromium(page, sample, tmp_path):
         set_value(driver, "sort", "close", "change")
         assert shown(driver)[0] == "192.jpg"  # the highest of those just below `ai`
         driver.execute_script("scrollTo(0, document.body.scrollHeight)")
-        wait_for(lambda: shown(driver)[-1] == "bad 199.jpg")  # files that could not be read come last
+        last = "[...document.querySelectorAll('.card .file')].at(-1).textContent"
+        wait(driver, f"{last} === 'bad 199.jpg'", 10)  # files that could not be read come last
 
         # filter
         set_value(driver, "text", "GRAY")
@@ -113,11 +107,35 @@ def test_report_in_chromium(page, sample, tmp_path):
         assert "at most 10 % of AI images get this" in find("css selector", "#detail dl").text
         assert "(AI from 0.5000, real below -0.5000)" in find("css selector", "#detail dl").text
         find("css selector", ".close").click()
-        wait_for(lambda: driver.execute_script(active) == "2")
+        wait(driver, active.removeprefix("return ") + " === '2'", 10)
 
         assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
         schemes = {url.split(":")[0] for url in requested_urls(driver)}
         assert schemes <= {"file", "data", "chrome"}  # the browser's own first page is chrome:
+
+
+def test_tiles_and_frames_in_full(sample, tmp_path):
+    path, grid = tmp_path / "r.html", np.zeros((4, 8), np.float32)
+    grid[1, 6] = 10
+    tiles = (Tile(0, 0, 320, -1.0), Tile(320, 0, 320, 2.0))
+    frames = Frames(120, 5, (ScoredFrame(0, 0.0, -1.0, 0.25), ScoredFrame(5, 0.2, 1.0, 0.75)))
+    with ReportWriter(path, sample) as report:
+        report.add(replace(scored("wide.jpg", 1.0, sample), lcas=grid, tiles=tiles), picture(0)[:32].repeat(2, 1))
+        report.add(replace(scored("film.mp4", 1.0, sample), frames=frames), picture(0))
+    with chromium() as driver:
+        driver.get(path.as_uri())
+        driver.find_element("css selector", ".card").click()
+        canvas = driver.find_element("css selector", "#detail .hot canvas")
+        assert (canvas.get_property("width"), canvas.get_property("height")) == (96, 48)
+        assert canvas.size["width"] == pytest.approx(2 * canvas.size["height"], abs=1)
+        pixel = "return [...arguments[0].getContext('2d').getImageData(6 * 12 + 6, 18, 1, 1).data]"
+        assert driver.execute_script(pixel, canvas) == [252, 255, 164, 255]
+        text = driver.find_element("css selector", "#detail dl").text
+        assert "2 overlapping squares of 320 × 320 pixels, logits -1.0000 to 2.0000" in text
+        driver.find_element("id", "next").click()
+        text = driver.find_element("css selector", "#detail dl").text
+        assert "0: 25\u202f%, 5: 75\u202f% (gives the verdict), of 120 in the file, counted from 0" in text
+        assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path):

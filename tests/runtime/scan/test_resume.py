@@ -9,6 +9,7 @@ import time
 
 import pytest
 from cinemae.runtime.errors import UsageError
+from cinemae.runtime.reasons import UNCALIBRATED
 from cinemae.runtime.records import ADDED_FIELDS
 from cinemae.runtime.scan.resume import read_lines, store_path
 from cinemae.runtime.scan.scan import ScanOptions, scan
@@ -148,7 +149,7 @@ def test_error_that_has_gone_away_is_scored(images, score, tmp_path):
     missing.unlink()
     missing.symlink_to(tmp_path / "later.png")
     score(images, out)
-    assert records(out)[3]["error"] == "no such file"
+    assert records(out)[3]["error"] == "no such file or folder"
     (tmp_path / "later.png").write_bytes(data)
     score(images, out, resume=True)
     assert records(out)[3]["status"] == "ok"
@@ -195,6 +196,18 @@ def test_another_prior_scores_again(images, score, tmp_path, monkeypatch):
     seen = counting(monkeypatch)
     score(images, out, prior=0.1, resume=True)
     assert seen == []
+
+
+def test_records_that_hide_a_missing_calibration_are_scored_again(images, score, tmp_path, monkeypatch):
+    """Earlier ones lack the reason; the tiny engine has no calibrated thresholds."""
+    out = tmp_path / "out.jsonl"
+    score(images, out)
+    older = [r | {"reasons": [reason for reason in r["reasons"] if reason != UNCALIBRATED]} for r in records(out)]
+    out.write_text("".join(json.dumps(r) + "\n" for r in older))
+    seen = counting(monkeypatch)
+    score(images, out, resume=True)
+    assert len(seen) == 22
+    assert all(UNCALIBRATED in r["reasons"] for r in records(out) if r["status"] == "ok")
 
 
 @pytest.mark.parametrize(("change", "scored"), [({}, 0), ({"prior": 0.1}, 22)])

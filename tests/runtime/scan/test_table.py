@@ -8,12 +8,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cinemae.runtime import reasons
 from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.reading import Reading
+from cinemae.runtime.reading import CONTRARY, Reading
 from cinemae.runtime.reason_codes import CODES, reason_code
 from cinemae.runtime.records import Record
 from cinemae.runtime.scan.table import TableWriter
@@ -98,3 +99,34 @@ def test_every_command_offers_completion():
     for module in ("runtime.cli.run", "runtime.cli.bench", "runtime.cli.doctor", "runtime.serve.cli", "export.cli"):
         app = importlib.import_module(f"cinemae.{module}").app
         assert app._add_completion
+
+
+def test_the_documents_list_every_code():
+    text = (Path(__file__).parents[3] / "docs" / "records.md").read_text("utf-8")
+    listed = text.split("## Reasons")[1].split("##")[0]
+    assert [code for code in CODES if f"`{code}`" not in listed] == []
+
+
+def coloured(reading, records):
+    out = io.StringIO()
+    writer = TableWriter(Console(file=out, force_terminal=True, color_system="standard", width=200), reading)
+    for record in records:
+        writer.write(record)
+    writer.finish()
+    return out.getvalue()
+
+
+def test_a_table_begins_with_what_its_verdicts_promise():
+    calibration = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.05)
+    reading = Reading.of(calibration, Decision.of(calibration), prior=0.9)
+    green, yellow = "\x1b[32mreal      \x1b[0m", "\x1b[33mreal      \x1b[0m"
+    records = [Record("a", "ok", verdict="real", probability=p) for p in (0.2, 0.6)]
+    lines = coloured(reading, records).splitlines()
+    assert "ai: at most 5 % of real images get this; real: at most 5 % of AI images get this" in lines[0]
+    assert "assuming that 90 % of the images are AI-generated" in lines[1]
+    assert lines[3].startswith(green)
+    assert lines[4].startswith(yellow)  # never green beside a probability above one half
+    assert "[prior]" in lines[4]
+    assert CONTRARY in lines[5]
+    assert len(lines) == 6
+    assert coloured(reading, records * 20).count("at most 5 % of real images") == 2

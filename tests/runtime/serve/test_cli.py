@@ -39,6 +39,16 @@ def test_help_is_light():
         (["--host", "203.0.113.7"], 3, "cannot listen on 203.0.113.7"),
         (["--device", "abacus"], 2, "abacus"),
         (["--workers", "0"], 2, "--workers"),
+        (["--max-queue", "0"], 2, "error: --max-queue must be above 0"),
+        (["--max-file-mb", "nan"], 2, "error: --max-file-mb must be above 0"),
+        (["--max-megapixels", "inf"], 2, "error: --max-megapixels must be above 0"),
+        (["--request-timeout", "nan"], 2, "error: --request-timeout must be above 0"),
+        (["--drain", "nan"], 2, "--drain"),
+        (["--token-file", "."], 2, ".: the token file cannot be read (Is a directory)"),
+        (["--host", "nowhere.invalid"], 3, "choose another --host or --port"),
+        (["--replicas", "2"], 2, "--replicas: only with --ray"),
+        (["--allow-host", ""], 2, "--allow-host is empty"),
+        (["--threshold", "x"], 2, "--threshold takes a number between 0 and 1"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, code, says, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -16,41 +17,12 @@ httpx = pytest.importorskip("httpx")
 
 from cinemae.runtime.detector import Detector  # noqa: E402
 from cinemae.runtime.records import to_dict  # noqa: E402
-from cinemae.runtime.serve.app import PAGE_FILES, create_app  # noqa: E402
-from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
+from cinemae.runtime.serve.settings import Limits  # noqa: E402
 from cinemae.runtime.sources import NamedSource  # noqa: E402
-from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+from serve_tools import encode, picture, post  # noqa: E402
 
 BATCH_LOGIT_TOLERANCE = 1e-5
 """Batches are formed by arrival, so sums inside the engine may be ordered differently; logits here are of order 1."""
-
-
-@pytest.fixture
-def engine(tiny_manifest):
-    return ArithmeticEngine(tiny_manifest)
-
-
-@pytest.fixture
-def serve(engine):
-    """Start a server with the given settings; yields nothing but a function."""
-    open_servers = []
-
-    def start(**settings):
-        made = ServeSettings(drain=0.0, **settings)
-        context = running(create_app(lambda: Detector(engine, engine.manifest), made), made)
-        base, server = context.__enter__()
-        open_servers.append(context)
-        return httpx.Client(base_url=base, timeout=30), server
-
-    yield start
-    if engine.gate is not None:
-        engine.gate.set()
-    for context in open_servers:
-        context.__exit__(None, None, None)
-
-
-def post(client, data, **params):
-    return client.post("/v1/detect", content=data, params=params, headers={"Content-Type": "application/octet-stream"})
 
 
 def test_one_raw_image(serve, engine):
@@ -229,46 +201,6 @@ def test_metrics_count_requests_and_verdicts(serve):
     assert "cinemae_ready 1.0" in text
 
 
-def test_the_token_guards_scores_but_neither_health_nor_the_page(serve):
-    client, _ = serve(token="s3cret")
-    data = encode(picture(1))
-    assert post(client, data).status_code == 401
-    assert post(client, data).headers["www-authenticate"].startswith("Bearer")
-    for path in ("/metrics", "/v1/engine", "/openapi.json"):
-        assert client.get(path).status_code == 401
-    for path in ("/", "/page.js", "/healthz", "/readyz"):
-        assert client.get(path).status_code == 200
-    latin = "Bearer \u00e9".encode("latin-1")
-    for wrong in ("Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret", "Bearer", latin):
-        assert client.get("/v1/engine", headers={"Authorization": wrong}).status_code == 401
-    client.headers["Authorization"] = "Bearer s3cret"
-    assert post(client, data).status_code == 200
-    assert client.get("/metrics").status_code == 200
-
-
-def test_other_hosts_and_other_sites_are_refused(serve):
-    client, _ = serve(allowed_hosts=("127.0.0.1", "[::1]"))
-    data = encode(picture(1))
-    assert post(client, data).status_code == 200
-    assert client.get("/", headers={"Host": "evil.example:80"}).status_code == 421
-    assert client.get("/", headers={"Host": "[::1]:8000"}).status_code == 200
-    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
-        headers = {"Sec-Fetch-Site": site, "Content-Type": "image/png"}
-        assert client.post("/v1/detect", content=data, headers=headers).status_code == status
-
-
-LOOKALIKES = (
-    "[::1].evil.com", "[::1]evil.com:80", "[::1]:80:90", "[::1", "127.0.0.1:80:evil", "127.0.0.1:evil.com",
-    "127.0.0.1:80, evil.com", "127.0.0.1@evil.com", "127.0.0.1.evil.com", "",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("host", LOOKALIKES)
-def test_a_host_that_only_begins_like_an_allowed_one_is_refused(serve, host):
-    client, _ = serve(allowed_hosts=("127.0.0.1", "[::1]"))
-    assert client.get("/", headers={"Host": host}).status_code == 421
-
-
 def test_answers_are_sent_at_once(serve):
     """Without TCP_NODELAY the second packet of an answer waits for the client's delayed ACK, 40 ms a request."""
     client, server = serve()
@@ -276,26 +208,6 @@ def test_answers_are_sent_at_once(serve):
     (connection,) = server.server_state.connections
     sent_at_once = connection.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert sent_at_once
-
-
-def test_every_answer_carries_the_security_headers(serve):
-    client, _ = serve(token="t")
-    for path in ("/", "/page.js", "/v1/engine", "/nothing-here", "/healthz"):
-        headers = client.get(path).headers
-        assert headers["content-security-policy"].startswith("default-src 'none'")
-        assert headers["x-content-type-options"] == "nosniff"
-        assert "server" not in headers
-
-
-def test_the_page_is_self_contained(serve):
-    client, _ = serve()
-    for path in PAGE_FILES:
-        answer = client.get(path)
-        assert answer.status_code == 200
-        assert "http://" not in answer.text.replace("http://www.w3.org/", "")
-        assert "https://" not in answer.text
-        assert "<script>" not in answer.text
-        assert "style=" not in answer.text
 
 
 def test_engine_description(serve, engine):
@@ -308,3 +220,7 @@ def test_engine_description(serve, engine):
     assert 0 < body["real_below"] < 0.5 < body["ai_from"] < 1
     assert (body["prior"], body["false_alarm"], body["miss"]) == (0.5, 0.05, 0.1)
     assert body["words"]["real"] == "at most 10 % of AI images get this"
+    manifest = json.loads(engine.manifest.to_json())
+    assert {name: body[name] for name in ("precision", "backbone", "calibration", "training", "tools")} == {
+        name: manifest[name] for name in ("precision", "backbone", "calibration", "training", "tools")
+    }

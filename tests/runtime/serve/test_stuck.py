@@ -19,7 +19,7 @@ httpx = pytest.importorskip("httpx")
 from cinemae.runtime.detector import Detector  # noqa: E402
 from cinemae.runtime.serve.app import create_app  # noqa: E402
 from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
-from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+from serve_tools import encode, picture, running  # noqa: E402
 
 SETTINGS = ServeSettings(Limits(request_timeout=1.0, read_timeout=1.0), drain=0.0, last_seconds=0.5)
 
@@ -45,11 +45,6 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-
-
-@pytest.fixture
-def engine(tiny_manifest):
-    return ArithmeticEngine(tiny_manifest)
 
 
 def stick_engine(engine, detector, gate):

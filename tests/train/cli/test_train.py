@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +16,8 @@ import torch
 from cinemae.runtime.preprocess import load_image
 from cinemae.train.cli.train import main
 from cinemae.train.features.sample_list import kept_samples, read_samples
-from cinemae.train.fitting.checkpoint import (
-    last_checkpoint,
-    load_checkpoint,
-    load_head,
-    read_manifest,
-    read_metrics,
-    remember_checkpoint,
-)
+from cinemae.train.fitting.checkpoint import load_checkpoint, load_head
+from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_manifest, read_metrics, remember_checkpoint
 
 LOGIT_TOLERANCE = 1e-4
 """Cached against fresh: the same float32 operations in other batch sizes."""
@@ -80,6 +76,42 @@ def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
     with torch.inference_mode():
         fresh = loaded.detector(torch.from_numpy(images)).logit.numpy()
     np.testing.assert_allclose(scored.logits, fresh, atol=LOGIT_TOLERANCE)
+
+
+def test_eval_explains_its_columns_and_every_command_ends_with_the_next(chain, image_tree, tiny_weights, capsys):
+    run("eval", "last", image_tree, "-q", "--resamples", "0")
+    shown = capsys.readouterr().out
+    for term in ("mAcc", "AUC, AP", "ECE", "TPR@x%", "called ai, uncertain, called real"):
+        assert term in shown
+    assert shown.splitlines()[-1] == f"next: cinemae-export {chain}"
+    run("calibrate", "--false-alarm", "0.5", "--miss", "0.4")
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: cinemae-export {chain}"
+    run("extract", image_tree, "--backbone", tiny_weights, "-q")
+    assert capsys.readouterr().out.splitlines()[-1] == "next: cinemae-train fit"
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--cache", "else", "--shard", "0/2")
+    assert capsys.readouterr().out.splitlines()[-1] == "next: the other parts, then cinemae-train fit --cache else"
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--split", "val")
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: cinemae-train eval last {image_tree}"
+
+
+def test_every_file_has_the_mode_of_the_umask(chain, image_tree):
+    run("eval", "last", image_tree, "-q", "--resamples", "0")
+    os.umask(mask := os.umask(0))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in Path("runs").rglob("*") if path.is_file()}
+    assert "scores.safetensors" in modes
+    assert {name: oct(mode) for name, mode in modes.items() if mode != 0o666 & ~mask} == {}
+
+
+def test_rates_that_so_few_images_cannot_promise_are_a_warning(chain, capsys):
+    run("calibrate", "--false-alarm", "0.01", "--miss", "0.4")
+    shown = capsys.readouterr().err
+    held = read_manifest(chain).calibration.n_real
+    assert f"{held} real images promise no rate of false alarms below" in shown
+    rate = re.search(r"--false-alarm (0\.\d+)", shown)[1]
+    assert "AI images promise" not in shown
+    run("calibrate", "--false-alarm", rate, "--miss", "0.4")
+    assert "promise no rate" not in capsys.readouterr().err
+    assert read_manifest(chain).calibration.ai_from is not None
 
 
 def test_calibrate_moves_the_threshold(chain, capsys):

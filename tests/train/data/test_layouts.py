@@ -200,7 +200,10 @@ def test_lists(tmp_path):
     ("text", "words"),
     [
         ("path,label\na.jpg,maybe\n", "line 2.*'maybe'"),
-        ("label\n1\n", "line 2: no path"),
+        ("label\n1\n", "no column path; its columns are: label;.*path,label"),
+        ("file;class\na.jpg;1\n", "no column path and label; its columns are: file;class;.*commas"),
+        ("", "no column path and label; it is empty"),
+        ("path,label\n,1\n", "line 2: no path"),
         ("path,label,split\na,1,dev\n", "'dev'"),
     ],
 )
@@ -210,7 +213,17 @@ def test_list_errors_name_the_line(tmp_path, text, words):
         read_samples(tmp_path / "x.csv")
 
 
+def test_a_list_without_splits_says_that_all_of_it_is_test(tmp_path):
+    touch(tmp_path / "a.jpg")
+    (tmp_path / "x.csv").write_text("path,label\na.jpg,1\n")
+    with pytest.raises(UsageError, match=r"no split 'train'; there are: test.*column split"):
+        read_samples(tmp_path / "x.csv", split="train")
+
+
 def test_bad_jsonl(tmp_path):
+    (tmp_path / "y.jsonl").write_text('{"file": "a.jpg"}\n')
+    with pytest.raises(UsageError, match="line 1: no field path and label; its fields are: file"):
+        read_samples(tmp_path / "y.jsonl")
     (tmp_path / "x.jsonl").write_text("nonsense\n")
     with pytest.raises(UsageError, match="line 1: not JSON"):
         read_samples(tmp_path / "x.jsonl")

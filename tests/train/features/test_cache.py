@@ -5,27 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import training_tree
 from cinemae.runtime.errors import UsageError
 from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
 from cinemae.runtime.preprocess import load_image
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.features.augment import robust
-from cinemae.train.features.cache import SPEC_FILE, FeatureCache, open_cache, read_rows, read_spec
-from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
-from cinemae.train.features.extract import extract, parse_shard, preprocess_for
+from cinemae.train.features.cache import FeatureCache, open_cache, read_spec
+from cinemae.train.features.cache_spec import SPEC_FILE, CacheSpec
+from cinemae.train.features.extract import extract
 from cinemae.train.model.detector import CinemaeDetector
-from cinemae.train.weights.load import load_backbone
 from PIL import Image
 from training_tree import render
 
@@ -227,13 +220,6 @@ def test_two_shards_make_the_whole(samples, spec, fill, tmp_path):
     assert identities(report.folder) == identities(whole.folder)
 
 
-@pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0", ""])
-def test_wrong_shards_are_usage_errors(text):
-    with pytest.raises(UsageError, match="--shard"):
-        parse_shard(text)
-    assert parse_shard("1/2") == (1, 2)
-
-
 def test_robust_views_are_seeded_by_content(backbone, samples, fill, tmp_path):
     spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=1), augment="robust", views=3)
     one = FeatureCache(fill(samples[:5], spec).folder)
@@ -263,40 +249,6 @@ def test_a_damaged_shard_is_extracted_again(samples, spec, fill, caplog):
     assert len(FeatureCache(folder)) == 8
 
 
-PYTHONPATH = [str(Path(module).parent) for module in (__file__, training_tree.__file__)]
-CHILD = """
-import sys
-from pathlib import Path
-from test_cache import extract_tree
-extract_tree(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
-"""
-
-
-def extract_tree(weights, tree, root):
-    loaded = load_backbone(weights)
-    spec = CacheSpec.create(loaded.info, PREPROCESS, MethodConfig(mask_sets=1))
-    return extract(read_samples(tree), lambda: loaded.mae, spec, root, batch_size=1, shard_rows=2, quiet=True)
-
-
-def test_kill_9_loses_nothing_and_doubles_nothing(image_tree, tiny_weights, tmp_path):
-    command = [sys.executable, "-c", CHILD, str(tiny_weights), str(image_tree), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(PYTHONPATH)}
-    child = subprocess.Popen(command, env=environment)
-    while len(list(tmp_path.glob("*/*.safetensors"))) < 7 and child.poll() is None:
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    (folder,) = tmp_path.glob("*")
-    kept = len(FeatureCache(folder))
-    everything = read_samples(image_tree)
-    assert 14 <= kept < len(everything), "the kill must come in the middle, after something was kept"
-    report = extract_tree(tiny_weights, image_tree, tmp_path)
-    assert (report.reused, report.computed) == (kept, len(everything) - kept)
-    assert sorted(row.path for row in FeatureCache(folder).rows) == sorted(str(s.path) for s in everything)
-    lines = [row for shard in folder.glob("*.safetensors") for row in read_rows(shard)]
-    assert len(lines) == len(everything), "what the killed run had written was not computed again"
-
-
 def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, backbone, fill, tmp_path):
     root = tmp_path / "cache"
     with pytest.raises(UsageError, match="no feature cache"):
@@ -320,26 +272,3 @@ def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, bac
     assert open_cache(root).spec == other, "a folder of another release is passed over"
     with pytest.raises(UsageError, match="damaged"):
         read_spec(root / spec.key)
-
-
-def test_mask_sets_hold_the_deployed_one_first(tiny_config):
-    method = MethodConfig(k=2, mask_sets=3, mask_seed=7)
-    sets = draw_mask_sets(tiny_config.n_patches, method)
-    assert sets.shape == (3, 2, 4)
-    alone = draw_mask_sets(tiny_config.n_patches, method.model_copy(update={"mask_sets": 1}))
-    assert np.array_equal(sets[:1], alone)
-    assert len({one.tobytes() for one in sets}) == 3
-
-
-def test_fewer_runs_are_the_first_ones(backbone):
-    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(k=6, mask_sets=2))
-    assert spec.method(2).k == 2
-    with pytest.raises(UsageError, match="K = 6"):
-        spec.method(7)
-    small = draw_mask_sets(backbone.config.n_patches, MethodConfig(k=2, mask_sets=2))
-    assert np.array_equal(spec.mask_sets()[:, :2], small), "one cache of K = 6 serves every smaller K"
-
-
-def test_preprocess_keeps_the_papers_proportion(tiny_config):
-    assert preprocess_for(tiny_config) == Preprocess(resize_short=73, crop=64)
-    assert preprocess_for(tiny_config.model_copy(update={"image_size": 224})) == Preprocess()

@@ -16,6 +16,7 @@ from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import FeatureExtractor, extract
 from PIL import Image
+from recording import recording
 
 PREPROCESS = Preprocess(resize_short=72, crop=64)
 
@@ -55,13 +56,3 @@ def test_scaled_decoding_gives_training_the_pixels_of_the_runtime(spec, tiny_det
     assert not np.array_equal(runtime.pixels, full.pixels)
     generator = np.random.default_rng([0, 0, int(row.content[:16], 16)])
     assert np.array_equal(seen[1][0], resize_crop(TRANSFORMS["robust"](decode(path), generator), PREPROCESS))
-
-
-def recording(function, seen):
-    """`function` of an extractor, which keeps the images it is given."""
-
-    def call(self, images):
-        seen.append(images)
-        return function(self, images)
-
-    return call

@@ -11,17 +11,15 @@ import torch
 from cinemae.runtime.errors import EngineError, ManifestError, UsageError, WeightsError
 from cinemae.runtime.manifest import MethodConfig
 from cinemae.train.features.cache_spec import draw_mask_sets
-from cinemae.train.fitting.checkpoint import (
+from cinemae.train.fitting.checkpoint import load_checkpoint, load_head, save_checkpoint
+from cinemae.train.fitting.checkpoint_folder import (
     HEAD_FILE,
     LAST_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
     last_checkpoint,
-    load_checkpoint,
-    load_head,
     read_metrics,
     remember_checkpoint,
-    save_checkpoint,
     update_checkpoint,
 )
 from cinemae.train.weights.load import load_backbone

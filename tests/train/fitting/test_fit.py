@@ -17,7 +17,8 @@ from cinemae.train.data.samples import read_samples
 from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
-from cinemae.train.fitting.checkpoint import last_checkpoint, load_head, read_metrics
+from cinemae.train.fitting.checkpoint import load_head
+from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metrics
 from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.head_training import (
     Examples,
@@ -161,7 +162,7 @@ def test_the_held_out_share_is_decided_by_content_alone():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"split": "test"}, "split 'test'"),
+        ({"split": "test"}, "split 'test'.*there are: train, val.*a column split"),
         ({"generators": ("gen_x",)}, "gen_x"),
         ({"held_out": 1e-9}, "hold out"),
         ({"generators": ("gen_b",)}, "train on"),

@@ -13,10 +13,9 @@ from cinemae.train.data.samples import Sample
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
-from cinemae.train.studies.ablate import choose_parts
 from cinemae.train.studies.ablate_freezing import STRATEGIES, train_end_to_end, unfreeze
+from cinemae.train.studies.choices import choose_parts, choose_training
 from cinemae.train.studies.comparison import accuracies, comparison, figures, fit_scores, head_inputs
-from cinemae.train.studies.experiment import choose_training
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.result import StudyResult, once

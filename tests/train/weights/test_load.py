@@ -6,7 +6,8 @@ import huggingface_hub
 import pytest
 import torch
 from cinemae.runtime.errors import WeightsError
-from cinemae.train.model.mae import PRESETS, MaskedAutoencoder
+from cinemae.train.model.mae import MaskedAutoencoder
+from cinemae.train.model.presets import PRESETS
 from cinemae.train.weights.load import FAIR_EPS, HUGGING_FACE_EPS, infer_config, load_backbone
 from cinemae.train.weights.save import save_backbone
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError

@@ -1,0 +1,77 @@
+"""The card of an engine: licences, what its verdicts promise and on which images that rests, what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..calibration import Calibration
+from ..display_text import printable
+from ..engines.load import plan_batch, read_engine_manifest, resolve
+from ..manifest import Manifest
+from ..reading import Reading
+from ..records import engine_label
+from ..verdict import Decision
+
+FIELDS = {"demonstration", "licence", "precision", "backbone", "method", "head", "calibration", "training", "tools"}
+"""Of the manifest, in the card as JSON."""
+INDENT = 14
+
+
+def card(path: str | Path | None = None) -> dict[str, Any]:
+    """The card as plain JSON types. No backend is imported and nothing is scored.
+
+    Args:
+        path: as `load_engine`; None for the bundled engine.
+
+    Raises:
+        EngineError, ManifestError: the engine is missing, damaged or foreign.
+    """
+    found = resolve(path)
+    manifest, batch = read_engine_manifest(found), plan_batch(found)
+    named = {"engine": engine_label(manifest), "path": str(found), "batch": None if batch is None else list(batch)}
+    return named | manifest.model_dump(mode="json", include=FIELDS)
+
+
+def card_lines(path: str | Path | None = None) -> Iterator[str]:
+    """The card for people; arguments and errors as `card`."""
+    found = resolve(path)
+    manifest, batch = read_engine_manifest(found), plan_batch(found)
+    for name, text in _rows(manifest, found, batch):
+        yield printable(f"{name:<{INDENT}}{text}")
+    if sources := manifest.calibration.sources:
+        width = max(len(printable(rates.source)) for rates in sources)
+        yield f"{'source':<{width}}  class   images      ai  uncertain    real"
+        for rates in sources:
+            name, unsure = printable(rates.source), 1 - rates.ai - rates.real
+            shares = f"{rates.ai:6.1%}  {unsure:9.1%}  {rates.real:6.1%}"
+            yield f"{name:<{width}}  {rates.label:<5}  {rates.images:>7,}  {shares}"
+
+
+def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) -> Iterator[tuple[str, str]]:
+    backbone, training = manifest.backbone, manifest.training
+    batches = "batches of any size" if batch is None else "batches of {0} to {2}, best {1}".format(*batch)
+    yield "engine", f"{engine_label(manifest)}: {path}"
+    yield "file", f"{manifest.precision}, opset {manifest.tools.get('opset', 'unknown')}, {batches}"
+    yield "licence", manifest.licence
+    yield "backbone", f"{backbone.source} ({backbone.config.name}), SHA-256 {backbone.sha256[:12]}"
+    yield "", f"licence: {backbone.licence}"
+    yield from _verdicts(manifest.calibration)
+    yield "trained on", training.data or "not stated"
+    images = f"{training.n_ai:,} AI and {training.n_real:,} real images"
+    yield "", f"{images}, {training.epochs} epochs, augment {training.augment}"
+    if training.generators:
+        yield "", f"sources: {', '.join(training.generators)}"
+    if training.note:
+        yield "", training.note
+
+
+def _verdicts(calibration: Calibration) -> Iterator[tuple[str, str]]:
+    reading = Reading.of(calibration, Decision.of(calibration))
+    words, counts = reading.words(), {"ai": calibration.n_real, "real": calibration.n_ai}
+    for verdict, start, threshold in (("ai", "from", reading.ai_from), ("real", "below", reading.real_below)):
+        at = "" if threshold is None else f"{start} a probability of {threshold:.1%}: "
+        images = f" ({counts[verdict]:,} images)" if counts[verdict] else ""
+        yield verdict, f"{at}{words[verdict]}{images}"
+    yield "calibrated on", calibration.fitted_on

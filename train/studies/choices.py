@@ -1,0 +1,92 @@
+"""Names that the options of the studies may take: studies, and generators to train on or only to report. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...runtime.errors import UsageError
+from ..data.generators import same_generators
+from ..data.samples import Sample
+
+CACHED_STUDIES = ("statistics", "lambda", "pixels", "fusion")
+"""Ablations of cached features alone: the keys of `ablate.CACHED_PARTS`."""
+FORWARD_STUDIES = ("training", "masks", "freezing", "backbones")
+"""Ablations that run the network: `training_sets`, `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
+ANALYSES = ("nll", "curve", "spearman", "heatmaps")
+
+TRAINING_CHOICE = ("stable_diffusion_v_1_4", "progan")
+"""The paper's training generators, taken where a data set has several with a training split."""
+ALL = "all"
+
+
+def training_generators(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The generators that have a training split, sorted."""
+    return tuple(sorted({sample.generator for sample in samples if sample.split == "train"}))
+
+
+def choose_training(samples: Sequence[Sample], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Choose the generators to train on.
+
+    Args:
+        samples: all samples of the data.
+        wanted: names in any spelling, or "all"; None takes the only generator with a training split, or the paper's.
+
+    Returns:
+        The names as the data spells them, sorted.
+
+    Raises:
+        UsageError: a generator asked for has no training split, none has one, or several have one and none of them is
+            the paper's.
+    """
+    names = training_generators(samples)
+    if wanted and list(wanted) != [ALL]:
+        chosen, missing = same_generators(wanted, names)
+        if missing:
+            there = ", ".join(names) or "none"
+            raise UsageError(f"no training split of {', '.join(missing)}; there is one of: {there}")
+        return tuple(chosen)
+    if names and (wanted or len(names) == 1):
+        return names
+    for choice in TRAINING_CHOICE:
+        if chosen := same_generators([choice], names)[0]:
+            return tuple(chosen)
+    if not names:
+        raise UsageError("the data has no training split; studies fit heads and need one generator with a train folder")
+    raise UsageError(f"several generators have a training split ({', '.join(names)}); choose with --train-on")
+
+
+def check_report_only(samples: Sequence[Sample], names: Sequence[str]) -> None:
+    """Raise UsageError for a generator that the data does not have."""
+    there = {sample.generator for sample in samples}
+    if unknown := same_generators(names, there)[1]:
+        known = ", ".join(sorted(there))
+        raise UsageError(f"--report-only {', '.join(unknown)}: no such generator; there are: {known}")
+
+
+def choose_parts(text: str) -> list[str]:
+    """Read a comma list of ablations, "all", or "cached" for those that need the cached features alone.
+
+    Raises:
+        UsageError: a part is unknown; the message lists those that exist.
+    """
+    groups = {"all": [*CACHED_STUDIES, *FORWARD_STUDIES], "cached": list(CACHED_STUDIES)}
+    if text in groups:
+        return groups[text]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [part for part in parts if part not in groups["all"]]
+    if unknown or not parts:
+        raise UsageError(f"unknown ablation {', '.join(unknown)!r}; there are: {', '.join(groups['all'])}, all, cached")
+    return parts
+
+
+def choose_analyses(text: str) -> list[str]:
+    """Read a comma list of analyses, or "all".
+
+    Raises:
+        UsageError: a part is unknown; the message lists those that exist.
+    """
+    names = list(ANALYSES) if text == "all" else [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in names if name not in ANALYSES]
+    if unknown or not names:
+        raise UsageError(f"unknown analysis {', '.join(unknown)!r}; there are: {', '.join(ANALYSES)}, all")
+    return names
