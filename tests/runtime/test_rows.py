@@ -1,9 +1,7 @@
 """Rows of pixel memory: order, reuse, and records that are the same bit by bit with and without them."""
 
-import gc
 import io
 import threading
-import time
 from contextlib import closing
 
 import numpy as np
@@ -13,6 +11,7 @@ from cinemae.runtime.pipeline import decode_and_score, images_held
 from cinemae.runtime.rows import Rows, side_by_side, stacked
 from moving_pictures import animation, frames_of
 from pictures import encoded, picture
+from row_checks import freed, poisoned  # noqa: F401
 
 
 def test_rows_lie_side_by_side_in_order():
@@ -77,27 +76,6 @@ def test_threads_never_share_a_row():
         thread.join()
     assert wrong == []
     assert not any(rows._reserved)
-
-
-@pytest.fixture
-def poisoned(monkeypatch):
-    """Rows whose pixels turn to white as soon as they are free."""
-    release = Rows._release
-
-    def spoil(self, index):
-        self.memory[index] = 255
-        release(self, index)
-
-    monkeypatch.setattr(Rows, "_release", spoil)
-
-
-def freed(rows):
-    """Whether no row is left, once the decoding threads have finished what they had begun."""
-    until = time.monotonic() + 20
-    while any(rows._reserved) and time.monotonic() < until:
-        gc.collect()  # the exception and its frames
-        time.sleep(0.01)
-    return not any(rows._reserved)
 
 
 def mixed_inputs():

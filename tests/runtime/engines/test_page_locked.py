@@ -3,8 +3,6 @@
 The fake GPU copies as late as CUDA allows, so a row that is used again too early gives other scores.
 """
 
-import gc
-
 import numpy as np
 import pytest
 from cinemae.export.fused import export_fused
@@ -13,10 +11,11 @@ from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.detector import Detector
 from cinemae.runtime.engines.cuda import Cuda
 from cinemae.runtime.engines.tensorrt import open_engine
-from cinemae.runtime.rows import Rows, address
+from cinemae.runtime.rows import address
 from cuda_fakes import FakeCudaApi
 from moving_pictures import animation, frames_of
 from pictures import encoded, picture
+from row_checks import freed, poisoned  # noqa: F401
 from tensorrt_fakes import FakeTensorRt
 
 CLOSE = 1e-3
@@ -42,17 +41,6 @@ def load(plan, api):
         return Detector(engine, engine.manifest, **options)
 
     return load
-
-
-@pytest.fixture
-def poisoned(monkeypatch):
-    release = Rows._release
-
-    def spoil(self, index):
-        self.memory[index] = 255
-        release(self, index)
-
-    monkeypatch.setattr(Rows, "_release", spoil)
 
 
 def stills(count):
@@ -114,8 +102,7 @@ def test_a_failed_batch_lets_its_images_go(load, plan):
                 list(detector.detect_many(stills(9), 4, 1))
         finally:
             plan[1].out_of_memory = False
-        gc.collect()  # the exception and its frames
-        assert not any(rows._reserved)
+        assert freed(rows)
 
 
 def test_larger_memory_is_locked_beside_the_first_and_both_are_unlocked(load, api):
