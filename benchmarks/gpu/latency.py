@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from cpu_vit_l import detector, flops
+from vit_l import detector, flops
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 FP16_LOGIT = 0.02

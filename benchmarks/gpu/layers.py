@@ -21,8 +21,8 @@ from builder_log import build_log, kernels
 from cinemae.export.fused import packed_graph
 from cinemae.export.graph.joined import join_products
 from cinemae.export.graph.packed import PackedDetector
-from cpu_vit_l import detector
 from tensorrt_fakes import real_rtx
+from vit_l import detector
 
 
 def main() -> None:

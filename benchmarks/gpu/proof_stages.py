@@ -38,7 +38,7 @@ def export(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
         return {"bytes": path.stat().st_size, "sha256": written.content_sha256, "s": round(time.monotonic() - start, 1)}
 
     def vit_l() -> dict[str, Any]:
-        from cpu_vit_l import detector, flops
+        from vit_l import detector, flops
 
         found, manifest = detector(arguments.backbone)
         work = flops(found.mae.config, packed=True)
@@ -278,7 +278,7 @@ def others(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
     if not torch.cuda.is_available():
         raise Skipped("torch finds no NVIDIA GPU here")
     from cinemae.export.graph.packed import PackedDetector
-    from cpu_vit_l import detector
+    from vit_l import detector
 
     found, manifest = detector(arguments.backbone)
     half, size = PackedDetector(found, torch.float16).cuda(), manifest.preprocess.crop

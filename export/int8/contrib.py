@@ -25,8 +25,7 @@ def fuse_attention(model: onnx.ModelProto) -> int:
         The number of attentions.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    made = {node.output[0]: node for node in model.graph.node}
-    users = {name: node for node in model.graph.node for name in node.input}
+    made, users = neighbours(model)
     fused: dict[str, NodeProto] = {}
     for softmax in model.graph.node:
         if softmax.op_type != "Softmax":
@@ -61,8 +60,7 @@ def fuse_gelu(model: onnx.ModelProto) -> int:
     Returns:
         The number of GELUs replaced.
     """
-    made = {node.output[0]: node for node in model.graph.node}
-    users = {name: node for node in model.graph.node for name in node.input}
+    made, users = neighbours(model)
     fused: dict[str, NodeProto] = {}
     for erf in model.graph.node:
         if erf.op_type != "Erf":
@@ -76,6 +74,12 @@ def fuse_gelu(model: onnx.ModelProto) -> int:
             fused[output] = helper.make_node("FastGelu", [x], [output], name=f"{output}.fused", domain=CONTRIB)
     replace(model, fused)
     return len(fused)
+
+
+def neighbours(model: onnx.ModelProto) -> tuple[dict[str, NodeProto], dict[str, NodeProto]]:
+    """The node that makes each value, and the last node that reads it."""
+    made = {node.output[0]: node for node in model.graph.node}
+    return made, {name: node for node in model.graph.node for name in node.input}
 
 
 def replace(model: onnx.ModelProto, fused: dict[str, NodeProto]) -> None:

@@ -94,11 +94,11 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
 
 def _prepare(options: ScanOptions, detector: Detector, workers: int, stack: ExitStack) -> Prepare:
     """Decodes one input: in the thread that calls it, or in a process."""
-    rows = detector.rows(options.batch_size or detector.best_batch, workers, shared=options.processes)
     if not options.processes:
         return detector.prepare
     from ..decode_processes import DecodeProcesses
 
+    rows = detector.rows(options.batch_size or detector.best_batch, workers, shared=True)
     return stack.enter_context(DecodeProcesses(detector.preparer, rows, workers)).prepare
 
 

@@ -127,8 +127,9 @@ def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, n
     there = {row.generator for row in cache.rows}
     if generators and (unknown := same_generators(generators, there)[1]):
         raise UsageError(f"the cache holds no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
-    splits = ", ".join(sorted({row.split for row in cache.rows}))
-    if config.split not in splits.split(", "):
+    there = {row.split for row in cache.rows}
+    splits = ", ".join(sorted(there))
+    if config.split not in there:
         raise UsageError(
             f"no image of split {config.split!r} was extracted; there are: {splits}. In a list, a column split says "
             "which images are for training (all are test without it); in folders, a folder train does. Extract again "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...runtime.errors import UsageError
 from ..data.generators import same_generators
@@ -69,14 +69,7 @@ def choose_parts(text: str) -> list[str]:
     Raises:
         UsageError: a part is unknown; the message lists those that exist.
     """
-    groups = {"all": [*CACHED_STUDIES, *FORWARD_STUDIES], "cached": list(CACHED_STUDIES)}
-    if text in groups:
-        return groups[text]
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [part for part in parts if part not in groups["all"]]
-    if unknown or not parts:
-        raise UsageError(f"unknown ablation {', '.join(unknown)!r}; there are: {', '.join(groups['all'])}, all, cached")
-    return parts
+    return _chosen("ablation", text, {"all": (*CACHED_STUDIES, *FORWARD_STUDIES), "cached": CACHED_STUDIES})
 
 
 def choose_analyses(text: str) -> list[str]:
@@ -85,8 +78,15 @@ def choose_analyses(text: str) -> list[str]:
     Raises:
         UsageError: a part is unknown; the message lists those that exist.
     """
-    names = list(ANALYSES) if text == "all" else [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [name for name in names if name not in ANALYSES]
-    if unknown or not names:
-        raise UsageError(f"unknown analysis {', '.join(unknown)!r}; there are: {', '.join(ANALYSES)}, all")
-    return names
+    return _chosen("analysis", text, {"all": ANALYSES})
+
+
+def _chosen(kind: str, text: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of a comma list, or those of the group that `text` names; "all" is the group of all there are."""
+    if text in groups:
+        return list(groups[text])
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [part for part in parts if part not in groups["all"]]
+    if unknown or not parts:
+        raise UsageError(f"unknown {kind} {', '.join(unknown)!r}; there are: {', '.join((*groups['all'], *groups))}")
+    return parts

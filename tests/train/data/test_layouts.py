@@ -1,4 +1,4 @@
-"""Every published layout with its real folder names, detection, lists, and files that are no images."""
+"""Every published layout with its real folder names, detection, and files that are no images."""
 
 from __future__ import annotations
 
@@ -183,50 +183,6 @@ def test_community_forensics(tmp_path):
     for name in ("flux1-dev", "sdxl"):
         both(tmp_path / name, "real", "fake", ".webp")
     assert describe(read_samples(tmp_path)) == {("flux1-dev", "test"): (1, 1), ("sdxl", "test"): (1, 1)}
-
-
-def test_lists(tmp_path):
-    touch(tmp_path / "a.jpg"), touch(tmp_path / "b")
-    (tmp_path / "x.csv").write_text("path,label,generator\na.jpg,real,\nb,1,midjourney\ngone.png,1,midjourney\n")
-    (tmp_path / "x.jsonl").write_text('{"path": "a.jpg", "label": 0}\n\n{"path": "b", "label": "ai", "split": "val"}\n')
-    skips = SkipLog()
-    rows = read_samples(tmp_path / "x.csv", skipped=skips)
-    assert [(s.path.name, s.label, s.generator) for s in rows] == [("b", 1, "midjourney"), ("a.jpg", 0, "unnamed")]
-    assert [path.name for path, _ in skips.skipped] == ["gone.png"]
-    assert [(s.label, s.split) for s in read_samples(tmp_path / "x.jsonl")] == [(0, "test"), (1, "val")]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("path,label\na.jpg,maybe\n", "line 2.*'maybe'"),
-        ("label\n1\n", "no column path; its columns are: label;.*path,label"),
-        ("file;class\na.jpg;1\n", "no column path and label; its columns are: file;class;.*commas"),
-        ("", "no column path and label; it is empty"),
-        ("path,label\n,1\n", "line 2: no path"),
-        ("path,label,split\na,1,dev\n", "'dev'"),
-    ],
-)
-def test_list_errors_name_the_line(tmp_path, text, words):
-    (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(UsageError, match=words):
-        read_samples(tmp_path / "x.csv")
-
-
-def test_a_list_without_splits_says_that_all_of_it_is_test(tmp_path):
-    touch(tmp_path / "a.jpg")
-    (tmp_path / "x.csv").write_text("path,label\na.jpg,1\n")
-    with pytest.raises(UsageError, match=r"no split 'train'; there are: test.*column split"):
-        read_samples(tmp_path / "x.csv", split="train")
-
-
-def test_bad_jsonl(tmp_path):
-    (tmp_path / "y.jsonl").write_text('{"file": "a.jpg"}\n')
-    with pytest.raises(UsageError, match="line 1: no field path and label; its fields are: file"):
-        read_samples(tmp_path / "y.jsonl")
-    (tmp_path / "x.jsonl").write_text("nonsense\n")
-    with pytest.raises(UsageError, match="line 1: not JSON"):
-        read_samples(tmp_path / "x.jsonl")
 
 
 def test_ambiguous_tree_says_so_and_layout_chooses(tmp_path):
