@@ -9,7 +9,7 @@ from cinemae.runtime.rows import Rows
 
 def freed(rows):
     """Whether no row is left, once the decoding threads have finished what they had begun."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while any(rows._reserved) and time.monotonic() < until:
         gc.collect()  # an exception and its frames
         time.sleep(0.01)

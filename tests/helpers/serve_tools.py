@@ -86,7 +86,7 @@ def running(app, settings):
     server = make_server(app, settings, "127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.started
@@ -94,6 +94,6 @@ def running(app, settings):
         yield f"http://127.0.0.1:{port}", server
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()
     assert not thread.is_alive()

@@ -173,13 +173,13 @@ def test_signals_end_the_run_and_its_processes(stop, at_work, tmp_path, tiny_eng
             os.killpg(process.pid, stop)
         else:
             process.send_signal(stop)
-        messages = process.communicate(timeout=30)[1]  # ends when the last process has closed stderr
+        messages = process.communicate(timeout=120)[1]  # ends when the last process has closed stderr
     assert process.returncode == (130 if stop == signal.SIGINT and at_work else process.returncode)
     assert process.returncode != 0
     if at_work:
         assert "Traceback" not in messages
     assert set(os.listdir("/dev/shm")) <= before
-    until = time.monotonic() + 10  # a decoder notices the end of its pipe after the image at hand
+    until = time.monotonic() + 60  # a decoder notices the end of its pipe after the image at hand
     while living(process.pid) and time.monotonic() < until:
         time.sleep(0.05)
     assert living(process.pid) == []

@@ -47,7 +47,7 @@ def test_the_servers_log_stays_empty(damaged, tiny_engine):
     )  # fmt: skip
     try:
         address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
-        answer = httpx.post(f"{address}/v1/detect", content=damaged, timeout=30)
+        answer = httpx.post(f"{address}/v1/detect", content=damaged, timeout=120)
         assert answer.status_code == 422
         assert "ZIPDecode" in answer.json()["detail"]
         form = {"Content-Type": "multipart/form-data; boundary=x"}

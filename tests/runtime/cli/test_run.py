@@ -1,4 +1,4 @@
-"""`cinemae-run` as a process: exit codes, messages, interrupts, a table on a terminal, speed of --help."""
+"""`cinemae-run` as a process: exit codes, messages, interrupts, a table on a terminal, what --help loads."""
 
 import json
 import os
@@ -9,8 +9,6 @@ from functools import partial
 
 import pytest
 from pictures import cinemae_run, five_pictures, folder_of, json_lines
-
-HELP_CPU_SECONDS = 0.5
 
 
 @pytest.fixture
@@ -145,22 +143,18 @@ def test_table_on_a_terminal(images, tiny_engine):
     assert b'{"path"' not in shown
 
 
-def test_help_is_quick_and_light(tmp_path):
+def test_help_loads_nothing_heavy(tmp_path):
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from cinemae.runtime.cli.run import main\n"
         "sys.argv = ['cinemae-run', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'onnxruntime', 'numpy', 'PIL', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
-        "print('HEAVY', sorted(heavy))\nprint('CPU', time.process_time())\n"
+        "print('HEAVY', sorted(heavy))\n"
     )
-    seconds = []
-    for _ in range(2):  # the first may compile bytecode
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert "HEAVY []" in found.stdout
-        assert "--fail-on-ai" in found.stdout
-        seconds.append(float(found.stdout.rsplit("CPU ", 1)[1]))
-    assert min(seconds) < HELP_CPU_SECONDS
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "HEAVY []" in found.stdout
+    assert "--fail-on-ai" in found.stdout
 
 
 def test_help_lists_the_devices_that_there_are():

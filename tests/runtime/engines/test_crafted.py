@@ -149,7 +149,7 @@ def in_little_memory(path) -> subprocess.CompletedProcess[str]:
 
     command = [sys.executable, "-c", code, str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limits, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limits, env=environment, timeout=120)
 
 
 @linux

@@ -38,7 +38,7 @@ run_command(app, [])
 )
 def test_the_commands_end_is_that_of_the_run(ends, code, says):
     command = [sys.executable, "-c", RUN.format(ends=ends)]
-    result = subprocess.run(command, input="read", capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, input="read", capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (code, "read\n", says)
 
 

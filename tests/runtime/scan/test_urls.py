@@ -42,7 +42,7 @@ class Answers(BaseHTTPRequestHandler):
         if path == "/br":
             self.send_header("Content-Encoding", "br")
         self.end_headers()
-        with_pauses = 50 if path == "/slow" else 1
+        with_pauses = 600 if path == "/slow" else 1
         try:
             for i in range(with_pauses):
                 self.wfile.write(body[i : i + 1] if with_pauses > 1 else body * (100 if path == "/endless" else 1))
@@ -122,7 +122,7 @@ def test_slow_servers_end(server, public, monkeypatch):
     silent = socket.create_server(("127.0.0.1", 0))
     with silent, pytest.raises(ImageError, match=r"longer than 0\.5 s"):
         fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/")
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 30  # the first answers for a minute, the second for ever
 
 
 def test_the_checked_address_is_the_one_connected_to(server, monkeypatch):

@@ -28,7 +28,7 @@ def serve(engine):
         context = running(create_app(lambda: Detector(engine, engine.manifest), made), made)
         base, server = context.__enter__()
         open_servers.append(context)
-        return httpx.Client(base_url=base, timeout=30), server
+        return httpx.Client(base_url=base, timeout=120), server
 
     yield start
     if engine.gate is not None:

@@ -17,7 +17,7 @@ HEAVY = ("numpy", "fastapi", "uvicorn", "onnxruntime", "PIL", "pydantic", "torch
 
 def command(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+        [sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, timeout=120, check=False, **options
     )
 
 
@@ -25,7 +25,7 @@ def test_help_is_light():
     code = "import sys, runpy; sys.argv = ['cinemae-serve', '--help']\n"
     code += f"try: runpy.run_module({MODULE!r}, run_name='__main__')\n"
     code += f"except SystemExit: print([name for name in {HEAVY!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert "--token-file" in result.stdout
     assert result.stdout.strip().endswith("[]")
 
@@ -84,7 +84,7 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
     )  # fmt: skip
     try:
         address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
-        client = httpx.Client(base_url=address, headers={"Authorization": "Bearer abc"}, timeout=30)
+        client = httpx.Client(base_url=address, headers={"Authorization": "Bearer abc"}, timeout=120)
         data = encode(picture(5))
         record = client.post("/v1/detect?name=a.png", content=data).json()["records"][0]
         with Detector.load(tiny_engine, device="cpu", threads=1, prior=0.1) as detector:

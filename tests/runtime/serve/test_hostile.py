@@ -23,7 +23,7 @@ from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
 
 LIMITS = Limits(
     max_body_bytes=60_000, max_file_bytes=40_000, max_pixels=100_000, max_images=4, max_queue=8,
-    max_buffered_bytes=200_000, read_timeout=0.6, header_timeout=0.5,
+    max_buffered_bytes=200_000, read_timeout=2.0, header_timeout=2.0,
 )  # fmt: skip
 
 NAMED = b'--x\r\nContent-Disposition: form-data; name="\xff"; filename="xn--\xff"\r\n\r\nx\r\n--x--\r\n'
@@ -41,7 +41,7 @@ def address(tiny_manifest):
 @pytest.fixture
 def client(address):
     """A client; afterwards the server still scores a good image."""
-    with httpx.Client(base_url=address, timeout=20) as made:
+    with httpx.Client(base_url=address, timeout=60) as made:
         yield made
         answer = made.post("/v1/detect", content=encode(picture(0)))
         assert answer.status_code == 200
@@ -162,7 +162,7 @@ def test_no_upload_reaches_the_disk(client, monkeypatch):
 
 def connect(address):
     host, port = address.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def head(length):
@@ -235,7 +235,7 @@ def test_clients_that_hang_up_mid_body_cost_nothing(client, address):
     for _ in range(20):  # together more than the bytes that the server holds at once
         with connect(address) as connection:
             connection.sendall(head(50_000) + b"x" * 20_000)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while sum(count_of(client, status) for status in (400, 429)) < before + 20:
         assert time.monotonic() < deadline
         time.sleep(0.05)
