@@ -26,7 +26,9 @@ try:
     with urllib.request.urlopen(request, timeout=60) as response:
         answer = json.load(response)
 except urllib.error.HTTPError as error:
-    raise SystemExit(f"{error.code}: {error.read().decode()}") from None
+    text = error.read().decode()
+    reason = json.loads(text)["detail"] if error.headers.get_content_type() == "application/json" else text
+    raise SystemExit(f"{IMAGE}: {reason} (HTTP {error.code})") from None
 except urllib.error.URLError as error:
     raise SystemExit(f"no server answers at {SERVER} ({error.reason}); start one with: cinemae-serve") from None
 

@@ -1,11 +1,14 @@
 """Train a head on a CSV of labelled images (path,label,generator,split) and evaluate it on the images of split test.
 
-    python examples/train_on_csv.py [LIST.csv]
+    python examples/train_on_csv.py [LIST.csv [BACKBONE]]
+
+`cinemae-train pretrain PHOTOS --out runs/backbone` makes a small backbone; the published one is facebook/vit-mae-large.
 """
 
 import sys
 from pathlib import Path
 
+from cinemae.runtime.errors import CinemaeError
 from cinemae.runtime.manifest import HeadConfig, MethodConfig
 from cinemae.train.data.samples import read_samples
 from cinemae.train.evaluation.evaluate import evaluate, score
@@ -18,14 +21,17 @@ from cinemae.train.fitting.head_training import FitConfig
 from cinemae.train.weights.load import load_backbone
 
 LIST = Path(sys.argv[1] if len(sys.argv) > 1 else "images.csv")
-BACKBONE = "backbone.safetensors"  # or "facebook/vit-mae-large"
+BACKBONE = sys.argv[2] if len(sys.argv) > 2 else "backbone.safetensors"
 CACHE, CHECKPOINT = Path("runs/cache"), Path("runs/checkpoint")
 
 # Features of every image, once: the backbone is frozen.
 method = MethodConfig()
-backbone = load_backbone(BACKBONE)
+try:
+    samples, backbone = read_samples(LIST), load_backbone(BACKBONE)
+except CinemaeError as error:
+    raise SystemExit(f"error: {error}") from None
 spec = CacheSpec.create(backbone.info, preprocess_for(backbone.info.config), method)
-report = extract(read_samples(LIST), lambda: backbone.mae, spec, CACHE)
+report = extract(samples, lambda: backbone.mae, spec, CACHE)
 print(f"{report.computed} images computed, {report.reused} cached before, {len(report.skipped)} skipped")
 
 # The head, on split train; a tenth of it is held out to choose the epoch and to calibrate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 
 MAX_SHOWN = 300
 
@@ -21,3 +22,16 @@ def shown(value: object) -> str:
     """A value out of a file for a message: printable, and cut where it is long."""
     text = printable(str(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def hanging(text: str, indent: int, width: int | None) -> str:
+    """`text` in lines that end between words, the later ones indented; None as width leaves it as it is.
+
+    The first `indent` characters, a heading, stay as they are. Words longer than a line are not broken, so that a
+    path or a command can be copied.
+    """
+    head, body = text[:indent], text[indent:]
+    if width is None or len(text) <= width:
+        return text
+    lines = wrap(body, max(width - indent, 20), break_long_words=False, break_on_hyphens=False)
+    return head + f"\n{' ' * indent}".join(lines)

@@ -65,6 +65,9 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
             rows.writerow((f"{i}.png", i % 2, "gen_a", "train" if i < 120 else "test"))
     run("train_on_csv.py", tmp_path, monkeypatch)
     assert "gen_a" in capsys.readouterr().out
+    for arguments in (("none.csv",), ("images.csv", "none.pth")):
+        with pytest.raises(SystemExit, match=r"error: none\.\w+: no such file or folder"):
+            run("train_on_csv.py", tmp_path, monkeypatch, *arguments)
     run("export_and_compare.py", tmp_path, monkeypatch, "0.png")
     assert "path='0.png', status='ok'" in capsys.readouterr().out
 
@@ -103,6 +106,9 @@ def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out.startswith("photo.jpg ")
         run("call_server.py", tmp_path, monkeypatch, "my photo.png")
         assert capsys.readouterr().out.startswith("my photo.png ")
+        (tmp_path / "text.jpg").write_bytes(b"no image")
+        with pytest.raises(SystemExit, match=r"^text\.jpg: not a readable image .* \(HTTP 415\)$"):
+            run("call_server.py", tmp_path, monkeypatch, "text.jpg")
         with pytest.raises(SystemExit, match=r"none\.jpg: no such image"):
             run("call_server.py", tmp_path, monkeypatch, "none.jpg")
 

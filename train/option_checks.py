@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ..runtime.engines.mistaken import ENGINE, WEIGHTS_FILES, is_checkpoint, what_is
 from ..runtime.errors import UsageError, WeightsError
 from .features.augment import check_augment
-from .features.cache_spec import find_caches
+from .features.cache_spec import find_caches, no_cache
 from .fitting.checkpoint_folder import read_manifest
 from .weights.locate import locate_here
 
@@ -54,7 +54,7 @@ def check_cache(root: Path, augment: str | None) -> None:
     if augment is not None:
         check_augment(augment)
     if not find_caches(root):
-        raise UsageError(f"no feature cache under {root}; make one with: cinemae-train extract DATA --cache {root}")
+        raise UsageError(no_cache(root))
 
 
 def check_choice(option: str, value: str, choices: Sequence[str]) -> None:

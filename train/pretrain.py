@@ -171,7 +171,7 @@ def pretrain(
     device = choose_device("auto")
     dataset = PhotoFolder(folders, backbone.image_size, config.crop_scale)
     if len(dataset) < config.batch_size:
-        raise UsageError(f"{len(dataset)} images do not fill a batch of {config.batch_size}; lower the batch size")
+        raise UsageError(f"{len(dataset)} images do not fill a batch of {config.batch_size}; lower --batch-size")
     model = (initial or MaskedAutoencoder(backbone)).to(device).train()
     adam = optimiser(model, config)
     total_steps = max(1, config.epochs * len(dataset) // config.batch_size)

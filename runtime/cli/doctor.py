@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import Annotated
 
 import typer
@@ -28,6 +30,7 @@ def doctor(
 
     Exit codes: 0 scoring works, 2 usage, 3 a problem was found.
     """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if card:
         from ..diagnose import engine_card
 
@@ -36,11 +39,12 @@ def doctor(
 
             print(dumps(engine_card.card(engine), indent=2))
         else:
-            for line in engine_card.card_lines(engine):
+            for line in engine_card.card_lines(engine, width):
                 print(line)
         return
 
     from ..diagnose.doctor import examine, exit_code, report
+    from ..display_text import hanging
     from ..engines.load import check_options
 
     check_options(device, None)
@@ -54,9 +58,9 @@ def doctor(
         for finding in examine(engine, device):
             findings.append(finding)
             mark = "PROBLEM" if finding.level == "problem" else finding.level
-            print(f"{mark:8} {finding.topic:12} {finding.text}", flush=True)
+            print(hanging(f"{mark:8} {finding.topic:12} {finding.text}", 22, width), flush=True)
             if finding.fix:
-                print(f"{'':21} fix: {finding.fix}")
+                print(hanging(f"{'':21} fix: {finding.fix}", 27, width))
         problems = sum(finding.level == "problem" for finding in findings)
         warnings = sum(finding.level == "warning" for finding in findings)
         verdict = "; scoring will not work as it should" if problems else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..calibration import Calibration
-from ..display_text import printable
+from ..display_text import hanging, printable
 from ..engines.load import plan_batch, read_engine_manifest, resolve
 from ..manifest import Manifest
 from ..reading import Reading
@@ -34,12 +34,17 @@ def card(path: str | Path | None = None) -> dict[str, Any]:
     return named | manifest.model_dump(mode="json", include=FIELDS)
 
 
-def card_lines(path: str | Path | None = None) -> Iterator[str]:
-    """The card for people; arguments and errors as `card`."""
+def card_lines(path: str | Path | None = None, width: int | None = None) -> Iterator[str]:
+    """The card for people; errors as `card`.
+
+    Args:
+        path: as `card`.
+        width: columns of the terminal; None for lines of any length.
+    """
     found = resolve(path)
     manifest, batch = read_engine_manifest(found), plan_batch(found)
     for name, text in _rows(manifest, found, batch):
-        yield printable(f"{name:<{INDENT}}{text}")
+        yield hanging(printable(f"{name:<{INDENT}}{text}"), INDENT, width)
     if sources := manifest.calibration.sources:
         width = max(len(printable(rates.source)) for rates in sources)
         yield f"{'source':<{width}}  class   images      ai  uncertain    real"

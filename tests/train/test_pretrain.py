@@ -103,7 +103,7 @@ def test_a_folder_of_damaged_files_alone_is_refused(tmp_path, tiny_config):
 
 
 def test_fewer_images_than_a_batch_is_refused(tmp_path, photos, tiny_config):
-    with pytest.raises(UsageError, match="batch"):
+    with pytest.raises(UsageError, match="lower --batch-size"):
         pretrain([photos], tmp_path / "out", tiny_config, PretrainConfig(**(vars(RECIPE) | {"batch_size": 64})))
 
 

@@ -125,8 +125,9 @@ def run_calibrate(folder: Path, false_alarm: float, miss: float) -> str:
     new = calibrate_probability(scores, manifest.calibration.fitted_on, false_alarm, miss)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
     warn_of_rates(new)
+    sign = "-" if new.b < 0 else "+"
     return (
-        f"{folder}: probability = sigmoid({new.a:.4f} * logit {new.b:+.4f}); {new.fitted_on}\n"
+        f"{folder}: probability = sigmoid({new.a:.4f} * logit {sign} {abs(new.b):.4f}); {new.fitted_on}\n"
         f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\nnext: cinemae-export {folder}"
     )
 

@@ -29,7 +29,7 @@ from ...runtime.errors import UsageError
 from ...runtime.manifest import MethodConfig
 from ..data.generators import same_generators
 from ..model.lcas import RunSums, lcas_from_sums, statistics
-from .cache_spec import SPEC_FILE, CacheSpec, find_caches
+from .cache_spec import SPEC_FILE, CacheSpec, find_caches, no_cache
 from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
@@ -232,7 +232,7 @@ def open_cache(
     """
     caches = [(folder, spec) for folder in find_caches(root) if (spec := _readable_spec(folder))]
     if not caches:
-        raise UsageError(f"no feature cache under {root}; make one with: cinemae-train extract DATA --cache {root}")
+        raise UsageError(no_cache(root))
     fits = [folder for folder, spec in caches if augment in (None, spec.augment) and spec.key.startswith(key or "")]
     if len(fits) == 1:
         return FeatureCache(fits[0])

@@ -136,3 +136,8 @@ def find_caches(root: Path) -> list[Path]:
     if (root / SPEC_FILE).exists():
         return [root]
     return sorted(path.parent for path in root.glob(f"*/{SPEC_FILE}"))
+
+
+def no_cache(root: Path) -> str:
+    """The sentence for a root without a cache: what makes one."""
+    return f"no feature cache under {root}; make one with: cinemae-train extract DATA --backbone WEIGHTS --cache {root}"

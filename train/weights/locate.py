@@ -16,7 +16,8 @@ FOLDER_FILES = (
 )  # fmt: skip
 """What is looked for in a folder, in this order; the hub is asked for the same names but the first."""
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"(?!runs/)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""ORGANISATION/NAME, but not what lies in `runs/`, the folder that the commands write to."""
 TIMM_MAE = re.compile(r"vit_(base_patch16|large_patch16|huge_patch14)_224\.mae")
 
 
@@ -121,8 +122,9 @@ def _locate_hub(repository: str) -> WeightsFiles:
             return WeightsFiles(repository, files, config)
     except LocalEntryNotFoundError:
         raise WeightsError(
-            f"{repository}: the Hugging Face hub cannot be reached and the files are not in the local cache; download "
-            f"the folder on a machine with a network (hf download {repository} --local-dir DIR) and give that folder"
+            f"{repository}: is no file or folder here, it is not in the local cache of the Hugging Face hub, and the "
+            "hub cannot be reached; check the path, or download the folder on a machine with a network "
+            f"(hf download {repository} --local-dir DIR) and give that folder"
         ) from None
     except EntryNotFoundError:
         raise WeightsError(f"{repository}: has no config.json, so it is no model; give the weights file") from None

@@ -23,6 +23,7 @@ from cinemae.runtime.diagnose.doctor import (
     report,
     system_findings,
 )
+from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
 from cinemae.runtime.diagnose.hardware import InstalledGpu
 from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
 from cinemae.runtime.engines.base import EngineOutput
@@ -241,6 +242,13 @@ def test_the_card_of_an_engine():
     done = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (ExitCode.ENGINE_OR_ENVIRONMENT, "")
     assert done.stderr == "error: no.onnx: no such engine file\n"
+
+
+def test_lines_of_the_card_fit_a_terminal():
+    wide, narrow = list(card_lines()), "\n".join(card_lines(width=80)).splitlines()
+    assert max(map(len, wide)) > 80
+    assert all(len(line) <= 80 or " " not in line[INDENT:] for line in narrow)
+    assert " ".join(" ".join(wide).split()) == " ".join(" ".join(narrow).split())
 
 
 def test_an_engine_without_calibrated_thresholds_is_noted(tiny_engine):

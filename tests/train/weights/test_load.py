@@ -224,7 +224,8 @@ def test_timm_names_go_to_the_hub(tmp_path, monkeypatch, state):
 
 def test_hub_problems_are_explained(tmp_path, monkeypatch, config):
     fake_hub(monkeypatch, None, [])
-    refused("facebook/vit-mae-large", "cannot be reached", "hf download facebook/vit-mae-large --local-dir")
+    refused("facebook/vit-mae-large", "no file or folder here", "cannot be reached")
+    refused("facebook/vit-mae-large", "hf download facebook/vit-mae-large --local-dir")
     (tmp_path / "config.json").write_text("{}")
     fake_hub(monkeypatch, tmp_path, [])
     refused("someone/model", "no weights could be fetched")
