@@ -71,7 +71,8 @@ def promise_text(calibration: Calibration) -> str:
     )  # fmt: skip
     bounds = [f"{'from' if name == 'ai' else 'below'} logit {threshold:.4f}" if threshold is not None else ""
               for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]  # fmt: skip
-    return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; between them uncertain".replace(" :", ":")
+    band = "nothing is uncertain" if None is not c.ai_from == c.real_below else "between them uncertain"
+    return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; {band}".replace(" :", ":")
 
 
 def _never_given(rate: float | None, others: str) -> str:
@@ -79,7 +80,7 @@ def _never_given(rate: float | None, others: str) -> str:
     if rate is None:
         return "never given"
     least = math.ceil(1 / rate - 1e-9) - 1
-    return f"never given, too few held-out {others} images ({rate:.0%} needs {least} of a source)"
+    return f"never given, too few held-out {others} images ({100 * rate:g} % needs {least:,} of a source)"
 
 
 def promise_warnings(calibration: Calibration) -> list[str]:
@@ -117,7 +118,7 @@ def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
 
 def rates_table(calibration: Calibration) -> Table:
     """The rates that the calibration reached on its own scores, source by source."""
-    rows = tuple((r.label, r.source, r.images, r.ai, 1 - r.ai - r.real, r.real) for r in calibration.sources)
+    rows = tuple((r.label, r.source, r.images, r.ai, max(0.0, 1 - r.ai - r.real), r.real) for r in calibration.sources)
     columns = ("class", "source", "images", "called ai", "uncertain", "called real")
     return Table("rates", "Verdicts on the images of the calibration", columns, rows)
 
