@@ -13,6 +13,7 @@ from ..tables import Cell, Table
 from .scores import LabelledScores
 
 CONFIDENCE = 0.95
+WHOLE = "all"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class VerdictCounts:
     """Verdicts that one source's images of one class got.
 
     Attributes:
-        source: generator; "all" for a whole class.
+        source: generator; `WHOLE` for a class as a whole, after its generators.
         label: "ai" or "real".
         ai: images called ai.
         uncertain: images called uncertain.
@@ -55,9 +56,11 @@ def count_verdicts(scores: LabelledScores, calibration: Calibration) -> tuple[Ve
             for generator, verdict, of in zip(scores.generators, verdicts, scores.labels, strict=True)
             if of == number
         ]
-        for source in [*sorted({generator for generator, _ in own}), "all"] if own else []:
-            chosen = [verdict for generator, verdict in own if source in ("all", generator)]
-            counts.append(VerdictCounts(source, label, *(chosen.count(name) for name in ("ai", "uncertain", "real"))))
+        names: list[str | None] = [*sorted({generator for generator, _ in own}), None] if own else []
+        for source in names:
+            chosen = [verdict for generator, verdict in own if source in (None, generator)]
+            numbers = (chosen.count(name) for name in ("ai", "uncertain", "real"))
+            counts.append(VerdictCounts(WHOLE if source is None else source, label, *numbers))
     return tuple(counts)
 
 
@@ -133,8 +136,8 @@ def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) ->
         if (calibration.ai_from if verdict == "ai" else calibration.real_below) is None:
             lines.append(f"{verdict} is never given, so nothing was promised")
             continue
-        whole = next(c for c in own if c.source == "all")
-        worst = max((c for c in own if c.source != "all"), key=lambda c: c.wrong / c.images)
+        *each, whole = own
+        worst = max(each, key=lambda c: c.wrong / c.images)
         held = "held" if whole.wrong <= rate * whole.images else "NOT HELD"
         lines.append(
             f"{verdict}, promised to at most {rate:.1%} of {label if label == 'real' else 'AI'} images: {held}, "
