@@ -69,6 +69,8 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     refuse_bundled(engine)
     if not request.force:
         refuse_other_precision(engine, request.precision)
+        if request.qdq:
+            refuse_other_precision(qdq_path(engine), "int8")
     # read first, so that unreadable data is an error before anything is written
     data = {folder: labelled(folder, None) for folder in (request.range_data, request.report) if folder is not None}
     folder = request.source or last_checkpoint()
@@ -112,6 +114,11 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     return Exported(engine, source, table, rows, Path(folder))
 
 
+def qdq_path(engine: Path) -> Path:
+    """`NAME.onnx` -> `NAME-qdq.onnx`, the INT8 graph for TensorRT."""
+    return engine.with_name(f"{engine.stem}-qdq.onnx")
+
+
 def refuse_other_precision(engine: Path, precision: str) -> None:
     """Raise UsageError if `engine` exists in another precision: overwriting it would change scores without a word."""
     try:
@@ -119,8 +126,9 @@ def refuse_other_precision(engine: Path, precision: str) -> None:
     except CinemaeError:
         return  # nothing there, or nothing that can be used
     if found != precision:
+        name = engine.stem.removesuffix("-qdq") if precision == "int8" else engine.stem
         raise UsageError(
-            f"{engine} holds a {found} engine: add --name {engine.stem}-{precision}, or --force to overwrite it"
+            f"{engine} holds a {found} engine: add --name {name}-{precision}, or --force to overwrite it"
         )
 
 
@@ -141,7 +149,7 @@ def export_int8(
     write_fused(model, loaded.manifest, engine, "int8")
     if not qdq:
         return recipe, None
-    path = engine.with_name(f"{engine.stem}-qdq.onnx")
+    path = qdq_path(engine)
     model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
     quantise_for_tensorrt(model, packed, recipe)
     write_fused(model, loaded.manifest, path, "int8")

@@ -94,6 +94,17 @@ def test_an_engine_of_another_precision_is_not_overwritten(command, checkpoint, 
     assert command(checkpoint, "--out", tmp_path, "--fp16", "--force").code == 0
 
 
+def test_the_graph_for_tensorrt_overwrites_no_engine_of_its_name(command, checkpoint, image_tree, tmp_path):
+    assert command(checkpoint, "--out", tmp_path, "--name", "mine-qdq").code == 0
+    before = (tmp_path / "mine-qdq.onnx").read_bytes()
+    options = (checkpoint, "--out", tmp_path, "--name", "mine", "--int8", "--calibration", image_tree)
+    refused = command(*options, "--qdq")
+    assert refused.code == 2
+    assert "mine-qdq.onnx holds a fp32 engine: add --name mine-int8, or --force" in refused.err
+    assert (tmp_path / "mine-qdq.onnx").read_bytes() == before
+    assert not (tmp_path / "mine.onnx").exists()
+
+
 def test_an_unrequested_plan_is_tried_for_fp16_only_and_its_failure_is_a_note(
     command, checkpoint, tmp_path, monkeypatch
 ):

@@ -246,6 +246,23 @@ def test_a_plan_beside_another_engine_of_its_name_is_refused(engine, trt, cuda, 
         open_engine(path, "auto", None, trt, cuda)
 
 
+def test_a_plan_beside_the_engine_of_a_later_checkpoint_is_refused(
+    engine, trt, cuda, tiny_detector, tiny_manifest, tmp_path
+):
+    """With --int8 --qdq NAME.plan is built from NAME-qdq.onnx, which stays as it is when NAME.onnx is replaced."""
+    source, path, beside = (tmp_path / name for name in ("mine-qdq.onnx", "mine.plan", "mine.onnx"))
+    source.write_bytes(engine.read_bytes())
+    build_plan(source, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    export_fused(tiny_detector, tiny_manifest, beside, "fp32")
+    open_engine(path, "auto", None, trt, cuda).close()
+    later = tiny_manifest.calibration.model_copy(update={"a": 2.0})
+    export_fused(tiny_detector, tiny_manifest.model_copy(update={"calibration": later}), beside, "fp32")
+    with pytest.raises(EngineError, match=r"mine-qdq.onnx, of another checkpoint than mine.onnx.*mine.onnx --tensorrt"):
+        open_engine(path, "auto", None, trt, cuda)
+    beside.write_bytes(b"of something else")
+    open_engine(path, "auto", None, trt, cuda).close()
+
+
 def change(plan, **update) -> PlanSidecar:
     return read_sidecar(plan).model_copy(update=update)
 

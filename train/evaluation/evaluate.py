@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...runtime.calibration import Calibration
+from ...runtime.errors import UsageError
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..features.cache_spec import SPEC_FILE, CacheSpec
@@ -118,8 +119,16 @@ def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, 
         scores: labels and logits.
         resamples: bootstrap resamples for the intervals; 0 leaves the intervals out.
         seed: seed of the bootstrap.
+
+    Raises:
+        UsageError: a score is not finite; names the first such image.
     """
     manifest = loaded.manifest
+    if len(wrong := np.flatnonzero(~np.isfinite(scores.logits))):
+        raise UsageError(
+            f"{loaded.folder}: the scores of {len(wrong):,} images are not finite, the first {scores.paths[wrong[0]]}; "
+            "extract with --precision fp32, or fit again"
+        )
     seen, _ = same_generators(manifest.training.generators, scores.generators)
     groups = tuple(
         GroupFigures(generator, split, generator in seen,

@@ -135,7 +135,8 @@ def _plot_roc(evaluation: Evaluation, scores: LabelledScores, path: Path) -> Non
         axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
         axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC",
                  xlim=(0, 1), ylim=(0, 1))  # fmt: skip
-        axes.legend(fontsize=7, loc="lower right")
+        if len(axes.lines) > 1:
+            axes.legend(fontsize=7, loc="lower right")
 
 
 def _plot_reliability(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:

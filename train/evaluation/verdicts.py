@@ -13,6 +13,7 @@ from ..tables import Cell, Table
 from .scores import LabelledScores
 
 CONFIDENCE = 0.95
+WHOLE = "all"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class VerdictCounts:
     """Verdicts that one source's images of one class got.
 
     Attributes:
-        source: generator; "all" for a whole class.
+        source: generator; `WHOLE` for a class as a whole, after its generators.
         label: "ai" or "real".
         ai: images called ai.
         uncertain: images called uncertain.
@@ -55,9 +56,11 @@ def count_verdicts(scores: LabelledScores, calibration: Calibration) -> tuple[Ve
             for generator, verdict, of in zip(scores.generators, verdicts, scores.labels, strict=True)
             if of == number
         ]
-        for source in [*sorted({generator for generator, _ in own}), "all"] if own else []:
-            chosen = [verdict for generator, verdict in own if source in ("all", generator)]
-            counts.append(VerdictCounts(source, label, *(chosen.count(name) for name in ("ai", "uncertain", "real"))))
+        names: list[str | None] = [*sorted({generator for generator, _ in own}), None] if own else []
+        for source in names:
+            chosen = [verdict for generator, verdict in own if source in (None, generator)]
+            numbers = (chosen.count(name) for name in ("ai", "uncertain", "real"))
+            counts.append(VerdictCounts(WHOLE if source is None else source, label, *numbers))
     return tuple(counts)
 
 
@@ -71,7 +74,8 @@ def promise_text(calibration: Calibration) -> str:
     )  # fmt: skip
     bounds = [f"{'from' if name == 'ai' else 'below'} logit {threshold:.4f}" if threshold is not None else ""
               for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]  # fmt: skip
-    return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; between them uncertain".replace(" :", ":")
+    band = "nothing is uncertain" if None is not c.ai_from == c.real_below else "between them uncertain"
+    return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; {band}".replace(" :", ":")
 
 
 def _never_given(rate: float | None, others: str) -> str:
@@ -79,7 +83,7 @@ def _never_given(rate: float | None, others: str) -> str:
     if rate is None:
         return "never given"
     least = math.ceil(1 / rate - 1e-9) - 1
-    return f"never given, too few held-out {others} images ({rate:.0%} needs {least} of a source)"
+    return f"never given, too few held-out {others} images ({100 * rate:g} % needs {least:,} of a source)"
 
 
 def promise_warnings(calibration: Calibration) -> list[str]:
@@ -117,7 +121,7 @@ def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
 
 def rates_table(calibration: Calibration) -> Table:
     """The rates that the calibration reached on its own scores, source by source."""
-    rows = tuple((r.label, r.source, r.images, r.ai, 1 - r.ai - r.real, r.real) for r in calibration.sources)
+    rows = tuple((r.label, r.source, r.images, r.ai, max(0.0, 1 - r.ai - r.real), r.real) for r in calibration.sources)
     columns = ("class", "source", "images", "called ai", "uncertain", "called real")
     return Table("rates", "Verdicts on the images of the calibration", columns, rows)
 
@@ -132,8 +136,8 @@ def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) ->
         if (calibration.ai_from if verdict == "ai" else calibration.real_below) is None:
             lines.append(f"{verdict} is never given, so nothing was promised")
             continue
-        whole = next(c for c in own if c.source == "all")
-        worst = max((c for c in own if c.source != "all"), key=lambda c: c.wrong / c.images)
+        *each, whole = own
+        worst = max(each, key=lambda c: c.wrong / c.images)
         held = "held" if whole.wrong <= rate * whole.images else "NOT HELD"
         lines.append(
             f"{verdict}, promised to at most {rate:.1%} of {label if label == 'real' else 'AI'} images: {held}, "

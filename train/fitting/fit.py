@@ -14,7 +14,7 @@ from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
 from .checkpoint_folder import remember_checkpoint
 from .head_training import FitConfig, describe, examples, train_head, training_rows
-from .held_out import held_out_scores
+from .held_out import calibration_scores
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
 from .platt import calibrate_probability
 
@@ -48,7 +48,7 @@ def fit(
     train, held = (examples(cache, chosen, method, config.balance_sources) for chosen in (rows, held_rows))
     result = train_head(train, held, config, head_config, quiet)
     generators = tuple(sorted({cache.rows[i].generator for i in rows}))
-    scores, where = held_out_scores(cache, rows, held_rows, method, head_config, config, result.head, quiet)
+    scores, where = calibration_scores(cache, rows, held_rows, method, head_config, config, result.head, quiet)
     calibration = calibrate_probability(scores, where, config.false_alarm, config.miss)
     ranges = {name: percentile_range(train.stats[:, 0, i].numpy()) for name, i in COLUMNS.items()}
     n_ai = int(train.labels.sum())

@@ -214,6 +214,8 @@ def train_head(
                 total += loss.detach() * len(labels)
                 progress.advance(len(labels), f"epoch {epoch}")
             logits = logits_of(head.eval(), held.f_global, held.stats[:, 0])
+            if not logits.isfinite().all():
+                raise UsageError(f"scores are not finite after epoch {epoch}: use a smaller --lr than {config.lr:g}")
             held_loss = float(binary_cross_entropy_with_logits(logits, held.labels, held.weights))
             auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
             train_loss = float(total) / len(train)

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from ...runtime.calibration import Calibration, SourceRates
 from ...runtime.errors import UsageError
 from ...runtime.verdict import Decision
-from .source_scores import SourceScores
+from .source_scores import OWN_HEAD, SourceScores
 from .thresholds import check_rates, reached, two_sided
 
 PLATT_C = 100.0
@@ -31,10 +31,14 @@ def calibrate_probability(
         miss: largest share of AI images that may be called real, in (0, 1).
 
     Raises:
-        UsageError: a class is missing, a rate is outside (0, 1), or the logits rank real above AI (a <= 0).
+        UsageError: a class is missing, a rate is outside (0, 1), a logit is not finite, or the logits rank real above
+            AI (a <= 0).
     """
-    labels, logits = scores.labels, scores.logits.astype(np.float64)
     check_rates(false_alarm, miss)
+    if not np.isfinite(scores.logits).all():
+        raise UsageError("the head gives scores that are not finite; fit it again, with a smaller --lr")
+    once = scores.sources != OWN_HEAD  # these images are among the others already
+    labels, logits = scores.labels[once], scores.logits[once].astype(np.float64)
     n_real = int((labels == 0).sum())
     if not 0 < n_real < len(labels):
         raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(labels)}")

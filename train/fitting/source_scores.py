@@ -13,6 +13,9 @@ from safetensors.numpy import save_file
 from ...runtime.atomic import atomic_path
 from ...runtime.errors import UsageError
 
+OWN_HEAD = "held-out images, by this head"
+"""Stands for a source: held-out images of all sources, which are scored by other heads too (`held_out`)."""
+
 
 @dataclass(frozen=True)
 class SourceScores:

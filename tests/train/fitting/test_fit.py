@@ -100,6 +100,11 @@ def test_the_best_epoch_has_the_lowest_held_out_loss_and_the_last_is_kept():
     assert not torch.equal(result.last["mlp_cls.0.weight"], result.head.state_dict()["mlp_cls.0.weight"])
 
 
+def test_a_rate_at_which_the_head_diverges_is_one_sentence():
+    with pytest.raises(UsageError, match="not finite after epoch 1: use a smaller --lr than 1e"):
+        train_head(TRAIN, HELD, replace(CONFIG, lr=1e30), SMALL, quiet=True)
+
+
 def test_the_same_seed_gives_the_same_head():
     one, other = (train_head(TRAIN, HELD, replace(CONFIG, epochs=2), SMALL, quiet=True) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.last.values(), other.last.values(), strict=True))

@@ -79,6 +79,8 @@ def test_separable_data_keep_a_finite_slope():
         ([0, 0], [0.0, 1], {}, "both classes"),
         ([1, 1], [0.0, 1], {}, "both classes"),
         ([1, 1, 0, 0], [0.0, 1, 2, 3], {}, "ranks real above AI"),
+        ([1, 1, 0, 0], [0.0, np.nan, 2, 3], {}, "not finite"),
+        ([1, 1, 0, 0], [0.0, 1, -np.inf, 3], {}, "not finite"),
         ([0, 1], [0.0, 1], {"false_alarm": 0.0}, "between 0 and 1"),
         ([0, 1], [0.0, 1], {"miss": 1.0}, "between 0 and 1"),
     ],

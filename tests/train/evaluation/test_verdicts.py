@@ -1,0 +1,78 @@
+"""What `eval` and `calibrate` say of the verdicts: counts by source, whether the promise held, and what is promised."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cinemae.runtime.calibration import Calibration, SourceRates
+from cinemae.runtime.errors import UsageError
+from cinemae.train.evaluation.evaluate import evaluate
+from cinemae.train.evaluation.report import write_report
+from cinemae.train.evaluation.scores import LabelledScores
+from cinemae.train.evaluation.verdicts import count_verdicts, promise_kept, promise_text, rates_table
+
+CALIBRATION = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.2, miss=0.5, n_real=9, n_ai=9)
+
+
+def scored(*groups):
+    """Scores of (generator, label, logits)."""
+    rows = [(name, label, logit) for name, label, logits in groups for logit in logits]
+    generators, labels, logits = zip(*rows, strict=True)
+    paths = tuple(f"/{i}.png" for i in range(len(rows)))
+    return LabelledScores(paths, np.array(labels), np.float32(logits), generators, ("val",) * len(rows))
+
+
+def test_counts_of_each_source_and_of_the_class_and_whether_the_promise_held():
+    scores = scored(("a", 0, [-2, 0, 1, 2]), ("b", 0, [-2] * 4), ("a", 1, [-2, 3]))
+    counts = [(c.label, c.source, c.ai, c.uncertain, c.real) for c in count_verdicts(scores, CALIBRATION)]
+    assert counts == [
+        ("real", "a", 2, 1, 1), ("real", "b", 0, 0, 4), ("real", "all", 2, 1, 5),
+        ("ai", "a", 1, 0, 1), ("ai", "all", 1, 0, 1),
+    ]  # fmt: skip
+    ai, real = promise_kept(count_verdicts(scores, CALIBRATION), CALIBRATION).splitlines()
+    assert "at most 20.0% of real images: NOT HELD, 2 of 8 (25.0%); worst source a, 2 of 4" in ai
+    assert "at most 50.0% of AI images: held, 1 of 2 (50.0%)" in real
+    never = CALIBRATION.model_copy(update={"ai_from": None})
+    assert promise_kept(count_verdicts(scores, never), never).startswith("ai is never given")
+
+
+def test_a_generator_may_be_called_all():
+    counts = count_verdicts(scored(("all", 0, [2.0]), ("b", 0, [-2.0, -2, -2])), CALIBRATION)
+    assert [(c.source, c.images, c.ai) for c in counts] == [("all", 1, 1), ("b", 3, 0), ("all", 4, 1)]
+    assert "1 of 4 (25.0%); worst source all, 1 of 1" in promise_kept(counts, CALIBRATION)
+
+
+def test_thresholds_that_meet_leave_nothing_uncertain():
+    assert promise_text(CALIBRATION).endswith("; between them uncertain")
+    met = CALIBRATION.model_copy(update={"real_below": 1.0})
+    assert promise_text(met).endswith("; nothing is uncertain")
+    never = CALIBRATION.model_copy(update={"ai_from": None, "real_below": None, "false_alarm": 0.001})
+    assert "never given, too few held-out real images (0.1 % needs 999 of a source)" in promise_text(never)
+    assert promise_text(never).endswith("; between them uncertain")
+
+
+def test_shares_add_up_without_a_negative_zero():
+    rates = SourceRates(source="a", label="real", images=3, ai=0.7, real=0.3000000000000001)
+    row = rates_table(CALIBRATION.model_copy(update={"sources": (rates,)})).rows[0]
+    assert str(row[4]) == "0.0"
+
+
+def loaded(tiny_manifest):
+    manifest = tiny_manifest.model_copy(update={"calibration": CALIBRATION})
+    return SimpleNamespace(folder="runs/x", manifest=manifest)
+
+
+def test_scores_that_are_not_finite_are_refused_by_name(tiny_manifest):
+    with pytest.raises(UsageError, match=r"scores of 1 images are not finite, the first /1.png"):
+        evaluate(loaded(tiny_manifest), scored(("a", 0, [0, np.nan]), ("a", 1, [1, 2])), resamples=0)
+
+
+def test_one_class_alone_makes_a_report(tiny_manifest, tmp_path):
+    scores = scored(("a", 0, [0.0, 2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_report(evaluate(loaded(tiny_manifest), scores), scores, tmp_path)
+    assert "NOT HELD, 1 of 2" in (tmp_path / "eval.md").read_text()
