@@ -16,8 +16,8 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Print each command with what it is for; arguments belong to the commands, so they are a usage error (exit 2)."""
-    if sys.argv[1:]:
+    """Print version and commands; other arguments belong to the commands, so they are a usage error (exit 2)."""
+    if sys.argv[1:] not in ([], ["-h"], ["--help"], ["--version"]):
         print("error: python -m cinemae takes no arguments; type a command: cinemae-run PHOTOS/", file=sys.stderr)
         raise SystemExit(2)
     print(f"cinemae {version('cinemae')}: detect AI-generated images by contextual anomaly\n")

@@ -54,6 +54,7 @@ def bench(
     Exit codes: 0 measured, 2 usage, 3 engine or environment.
     """
     import itertools
+    from functools import partial
     from json import dumps
 
     from ..atomic import write_text
@@ -63,14 +64,14 @@ def bench(
     from ..errors import UsageError
     from ..output_file import writing
     from ..scan.inputs import Inputs
-    from ..scan.targets import check_file
+    from ..scan.targets import begins, check_file
 
     options = BenchOptions(
         engines=(engine, *(baseline or ())), device=device, batch_sizes=_numbers(batch_sizes, "--batch-sizes"),
         threads=_numbers(threads, "--threads") if threads else (None,), workers=workers, seconds=seconds,
     )  # fmt: skip
     if out is not None:
-        check_file("--out", out, (b"{",), "a benchmark", UsageError)
+        check_file("--out", out, partial(begins, b'{\n  "machine": {'), "a benchmark")
     listed = Inputs(tuple(inputs), sys.stdin.buffer) if inputs else ()
     items = list(itertools.islice(listed, MAX_DECODED))
     paths = [item.path for item in items if item.error is None]

@@ -152,7 +152,7 @@ def run(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
             actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
-            allow_empty=allow_empty, frames=frames,
+            allow_empty=allow_empty, allow_url=allow_url, frames=frames,
             refused=tuple(f"--{name}" for name, given in local.items() if given),
         )  # fmt: skip
         supervise("the same command with --resume scores what is missing")

@@ -24,6 +24,7 @@ class RayOptions:
         format: `jsonl` or `parquet`.
         actors: engines in the actor pool; None for as many as the cluster's GPUs or CPUs can hold.
         column: Parquet column that holds the images; None to detect it.
+        allow_url: http and https URLs are fetched.
         refused: options on the command line that only a local run supports.
     """
 
@@ -45,6 +46,7 @@ class RayOptions:
     quiet: bool = False
     null: bool = False
     allow_empty: bool = False
+    allow_url: bool = False
     frames: int | str = DEFAULT_FRAMES
     refused: tuple[str, ...] = ()
 

@@ -59,6 +59,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         settings = {
             "layout": LAYOUT, "engine": label, "decision": asdict(reading), "format": format_name,
             "inputs": list(options.inputs), "column": options.column, "frames": frames_wanted(options.frames),
+            "allow_url": options.allow_url,
         }  # fmt: skip
         units = _stored_units(folder, settings) if options.resume else None
         if units is None:
@@ -93,7 +94,7 @@ def _new_units(
     """
     if UNITS in folder.names():
         raise UsageError(f"{folder.name}: holds an earlier run; give --resume to continue it, or another --out")
-    units = list_units(options.inputs, actors, options.column, stdin, options.null)
+    units = list_units(options.inputs, actors, options.column, stdin, options.null, options.allow_url)
     if not units and not options.allow_empty:
         raise UsageError("the inputs hold no image to score; --allow-empty makes that a success")
     folder.publish_lines(UNITS, (unit.to_json() for unit in units))

@@ -16,13 +16,14 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.05
 
 
-def supervise(advice: str) -> None:
+def supervise(advice: str, interrupt: bool = False) -> None:
     """Go on in a forked process, while this one waits for its end; on Linux only, elsewhere nothing happens.
 
     To be called before Ray and an engine are loaded. The forked process dies with this one.
 
     Args:
         advice: how the command goes on after Ray has ended it.
+        interrupt: SIGINT is passed on as well; to a process to which it does not matter that a terminal sends it again.
 
     Raises:
         SystemExit: in the waiting process, with the exit code of the other.
@@ -31,7 +32,7 @@ def supervise(advice: str) -> None:
     if sys.platform != "linux":
         return
     reading, writing = os.pipe()
-    passed_on = (signal.SIGTERM, signal.SIGHUP)
+    passed_on = (signal.SIGTERM, signal.SIGHUP, *([signal.SIGINT] if interrupt else []))
     signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until there is somebody to pass them on
     child = os.fork()
     if child == 0:

@@ -13,6 +13,7 @@ from ..display_text import display_name
 from ..errors import UsageError
 from ..scan.archives import archive_kind
 from ..scan.inputs import Inputs
+from ..scan.urls import NOT_ALLOWED, is_web_url
 from .storage import is_url, list_url, open_binary
 
 Kind = Literal["files", "tar", "zip", "parquet"]
@@ -62,8 +63,9 @@ class _Input:
 
 
 def list_units(
-    arguments: Sequence[str], actors: int, column: str | None = None, stdin: BinaryIO | None = None, null: bool = False
-) -> list[Unit]:
+    arguments: Sequence[str], actors: int, column: str | None = None, stdin: BinaryIO | None = None,
+    null: bool = False, allow_url: bool = False,
+) -> list[Unit]:  # fmt: skip
     """List the inputs, in the order of a local run, and divide them into work units.
 
     Args:
@@ -73,11 +75,12 @@ def list_units(
         column: Parquet column that holds the images; None to detect it.
         stdin: the stream that the input `-` reads paths from.
         null: names on stdin and in lists end with a zero byte.
+        allow_url: http and https URLs are fetched; without it they are failed inputs.
 
     Raises:
         UsageError: there is no input, a store does not allow listing, or a Parquet file has no such column.
     """
-    inputs = list(_inputs(arguments, stdin, null))
+    inputs = list(_inputs(arguments, stdin, null, allow_url))
     size = min(LARGEST, max(SMALLEST, math.ceil(len(inputs) / (UNITS_PER_ACTOR * actors))))
     units: list[Unit] = []
     files: list[tuple[str, str | None]] = []
@@ -102,19 +105,25 @@ def list_units(
     return units
 
 
-def _inputs(arguments: Sequence[str], stdin: BinaryIO | None, null: bool) -> Iterator[_Input]:
+def _inputs(arguments: Sequence[str], stdin: BinaryIO | None, null: bool, allow_url: bool) -> Iterator[_Input]:
     if not arguments:
         raise UsageError("no input: name files, folders, patterns, URLs, @list.txt, or - for names on stdin")
     for argument in arguments:
         if is_url(argument):
-            for name in list_url(argument):
-                yield _Input(_kind(name), name)
+            yield from _below_url(argument, allow_url)
         else:
             for item in Inputs((argument,), stdin, null, allow_url=True, archives=False):
                 if item.error is None and is_url(item.path):
-                    yield from (_Input(_kind(name), name) for name in list_url(item.path))
+                    yield from _below_url(item.path, allow_url)
                 else:
                     yield _Input(_kind(item.path) if item.error is None else "files", item.path, item.error)
+
+
+def _below_url(url: str, allow_url: bool) -> Iterator[_Input]:
+    if is_web_url(url) and not allow_url:
+        yield _Input("files", url, NOT_ALLOWED)
+    else:
+        yield from (_Input(_kind(name), name) for name in list_url(url))
 
 
 def _kind(name: str) -> Kind:

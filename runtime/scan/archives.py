@@ -28,8 +28,16 @@ MAX_MEMBER_BYTES = 256 << 20
 """Larger members are error records: a member is in memory while it is decoded."""
 MAX_RATIO, FREE_BYTES = 100, 256 << 20
 """An archive may expand to this many times its size, and this much in addition."""
+MAX_DIRECTORY_BYTES, MAX_HEADER_BYTES = 32 << 20, 1 << 20
+"""Of the list of members of a zip, and of one long name or pax header of a tar: they are read as a whole."""
+EXPANDS_AT_ONCE = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
+"""Compression methods for which zipfile bounds no output: a few bytes would expand to gigabytes in memory."""
 MEMORY_BYTES = 1 << 20
 """Members of a tar archive are read ahead of the decoding threads; larger ones wait in a temporary file."""
+_EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+"""Members of a tar that only describe the next one."""
 TOO_MANY = "holds more than {:,} members; those behind are not scored"
 EXPANDS = f"expands to more than {MAX_RATIO} times its size (a decompression bomb?); the rest is not read"
 
@@ -79,15 +87,22 @@ def archive_members(
 
 def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
     limit = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
-    archive = zipfile.ZipFile(file)
+    bounded: Any = _BoundedReads(file)
+    archive = zipfile.ZipFile(bounded)
+    bounded.limit = MAX_MEMBER_BYTES
     for i, info in enumerate(archive.infolist()):
         if info.is_dir():
             continue
-        limit -= info.file_size
+        size = max(info.file_size, info.compress_size)
+        limit -= size
         if i >= MAX_MEMBERS or limit < 0:
             raise ImageError(TOO_MANY.format(MAX_MEMBERS) if i >= MAX_MEMBERS else EXPANDS)
-        encrypted = "is encrypted: unpack the archive first" if info.flag_bits & 1 else None
-        yield info.filename, info.file_size, partial(_open_in_zip, archive, info), encrypted
+        error = None
+        if info.flag_bits & 1:
+            error = "is encrypted: unpack the archive first"
+        elif info.compress_type in EXPANDS_AT_ONCE:
+            error = f"is compressed with {EXPANDS_AT_ONCE[info.compress_type]}: unpack the archive first"
+        yield info.filename, size, partial(_open_in_zip, archive, info), error
 
 
 def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AbstractContextManager[BinaryIO]:
@@ -95,15 +110,45 @@ def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AbstractCon
         return io.BytesIO(stream.read())
 
 
+class _BoundedReads:
+    """A file of which at most `limit` bytes are read at a time; only the directory of a zip is asked for at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.limit = file, MAX_DIRECTORY_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self.limit:
+            raise ImageError(f"has a directory of {size:,} bytes, more than {self.limit:,}")
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar archive; tarfile reads the content of those that belong to the next member as a whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size > MAX_HEADER_BYTES and header.type in _EXTENDED:
+            raise ImageError(f"has a header of {header.size:,} bytes")
+        return header
+
+
 def _tar(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
     limited: Any = _Limited(file)
-    with file, tarfile.open(fileobj=limited, mode="r|") as archive:
+    limit = FREE_BYTES + MAX_RATIO * limited.size
+    with file, tarfile.open(fileobj=limited, mode="r|", tarinfo=_Header) as archive:
         for i, member in enumerate(archive):
             if i >= MAX_MEMBERS:
                 raise ImageError(TOO_MANY.format(MAX_MEMBERS))
             if not member.isfile():
                 continue
             wanted = has_image_suffix(member.name) and member.size <= MAX_MEMBER_BYTES
+            limit -= member.size if wanted else 0  # holes of sparse members are not in the archive
+            if limit < 0:
+                raise ImageError(EXPANDS)
             stream = archive.extractfile(member) if wanted else None
             held = io.BytesIO() if stream is None else _held(stream.read(), member.size)
             yield member.name, member.size, partial(_again, held), None
@@ -116,7 +161,8 @@ class _Limited:
     """The decompressed bytes of a file, as many as it may expand to."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._left = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
+        self.size = file.seek(0, os.SEEK_END)
+        self._left = FREE_BYTES + MAX_RATIO * self.size
         file.seek(0)
         head = file.read(6)
         file.seek(0)

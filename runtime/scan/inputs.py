@@ -106,11 +106,18 @@ class Inputs:
             elif os.path.isdir(name):
                 yield from walk(name, excluded, self.skipped)
             elif is_glob(name) and not os.path.lexists(name):
-                yield from glob_inputs(name, excluded, self.skipped)
-            elif self.archives and archive_kind(name) is not None and os.path.isfile(name):
-                yield from archive_members(name, self.skipped)
+                for item in glob_inputs(name, excluded, self.skipped):
+                    yield from self._members(item)
             else:
-                yield InputPath(name)
+                yield from self._members(InputPath(name))
+
+    def _members(self, item: InputPath) -> Iterator[InputPath]:
+        """The images in an archive; any other input stands for itself."""
+        archive = self.archives and item.error is None and archive_kind(item.path) is not None
+        if archive and os.path.isfile(item.path):
+            yield from archive_members(item.path, self.skipped)
+        else:
+            yield item
 
 
 def _image(stdin: BinaryIO) -> BinaryIO:

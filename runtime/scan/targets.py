@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..display_text import display_name
-from ..errors import CinemaeError, OutputError, UsageError
+from ..errors import OutputError, UsageError
 from .image_files import has_image_suffix
 from .inputs import STDIN, input_name
 from .parquet import MARK
@@ -19,8 +20,29 @@ REPORT_SUFFIXES = ("", ".html", ".htm")
 OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".txt")
 FOOTER_BYTES = 1 << 16
 """The end of a Parquet file, where its metadata are."""
-RECORD_STARTS = (b'{"path"', b'[\n{"path"', b"[]", b"path,status,", b"par1")
-PAGE_STARTS = (b"<!doctype html>\n<!-- report of cinemae-run -->",)
+HEAD_BYTES = 1 << 16
+"""The start of a file, which tells what it is; a name in it may be long."""
+_PATH = re.compile(rb'(?:\[\n)?\{"path": "(?:[^"\\]|\\.)*')
+PAGE_START = b"<!doctype html>\n<!-- report of cinemae-run -->"
+
+
+def begins(start: bytes, head: bytes) -> bool:
+    """Whether a file with the first bytes `head` begins with `start`; a shorter one may be torn."""
+    return start.startswith(head[: len(start)])
+
+
+def _holds_records(head: bytes) -> bool:
+    """Whether `head` begins records of any format. A list of images in JSON lines begins with the path, too."""
+    path = _PATH.match(head)
+    if path is not None:
+        return begins(b'", "status": "', head[path.end() :])
+    return head == b"[]\n" or any(
+        begins(start, head) for start in (b'{"path": "', b'[\n{"path": "', b"path,status,", b"PAR1")
+    )
+
+
+def _holds_report(head: bytes) -> bool:
+    return begins(PAGE_START, head.lower())
 
 
 @dataclass(frozen=True)
@@ -46,19 +68,19 @@ class Targets:
             any_suffix: `--format` was given, so that the suffix of `--out` tells nothing.
 
         Raises:
-            UsageError: an output is an input, an image, another output, or not of a kind that can be written.
-            OutputError: an output cannot be written.
+            UsageError: by its name, an output is an input, an image, another output, or of no kind that can be written.
+            OutputError: an output cannot be written, or what lies there is something else.
         """
         self._check_names([*map(input_name, inputs), *([] if engine is None else [str(engine)])])
         if self.out is not None:
             for path in (self.out, store_path(self.out)):
-                check_file("--out", path, RECORD_STARTS, "records", UsageError)
+                check_file("--out", path, _holds_records, "records")
             if not any_suffix and self.out.suffix.lower() not in OUT_SUFFIXES:
                 known = ", ".join((*OUT_SUFFIXES[1:4], ".csv"))
                 found = f"{known} and .parquet, not {self.out.suffix} (spreadsheets open .csv)"
                 raise UsageError(f"{_name(self.out)}: --out writes {found}; --format allows any name")
         if self.report is not None:
-            check_file("--report", self.report, PAGE_STARTS, "a report of cinemae-run", OutputError)
+            check_file("--report", self.report, _holds_report, "a report of cinemae-run")
             if self.report.suffix.lower() not in REPORT_SUFFIXES:
                 raise UsageError(f"{_name(self.report)}: --report writes a page; give it a name that ends in .html")
         if self.heatmaps is not None:
@@ -109,30 +131,32 @@ def is_stream(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def check_file(option: str, path: Path, starts: tuple[bytes, ...], kind: str, foreign: type[CinemaeError]) -> None:
+def check_file(option: str, path: Path, ours: Callable[[bytes], bool], kind: str) -> None:
     """Refuse a path that cannot be written, and an existing file of another kind.
 
     Args:
         option: the option that names the file.
         path: the file.
-        starts: one of these begins every file of its kind; a shorter file may be torn.
+        ours: tells from its first bytes whether a file is of the kind that may be replaced.
         kind: for the message.
-        foreign: raised where the file is of another kind.
+
+    Raises:
+        OutputError: the path cannot be written, or holds something else.
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise foreign(f"{_name(path)}: is a folder; {option} names a file")
+            raise OutputError(f"{_name(path)}: is a folder; {option} names a file")
         if is_stream(path) and option == "--out":
             return
         if not stat.S_ISREG(mode):
             raise OutputError(f"{_name(path)}: is a device; {option} names a file")
         with path.open("rb") as file:
-            start = file.read(max(map(len, starts))).lower()
+            head = file.read(HEAD_BYTES)
             file.seek(-min(path.stat().st_size, FOOTER_BYTES), os.SEEK_END)
-            foreign_parquet = start.startswith(b"par1") and MARK not in file.read()
-        if foreign_parquet or not any(known.startswith(start[: len(known)]) for known in starts):
-            raise foreign(f"{_name(path)}: exists and does not hold {kind}; name another file for {option}")
+            foreign_parquet = head.startswith(b"PAR1") and MARK not in file.read()
+        if foreign_parquet or not ours(head):
+            raise OutputError(f"{_name(path)}: exists and does not hold {kind}; name another file for {option}")
         if not os.access(path, os.W_OK):
             raise OutputError(f"{_name(path)}: cannot be written (no permission, or a read-only file system)")
         if option == "--out":  # records are appended; the folder need not take new files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import math
 import re
 import socket
 import ssl
@@ -26,6 +27,9 @@ CHUNK_BYTES = 1 << 16
 NOT_ALLOWED = "is a URL, and nothing is fetched without --allow-url"
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""The public addresses of IPv6 so far (IANA's registry): not site-local or IPv4-compatible ones, which ipaddress takes
+for global."""
 
 
 def is_web_url(name: str) -> bool:
@@ -43,11 +47,18 @@ def is_public(address: str) -> bool:
             embedded.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if ip.ipv4_mapped is not None:
             return all(is_public(str(one)) for one in embedded)
+        if ip not in _UNICAST and ip not in _NAT64:
+            return False
     return ip.is_global and not ip.is_multicast and all(is_public(str(one)) for one in embedded)
 
 
-def _connect(host: str, port: int) -> socket.socket:
+def _connect(host: str, port: int, end: float) -> socket.socket:
     """Connect to the address that was checked: a name that then resolves to another one changes nothing.
+
+    Args:
+        host: name or address.
+        port: of the server.
+        end: when to give up, by the monotonic clock.
 
     Raises:
         ImageError: the host has an address that is not public.
@@ -58,8 +69,11 @@ def _connect(host: str, port: int) -> socket.socket:
             raise ImageError(f"{shown(host)} has the address {address[0]}, which is not public; it is not fetched")
     error: OSError = OSError("no address")
     for family, kind, protocol, _, address in found:
+        left = end - time.monotonic()
+        if left <= 0:  # a name may have hundreds of addresses that do not answer
+            break
         sock = socket.socket(family, kind, protocol)
-        sock.settimeout(READ_SECONDS)
+        sock.settimeout(min(READ_SECONDS, left))
         try:
             sock.connect(address)
             return sock
@@ -70,13 +84,17 @@ def _connect(host: str, port: int) -> socket.socket:
 
 
 class _Plain(http.client.HTTPConnection):
+    end = math.inf
+
     def connect(self) -> None:
-        self.sock = _connect(self.host, self.port)
+        self.sock = _connect(self.host, self.port, self.end)
 
 
 class _Secure(http.client.HTTPSConnection):
+    end = math.inf
+
     def connect(self) -> None:
-        self.sock = _connect(self.host, self.port)
+        self.sock = _connect(self.host, self.port, self.end)
         self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
@@ -107,9 +125,10 @@ def _get(url: str, end: float) -> bytes | str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ImageError(f"{shown(url)} is not an http or https URL")
-    connection: http.client.HTTPConnection = (_Secure if parts.scheme == "https" else _Plain)(
+    connection: _Plain | _Secure = (_Secure if parts.scheme == "https" else _Plain)(
         parts.hostname, parts.port, timeout=READ_SECONDS
     )
+    connection.end = end
 
     def stop() -> None:  # a server that sends a byte now and then never runs into the timeout of a read
         with suppress(OSError):
@@ -121,6 +140,9 @@ def _get(url: str, end: float) -> bytes | str:
     timer.start()
     try:
         with closing(connection):
+            connection.connect()
+            if time.monotonic() > end:  # `stop` may have found no connection to shut
+                raise TimeoutError
             target = quote(parts.path or "/", safe="/%:=&~+!$,;'@()*[]") + (
                 f"?{quote(parts.query, safe='/%:=&~+!$,;@()*[]?')}" if parts.query else ""
             )

@@ -93,9 +93,11 @@ def serve(
     if ray is None:
         launch(settings, engine, host, port, device, threads, threshold, prior)
         return
+    from ..ray.supervised import supervise
     from .ray_serve import Replica, launch_on_ray
 
     require_serve()
+    supervise("start the server again", interrupt=True)
     named = None if engine is None else engine.resolve()
     launch_on_ray(Replica(named, device, threads, threshold, prior), settings, replicas or 1, ray, host, port)
 

@@ -140,13 +140,16 @@ def test_command(tiny_engine, tmp_path):
 def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
     image = tmp_path / "photo.jpg"
     image.write_bytes(b"\xff\xd8 an image")
-    for out, code, message in (
-        (image, 2, "exists and does not hold a benchmark"), (tmp_path, 2, "is a folder"),
-        (image / "x.json", 3, "cannot"),
+    package = tmp_path / "package.json"
+    package.write_text('{\n  "name": "mine"\n}\n')
+    for out, message in (
+        (image, "exists and does not hold a benchmark"), (package, "exists and does not hold a benchmark"),
+        (tmp_path, "is a folder"), (image / "x.json", "cannot"),
     ):  # fmt: skip
         command = [sys.executable, "-m", "cinemae.runtime.cli.bench", "--engine", str(tiny_engine), "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (code, "")
+        assert (done.returncode, done.stdout) == (3, "")
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert image.read_bytes() == b"\xff\xd8 an image"
+    assert "mine" in package.read_text()

@@ -23,6 +23,7 @@ from cinemae.runtime.ray.unit_images import preparer, sources
 from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, list_units
 from cinemae.runtime.records import to_dict
 from cinemae.runtime.scan.inputs import Inputs
+from cinemae.runtime.scan.urls import NOT_ALLOWED
 from serve_tools import ArithmeticEngine, encode, picture
 
 
@@ -229,7 +230,7 @@ def test_shards_hold_whole_records(detector, photos, tmp_path, format_name, pref
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "169.254.169.254", "[::1]:9", "2130706433:9"])
 def test_urls_of_private_addresses_are_failed_inputs(detector, host, name):
     pytest.importorskip("pyarrow")
-    (record,) = records(detector, list_units([f"http://{host}/{name}"], 1))
+    (record,) = records(detector, list_units([f"http://{host}/{name}"], 1, allow_url=True))
     assert record.status == "error"
     assert "not public; it is not fetched" in record.error
 
@@ -238,8 +239,19 @@ def test_urls_are_fetched_as_in_a_local_run(detector, monkeypatch):
     asked = []
     monkeypatch.setattr(storage, "fetch", lambda url: (asked.append(url), io.BytesIO(encode(picture(1))))[1])
     url = "HTTPS://example.org/a.png?x=[1]*"
-    (record,) = records(detector, list_units([url], 1))
+    (record,) = records(detector, list_units([url], 1, allow_url=True))
     assert (record.path, record.status, asked) == (url, "ok", [url])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.zip", "a.tar", "a.parquet"])
+def test_urls_are_failed_inputs_unless_they_are_allowed(detector, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(storage, "fetch", lambda url: pytest.fail(f"{url} was fetched"))
+    url = f"https://example.org/{name}"
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{url}\n")
+    for argument in (url, f"@{listed}"):
+        (record,) = records(detector, list_units([argument], 1))
+        assert (record.path, record.status, record.error) == (url, "error", NOT_ALLOWED)
 
 
 @pytest.mark.parametrize("url", ["zip://a.png::http://127.0.0.1:9/x.zip", "tar://*.png::https://example.org/x.tar"])

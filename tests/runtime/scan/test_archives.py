@@ -87,7 +87,8 @@ def test_archives_in_folders_are_skipped_and_counted(tmp_path, pictures_of):
     assert inputs.skipped.suffixes == {".zip": 1}
     names = ("A.ZIP", "a.tgz", "a.gz", "a.png", "zip")
     assert [archive_kind(name) for name in names] == ["zip", "tar", None, None, None]
-    assert len(list(Inputs((str(tmp_path / "*.zip"),)))) == 1
+    zipped(tmp_path / "b.zip", [("b.png", pictures_of[0])])
+    assert [item.path[-13:] for item in Inputs((str(tmp_path / "*.zip"),))] == ["/a.zip::a.png", "/b.zip::b.png"]
 
 
 @pytest.mark.parametrize("cut", [0, 10, 600, -1500])
@@ -120,6 +121,68 @@ def test_members_that_cost_too_much(tmp_path, monkeypatch, pictures_of):
         errors = [item.error for item in archive_members(str(path))]
         assert ["are more than 100" in error for error in errors] == [True, True, False]
         assert "more than 2 members" in errors[2]
+
+
+def sparse_member(name, size):
+    """A header as GNU tar writes it for a sparse file that is one hole (its manual, "Old GNU Format")."""
+    info = tarfile.TarInfo(name)
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0" % 0 * 2  # the first region: offset and length
+    header[482:495] = b"\0" + b"%011o\0" % size  # no more regions; the size with its holes
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def test_holes_cost_as_much_as_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    path = tmp_path / "a.tar"
+    path.write_bytes(b"".join(sparse_member(f"{i}.png", 900_000) for i in range(8)) + bytes(1024))
+    *members, last = archive_members(str(path))
+    assert len(members) == 1
+    assert "decompression bomb" in last.error
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_headers_of_a_tar_that_would_fill_memory(tmp_path, kind):
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 8 << 30
+    path = tmp_path / "a.tar"
+    with path.open("wb") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(9 << 30)  # a hole: it takes no room on the disk
+    (only,) = archive_members(str(path))
+    assert only.error == "the archive has a header of 8,589,934,592 bytes"
+
+
+def test_a_zip_whose_directory_would_fill_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 10_000)
+    (only,) = archive_members(str(zipped(tmp_path / "a.zip", [(f"{i}.txt", b"") for i in range(500)])))
+    assert "directory" in only.error
+
+
+def test_members_of_a_zip_that_expand_all_at_once(tmp_path, tiny_engine, pictures_of):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i, method in enumerate((zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED)):
+            archive.writestr(f"{i}.png", pictures_of[0], method)
+    assert scan(options([path], tiny_engine, out=tmp_path / "out.jsonl")) == 1
+    records = json_lines((tmp_path / "out.jsonl").read_bytes())
+    assert [record["status"] for record in records] == ["ok", "error", "error", "ok"]
+    assert "bzip2" in records[1]["error"]
+    assert "LZMA" in records[2]["error"]
+
+
+def test_compressed_bytes_of_a_member_count(tmp_path, monkeypatch, pictures_of):
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    path = zipped(tmp_path / "a.zip", [("a.png", pictures_of[0])])
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\1\2")
+    data[entry + 20 : entry + 24] = (1 << 30).to_bytes(4, "little")  # the compressed size in the directory
+    path.write_bytes(data)
+    (only,) = archive_members(str(path))
+    assert "decompression bomb" in only.error
 
 
 def test_an_encrypted_or_corrupt_member_is_one_error(tmp_path, tiny_engine, pictures_of):

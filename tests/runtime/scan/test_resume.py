@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.errors import OutputError, UsageError
 from cinemae.runtime.reasons import UNCALIBRATED
 from cinemae.runtime.records import ADDED_FIELDS
 from cinemae.runtime.scan.resume import read_lines, store_path
@@ -240,7 +240,7 @@ def test_another_engine_or_another_kind_of_file_is_refused(images, score, tmp_pa
         score(images, out, resume=True)
     assert out.read_bytes() == other
     out.write_bytes(b"a diary\nof mine\n")
-    with pytest.raises(UsageError, match="does not hold records"):
+    with pytest.raises(OutputError, match="does not hold records"):
         score(images, out, resume=True)
     assert out.read_bytes() == b"a diary\nof mine\n"
 

@@ -77,9 +77,9 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
     refuse(UsageError, "is an input", "in", report="engine.html", engine=engine)
     refuse(UsageError, "named by --out and --report", out="a.jsonl", report="./a.jsonl")
     refuse(UsageError, "give each its own name", out="a.jsonl", report="a.jsonl.resume")
-    refuse(UsageError, "is a folder", out="in")
-    refuse(UsageError, "does not hold records", out="diary.txt")
-    refuse(UsageError, "does not hold records", out="old.jsonl")
+    refuse(OutputError, "is a folder", out="in")
+    refuse(OutputError, "does not hold records", out="diary.txt")
+    refuse(OutputError, "does not hold records", out="old.jsonl")
     refuse(OutputError, "does not hold a report of cinemae-run", report="diary.txt")
     Path("blog.html").write_text("<!doctype html>\n<title>my own blog</title>")
     refuse(OutputError, "does not hold a report of cinemae-run", report="blog.html")
@@ -92,6 +92,34 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
     refuse(OutputError, "device", report="/dev/full")
     assert Path("diary.txt").read_text() == "a diary\n"
     assert sorted(os.listdir()) == ["blog.html", "diary.txt", "engine.html", "in", "list.jsonl", "old.jsonl.resume"]
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        b'{"path": "a.jpg", "label": "ai"}\n',  # a list of images for training
+        b'{"path": "a.jpg"}',
+        b'[\n{"path": "a.jpg", "stars": 5}\n]\n',
+        b"[] buy milk\n[] call home\n",
+        b"[]\n[]\n",
+    ],
+)
+def test_files_that_only_look_like_records_are_kept(photo, mine):
+    for name in ("a.jsonl", "a.json", "a.csv"):
+        Path(name).write_bytes(mine)
+        for options in ({}, {"resume": True}, {"watch": True}):
+            if name == "a.jsonl" or not options:
+                with pytest.raises(OutputError, match="does not hold records"):
+                    scan(ScanOptions(("in",), out=Path(name), **options))
+        assert Path(name).read_bytes() == mine
+
+
+@pytest.mark.parametrize("end", [0, 1, 9, 10, 14, 20, 26, None])
+def test_torn_records_may_be_replaced(photo, end):
+    quoted = b'{"path": "in/a\\"b.jpg", "status": "ok"}\n'
+    for text in (quoted, b'[\n{"path": "a", "status": "error"}', b"path,status,error"):
+        Path("a.jsonl").write_bytes(text[:end])
+        Targets(Path("a.jsonl")).check(["in"])
 
 
 @pytest.mark.parametrize("name", ["jsonl", "json", "csv"])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import math
 import socket
 import threading
 import time
@@ -73,13 +74,16 @@ def public(monkeypatch):
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-     "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1"],
+     "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "fec0::1", "::127.0.0.1", "::a00:1", "64:ff9b:1::a00:1",
+     "4000::1"],
 )  # fmt: skip
 def test_addresses_that_are_never_fetched(address):
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_public_addresses(address):
     assert is_public(address)
 
@@ -139,6 +143,32 @@ def test_the_checked_address_is_the_one_connected_to(server, monkeypatch):
     with pytest.raises(ImageError):
         fetch("http://example.org/")
     assert reached == [("8.8.8.8", 80)]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_with_many_silent_addresses_ends(monkeypatch, scheme):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))] * 100
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: found)
+    monkeypatch.setattr(urls, "TOTAL_SECONDS", 0.5)
+    tried = []
+
+    def connect(sock, address):
+        tried.append(address)
+        time.sleep(0.1)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(ImageError, match=r"longer than 0\.5 s"):
+        fetch(f"{scheme}://example.org/")
+    assert len(tried) < 10
+
+
+def test_a_slow_handshake_leaves_no_time_for_an_answer(server, public, monkeypatch):
+    monkeypatch.setattr(urls, "TOTAL_SECONDS", 0.3)
+    connect = urls._connect
+    monkeypatch.setattr(urls, "_connect", lambda *arguments: (time.sleep(0.5), connect(*arguments[:2], math.inf))[1])
+    with pytest.raises(ImageError, match=r"longer than 0\.3 s"):
+        fetch(server + "/a.png")
 
 
 def test_urls_as_inputs(server, public, tiny_engine, tmp_path):
