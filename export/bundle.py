@@ -18,9 +18,6 @@ from .parity import BATCHES, eager_output, format_table, parity_images, parity_t
 LARGEST = 24 * 2**20
 """Limit of the bundled engine's size in bytes."""
 
-LICENCE = "Apache-2.0"
-"""The project gives away its own weights as it does its code; where their data comes from is in the model card."""
-
 
 def bundle(checkpoint: Path, target: Path) -> str:
     """Export `checkpoint` to `target` (its folder must exist) and return the parity table.
@@ -32,7 +29,8 @@ def bundle(checkpoint: Path, target: Path) -> str:
     loaded = load_checkpoint(checkpoint)
     model = fused_graph(loaded.detector)
     compact(model)
-    manifest = loaded.manifest.model_copy(update={"name": "cinemae-demo", "demonstration": True, "licence": LICENCE})
+    licence = loaded.manifest.backbone.licence  # the weights' own; that of the code is another
+    manifest = loaded.manifest.model_copy(update={"name": "cinemae-demo", "demonstration": True, "licence": licence})
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         engine = Path(folder) / "bundle.onnx"
         write_fused(model, manifest, engine, "fp32")
