@@ -13,7 +13,8 @@ def checkpoint(tmp_path_factory, tiny_detector, tiny_manifest):
     backbone = tiny_manifest.backbone.model_copy(update={"licence": "for research"})
     manifest = tiny_manifest.model_copy(update={"backbone": backbone, "licence": "Apache-2.0"})
     folder = tmp_path_factory.mktemp("bundle") / "checkpoint"
-    return save_checkpoint(folder, tiny_detector.head, tiny_detector.visible, manifest, embed=tiny_detector.mae)
+    masks = tiny_detector.visible.numpy()[None]
+    return save_checkpoint(folder, tiny_detector.head, masks, manifest, embed=tiny_detector.mae)
 
 
 def test_a_bundle_is_a_demonstration_under_the_terms_of_its_weights(checkpoint, tmp_path):
