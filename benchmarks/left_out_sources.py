@@ -20,6 +20,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,9 @@ def recipe(loaded: LoadedHead) -> FitConfig:
     """The configuration that the checkpoint was fitted with."""
     stored = read_metrics(loaded.folder)["fit"]["config"]
     known = {field.name for field in fields(FitConfig)}
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in known}
+    values: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
+    if values.get("generators") is not None:
+        values["generators"] = tuple(values["generators"])
     return FitConfig(**values)
 
 
@@ -119,7 +122,8 @@ def earlier_logits(records: Path, cache: FeatureCache, rows: np.ndarray) -> np.n
 def auc_table(labels: np.ndarray, sources: np.ndarray, test: np.ndarray, columns: Columns) -> list[list[str]]:
     """One row a source of AI images: AUC and interval of every variant against all real images of its split."""
     rng = np.random.default_rng(0)
-    rows, means = [], {name: [] for name in columns}
+    rows: list[list[str]] = []
+    means: dict[str, list[float]] = {name: [] for name in columns}
     for split in (False, True):
         real = np.flatnonzero((labels == 0) & (test == split))
         for source in np.unique(sources[(labels == 1) & (test == split)]):
