@@ -55,6 +55,7 @@ def naive(backbone: str, attention: str) -> Callable[[np.ndarray], object]:
 
     config = preset(backbone)
     torch.manual_seed(0)
+    options: dict[str, Any] = {"attn_implementation": attention}  # of the base class
     model = ViTMAEForPreTraining(
         ViTMAEConfig(
             hidden_size=config.encoder_dim, num_hidden_layers=config.encoder_depth,
@@ -62,7 +63,7 @@ def naive(backbone: str, attention: str) -> Callable[[np.ndarray], object]:
             decoder_hidden_size=config.decoder_dim, decoder_num_hidden_layers=config.decoder_depth,
             decoder_num_attention_heads=config.decoder_heads, patch_size=config.patch_size,
             decoder_intermediate_size=int(config.decoder_dim * config.mlp_ratio), mask_ratio=0.75,
-            attn_implementation=attention,
+            **options,
         )
     ).eval()  # fmt: skip
     head = torch.nn.Sequential(torch.nn.Linear(config.encoder_dim, 256), torch.nn.GELU(), torch.nn.Linear(256, 1))

@@ -18,7 +18,7 @@ from cinemae.runtime.calibration import Calibration
 from cinemae.runtime.progress import Progress
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.evaluation.metrics import Metrics, binary_metrics
-from cinemae.train.tables import Table
+from cinemae.train.tables import MISSING, Cell, Table
 
 COLUMNS = ("generator", "AI", "real", "AUC", "AUC 95 % CI", "AP", "accuracy", "real acc.", "fake acc.", "acc. at 0.5",
            "TPR at 5 % FPR", "uncertain")  # fmt: skip
@@ -37,12 +37,15 @@ def score(engine: Path | None, samples: list[Sample]) -> tuple[Calibration, dict
         return detector.manifest.calibration, found
 
 
-def line(name: str, m: Metrics, uncertain: float) -> tuple[str | int | float, ...]:
+def figures(m: Metrics, uncertain: float) -> list[float]:
+    """The columns of `COLUMNS` that have a mean."""
+    return [m.auc, m.ap, m.accuracy, m.real_accuracy, m.fake_accuracy, m.accuracy_05, m.tpr_at_fpr_5, uncertain]
+
+
+def line(name: str, n_ai: int, n_real: int, ci: str, values: list[float]) -> tuple[Cell, ...]:
     """One row of the table."""
-    interval = m.ci.get("auc")
-    ci = f"{interval.low:.3f} to {interval.high:.3f}" if interval else "–"
-    return (name, m.n_ai, m.n_real, m.auc, ci, m.ap, m.accuracy, m.real_accuracy, m.fake_accuracy, m.accuracy_05,
-            m.tpr_at_fpr_5, uncertain)  # fmt: skip
+    auc, *others = values
+    return (name, n_ai, n_real, auc, ci, *others)
 
 
 def main() -> None:
@@ -54,14 +57,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for bundled-engine.{md,csv,json}")
     args = parser.parse_args()
     calibration, found = score(args.engine, read_samples(args.data, split=args.split))
-    rows = []
+    rows, known, n_ai, n_real = [], [], 0, 0
     for generator, scored in sorted(found.items()):
         labels, logits = np.array([s[0] for s in scored]), np.array([s[1] for s in scored])
-        uncertain = float(np.mean([s[2] == "uncertain" for s in scored]))
-        rows.append(line(generator, binary_metrics(labels, logits, calibration), uncertain))
-    known = [row for row in rows if not math.isnan(row[3])]
-    mean = ("mean", sum(r[1] for r in rows), sum(r[2] for r in rows), float(np.mean([r[3] for r in known])), "–",
-            *(float(np.mean([r[i] for r in known])) for i in range(5, len(COLUMNS))))  # fmt: skip
+        m = binary_metrics(labels, logits, calibration)
+        values = figures(m, float(np.mean([s[2] == "uncertain" for s in scored])))
+        interval = m.ci.get("auc")
+        ci = f"{interval.low:.3f} to {interval.high:.3f}" if interval else MISSING
+        rows.append(line(generator, m.n_ai, m.n_real, ci, values))
+        n_ai, n_real = n_ai + m.n_ai, n_real + m.n_real
+        if not math.isnan(m.auc):
+            known.append(values)
+    means = [float(np.mean(column)) for column in zip(*known, strict=True)]
+    mean = line("mean", n_ai, n_real, MISSING, means or [math.nan] * (len(COLUMNS) - 4))
     table = Table("bundled-engine", "Engine on the bench", COLUMNS, (*rows, mean), note=(
         "Accuracies are at the stored threshold, `acc. at 0.5` where the raw logit is 0; `uncertain` is the share of "
         "verdicts that say so. Intervals: bootstrap, 1,000 resamples of each class."))  # fmt: skip

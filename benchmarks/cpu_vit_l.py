@@ -101,11 +101,11 @@ def products() -> dict[str, tuple[float, Callable[[], object]]]:
 
     rows, depth, width = 512, 4096, 1024
     rng = np.random.default_rng(0)
-    found = {}
+    found: dict[str, tuple[float, Callable[[], object]]] = {}
     for kind in ("fp32", "int8"):
         if kind == "fp32":
-            weight = rng.standard_normal((depth, width)).astype(np.float32)
-            x = rng.standard_normal((rows, depth)).astype(np.float32)
+            weight: np.ndarray = rng.standard_normal((depth, width)).astype(np.float32)
+            x: np.ndarray = rng.standard_normal((rows, depth)).astype(np.float32)
             node, types = helper.make_node("MatMul", ["x", "w"], ["y"]), (TensorProto.FLOAT, TensorProto.FLOAT)
         else:
             weight = rng.integers(-127, 127, (depth, width), dtype=np.int8)

@@ -24,12 +24,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -79,23 +79,13 @@ def timed(work: Callable[[], object], images: int) -> tuple[float, float]:
     return images / (time.perf_counter() - wall), (time.process_time() - processor) / images
 
 
-@contextmanager
-def extractor(kind: type) -> Iterator[None]:
-    """Let `extract` use this extractor."""
-    before, extraction.FeatureExtractor = extraction.FeatureExtractor, kind  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        extraction.FeatureExtractor = before  # type: ignore[misc]
-
-
 def speed(samples: Sequence[Sample], loaded: LoadedBackbone, rounds: int) -> None:
     """Time both extractors inside `extract`, in alternating rounds."""
     spec = CacheSpec.create(loaded.info, extraction.preprocess_for(loaded.info.config), METHOD)
     found: dict[type, list[tuple[float, float]]] = {OneAfterAnother: [], FeatureExtractor: []}
 
     def run(kind: type, chosen: Sequence[Sample]) -> tuple[float, float]:
-        with tempfile.TemporaryDirectory() as folder, extractor(kind):
+        with tempfile.TemporaryDirectory() as folder, patch.object(extraction, "FeatureExtractor", kind):
             work = partial(extraction.extract, chosen, lambda: loaded.mae, spec, Path(folder), quiet=True)
             return timed(work, len(chosen))
 
@@ -119,6 +109,12 @@ def load_pixels(path: str) -> np.ndarray:
     return load_image(path, Preprocess()).pixels
 
 
+def load_all(pool: Executor, paths: Sequence[str]) -> None:
+    """Load every file in the pool's workers."""
+    for _ in pool.map(load_pixels, paths):
+        pass
+
+
 def decode(samples: Sequence[Sample], rounds: int, workers: int) -> None:
     """Images a second that reach the main process from threads and from spawned processes, alternating."""
     paths = [str(sample.path) for sample in samples]
@@ -129,10 +125,10 @@ def decode(samples: Sequence[Sample], rounds: int, workers: int) -> None:
     }
     found: dict[str, list[float]] = {name: [] for name in pools}
     for pool in pools.values():
-        list(pool.map(load_pixels, paths[: 4 * workers]))  # start them
+        load_all(pool, paths[: 4 * workers])  # start them
     for _ in range(rounds):
         for name, pool in pools.items():
-            found[name].append(timed(lambda pool=pool: list(pool.map(load_pixels, paths)), len(paths))[0])
+            found[name].append(timed(partial(load_all, pool, paths), len(paths))[0])
     row("workers", "images/s")
     row("---", "---")
     for name, rates in found.items():

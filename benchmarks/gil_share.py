@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,10 @@ def lock_flag() -> np.ndarray:
     before = sys.getswitchinterval()
     sys.setswitchinterval(_INTERVAL / 1e6)
     start = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
-    words = np.frombuffer((ctypes.c_uint64 * (_SEARCHED // 8)).from_address(start), np.uint64)
+    words = np.ctypeslib.as_array((ctypes.c_uint64 * (_SEARCHED // 8)).from_address(start))
     (place,) = np.flatnonzero(words == _INTERVAL)
     sys.setswitchinterval(before)
-    return np.frombuffer((ctypes.c_int32 * 1).from_address(start + 8 * int(place) + 16), np.int32)
+    return np.ctypeslib.as_array((ctypes.c_int32 * 1).from_address(start + 8 * int(place) + 16))
 
 
 def held(step: Callable[[], object], seconds: float, flag: np.ndarray) -> tuple[float, float]:
@@ -82,7 +83,8 @@ class Instant:
 
     def __init__(self) -> None:
         self.manifest = read_engine_manifest()
-        self.path, self.provider, self.notes = Path("instant"), "none", ()
+        self.path, self.provider = Path("instant"), "none"
+        self.notes: tuple[str, ...] = ()
 
     def infer(self, images: np.ndarray) -> EngineOutput:
         batch, patches = len(images), self.manifest.backbone.config.n_patches
@@ -182,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     detector = Detector(Instant(), read_engine_manifest())
     row("size", "step", "ms a file", "of these the lock is held, ms", "share", "files/s at most")
     row(*["---"] * 6)
-    speeds = []
+    speeds: dict[str, list[float]] = {}
     for width, height in SIZES:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -191,14 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 each, locked = held(step, options.seconds, flag)
                 row(f"{width}x{height}", name, f"{1000 * each:.3f}", f"{1000 * locked:.3f}", f"{locked / each:.2f}",
                     f"{1 / locked:,.0f}")  # fmt: skip
-            each, locked = (t / options.images for t in held(lambda f=folder: score(str(f), 1), options.seconds, flag))
+            each, locked = (t / options.images for t in held(partial(score, scratch, 1), options.seconds, flag))
             row(f"{width}x{height}", "**whole pipeline**", f"{1000 * each:.3f}", f"{1000 * locked:.3f}",
                 f"{locked / each:.2f}", f"{1 / locked:,.0f}")  # fmt: skip
-            speeds.append((f"{width}x{height}", *rates(folder, options.seconds, options.images, each)))
+            speeds[f"{width}x{height}"] = rates(folder, options.seconds, options.images, each)
     print()
     row("size", "one thread, images/s", "two threads", "two processes")
     row(*["---"] * 4)
-    for name, *found in speeds:
+    for name, found in speeds.items():
         row(name, *(f"{value:,.0f}" for value in found))
 
 

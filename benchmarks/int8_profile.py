@@ -12,7 +12,8 @@ import argparse
 import json
 import re
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,13 @@ def node_times(engine: Path, runs: int, batch: int) -> list[tuple[str, str, floa
     return [(name, operator, float(np.median(found[1:]))) for (name, operator), found in times.items()]
 
 
-def by_block(nodes: list[tuple[str, str, float]]) -> dict[str, Counter[str]]:
+Times = defaultdict[str, float]
+"""Kind of work -> milliseconds."""
+
+
+def by_block(nodes: list[tuple[str, str, float]]) -> dict[str, Times]:
     """Block, in order of execution -> kind of work -> milliseconds; what precedes and follows the blocks is "else"."""
-    found: dict[str, Counter[str]] = {}
+    found: dict[str, Times] = defaultdict(lambda: defaultdict(float))
     block = "else"
     last = max(at for at, (name, _, _) in enumerate(nodes) if PRODUCT.fullmatch(name))
     for at, (name, operator, taken) in enumerate(nodes):
@@ -62,24 +67,32 @@ def by_block(nodes: list[tuple[str, str, float]]) -> dict[str, Counter[str]]:
             block, kind = "else", "products outside"
         else:
             kind = "rest" if block == "else" else WORK.get(operator, "rest")
-        found.setdefault(block, Counter())[kind] += taken
+        found[block][kind] += taken
     return found
 
 
-def columns(blocks: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
+def mean(blocks: Collection[Times], count: int) -> Times:
+    """The sum of all blocks over `count`."""
+    found: Times = defaultdict(float)
+    for times in blocks:
+        for kind, taken in times.items():
+            found[kind] += taken / count
+    return found
+
+
+def columns(blocks: dict[str, Times]) -> dict[str, Times]:
     """Heading -> kind of work -> milliseconds: the sum, then first, middle (mean) and last block of each half."""
-    found = {"all": sum(blocks.values(), Counter())}
+    found = {"all": mean(blocks.values(), 1)}
     for half in ("encoder", "decoder"):
         inside = [times for name, times in blocks.items() if name.startswith(half)]
-        middle = sum(inside[1:-1], Counter())
         found[f"{half}, first"] = inside[0]
-        found[f"{half}, middle"] = Counter({kind: taken / (len(inside) - 2) for kind, taken in middle.items()})
+        found[f"{half}, middle"] = mean(inside[1:-1], len(inside) - 2)
         found[f"{half}, last"] = inside[-1]
     found["outside"] = blocks["else"]
     return found
 
 
-def table(found: dict[str, Counter[str]]) -> list[str]:
+def table(found: dict[str, Times]) -> list[str]:
     """Rows of Markdown, products first, then by time."""
     total = sum(found["all"].values())
     lines = ["| ms | share | " + " | ".join(found) + " |", "|---|---|" + "---|" * len(found)]

@@ -24,6 +24,7 @@ from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import eager_output, relative
 from cinemae.export.quality import labelled, load_batches, spread
 from cinemae.runtime.engines.load import load_engine
+from cinemae.train.model.detector import CinemaeDetector
 from vit_l import detector
 
 CHANNELS = 4
@@ -32,7 +33,7 @@ CHANNELS = 4
 RESIDUAL, GAIN, HIDDEN = 100.0, 20.0, 20.0
 
 
-def add_outliers(model: torch.nn.Module) -> None:
+def add_outliers(model: CinemaeDetector) -> None:
     """Put outlier channels into every fourth block of encoder and decoder."""
     rng = np.random.default_rng(0)
     with torch.no_grad():

@@ -17,9 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from cinemae.runtime.decode import decode
 from cinemae.runtime.errors import ImageError
 from cinemae.runtime.manifest import HeadConfig
 from cinemae.runtime.preprocess import resize_crop
+from cinemae.runtime.records import from_dict
 from cinemae.runtime.verdict import Decision
 from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
@@ -42,6 +45,7 @@ from cinemae.train.fitting.head_training import FitConfig, examples, logits_of, 
 from cinemae.train.fitting.held_out import held_out_scores
 from cinemae.train.fitting.platt import calibrate_probability
 from cinemae.train.fitting.source_scores import SourceScores
+from cinemae.train.tables import MISSING, Table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -72,7 +76,9 @@ def recipe(loaded: LoadedHead) -> FitConfig:
     """The configuration that the checkpoint was fitted with."""
     stored = read_metrics(loaded.folder)["fit"]["config"]
     known = {field.name for field in fields(FitConfig)}
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in known}
+    values: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
+    if values.get("generators") is not None:
+        values["generators"] = tuple(values["generators"])
     return FitConfig(**values)
 
 
@@ -110,16 +116,17 @@ def earlier_logits(records: Path, cache: FeatureCache, rows: np.ndarray) -> np.n
     """Logits of an earlier engine by path, NaN where it was trained on the image or did not score it."""
     found = {}
     for line in records.read_text("utf-8").splitlines():
-        record = json.loads(line)
-        if record["status"] == "ok":
-            found[record["path"]] = record["logit"]
+        record = from_dict(json.loads(line))
+        if record.status == "ok":
+            found[record.path] = record.logit
     return np.array([found.get(cache.rows[i].path, np.nan) for i in rows], np.float32)
 
 
 def auc_table(labels: np.ndarray, sources: np.ndarray, test: np.ndarray, columns: Columns) -> list[list[str]]:
     """One row a source of AI images: AUC and interval of every variant against all real images of its split."""
     rng = np.random.default_rng(0)
-    rows, means = [], {name: [] for name in columns}
+    rows: list[list[str]] = []
+    means: dict[str, list[float]] = {name: [] for name in columns}
     for split in (False, True):
         real = np.flatnonzero((labels == 0) & (test == split))
         for source in np.unique(sources[(labels == 1) & (test == split)]):
@@ -129,7 +136,7 @@ def auc_table(labels: np.ndarray, sources: np.ndarray, test: np.ndarray, columns
             for name, logits in columns.items():
                 a, r = (logits[part][np.isfinite(logits[part])] for part in (ai, against))
                 if not len(a) or not len(r):
-                    row.append("–")
+                    row.append(MISSING)
                     continue
                 low, high = interval(a, r, rng)
                 value = auc(a, r)
@@ -147,7 +154,7 @@ def auc(ai: np.ndarray, real: np.ndarray) -> float:
 
 
 def interval(ai: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % bootstrap interval of the AUC, each class resampled."""
+    """95 % bootstrap interval of the AUC, each class resampled; one generator draws for the whole table."""
     values = [auc(rng.choice(ai, len(ai)), rng.choice(real, len(real))) for _ in range(RESAMPLES)]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
@@ -180,12 +187,6 @@ def leave_one_out(scores: SourceScores, config: FitConfig) -> tuple[dict[str, Co
     return total, [row for _, row in sorted(wrong, key=lambda pair: -pair[0])[:5]]
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, text to the left."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def share_rows(title: str, counts: dict[str, Counter[str]]) -> list[list[str]]:
     """Rows of the verdict table."""
     rows = []
@@ -193,6 +194,19 @@ def share_rows(title: str, counts: dict[str, Counter[str]]) -> list[list[str]]:
         n = sum(own.values())
         rows.append([title, name, f"{n:,}", *(f"{own[v]:,} ({own[v] / n:.1%})" for v in ("ai", "uncertain", "real"))])
     return rows
+
+
+def section(title: str, variants: Sequence[str], found: dict[str, list[list[str]]]) -> list[str]:
+    """The three tables of one set of files, in Markdown."""
+    columns = {
+        "auc": ("AUC", ["AI source", "AI / real", *variants]),
+        "verdicts": ("Verdicts", ["images", "class", "number", "called ai", "uncertain", "called real"]),
+        "worst": ("The worst sources left out", ["source", "class", "called wrongly"]),
+    }
+    return [
+        Table(key, f"{what}, {title}", tuple(names), tuple(map(tuple, found[key]))).markdown()
+        for key, (what, names) in columns.items()
+    ]
 
 
 def main() -> None:
@@ -205,7 +219,8 @@ def main() -> None:
     torch.set_num_threads(1)
     loaded = load_head(options.checkpoint)
     config = recipe(loaded)
-    text, figures = ["# On sources left out\n"], {}
+    text = ["# On sources left out\n"]
+    figures: dict[str, dict[str, list[list[str]]]] = {}
     for augment in ("none", "balanced"):
         folder = open_cache(options.cache, augment).folder
         cache = FeatureCache(folder, read_samples(folder / SAMPLES_FILE))
@@ -214,8 +229,6 @@ def main() -> None:
             columns["the engine before"] = earlier_logits(options.earlier, cache, rows)
         labels, sources = cache.labels(rows), sources_of(cache, rows)
         table = auc_table(labels, sources, test, columns)
-        title = "Clean" if augment == "none" else "Format-balanced"
-        text.append(f"## AUC, {title.lower()}\n\n{markdown(['AI source', 'AI / real', *columns], table)}\n")
         scores = SourceScores(columns["this engine"], labels, sources)
         total, worst = leave_one_out(subset(scores, ~test), config)
         everything = calibrate_probability(subset(scores, ~test), "", config.false_alarm, config.miss)
@@ -223,10 +236,8 @@ def main() -> None:
         for source in np.unique(sources[test]):
             chosen = test & (sources == source)
             shares += share_rows(f"{source} (reported only)", verdicts(subset(scores, chosen), everything))
-        header = ["images", "class", "number", "called ai", "uncertain", "called real"]
-        text.append(f"## Verdicts, {title.lower()}\n\n{markdown(header, shares)}\n")
-        text.append(f"The worst sources left out:\n\n{markdown(['source', 'class', 'called wrongly'], worst)}\n")
         figures[augment] = {"auc": table, "verdicts": shares, "worst": worst}
+        text += section("clean" if augment == "none" else "format-balanced", tuple(columns), figures[augment])
     OUT.mkdir(exist_ok=True)
     write_text(OUT / "left-out-sources.md", "\n".join(text))
     write_text(OUT / "left-out-sources.json", json.dumps(figures, indent=1) + "\n")

@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,10 @@ def rate(work: Callable[[], object], images: int) -> float:
     return images / (time.perf_counter() - start)
 
 
-def load_all(paths: Sequence[str], preprocess: Preprocess) -> None:
-    """Load every file in this thread."""
+def load_all(paths: Sequence[str], detector: Detector) -> None:
+    """Load every file in this thread, as the detector does."""
     for path in paths:
-        load_image(path, preprocess)
+        load_image(path, detector.manifest.preprocess)
 
 
 def score_folder(folder: Path, detector: Detector) -> None:
@@ -97,14 +98,13 @@ def speed(detector: Detector, images: int, rounds: int) -> None:
                 (folder / f"{i:03}.jpg").write_bytes(as_jpeg(image, size, grain, i))
             paths = [item.path for item in Inputs([scratch])]
             kilobytes = round(statistics.mean(Path(path).stat().st_size for path in paths) / 1000)
-            works = {
-                "loading, one thread": lambda one, paths=paths: load_all(paths, one.manifest.preprocess),
-                "folder": lambda one, folder=folder: score_folder(folder, one),
+            works: dict[str, Callable[[Detector], None]] = {
+                "loading, one thread": partial(load_all, paths),
+                "folder": partial(score_folder, folder),
             }
             for name, work in works.items():
                 found = [
-                    [rate(lambda one=detectors[mode], work=work: work(one), images) for mode in MODES]
-                    for _ in range(rounds)
+                    [rate(partial(work, detectors[mode]), images) for mode in MODES] for _ in range(rounds)
                 ]
                 full, scaled = (statistics.median(column) for column in zip(*found, strict=True))
                 ratios = sorted(fast / slow for slow, fast in found)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cinemae.runtime.manifest import BackboneConfig, Manifest
+    from cinemae.train.model.detector import CinemaeDetector
 
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
 
 
-def detector(backbone: str):  # noqa: ANN201
+def detector(backbone: str) -> tuple[CinemaeDetector, Manifest]:
+    """A detector with seeded weights, and its manifest."""
     import torch
     from cinemae.runtime.manifest import Backbone, HeadConfig, Manifest, Masks, MethodConfig
     from cinemae.runtime.masks import draw_visible
@@ -30,7 +35,7 @@ def detector(backbone: str):  # noqa: ANN201
     return found, manifest
 
 
-def flops(config, packed: bool) -> float:  # noqa: ANN001
+def flops(config: BackboneConfig, packed: bool) -> float:
     """Multiply-adds x 2 of the matrix products of one image at K = 2, pass by pass or packed."""
     n, v, d, e, k = config.n_patches + 1, config.n_visible + 1, config.encoder_dim, config.decoder_dim, 2
     m, ratio, p = n - v, config.mlp_ratio, config.patch_values
@@ -40,7 +45,8 @@ def flops(config, packed: bool) -> float:  # noqa: ANN001
         dense = 2 * tokens * 2 * width**2 + queries * (2 + 2 * ratio) * 2 * width**2
         return dense + sum(2 * 2 * q * key * width for q, key in segments)
 
-    full, masked = [(n, n)], [(v, v)] * k
+    full: list[tuple[float, float]] = [(n, n)]
+    masked: list[tuple[float, float]] = [(v, v)] * k
     embed = 2 * (n - 1) * p * d
     pixels = 2 * p * e
     encoder = config.encoder_depth * block(d, n + k * v, n + k * v, full + masked)

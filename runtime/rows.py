@@ -101,7 +101,7 @@ def address(array: np.ndarray) -> int:
     return start
 
 
-def side_by_side(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def contiguous_runs(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Images, each uint8 [S, S, 3], as few arrays [n, S, S, 3] over the same memory, in order.
 
     The images must be kept as long as the arrays are used.
@@ -119,5 +119,5 @@ def side_by_side(images: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def stacked(images: Sequence[np.ndarray]) -> np.ndarray:
     """Images, each uint8 [S, S, 3], as one array [B, S, S, 3]; copied only where they do not lie side by side."""
-    found = side_by_side(images)
+    found = contiguous_runs(images)
     return found[0] if len(found) == 1 else np.stack(images)

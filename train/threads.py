@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def map_dividing_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Results of `function` for all `items`, in order, on torch's threads, which are divided between the items.
 
     `function` sets its own modes: inference mode and autocast belong to a thread.

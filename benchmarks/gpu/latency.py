@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def matmul_peak() -> float:
     return 20 * 2 * 8192**3 / (start.elapsed_time(end) / 1000)
 
 
-def torch_run(module: torch.nn.Module) -> Run:
+def torch_run(module: Callable[[torch.Tensor], Any]) -> Run:
     def run(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return module(torch.from_numpy(images).cuda())[0].float().cpu().numpy()

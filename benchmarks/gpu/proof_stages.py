@@ -8,8 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
-from functools import cache
+from collections.abc import Callable, Generator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def build(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, N
                 "gpu": gpu.name, "capability": gpu.capability, "builder": builder}  # fmt: skip
 
     for name in found:
-        yield name, lambda name=name: one(name)
+        yield name, partial(one, name)
 
 
 def reference(arguments: argparse.Namespace, name: str) -> dict[str, np.ndarray]:
@@ -167,7 +167,7 @@ def parity(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
 
         try:
             for step, size in enumerate((*sizes, *turns)):
-                yield f"{name} step {step} batch {size}", lambda size=size, one=one: one(size)
+                yield f"{name} step {step} batch {size}", partial(one, size)
         finally:
             engine.close()
 
@@ -209,14 +209,15 @@ def latency(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement,
 
         return {"flop_per_s": matmul_peak(trt, cuda, time.perf_counter), "product": 8192}
 
+    def row(engine: Any, batch: int, size: int, name: str) -> dict[str, Any]:
+        return latency_row(engine.infer, batch, size, arguments.repeats, facts(rows, name))
+
     yield "fp16 matmul peak", peak
     for name in found:
         engine, size = opened(arguments, name, trt, cuda), reference(arguments, name)["images"].shape[1]
         try:
             for batch in buckets(arguments.largest):
-                yield f"{name} batch {batch}", lambda e=engine, b=batch, s=size, n=name: latency_row(
-                    e.infer, b, s, arguments.repeats, facts(rows, n)
-                )
+                yield f"{name} batch {batch}", partial(row, engine, batch, size, name)
         finally:
             engine.close()
 
@@ -246,7 +247,7 @@ def folder(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
     for width, height in SIZES:
         where = arguments.work / f"jpegs-{width}x{height}"
         key = f"jpegs {width}x{height} {arguments.images}"
-        yield key, lambda where=where, size=(width, height): write_jpegs(where, size, arguments.images)
+        yield key, partial(write_jpegs, where, (width, height), arguments.images)
 
     def one(name: str, where: Path) -> dict[str, Any]:
         device()
@@ -265,7 +266,7 @@ def folder(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
     for name in names(arguments, ".plan"):
         for width, height in SIZES:
             where = arguments.work / f"jpegs-{width}x{height}"
-            yield f"{name} {width}x{height}", lambda name=name, where=where: one(name, where)
+            yield f"{name} {width}x{height}", partial(one, name, where)
 
 
 def others(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
@@ -287,12 +288,14 @@ def others(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
         "torch compile": lambda: torch_run(torch.compile(half, mode="max-autotune")),
         "onnxruntime CUDA": lambda: engine_run(arguments.work / "vit-l.onnx", "cuda"),
     }
+
+    def row(make: Callable[[], Any], batch: int) -> dict[str, Any]:
+        return latency_row(make(), batch, size, arguments.repeats, facts(rows, "vit-l"))
+
     for kind, make in makers.items():
-        make = cache(make)  # compiled and loaded once
+        once = cache(make)  # compiled and loaded once
         for batch in buckets(arguments.largest):
-            yield f"{kind} batch {batch}", lambda make=make, batch=batch: latency_row(
-                make(), batch, size, arguments.repeats, facts(rows, "vit-l")
-            )
+            yield f"{kind} batch {batch}", partial(row, once, batch)
 
 
 STAGES = {"export": export, "build": build, "parity": parity, "latency": latency, "folder": folder, "others": others}

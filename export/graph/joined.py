@@ -70,7 +70,7 @@ def joined(
         model.graph.initializer.append(tensor_proto(f"{base}.{leaf}", value))
         return f"{base}.{leaf}"
 
-    def side_by_side(leaf: str, parts: list[list[str]], index: int = 0) -> str:
+    def concatenated(leaf: str, parts: list[list[str]], index: int = 0) -> str:
         arrays = [numpy_helper.to_array(constants[part[index]]) for part in parts]
         return constant(leaf, np.concatenate(arrays, axis=-1))
 
@@ -79,15 +79,15 @@ def joined(
 
     nodes = []
     parts = [weights[product.input[1]] for product, _ in pairs]
-    weight = side_by_side("weight", parts)
+    weight = concatenated("weight", parts)
     if len(parts[0]) > 1:
-        inputs = [weight, *(side_by_side(leaf, parts, index) for index, leaf in enumerate(("scale", "zero"), start=1))]
+        inputs = [weight, *(concatenated(leaf, parts, index) for index, leaf in enumerate(("scale", "zero"), start=1))]
         nodes.append(node("DequantizeLinear", inputs, "weight.dq", axis=1))
         weight = nodes[0].output[0]
     shape = constant("shape", np.array([-1, len(pairs), constants[biases[0][0]].dims[0]], np.int64))
     nodes += [
         node("MatMul", [pairs[0][0].input[0], weight], "product"),
-        node("Add", [f"{base}.product", side_by_side("bias", biases)], "sum"),
+        node("Add", [f"{base}.product", concatenated("bias", biases)], "sum"),
         node("Reshape", [f"{base}.sum", shape], "cut"),
         node("Transpose", [f"{base}.cut"], "parts", perm=[1, 0, 2]),
     ]

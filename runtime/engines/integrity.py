@@ -99,15 +99,6 @@ def scan(path: str | Path) -> ContentHash:
     return ContentHash(digest.hexdigest(), stored.decode("ascii"), offset)
 
 
-def content_hash(path: str | Path) -> str:
-    """The hash that belongs into an engine file, hex; see the top of this module.
-
-    Raises:
-        EngineError: as `scan`.
-    """
-    return scan(path).computed
-
-
 def seal(path: str | Path) -> str:
     """Write the content hash into an engine file in place, the last step of an export.
 

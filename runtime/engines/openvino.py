@@ -1,4 +1,4 @@
-"""OpenVINO backend for Intel CPUs: runs the fused graph in float32 through the `openvino` package."""
+"""OpenVINO backend for Intel CPUs: computes fused fp32 and fp16 engines in float32 through the `openvino` package."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def open_engine(path: Path, device: str, threads: int | None) -> OpenVinoEngine:
         threads: CPU threads of one inference, None for OpenVINO's choice.
 
     Raises:
-        EngineError: the engine is damaged, or uses operators that OpenVINO lacks, as INT8 engines do.
+        EngineError: the engine is damaged, or OpenVINO cannot compile it: its version 2026.4 fails on INT8 engines with
+            static ranges, NAME-qdq.onnx among them.
         MissingDependencyError: openvino is not installed.
     """
     manifest = checked_manifest(path, "fused")
@@ -97,7 +98,7 @@ def open_engine(path: Path, device: str, threads: int | None) -> OpenVinoEngine:
     try:
         compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
     except Exception as error:
-        hint = "; OpenVINO runs fp32 engines, INT8 ones are for onnxruntime" if manifest.precision == "int8" else ""
+        hint = "; use the fp32 or fp16 engine, INT8 is for onnxruntime" if manifest.precision == "int8" else ""
         raise EngineError(f"{path}: OpenVINO cannot load it: {_last_line(error)}{hint}") from None
     names = sorted(port.get_any_name() for port in (*compiled.inputs, *compiled.outputs))
     if names != sorted(("images", *OUTPUTS)):

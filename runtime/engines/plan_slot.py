@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CinemaeError
-from ..rows import address, side_by_side
+from ..rows import address, contiguous_runs
 from .base import EngineOutput
 from .cuda import Cuda
 from .page_locked import PageLocked
@@ -96,7 +96,7 @@ class Slot:
             if not locked.holds(image):
                 buffer.array[row] = image
                 self._images[row] = buffer.array[row]
-        for together in side_by_side(self._images):
+        for together in contiguous_runs(self._images):
             self._cuda.to_device(
                 buffer.device + start * buffer.row_bytes, address(together), together.nbytes, self._stream
             )

@@ -92,13 +92,18 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
     return tally.exit_code(options.fail_on_ai)
 
 
+def _batch_size(options: ScanOptions, detector: Detector) -> int:
+    """Images of one inference: as many as asked for, else as many as the engine does best."""
+    return options.batch_size or detector.best_batch
+
+
 def _prepare(options: ScanOptions, detector: Detector, workers: int, stack: ExitStack) -> Prepare:
     """Decodes one input: in the thread that calls it, or in a process."""
     if not options.processes:
         return detector.prepare
     from ..decode_processes import DecodeProcesses
 
-    rows = detector.rows(options.batch_size or detector.best_batch, workers, shared=True)
+    rows = detector.rows(_batch_size(options, detector), workers, shared=True)
     return stack.enter_context(DecodeProcesses(detector.preparer, rows, workers)).prepare
 
 
@@ -111,7 +116,7 @@ def _score_inputs(
         with writing(options.out):
             resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
         items, prepare = resumed.rest, preparer(prepare, detector, resumed)
-    batch_size = options.batch_size or detector.best_batch
+    batch_size = _batch_size(options, detector)
     rows = detector.rows(batch_size, workers)
     return decode_and_score(map(named, items), prepare, detector.begin, batch_size, workers, rows)
 
@@ -125,7 +130,7 @@ def _watch_folders(
 
     stop = stack.enter_context(stop_on_signals())
     watching = WatchOptions(
-        options.inputs, options.settle, options.batch_size or detector.best_batch, workers, options.out,
+        options.inputs, options.settle, _batch_size(options, detector), workers, options.out,
         exclude=tuple(exclude),
     )  # fmt: skip
     scored = score_new_files(detector, prepare, watching, stop, say)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from cinemae.export import cli, parity
+from cinemae.export.hub import card
 from cinemae.export.licence import engine_licence
 from cinemae.runtime.engines.onnx_file import read_manifest
 from cinemae.runtime.errors import EngineError
@@ -149,10 +150,14 @@ def test_the_licence_is_the_backbones_unless_one_is_given(command, checkpoint, t
     update_checkpoint(checkpoint, tiny_manifest.model_copy(update={"backbone": backbone, "licence": "Apache-2.0"}), {})
     done = command(checkpoint, "--out", tmp_path)
     assert "is unknown; --licence" in done.err
-    assert read_manifest(tmp_path / "cinemae.onnx").licence == "unknown"
+    unlicensed = read_manifest(tmp_path / "cinemae.onnx")
+    assert unlicensed.licence == "unknown"
+    assert "license: other\nlicense_name: 'unknown'" in card(unlicensed, "hf://o/r/cinemae.onnx")
     done = command(checkpoint, "--out", tmp_path, "--licence", "MIT")
     assert "--licence states" not in done.err
-    assert read_manifest(tmp_path / "cinemae.onnx").licence == "MIT"
+    licensed = read_manifest(tmp_path / "cinemae.onnx")
+    assert (licensed.licence, licensed.backbone.licence) == ("MIT", "unknown")
+    assert "license: mit" in card(licensed, "hf://o/r/cinemae.onnx").split("---")[1]
     published = backbone.model_copy(update={"licence": "CC-BY-NC-4.0"})
     assert engine_licence(tiny_manifest.model_copy(update={"backbone": published}), None) == "CC-BY-NC-4.0"
     update_checkpoint(checkpoint, tiny_manifest.model_copy(update={"backbone": published}), {})

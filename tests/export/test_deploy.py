@@ -14,7 +14,7 @@ from cinemae.export.fused import export_fused
 from cinemae.export.precision_report import format_quality
 from cinemae.export.quality import measure, spread
 from cinemae.export.triton import write_repository
-from cinemae.runtime.engines.integrity import content_hash
+from cinemae.runtime.engines.integrity import check_content
 from cinemae.train.data.samples import Sample
 from cinemae.train.fitting.checkpoint import save_checkpoint
 from PIL import Image
@@ -122,7 +122,7 @@ def test_triton_configuration(suffix, tiny_detector, tiny_manifest, tmp_path):
     engine = tmp_path / f"engine{suffix}"
     manifest = export_fused(tiny_detector, tiny_manifest, tmp_path / "engine.onnx")
     engine.write_bytes((tmp_path / "engine.onnx").read_bytes())
-    digest = content_hash(tmp_path / "engine.onnx")
+    digest = check_content(tmp_path / "engine.onnx")
     model = write_repository(engine, manifest, digest, tmp_path / "repository", "cinemae", (1, 4, 16))
     text = (model / "config.pbtxt").read_text()
     assert sorted(p.name for p in model.rglob("*")) == ["1", "config.pbtxt", f"model{suffix}"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cinemae.runtime.detector import Detector
 from cinemae.runtime.pipeline import decode_and_score, images_held
-from cinemae.runtime.rows import Rows, side_by_side, stacked
+from cinemae.runtime.rows import Rows, contiguous_runs, stacked
 from moving_pictures import animation, frames_of
 from pictures import encoded, picture
 from row_checks import freed, poisoned  # noqa: F401
@@ -22,7 +22,7 @@ def test_rows_lie_side_by_side_in_order():
     assert batch.shape == (4, 8, 8, 3)
     assert np.shares_memory(batch, rows.memory)
     del taken[1]
-    assert [len(part) for part in side_by_side([row.pixels for row in taken])] == [1, 2]
+    assert [len(part) for part in contiguous_runs([row.pixels for row in taken])] == [1, 2]
     copied = stacked([row.pixels for row in taken])
     assert not np.shares_memory(copied, rows.memory)
     assert np.array_equal(copied, rows.memory[[0, 2, 3]])

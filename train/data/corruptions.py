@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ...runtime.errors import UsageError
-
 
 @dataclass(frozen=True)
 class Corruption:
@@ -78,17 +76,6 @@ LEVELS: dict[str, tuple[float | None, ...]] = {
 """From mild to strong. The paper names only JPEG's levels; the others are this project's choice."""
 
 CORRUPTIONS = {c.name: c for kind, levels in LEVELS.items() for c in (Corruption(kind, level) for level in levels)}
-
-
-def corruption(name: str) -> Corruption:
-    """Look up a corruption by its name.
-
-    Raises:
-        UsageError: the name is unknown; the message lists those that exist.
-    """
-    if name not in CORRUPTIONS:
-        raise UsageError(f"unknown corruption {name!r}; there are: {', '.join(CORRUPTIONS)}")
-    return CORRUPTIONS[name]
 
 
 def corrupt(image: Image.Image, chosen: Corruption, rng: np.random.Generator) -> Image.Image:

@@ -13,7 +13,7 @@ from ..model.lcas import by_channel, masked_sums, normalise
 from ..model.mae import MaskedAutoencoder, global_feature, patchify
 from ..model.masked_runs import predict_masked
 from ..precision import Precision, computing
-from ..threads import side_by_side
+from ..threads import map_dividing_threads
 from .cache import Features
 
 ROWS = {"cpu": 3200, "cuda": 65_536}
@@ -57,7 +57,7 @@ class FeatureExtractor:
         if self.device.type == "cuda":
             computed = [self._compute(part) for part in whole.pin_memory().split(self.images_at_once)]
         else:
-            computed = side_by_side(self._compute, whole.split(self.images_at_once))
+            computed = map_dividing_threads(self._compute, whole.split(self.images_at_once))
         f_global, sums, context = (torch.cat(column).cpu() for column in zip(*computed, strict=True))
         sums, context = sums.unflatten(1, self.shape), context.unflatten(1, self.shape)
         return Features(f_global.numpy(), sums.numpy(), context.numpy(), self.mae.config.patch_values // 3)

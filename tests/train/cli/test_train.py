@@ -65,6 +65,11 @@ def test_the_whole_chain_learns_and_reports(chain, image_tree, capsys):
     assert read_manifest(chain).metrics["gen_b/val"]["auc"] == groups["gen_b", "val"]["auc"]
 
 
+def test_weights_that_state_no_licence_make_a_checkpoint_of_unknown_licence(chain):
+    manifest = read_manifest(chain)
+    assert (manifest.licence, manifest.backbone.licence) == ("unknown", "unknown")
+
+
 def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
     from cinemae.train.evaluation.evaluate import score
     from cinemae.train.features.cache import open_cache

@@ -192,6 +192,7 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
     assert manifest.heatmap_range is not None
     assert manifest.heatmap_range.low < manifest.heatmap_range.high
     assert manifest.method.lambda_ == 0.3
+    assert manifest.licence == cache.spec.backbone.licence == "Apache-2.0"
     assert manifest.training.generators == ("gen_a",)
     assert manifest.training.n_ai + manifest.training.n_real == len(train)
     words = "held-out images of the sources trained on; other sources were not measured"
