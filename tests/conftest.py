@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,20 @@ from random_parameters import randomise
 DATA_VARIABLE = "CINEMAE_DATA"
 ENGINE_VARIABLE = "CINEMAE_TINY_ENGINE"
 """Where `tiny_engine` lies: made there once, tests of the runtime find it without torch (`.ci/lower-bounds`)."""
+
+NEED_TORCH = [
+    "export", "train", "test_examples.py", "runtime/test_lcas.py", "runtime/engines/test_crafted.py",
+    "runtime/engines/test_page_locked.py", "runtime/engines/test_tensorrt.py",
+]  # fmt: skip
+"""Tests of the training side, and those of the runtime that build what they test with it."""
+
+collect_ignore = NEED_TORCH if find_spec("torch") is None else []
+
+
+def pytest_report_header() -> str | None:
+    """Say what an install without the training side leaves out."""
+    return f"torch is not installed, so these are left out: {', '.join(NEED_TORCH)}" if collect_ignore else None
+
 
 # Threads that wait for each other by spinning slow tiny models down a hundredfold where another program wants the
 # cores. The OpenMP library reads this when torch is first imported, here and in the processes the tests start.

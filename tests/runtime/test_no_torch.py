@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from pictures import encoded, picture
 
@@ -57,3 +58,21 @@ def test_lazy_names_resolve_and_others_do_not():
         assert name in dir(runtime)
     with pytest.raises(AttributeError, match="nothing_here"):
         _ = runtime.nothing_here
+
+
+WITHOUT_TRAINING = """
+import sys
+for name in ("torch", "timm", "transformers"):
+    sys.modules[name] = None  # importing it fails, and find_spec finds nothing
+import pytest
+sys.exit(pytest.main(["--collect-only", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+
+
+def test_tests_can_be_collected_without_torch():
+    """`pytest -m gpu` and the runtime's tests on a machine that has no training side."""
+    command = [sys.executable, "-c", WITHOUT_TRAINING, str(Path(__file__).parents[1])]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stdout[-3000:]
+    assert "torch is not installed" in found.stdout
+    assert "test_no_torch.py" in found.stdout
