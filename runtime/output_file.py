@@ -30,18 +30,22 @@ def writing(name: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[BinaryIO]:
+def locked(path: Path, shown: Path | None = None) -> Iterator[BinaryIO]:
     """Open `path` for appending, unbuffered, as its only writer. A file that did not exist and stays empty is removed.
 
     The lock ends with the process, however it ends, and so leaves nothing behind.
+
+    Args:
+        path: the file.
+        shown: what messages call it, if not that.
 
     Raises:
         OutputError: another run is writing the file, or it cannot be opened.
     """
     path = Path(os.path.realpath(path))
-    with writing(path):
+    with writing(shown or path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file, created = _open_locked(path)
+        file, created = _open_locked(path, shown or path)
     with file:
         try:
             yield file
@@ -51,14 +55,14 @@ def locked(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def _open_locked(path: Path) -> tuple[BinaryIO, bool]:
+def _open_locked(path: Path, shown: Path) -> tuple[BinaryIO, bool]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         created = not path.exists()
         file = os.fdopen(os.open(path, flags, 0o666), "ab", buffering=0)
         try:
             if not _lock(file):
-                raise OutputError(f"{display_name(str(path))}: another run is writing it; name another file, or wait")
+                raise OutputError(f"{display_name(str(shown))}: another run is writing it; name another file, or wait")
             if _names(path, file):
                 return file, created
         except BaseException:
@@ -93,5 +97,5 @@ def exclusive_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.part")
-    with locked(temporary), replacing(temporary, path):
+    with locked(temporary, path), replacing(temporary, path):
         yield temporary

@@ -73,7 +73,7 @@ class Resumed:
 
 def store_path(out: Path) -> Path:
     """The file for records whose place in `out` is not known yet."""
-    return out.with_name(out.name + ".resume")
+    return Path(f"{out}.resume")
 
 
 def read_lines(path: Path) -> Iterator[Line]:

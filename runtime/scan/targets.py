@@ -104,7 +104,7 @@ class Targets:
                     raise UsageError(f"{_name(path)}: is named by {other} and {option}; give each its own name")
             if option == "--heatmaps":
                 continue
-            if has_image_suffix(str(path)):
+            if has_image_suffix(str(path)) or has_image_suffix(os.path.realpath(path)):
                 raise UsageError(f"{_name(path)}: {option} does not write images; name another file")
             for name in inputs:
                 if name != STDIN and not os.path.isdir(name) and _same(path, Path(name)):

@@ -101,6 +101,7 @@ def launch_on_ray(replica: Replica, settings: ServeSettings, replicas: int, addr
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         shown = f"[{host}]" if ":" in host else host
-        print(f"{label}: {replicas} replicas at http://{shown}:{port}/", file=sys.stderr, flush=True)
+        count = "1 replica" if replicas == 1 else f"{replicas} replicas"
+        print(f"{label}: {count} at http://{shown}:{port}/", file=sys.stderr, flush=True)
         stop.wait()
         serve.shutdown()

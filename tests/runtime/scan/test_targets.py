@@ -78,9 +78,15 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
     refuse(UsageError, "named by --out and --report", out="a.jsonl", report="./a.jsonl")
     refuse(UsageError, "give each its own name", out="a.jsonl", report="a.jsonl.resume")
     refuse(OutputError, "is a folder", out="in")
+    for folder in ("", ".", "..", "/"):
+        refuse(OutputError, "is a folder", out=folder)
     refuse(OutputError, "does not hold records", out="diary.txt")
     refuse(OutputError, "does not hold records", out="old.jsonl")
     refuse(OutputError, "does not hold a report of cinemae-run", report="diary.txt")
+    Path("dangling.html").symlink_to("in/new.png")
+    refuse(UsageError, "does not write images", out="dangling.html")
+    refuse(UsageError, "does not write images", report="dangling.html")
+    Path("dangling.html").unlink()
     Path("blog.html").write_text("<!doctype html>\n<title>my own blog</title>")
     refuse(OutputError, "does not hold a report of cinemae-run", report="blog.html")
     refuse(OutputError, "is a folder", report="in")
@@ -204,7 +210,7 @@ def test_a_second_writer_is_refused(photo, tiny_engine, target):
             if busy.exists() and busy.stat().st_size:
                 break
             time.sleep(0.01)
-        refused(3, "another run is writing it", photo, "--engine", tiny_engine, *target)
+        refused(3, f"/{target[1]}: another run is writing it", photo, "--engine", tiny_engine, *target)
         if target[1] == "o.jsonl":
             refused(3, "another run is writing it", photo, "--engine", tiny_engine, *target, "--resume")
         first.stdin.close()

@@ -96,3 +96,35 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+ON_RAY = f"""
+import os, signal, sys, time
+from cinemae.runtime.serve import ray_serve
+def launch(*_):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    print("up", flush=True)
+    if os.environ["END"] == "dies":
+        os._exit(1)  # as Ray does when its raylet has died
+    for _ in range(600):
+        time.sleep(0.1)
+ray_serve.launch_on_ray = launch
+from {MODULE} import main
+sys.argv = ["cinemae-serve", "--ray", "local"]
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="supervised on Linux only")
+@pytest.mark.parametrize(("end", "code"), [("dies", 3), (signal.SIGTERM, 0), (signal.SIGINT, 0)])
+def test_ray_that_ends_the_server_and_signals(end, code):
+    command = [sys.executable, "-c", ON_RAY]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "END": str(end)}, **pipes) as process:
+        assert process.stdout.readline() == "up\n"
+        if end != "dies":
+            process.send_signal(end)
+        assert process.wait(60) == code
+        says = process.stderr.read()
+    assert says == ("error: Ray ended the run: one of its own processes died; start the server again\n" if code else "")
