@@ -65,7 +65,7 @@ import sys
 for name in ("torch", "timm", "transformers"):
     sys.modules[name] = None  # importing it fails, and find_spec finds nothing
 import pytest
-sys.exit(pytest.main(["--collect-only", "-p", "no:cacheprovider", *sys.argv[1:]]))
+sys.exit(pytest.main(["--collect-only", "-v", "-p", "no:cacheprovider", *sys.argv[1:]]))
 """
 
 

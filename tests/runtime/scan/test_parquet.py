@@ -3,7 +3,7 @@
 import importlib.util
 
 import pytest
-from cinemae.runtime.errors import MissingDependencyError, UsageError
+from cinemae.runtime.errors import MissingDependencyError, OutputError, UsageError
 from cinemae.runtime.install import pip_install
 from cinemae.runtime.records import Frames, Record, ScoredFrame, Tile, from_dict
 from cinemae.runtime.scan import parquet
@@ -55,5 +55,5 @@ def test_a_foreign_parquet_file_is_not_replaced(tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"path": ["a.png"]}), tmp_path / "mine.parquet")
-    with pytest.raises(UsageError, match="does not hold records"):
+    with pytest.raises(OutputError, match="does not hold records"):
         Targets(tmp_path / "mine.parquet").check(())
