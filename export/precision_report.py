@@ -15,6 +15,7 @@ import torch
 from ..runtime.atomic import write_text
 from ..train.data.samples import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint
+from ..train.tables import Table
 from .fused import export_fused
 from .graph.packed import PackedDetector
 from .int8.ranges import activation_ranges
@@ -30,9 +31,12 @@ def export_report(
     request: Request, samples: Sequence[Sample], loaded: LoadedCheckpoint, engine: Path,
     recipe: Mapping[str, Treatment], path: Path,
 ) -> str:  # fmt: skip
-    """Measure the engine against a float32 one on the held-out `samples`; write and return the report.
+    """Measure the engine against a float32 one on the held-out `samples`, and write the report.
 
     The same goes as JSON beside `path`.
+
+    Returns:
+        the figures by generator, for the terminal; the report holds them and more.
     """
     held_out = [item for item in samples if item.split != "train"] or samples
     chosen = spread(held_out, request.report_images or len(held_out))
@@ -42,11 +46,10 @@ def export_report(
         quality = measure(engine, reference, chosen)
     few = [pixels for _, pixels in load_batches(spread(held_out, RANGE_IMAGES), loaded.manifest.preprocess)]
     peaks = block_peaks(PackedDetector(loaded.detector), few)
-    text = report_text(request, quality, recipe, peaks)
     data = {"quality": asdict(quality), "recipe": {k: asdict(v) for k, v in recipe.items()}, "peaks": peaks}
-    write_text(path, text)
+    write_text(path, report_text(request, quality, recipe, peaks))
     write_text(path.with_suffix(".json"), json.dumps(data, indent=1))
-    return text
+    return quality_table(quality).terminal()
 
 
 def block_peaks(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[str, float]:
@@ -63,36 +66,34 @@ def report_text(
     request: Request, quality: Quality, recipe: Mapping[str, Treatment], peaks: Mapping[str, float]
 ) -> str:
     """The report as Markdown."""
-    parts = [f"# Cost of {request.precision}\n", format_quality(quality), "\nAll outputs are finite on these images.\n"]
+    figures = quality_table(quality).markdown()
+    parts = [f"# Cost of {request.precision}\n", figures, "All outputs are finite on these images.\n"]
     if recipe:
         counts = Counter(item.kind for item in recipe.values())
         worst = sorted(recipe.items(), key=lambda pair: -pair[1].error)[:5]
         parts.append("Products: " + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) + ".")
         parts.append("Largest relative errors: " + ", ".join(f"{key} {item.error:.4f}" for key, item in worst) + ".\n")
-    margin = HALF_LARGEST / max(peaks.values())
-    parts.append(
-        f"Largest activations into the products of each block, float32, over {RANGE_IMAGES} images "
-        f"(float16 holds {HALF_LARGEST:.0f}, {margin:.0f} times the largest):\n"
-    )
-    parts += ["| block | largest |", "|---|---|", *(f"| {block} | {peak:.1f} |" for block, peak in peaks.items())]
-    return "\n".join(parts) + "\n"
+    parts.append(peaks_table(peaks).markdown())
+    return "\n".join(parts)
 
 
-def format_quality(quality: Quality) -> str:
-    """A Markdown table and one line of totals."""
+def quality_table(quality: Quality) -> Table:
+    """The figures of each generator in both precisions, and the totals as a note."""
     name = quality.precision
-    lines = [
-        f"| generator | images | AUC fp32 | AUC {name} | ECE fp32 | ECE {name} | same verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {c.generator} | {c.images} | {c.auc[0]:.4f} | {c.auc[1]:.4f} | {c.ece[0]:.4f} | {c.ece[1]:.4f} "
-        f"| {c.agreement:.2%} |"
-        for c in quality.generators
-    ]
-    lines.append(
-        f"\n{quality.images} images: {quality.agreement:.2%} of the verdicts are those of fp32; the logit differs by "
+    columns = ("generator", "images", "AUC fp32", f"AUC {name}", "ECE fp32", f"ECE {name}", "same verdict")
+    rows = tuple((c.generator, c.images, *c.auc, *c.ece, f"{c.agreement:.2%}") for c in quality.generators)
+    note = (
+        f"{quality.images} images: {quality.agreement:.2%} of the verdicts are those of fp32; the logit differs by "
         f"{quality.mean_logit:.4f} on average and {quality.max_logit:.4f} at most, LCAS by {quality.lcas:.2%} of an "
         "image's largest on average."
     )
-    return "\n".join(lines)
+    return Table("quality", f"{name} beside fp32", columns, rows, note, digits=4)
+
+
+def peaks_table(peaks: Mapping[str, float]) -> Table:
+    """The largest activation of each block beside float16's limit."""
+    note = (
+        f"Into the products of each block, in float32, over {RANGE_IMAGES} images. float16 holds {HALF_LARGEST:.0f}, "
+        f"{HALF_LARGEST / max(peaks.values()):.0f} times the largest."
+    )
+    return Table("activations", "Largest activations", ("block", "largest"), tuple(peaks.items()), note, digits=1)

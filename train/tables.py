@@ -83,7 +83,7 @@ class Table:
             if width and len(blocks[-1]) > 1 and sum(len(one[0]) + 2 for one in [*blocks[-1], cells]) - 2 > width:
                 blocks.append(padded[:1])
             blocks[-1].append(cells)
-        return "\n\n".join("\n".join("  ".join(line) for line in zip(*block, strict=True)) for block in blocks)
+        return "\n\n".join("\n".join("  ".join(line).rstrip() for line in zip(*block, strict=True)) for block in blocks)
 
     def terminal(self) -> str:
         """Title, table and note as wide as the terminal; where the output is no terminal, on lines of any length."""

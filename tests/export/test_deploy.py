@@ -5,13 +5,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cinemae.export import cli
 from cinemae.export.fused import export_fused
-from cinemae.export.precision_report import format_quality
+from cinemae.export.precision_report import quality_table
 from cinemae.export.quality import measure, spread
 from cinemae.export.triton import write_repository
 from cinemae.runtime.engines.integrity import check_content
@@ -68,6 +69,10 @@ def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypa
     text = (tmp_path / "cinemae.report.md").read_text()
     assert "| stable_diffusion_v_1_5 | 8 |" in text
     assert "8 images: " in text
+    assert "| block | largest |" in text
+    shown = captured.err + captured.out  # a table, not its Markdown source
+    assert "AUC int8" in shown
+    assert "|---" not in shown
     model = tmp_path / "triton" / "cinemae_onnx"
     assert (model / "1" / "model.onnx").read_bytes() == (tmp_path / "cinemae.onnx").read_bytes()
 
@@ -109,7 +114,7 @@ def test_report_compares_the_same_engine_as_equal(tiny_detector, tiny_manifest, 
     quality = measure(tmp_path / "a.onnx", tmp_path / "a.onnx", samples)
     assert (quality.images, quality.agreement, quality.max_logit, quality.lcas) == (8, 1.0, 0.0, 0.0)
     assert quality.generators[0].auc[0] == quality.generators[0].auc[1]
-    assert "100.00%" in format_quality(quality)
+    assert "100.00%" in quality_table(replace(quality, precision="fp16")).plain()
 
 
 def test_spread_is_even_and_keeps_the_ends():

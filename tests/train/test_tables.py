@@ -32,6 +32,7 @@ def test_wide_tables_go_on_below_with_their_first_column():
         "detector  AUC a", "CINEMAE   0.700", "x         0.300",
     ]  # fmt: skip
     assert len(table.plain().splitlines()) == 3
+    assert Table("t", "T", ("a", "b"), (("x", "long"), ("y", "z"))).plain().splitlines()[2] == "y  z"
 
 
 def test_differences_show_their_sign(tmp_path):
