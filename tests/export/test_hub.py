@@ -134,10 +134,11 @@ def test_the_card_states_promises_figures_and_terms():
     manifest = read_manifest(Path(__file__).parents[2] / "models" / "cinemae-demo.onnx")
     text = card(manifest, "hf://o/r/e.onnx@main#sha256=0")
     head = text.split("---")[1]
-    assert "license: apache-2.0" in head
+    assert "license: other" in head  # the weights' own terms
     figure = f"| glid3_xl/test | {manifest.metrics['glid3_xl/test']['auc']:.4f} |"
     for expected in ("A demonstration engine", "at most 5 % of real images get this", figure):
         assert expected in text
+    assert "license: apache-2.0" in card(manifest.model_copy(update={"licence": "Apache-2.0"}), "x")
     other = card(manifest.model_copy(update={"licence": "Research | only\n---"}), "x")
     assert "license: other\nlicense_name: 'Research \\\\| only ---'" in other
 

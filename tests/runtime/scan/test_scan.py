@@ -112,7 +112,7 @@ def test_options_that_contradict_each_other(tmp_path, tiny_engine):
             output_format(ScanOptions(("a",), **changes), terminal=False)
     assert output_format(ScanOptions(("a",)), terminal=True) == "table"
     assert output_format(ScanOptions(("a",), out=out), terminal=True) == "csv"
-    with pytest.raises(UsageError, match="names a file"):
+    with pytest.raises(OutputError, match="names a file"):
         scan(options(["a"], tiny_engine, out=tmp_path))
     for changes in ({"batch_size": 0}, {"workers": 0}):
         with pytest.raises(UsageError, match="at least 1"):
@@ -140,10 +140,10 @@ def test_nothing_to_score_is_a_usage_error_that_says_why(tmp_path, tiny_engine, 
     for name in ("a.pdf", "b.pdf", "c.txt"):
         (tmp_path / name).write_bytes(b"%PDF")
     out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
-    out.write_bytes(b'{"path": "earlier"}\n')
+    out.write_bytes(earlier := b'{"path": "earlier", "status": "ok"}\n')
     with pytest.raises(UsageError, match=r"no image to score; . files skipped .*: \.pdf 2, .*--allow-empty"):
         scan(options([tmp_path], tiny_engine, out=out, report=page, fail_on_ai=True, quiet=True))
-    assert out.read_bytes() == b'{"path": "earlier"}\n'
+    assert out.read_bytes() == earlier
     assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "b.pdf", "c.txt", "out.jsonl"}
     with pytest.raises(UsageError, match="no image to score"):
         scan(options([tmp_path], tiny_engine, out=tmp_path / "new.jsonl"))
@@ -220,7 +220,7 @@ def test_heatmap_that_cannot_be_saved_costs_no_record(images, tiny_engine, tmp_p
 
 def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypatch):
     out = tmp_path / "a.json"
-    out.write_text("[]")
+    out.write_text("[]\n")
 
     def fail(*arguments):
         raise EngineError("the engine died")
