@@ -87,9 +87,9 @@ def run(detector, preparer, files, workers=2):
 def images_named(folder, names):
     folder.mkdir(exist_ok=True)
     files = [folder / f"{name}.png" for name in names]
-    drawn = [encoded(picture(90, 80, seed)) for seed in range(min(40, len(files)))]
+    drawn = [encoded(picture(90, 80, seed)) for seed in range(min(100, len(files)))]
     for i, file in enumerate(files):
-        file.write_bytes(drawn[i % 40])
+        file.write_bytes(drawn[i % 100])
     return files
 
 

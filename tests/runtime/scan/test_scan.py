@@ -228,7 +228,7 @@ def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypat
     monkeypatch.setattr("cinemae.runtime.detector.Detector._begin", fail)
     with pytest.raises(EngineError):
         scan(options([images], tiny_engine, out=out))
-    assert out.read_text() == "[]"
+    assert out.read_text() == "[]\n"
     assert list(tmp_path.glob(".a.json*")) == []
 
 
