@@ -165,8 +165,8 @@ def decoding_processes_rate(folder: str, workers: int, copies: int) -> float:
             start, count = time.perf_counter(), 0
             items = map(named, (item for _ in range(times) for item in Inputs([folder])))
             with file_writer(Path(scratch) / f"{times}.jsonl", "jsonl") as writer:
-                for record in decode_and_score(items, decoders.prepare, detector.begin, BATCH, workers, rows):
-                    writer.write(record)
+                for scored in decode_and_score(items, decoders.prepare, detector.begin, BATCH, workers, rows):
+                    writer.write(scored.record)
                     count += 1
         return count / (time.perf_counter() - start)
 
