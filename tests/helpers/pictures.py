@@ -2,8 +2,10 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,10 @@ def five_pictures(folder: Path) -> Path:
         (folder / f"{i}.png").write_bytes(encoded(picture(seed=i)))
     (folder / "3.png").write_bytes(b"broken")
     return folder
+
+
+heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+"""For `preexec_fn`: a shell's background jobs, and all that they start, ignore SIGINT."""
 
 
 def json_lines(data: bytes) -> list[dict]:

@@ -12,6 +12,7 @@ import zipfile
 from contextlib import suppress
 
 import numpy as np
+
 import pytest
 from cinemae.runtime import decode_processes
 from cinemae.runtime.decode_processes import DecodeProcesses
@@ -22,7 +23,7 @@ from cinemae.runtime.scan.scan import ScanOptions, scan
 from cinemae.runtime.sources import NamedSource
 from lethal_preparer import LethalPreparer, StillbornPreparer
 from moving_pictures import animation, frames_of
-from pictures import encoded, picture
+from pictures import encoded, heeds_sigint, picture
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the processes of Linux")
 
@@ -170,7 +171,9 @@ def test_signals_end_the_run_and_its_processes(stop, at_work, tmp_path, tiny_eng
     out, before = tmp_path / "out.jsonl", shared_memory()
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(files[0].parent), "--engine", str(tiny_engine),
                "--device", "cpu", "--threads", "1", "--processes", "--workers", "2", "--out", str(out)]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_sigint
+    ) as process:
         time.sleep(0.5)
         until = time.monotonic() + 60
         while at_work and time.monotonic() < until and not (out.exists() and out.stat().st_size):

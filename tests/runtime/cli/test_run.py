@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import pytest
-from pictures import cinemae_run, five_pictures, folder_of, json_lines
+from pictures import cinemae_run, five_pictures, folder_of, heeds_sigint, json_lines
 
 
 @pytest.fixture
@@ -105,10 +104,8 @@ def test_interrupt(tmp_path, tiny_engine):
     read, write = os.pipe()
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "--batch-size", "1",
                "--workers", "1"]  # fmt: skip
-    # the shell makes background jobs, and all that they start, ignore SIGINT
-    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        command, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listening
+        command, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint
     ) as process:
         os.write(write, b"gone.png\n" * 20)
         assert process.stdout.readline().startswith(b'{"path": "gone.png"')
