@@ -12,7 +12,6 @@ import zipfile
 from contextlib import suppress
 
 import numpy as np
-
 import pytest
 from cinemae.runtime import decode_processes
 from cinemae.runtime.decode_processes import DecodeProcesses
