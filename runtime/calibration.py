@@ -27,6 +27,11 @@ class SourceRates(Model):
     ai: float = Field(ge=0, le=1)
     real: float = Field(ge=0, le=1)
 
+    @property
+    def uncertain(self) -> float:
+        """Share called uncertain, in [0, 1]."""
+        return max(0.0, 1 - self.ai - self.real)
+
 
 class Calibration(Model):
     """Probability calibration and the two thresholds, in raw logits.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from textwrap import wrap
 
 MAX_SHOWN = 300
@@ -35,3 +37,8 @@ def hanging(text: str, indent: int, width: int | None) -> str:
         return text
     lines = wrap(body, max(width - indent, 20), break_long_words=False, break_on_hyphens=False)
     return head + f"\n{' ' * indent}".join(lines)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

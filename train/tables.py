@@ -6,14 +6,13 @@ import csv
 import io
 import json
 import math
-import shutil
-import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..runtime.atomic import write_text
+from ..runtime.display_text import terminal_width
 
 Cell = str | int | float | None
 MISSING = "–"
@@ -127,11 +126,6 @@ class Table:
         rows = tuple(tuple(row[c] for c in columns) for row in record["rows"])
         return cls(record["name"], record["title"], columns, rows, record["note"], record.get("digits", 3),
                    tuple(record.get("signed", ())))  # fmt: skip
-
-
-def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; None where it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def wrapped(text: str, width: int | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from typing import Annotated
 
 import typer
@@ -30,7 +28,9 @@ def doctor(
 
     Exit codes: 0 scoring works, 2 usage, 3 a problem was found.
     """
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    from ..display_text import hanging, terminal_width
+
+    width = terminal_width()
     if card:
         from ..diagnose import engine_card
 
@@ -44,7 +44,6 @@ def doctor(
         return
 
     from ..diagnose.doctor import examine, exit_code, report
-    from ..display_text import hanging
     from ..engines.load import check_options
 
     check_options(device, None)

@@ -46,12 +46,11 @@ def card_lines(path: str | Path | None = None, width: int | None = None) -> Iter
     for name, text in _rows(manifest, found, batch):
         yield hanging(printable(f"{name:<{INDENT}}{text}"), INDENT, width)
     if sources := manifest.calibration.sources:
-        width = max(len(printable(rates.source)) for rates in sources)
-        yield f"{'source':<{width}}  class   images      ai  uncertain    real"
+        longest = max(len(printable(rates.source)) for rates in sources)
+        yield f"{'source':<{longest}}  class   images      ai  uncertain    real"
         for rates in sources:
-            name, unsure = printable(rates.source), 1 - rates.ai - rates.real
-            shares = f"{rates.ai:6.1%}  {unsure:9.1%}  {rates.real:6.1%}"
-            yield f"{name:<{width}}  {rates.label:<5}  {rates.images:>7,}  {shares}"
+            shares = f"{rates.ai:6.1%}  {rates.uncertain:9.1%}  {rates.real:6.1%}"
+            yield f"{printable(rates.source):<{longest}}  {rates.label:<5}  {rates.images:>7,}  {shares}"
 
 
 def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...runtime.calibration import Calibration
+from ...runtime.display_text import terminal_width
 from ...runtime.errors import UsageError
 from ...runtime.manifest import HeadConfig
 from ..data.samples import Sample
@@ -32,7 +33,7 @@ from ..option_groups import (
     SpecOptions,
 )
 from ..precision import named_precision
-from ..tables import terminal_width, wrapped
+from ..tables import wrapped
 from ..weights.load import load_backbone
 from .shared_options import CACHE
 

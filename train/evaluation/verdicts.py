@@ -121,7 +121,7 @@ def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
 
 def rates_table(calibration: Calibration) -> Table:
     """The rates that the calibration reached on its own scores, source by source."""
-    rows = tuple((r.label, r.source, r.images, r.ai, max(0.0, 1 - r.ai - r.real), r.real) for r in calibration.sources)
+    rows = tuple((r.label, r.source, r.images, r.ai, r.uncertain, r.real) for r in calibration.sources)
     columns = ("class", "source", "images", "called ai", "uncertain", "called real")
     return Table("rates", "Verdicts on the images of the calibration", columns, rows)
 

@@ -26,10 +26,11 @@ def calibration_scores(
     Heads fitted without a source may give smaller logits than `head`, which is the one deployed: a threshold from them
     alone would then promise too much. So the held-out images, scored by `head`, count as one more source.
     """
-    scores, where = held_out_scores(cache, rows, held_rows, method, head_config, config, head, quiet)
-    own = _own_scores(cache, held_rows, method, head)
-    if len(scores.logits) == len(own.logits):
-        return scores, where
+    own, where_own = _own_scores(cache, held_rows, method, head)
+    others = _other_heads_scores(cache, rows, held_rows, method, head_config, config, quiet)
+    if others is None:
+        return own, where_own
+    scores, where = others
     both = SourceScores(
         np.concatenate([scores.logits, own.logits]), np.concatenate([scores.labels, own.labels]),
         np.concatenate([scores.sources, np.full(len(own.labels), OWN_HEAD)]),
@@ -49,14 +50,22 @@ def held_out_scores(
     scored by `head` itself, and the rates hold for their sources only. Of augmented views the first alone counts:
     several views of an image are no more evidence than one.
     """
+    others = _other_heads_scores(cache, rows, held_rows, method, head_config, config, quiet)
+    return _own_scores(cache, held_rows, method, head) if others is None else others
+
+
+def _other_heads_scores(
+    cache: FeatureCache, rows: np.ndarray, held_rows: np.ndarray, method: MethodConfig, head_config: HeadConfig,
+    config: FitConfig, quiet: bool,
+) -> tuple[SourceScores, str] | None:  # fmt: skip
+    """The scores of all images by heads fitted without their sources; None where no source can be left out."""
     everything = np.concatenate([rows, held_rows])
     labels, sources = cache.labels(everything), sources_of(cache, everything)
     _, contents = np.unique([cache.rows[i].content for i in everything], return_inverse=True)
     folds = source_folds(labels, sources)
     is_held = np.arange(len(everything)) >= len(rows)
     if folds is None or not _every_fold_can_learn(labels, folds, is_held, contents):
-        own = _own_scores(cache, held_rows, method, head)
-        return own, f"{len(own.labels):,} held-out images of the sources trained on; other sources were not measured"
+        return None
     whole = examples(cache, everything, method)
 
     def pick(chosen: np.ndarray) -> Examples:
@@ -78,12 +87,15 @@ def held_out_scores(
     return SourceScores(found.logits[first], labels[first], sources[first]), where
 
 
-def _own_scores(cache: FeatureCache, held_rows: np.ndarray, method: MethodConfig, head: Head) -> SourceScores:
-    """The first views of the held-out images, scored by the head that is deployed."""
+def _own_scores(
+    cache: FeatureCache, held_rows: np.ndarray, method: MethodConfig, head: Head
+) -> tuple[SourceScores, str]:
+    """The first views of the held-out images, scored by the head that is deployed, and what they are, in words."""
     chosen = held_rows[_first_views(cache, held_rows)]
     held = examples(cache, chosen, method)
     logits = logits_of(head, held.f_global, held.stats[:, 0]).numpy()
-    return SourceScores(logits, cache.labels(chosen), sources_of(cache, chosen))
+    where = f"{len(chosen):,} held-out images of the sources trained on; other sources were not measured"
+    return SourceScores(logits, cache.labels(chosen), sources_of(cache, chosen)), where
 
 
 def _first_views(cache: FeatureCache, rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..tables import Table, terminal_width, wrapped
+from ...runtime.display_text import terminal_width
+from ..tables import Table, wrapped
 from .published import Claim, claims
 from .result import StudyResult
 

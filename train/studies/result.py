@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.atomic import write_text
-from ..tables import Table, terminal_width, wrapped
+from ...runtime.display_text import terminal_width
+from ..tables import Table, wrapped
 
 log = logging.getLogger("cinemae.train")
 
