@@ -1,0 +1,1 @@
+"""What every room stands on: manifest, masks, errors, atomic files, text, environment."""

@@ -1,0 +1,1 @@
+"""The CUDA driver and the memory that GPU engines share."""

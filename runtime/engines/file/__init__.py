@@ -1,0 +1,1 @@
+"""An engine's ONNX file, read without the onnx package: header, graph, hashes."""

@@ -1,0 +1,1 @@
+"""ONNX engines by onnxruntime, on CPU, CUDA and TensorRT providers."""

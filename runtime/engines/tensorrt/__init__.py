@@ -1,0 +1,1 @@
+"""TensorRT plans: the engine, its sidecar, contexts and buffers."""

@@ -1,0 +1,1 @@
+"""Folders whose new files are scored as they arrive."""

@@ -1,0 +1,1 @@
+"""Scores of held-out images become a probability and two thresholds."""
