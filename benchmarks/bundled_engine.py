@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.progress import Progress
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.progress import Progress
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.evaluation.metrics import Metrics, binary_metrics
-from cinemae.train.tables import MISSING, Cell, Table
+from cinemae.train.reporting.tables import MISSING, Cell, Table
 
 COLUMNS = ("generator", "AI", "real", "AUC", "AUC 95 % CI", "AP", "accuracy", "real acc.", "fake acc.", "acc. at 0.5",
            "TPR at 5 % FPR", "uncertain")  # fmt: skip

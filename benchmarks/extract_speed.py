@@ -33,8 +33,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from cinemae.runtime.manifest import HeadConfig, MethodConfig, Preprocess
-from cinemae.runtime.preprocess import load_image
+from cinemae.runtime.core.manifest import HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.device import prepare_process
 from cinemae.train.features import extract as extraction

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cinemae.runtime.atomic import write_text
-from cinemae.runtime.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.core.atomic import write_text
+from cinemae.runtime.core.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
 from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter

@@ -29,18 +29,18 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.decode import decoded, open_image_file
-from cinemae.runtime.decode_processes import DecodeProcesses
 from cinemae.runtime.diagnose.bench import synthetic_jpeg
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.engines.integrity import stream_sha256
+from cinemae.runtime.engines.file.integrity import stream_sha256
 from cinemae.runtime.engines.load import read_engine_manifest
 from cinemae.runtime.evidence.collect import collect
-from cinemae.runtime.pipeline import decode_and_score
-from cinemae.runtime.preprocess import resize_crop
+from cinemae.runtime.images.decode import decoded, open_image_file
+from cinemae.runtime.images.preprocess import resize_crop
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.resume import named
 from cinemae.runtime.scan.writers import file_writer, stdout_writer
+from cinemae.runtime.scoring.decode_processes import DecodeProcesses
+from cinemae.runtime.scoring.pipeline import decode_and_score
 from PIL import Image
 
 SIZES = ((500, 375), (1600, 1200), (4000, 3000))

@@ -25,16 +25,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from cinemae.runtime.atomic import write_text
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.decode import decode
-from cinemae.runtime.errors import ImageError
-from cinemae.runtime.manifest import HeadConfig
-from cinemae.runtime.preprocess import resize_crop
-from cinemae.runtime.records import from_dict
-from cinemae.runtime.verdict import Decision
+from cinemae.runtime.core.atomic import write_text
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.errors import ImageError
+from cinemae.runtime.core.manifest import HeadConfig
+from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.preprocess import resize_crop
+from cinemae.runtime.scoring.record import from_dict
+from cinemae.runtime.scoring.verdict import Decision
 from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
+from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.scores import SourceScores
 from cinemae.train.features.augment import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache, open_cache
 from cinemae.train.features.sample_list import SAMPLES_FILE, read_samples
@@ -43,9 +45,7 @@ from cinemae.train.fitting.checkpoint_folder import read_metrics
 from cinemae.train.fitting.folds import out_of_fold, source_folds
 from cinemae.train.fitting.head_training import FitConfig, examples, logits_of, sources_of, train_head, training_rows
 from cinemae.train.fitting.held_out import held_out_scores
-from cinemae.train.fitting.platt import calibrate_probability
-from cinemae.train.fitting.source_scores import SourceScores
-from cinemae.train.tables import MISSING, Table
+from cinemae.train.reporting.tables import MISSING, Table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 

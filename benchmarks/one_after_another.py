@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from cinemae.runtime.masks import masked_from_visible
+from cinemae.runtime.core.masks import masked_from_visible
 from cinemae.train.features.cache import Features
 from cinemae.train.model.lcas import channel_constants, normalise
 from cinemae.train.model.mae import MaskedAutoencoder, patchify

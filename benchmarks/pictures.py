@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cinemae.runtime.detector import DEFAULT_BATCH, Detector
-from cinemae.runtime.pipeline import decode_and_score
 from cinemae.runtime.report.html import ReportWriter
 from cinemae.runtime.scan.scan import ScanOptions
 from cinemae.runtime.scan.scan import scan as score
+from cinemae.runtime.scoring.detector import DEFAULT_BATCH, Detector
+from cinemae.runtime.scoring.pipeline import decode_and_score
 from PIL import Image, ImageDraw, ImageFilter
 
 HERE = Path(__file__).parent / "pictures"

@@ -28,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.cpus import usable_cpus
+from cinemae.runtime.core.cpus import usable_cpus
+from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.diagnose.bench import synthetic_jpeg
-from cinemae.runtime.manifest import Preprocess
-from cinemae.runtime.preprocess import load_image
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.writers import file_writer
 from cinemae.train.data.samples import Sample, read_samples

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cinemae.runtime.manifest import BackboneConfig, Manifest
+    from cinemae.runtime.core.manifest import BackboneConfig, Manifest
     from cinemae.train.model.detector import CinemaeDetector
 
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
@@ -16,8 +16,8 @@ THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
 def detector(backbone: str) -> tuple[CinemaeDetector, Manifest]:
     """A detector with seeded weights, and its manifest."""
     import torch
-    from cinemae.runtime.manifest import Backbone, HeadConfig, Manifest, Masks, MethodConfig
-    from cinemae.runtime.masks import draw_visible
+    from cinemae.runtime.core.manifest import Backbone, HeadConfig, Manifest, Masks, MethodConfig
+    from cinemae.runtime.core.masks import draw_visible
     from cinemae.train.model.detector import CinemaeDetector
     from cinemae.train.model.head import Head
     from cinemae.train.model.mae import MaskedAutoencoder
@@ -94,7 +94,7 @@ def cpu_session(model: Path | bytes, profile: Path | None = None) -> Any:
 
     Threads spin as onnxruntime's default lets them; products are exact without VNNI too, as in the runtime.
     """
-    from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
+    from cinemae.runtime.engines.onnx.library import import_onnxruntime
 
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()

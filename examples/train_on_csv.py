@@ -8,8 +8,8 @@
 import sys
 from pathlib import Path
 
-from cinemae.runtime.errors import CinemaeError
-from cinemae.runtime.manifest import HeadConfig, MethodConfig
+from cinemae.runtime.core.errors import CinemaeError
+from cinemae.runtime.core.manifest import HeadConfig, MethodConfig
 from cinemae.train.data.samples import read_samples
 from cinemae.train.evaluation.evaluate import evaluate, score
 from cinemae.train.features.cache import FeatureCache

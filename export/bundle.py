@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ..runtime.errors import CinemaeError, UsageError
+from ..runtime.core.errors import CinemaeError, UsageError
 from ..train.fitting.checkpoint import load_checkpoint
 from .fused import fused_graph, write_fused
 from .graph.compact import compact

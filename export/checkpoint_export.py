@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.engines.onnx_file import read_manifest
-from ..runtime.errors import CinemaeError, UsageError
-from ..runtime.manifest import UNKNOWN_LICENCE
+from ..runtime.core.errors import CinemaeError, UsageError
+from ..runtime.core.manifest import UNKNOWN_LICENCE
+from ..runtime.engines.file.header import read_manifest
 from ..train.data.samples import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint, load_checkpoint
 from ..train.fitting.checkpoint_folder import last_checkpoint

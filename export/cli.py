@@ -69,8 +69,8 @@ def export(
     """Export a checkpoint as an engine, NAME.onnx, checked against eager PyTorch; exit 3 where a tolerance fails."""
     from typing import cast, get_args
 
-    from ..runtime.engines.plan_sidecar import HardwareCompatibility
-    from ..runtime.errors import UsageError
+    from ..runtime.core.errors import UsageError
+    from ..runtime.engines.tensorrt.sidecar import HardwareCompatibility
     from .export import export_request
     from .request import BuildOptions, Request
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from ..runtime.atomic import atomic_path
-from ..runtime.engines.integrity import seal
-from ..runtime.manifest import METADATA_KEY, Golden, Manifest
+from ..runtime.core.atomic import atomic_path
+from ..runtime.core.manifest import METADATA_KEY, Golden, Manifest
+from ..runtime.engines.file.integrity import seal
 from .output_names import refuse_bundled
 
 EXTERNAL_ABOVE = 1_900_000_000

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.errors import CinemaeError, MissingDependencyError
-from ..runtime.install import pip_install
+from ..runtime.core.errors import CinemaeError, MissingDependencyError
+from ..runtime.core.install import pip_install
 from .request import BuildOptions, Request, check
 
 if TYPE_CHECKING:
-    from ..runtime.engines.plan_sidecar import PlanSidecar
-    from ..runtime.manifest import Manifest
+    from ..runtime.core.manifest import Manifest
+    from ..runtime.engines.tensorrt.sidecar import PlanSidecar
 
 
 def require_packages() -> None:
@@ -65,9 +65,9 @@ def deploy(
         name: file name of the plan, and stem of the model names in Triton.
         checkpoint: folder that the engine was exported from.
     """
-    from ..runtime.engines.integrity import check_content
-    from ..runtime.engines.onnx_file import read_manifest
-    from ..runtime.engines.plan_sidecar import plan_command
+    from ..runtime.engines.file.header import read_manifest
+    from ..runtime.engines.file.integrity import check_content
+    from ..runtime.engines.tensorrt.sidecar import plan_command
     from .triton import write_repository
 
     manifest: Manifest = read_manifest(engine)

@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import torch
 
+from ..runtime.core.golden import golden_image
+from ..runtime.core.manifest import Golden, Manifest
 from ..runtime.engines.load import load_engine
-from ..runtime.golden import golden_image
-from ..runtime.manifest import Golden, Manifest
 from ..train.fitting.manifest_fields import tool_versions
 from ..train.model.detector import CinemaeDetector
 from .engine_file import write_engine

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from ..runtime.core.install import pip_install
+from ..runtime.core.manifest import Manifest
+from ..runtime.engines.file.integrity import file_sha256
 from ..runtime.engines.hub import SCHEME
-from ..runtime.engines.integrity import file_sha256
-from ..runtime.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
-from ..runtime.install import pip_install
-from ..runtime.manifest import Manifest
-from ..runtime.reading import Reading
-from ..runtime.verdict import Decision
+from ..runtime.scoring.reading import Reading
+from ..runtime.scoring.verdict import Decision
 
 HUB_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "CC-BY-4.0": "cc-by-4.0"}
 """Licences that the hub has an identifier for; others are `other` with their name."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..runtime.errors import UsageError
-from ..runtime.manifest import CC_BY_NC, Manifest
+from ..runtime.core.errors import UsageError
+from ..runtime.core.manifest import CC_BY_NC, Manifest
 
 
 def engine_licence(manifest: Manifest, given: str | None) -> str:

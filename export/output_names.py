@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..runtime.core.errors import UsageError
 from ..runtime.engines.load import BUNDLED_NAME
-from ..runtime.errors import UsageError
 
 
 def refuse_bundled(path: str | Path) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..runtime.core.errors import ParityError
+from ..runtime.core.golden import golden_image
 from ..runtime.engines.base import EngineOutput
 from ..runtime.engines.load import load_engine
-from ..runtime.errors import ParityError
-from ..runtime.golden import golden_image
 
 if TYPE_CHECKING:
     from ..train.model.detector import CinemaeDetector

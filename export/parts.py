@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..runtime.core.manifest import Manifest
 from ..runtime.engines.base import PARTS
-from ..runtime.manifest import Manifest
 from ..train.model.detector import CinemaeDetector
 from .engine_file import write_engine
 from .graph.tracing import BATCH, Signature, trace

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.atomic import write_bytes
+from ..runtime.core.atomic import write_bytes
+from ..runtime.core.errors import ParityError
+from ..runtime.core.manifest import Manifest
 from ..runtime.engines.base import Engine, EngineOutput
-from ..runtime.engines.buckets import buckets
+from ..runtime.engines.cuda.buckets import buckets
 from ..runtime.engines.load import load_engine
-from ..runtime.errors import ParityError
-from ..runtime.manifest import Manifest
 from .parity import BATCHES, TOLERANCES, differences, parity_images
 
 

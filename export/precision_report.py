@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..runtime.atomic import write_text
+from ..runtime.core.atomic import write_text
 from ..train.data.samples import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint
-from ..train.tables import Table
+from ..train.reporting.tables import Table
 from .fused import export_fused
 from .graph.packed import PackedDetector
 from .int8.ranges import activation_ranges

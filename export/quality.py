@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..runtime.core.errors import EngineError, ImageError, UsageError
+from ..runtime.core.manifest import Manifest, Preprocess
+from ..runtime.core.progress import Progress
 from ..runtime.engines.base import Engine
 from ..runtime.engines.load import load_engine
-from ..runtime.errors import EngineError, ImageError, UsageError
-from ..runtime.manifest import Manifest, Preprocess
-from ..runtime.preprocess import load_image
-from ..runtime.progress import Progress
-from ..runtime.verdict import Decision, decide
+from ..runtime.images.preprocess import load_image
+from ..runtime.scoring.verdict import Decision, decide
 from ..train.data.samples import Sample, read_samples
 from ..train.evaluation.metrics import binary_metrics
 from .parity import LCAS_FLOOR

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..runtime.engines.plan_sidecar import HardwareCompatibility
-from ..runtime.errors import EngineError, UsageError
+from ..runtime.core.errors import EngineError, UsageError
+from ..runtime.engines.tensorrt.sidecar import HardwareCompatibility
 from ..runtime.scan.targets import check_writable
 from ..train.fitting.checkpoint_folder import last_checkpoint, read_manifest
 from .hub import repository

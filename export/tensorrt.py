@@ -16,17 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..runtime.atomic import write_bytes, write_text
-from ..runtime.engines.buckets import profiles
-from ..runtime.engines.cuda import Cuda
-from ..runtime.engines.integrity import file_sha256
-from ..runtime.engines.onnx import checked_manifest
-from ..runtime.engines.plan_sidecar import PlanSidecar, numbers, sidecar_path
-from ..runtime.engines.tensorrt import open_engine
-from ..runtime.engines.tensorrt_import import collecting_logger, import_tensorrt, is_out_of_memory, reason
-from ..runtime.errors import EngineError, MissingDependencyError, UsageError
-from ..runtime.install import pip_packages
-from ..runtime.manifest import Manifest
+from ..runtime.core.atomic import write_bytes, write_text
+from ..runtime.core.errors import EngineError, MissingDependencyError, UsageError
+from ..runtime.core.install import pip_packages
+from ..runtime.core.manifest import Manifest
+from ..runtime.engines.cuda.buckets import profiles
+from ..runtime.engines.cuda.driver import Cuda
+from ..runtime.engines.file.integrity import file_sha256
+from ..runtime.engines.onnx.engine import checked_manifest
+from ..runtime.engines.tensorrt.engine import open_engine
+from ..runtime.engines.tensorrt.library import collecting_logger, import_tensorrt, is_out_of_memory, reason
+from ..runtime.engines.tensorrt.sidecar import PlanSidecar, numbers, sidecar_path
 from .plan_check import check_outputs, find_reference
 from .request import BuildOptions
 

@@ -10,9 +10,9 @@ import json
 import shutil
 from pathlib import Path
 
-from ..runtime.atomic import write_text
-from ..runtime.engines.buckets import buckets, profiles
-from ..runtime.manifest import Manifest
+from ..runtime.core.atomic import write_text
+from ..runtime.core.manifest import Manifest
+from ..runtime.engines.cuda.buckets import buckets, profiles
 
 QUEUE_MICROSECONDS = 2000
 """How long Triton waits for a batch to fill: about the time of one image on a data-centre GPU."""

@@ -12,26 +12,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dataframe import to_dataframe
-    from .detector import Detector
+    from .core.errors import CinemaeError
+    from .core.manifest import Manifest
     from .engines.base import Engine, EngineOutput
     from .engines.load import load_engine
-    from .errors import CinemaeError
-    from .manifest import Manifest
-    from .records import Record, Stats
-    from .sources import NamedSource
+    from .images.source import NamedSource
+    from .scoring.dataframe import to_dataframe
+    from .scoring.detector import Detector
+    from .scoring.record import Record, Stats
 
 _HOME = {
-    "CinemaeError": "errors",
-    "Detector": "detector",
+    "CinemaeError": "core.errors",
+    "Detector": "scoring.detector",
     "Engine": "engines.base",
     "EngineOutput": "engines.base",
-    "Manifest": "manifest",
-    "NamedSource": "sources",
-    "Record": "records",
-    "Stats": "records",
+    "Manifest": "core.manifest",
+    "NamedSource": "images.source",
+    "Record": "scoring.record",
+    "Stats": "scoring.record",
     "load_engine": "engines.load",
-    "to_dataframe": "dataframe",
+    "to_dataframe": "scoring.dataframe",
 }
 
 __all__ = [

@@ -47,7 +47,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def tiny_config():
     """A backbone of every kind of layer that runs in milliseconds: 64 px, 16 patches, 4 visible."""
-    from cinemae.runtime.manifest import BackboneConfig
+    from cinemae.runtime.core.manifest import BackboneConfig
 
     return BackboneConfig(
         name="test_tiny", image_size=64, patch_size=16, encoder_dim=32, encoder_depth=3, encoder_heads=2,
@@ -59,8 +59,8 @@ def tiny_config():
 def tiny_detector(tiny_config):
     """A whole detector with random parameters everywhere and two balanced masks, in eval mode. Do not modify."""
     pytest.importorskip("torch")
-    from cinemae.runtime.manifest import HeadConfig, MethodConfig
-    from cinemae.runtime.masks import draw_visible
+    from cinemae.runtime.core.manifest import HeadConfig, MethodConfig
+    from cinemae.runtime.core.masks import draw_visible
     from untrained import untrained_detector
 
     method = MethodConfig()
@@ -74,8 +74,8 @@ def tiny_detector(tiny_config):
 @pytest.fixture(scope="session")
 def tiny_manifest(tiny_config, request):
     """The manifest that belongs to `tiny_detector`."""
-    from cinemae.runtime.engines.onnx_file import read_manifest
-    from cinemae.runtime.manifest import Backbone, Manifest, Masks, Preprocess
+    from cinemae.runtime.core.manifest import Backbone, Manifest, Masks, Preprocess
+    from cinemae.runtime.engines.file.header import read_manifest
 
     made = os.environ.get(ENGINE_VARIABLE, "")
     if os.path.isfile(made):

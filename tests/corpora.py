@@ -22,8 +22,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from cinemae.runtime.decode import decode
-from cinemae.runtime.library_messages import silence_libraries
+from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.library_messages import silence_libraries
 
 SECONDS_PER_FILE = 5.0
 """On average, over a corpus; the worst files of one are a hundred times slower than its photographs."""

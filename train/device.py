@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ..runtime.errors import MissingDependencyError, UsageError
+from ..runtime.core.errors import MissingDependencyError, UsageError
 from .memory import keep_freed_memory
 
 if TYPE_CHECKING:

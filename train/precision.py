@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ..runtime.core.errors import UsageError
 from ..runtime.diagnose.hardware import cpu_features
-from ..runtime.errors import UsageError
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """A plan built and run with TensorRT, cuda-python and numpy alone, where the product's backend lacks pydantic.
 
 The proof of `prove.py` takes the product's own builder and backend wherever they import; this is for TensorRT's own
-interpreter without them. `cinemae.runtime.engines.cuda` needs no more than numpy.
+interpreter without them. `cinemae.runtime.engines.cuda.driver` needs no more than numpy.
 """
 
 from __future__ import annotations

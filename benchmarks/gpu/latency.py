@@ -68,7 +68,7 @@ def main() -> None:
     from cinemae.export.graph.packed import PackedDetector
     from cinemae.export.request import BuildOptions
     from cinemae.export.tensorrt import build_plan
-    from cinemae.runtime.errors import CinemaeError
+    from cinemae.runtime.core.errors import CinemaeError
 
     arguments.work.mkdir(parents=True, exist_ok=True)
     model, manifest = detector(arguments.backbone)

@@ -61,7 +61,7 @@ def device() -> tuple[Any, Any]:
     """TensorRT's module and the CUDA runtime."""
     try:
         import tensorrt
-        from cinemae.runtime.engines.cuda import Cuda
+        from cinemae.runtime.engines.cuda.driver import Cuda
 
         cuda = Cuda.load()
         cuda.device()
@@ -125,7 +125,7 @@ def opened(arguments: argparse.Namespace, name: str, trt: Any, cuda: Any) -> Any
     """The plan in the product's backend, or in the bare one."""
     plan = arguments.work / f"{name}.plan"
     if product_backend():
-        from cinemae.runtime.engines.tensorrt import open_engine
+        from cinemae.runtime.engines.tensorrt.engine import open_engine
 
         return open_engine(plan, "tensorrt", None, trt, cuda)
     from bare_plan import BarePlan
@@ -141,7 +141,7 @@ def outputs(engine: Any, images: np.ndarray) -> list[np.ndarray]:
 
 
 def buckets(largest: int) -> list[int]:
-    """1, 2, 4, ... and `largest`, as `cinemae.runtime.engines.buckets` has them."""
+    """1, 2, 4, ... and `largest`, as `cinemae.runtime.engines.cuda.buckets` has them."""
     return sorted({largest, *(2**i for i in range(largest.bit_length()))})
 
 

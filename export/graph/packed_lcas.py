@@ -1,8 +1,8 @@
 """LCAS (Eq. 4, 5), its statistics (Eq. 6) and the patch map as a part of the exported graph, float32.
 
 Runs in: every fused `.onnx` engine, the default and bundled one included, on onnxruntime and OpenVINO, and in the
-TensorRT plans built from it. The same equations are written twice more, for other places: `runtime/lcas.py` is the
-numpy reference and runs in an engine in parts; `train/model/lcas.py` runs in training and studies.
+TensorRT plans built from it. The same equations are written twice more: `runtime/engines/parts/lcas.py` is the numpy
+reference and runs in an engine in parts; `train/model/lcas.py` runs in training and studies.
 
 Mask indices are constants of the graph, and all K runs are computed at once.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...runtime.manifest import IMAGENET_MEAN, IMAGENET_STD
+from ...runtime.core.manifest import IMAGENET_MEAN, IMAGENET_STD
 from ...train.model.detector import CinemaeDetector
 from ...train.model.lcas import statistics
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...runtime.progress import Progress
+from ...runtime.core.progress import Progress
 from ..graph.packed import PackedDetector
 from .ranges import watching
 

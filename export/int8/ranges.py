@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...runtime.progress import Progress
+from ...runtime.core.progress import Progress
 from ..graph.packed import PackedDetector
 from ..graph.packed_block import Dense, PackedBlock
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...runtime.engines.integrity import file_sha256
-from ...runtime.errors import MissingDependencyError
+from ...runtime.core.errors import MissingDependencyError
+from ...runtime.engines.file.integrity import file_sha256
 
 VERSION = "1.30.0"
 INSTALL = f"npm install onnxruntime-web@{VERSION}"

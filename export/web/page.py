@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...runtime.errors import CinemaeError
+from ...runtime.core.errors import CinemaeError
 
 GENERATOR = '<meta name="generator" content="cinemae-export --web">'
 

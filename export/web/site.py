@@ -13,17 +13,19 @@ from urllib.parse import quote
 
 from PIL import __version__ as pillow_version
 
-from ...runtime import decode, preprocess, reasons, report, serve
-from ...runtime.atomic import atomic_path, write_text
-from ...runtime.engines.integrity import check_content, file_sha256
-from ...runtime.errors import EngineError, UsageError
-from ...runtime.manifest import Manifest
-from ...runtime.reading import Reading
-from ...runtime.records import Record, engine_label, to_dict
+from ...runtime import report, serve
+from ...runtime.core.atomic import atomic_path, write_text
+from ...runtime.core.errors import EngineError, UsageError
+from ...runtime.core.manifest import Manifest
+from ...runtime.core.version import cinemae_version
+from ...runtime.engines.file.integrity import check_content, file_sha256
+from ...runtime.images import decode, preprocess
 from ...runtime.scan.writers import CSV_COLUMNS
+from ...runtime.scoring import reasons
+from ...runtime.scoring.reading import Reading
+from ...runtime.scoring.record import Record, engine_label, to_dict
+from ...runtime.scoring.verdict import Decision
 from ...runtime.serve.schema import EngineBody
-from ...runtime.verdict import Decision
-from ...runtime.version import cinemae_version
 from . import onnxruntime_web
 from .operators import check_operators
 from .page import GENERATOR, server_files, site_html

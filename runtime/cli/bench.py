@@ -15,7 +15,7 @@ app = command_app()
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:
     """Positive integers from "1,8"."""
-    from ..errors import UsageError
+    from ..core.errors import UsageError
 
     try:
         numbers = tuple(int(part) for part in text.split(","))
@@ -57,12 +57,12 @@ def bench(
     from functools import partial
     from json import dumps
 
-    from ..atomic import write_text
+    from ..core.atomic import write_text
+    from ..core.errors import UsageError
+    from ..core.output_file import writing
     from ..diagnose.bench import MAX_DECODED, BenchOptions
     from ..diagnose.bench import bench as measure
     from ..diagnose.bench_result import table
-    from ..errors import UsageError
-    from ..output_file import writing
     from ..scan.inputs import Inputs
     from ..scan.targets import begins, check_file
 

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from ..devices import DEVICES
+from ..core.devices import DEVICES
 
 
 def local_engine(text: str) -> Path:
     """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
     if not text:
-        from ..errors import UsageError
+        from ..core.errors import UsageError
 
         raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
     if not text.startswith("hf://"):
@@ -30,7 +30,7 @@ def share(option: str) -> Callable[[object], float]:
     """The parser of an option that takes a share: a number, or one in percent."""
 
     def parse(given: object) -> float:
-        from ..errors import UsageError
+        from ..core.errors import UsageError
 
         text = str(given).strip()
         try:
@@ -53,7 +53,7 @@ def only_with(other: str, there: bool, **options: bool) -> None:
         UsageError: one is given without `other`.
     """
     if not there and (given := [f"--{name.replace('_', '-')}" for name, used in options.items() if used]):
-        from ..errors import UsageError
+        from ..core.errors import UsageError
 
         raise UsageError(f"{', '.join(given)}: only with {other}")
 
@@ -132,8 +132,8 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, one_li
         arguments: the command line, by default that of the process.
         one_line: escape line ends in the message too, because it quotes names from files.
     """
-    from ..display_text import printable
-    from ..errors import CinemaeError
+    from ..core.errors import CinemaeError
+    from ..core.text import printable
 
     open_standard_streams()
     try:

@@ -28,7 +28,7 @@ def doctor(
 
     Exit codes: 0 scoring works, 2 usage, 3 a problem was found.
     """
-    from ..display_text import hanging, terminal_width
+    from ..core.text import hanging, terminal_width
 
     width = terminal_width()
     if card:

@@ -133,7 +133,7 @@ def run(
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
-    from ..errors import UsageError
+    from ..core.errors import UsageError
 
     if not inputs and not demo:
         raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
@@ -161,7 +161,7 @@ def run(
 
         raise typer.Exit(scan_on_ray(chosen, sys.stdin.buffer))
 
-    from ..library_messages import silence_libraries
+    from ..images.library_messages import silence_libraries
     from ..scan.scan import ScanOptions, scan
 
     if demo:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ..cli.common import Device, EngineFile, Prior, Threshold, command_app, only_with, print_version, run_command
 from ..ray.address import with_address
-from .settings import MIB, Limits, ServeSettings
+from ..serve.settings import MIB, Limits, ServeSettings
+from .common import Device, EngineFile, Prior, Threshold, command_app, only_with, print_version, run_command
 
 app = command_app()
 _DEFAULT, _LIMITS = ServeSettings(), Limits()
@@ -84,7 +84,7 @@ def serve(
         max_pixels=whole(max_megapixels * 1e6), max_images=max_images, max_queue=max_queue,
         max_buffered_bytes=whole(max_buffered_mb * MIB), read_timeout=read_timeout, request_timeout=request_timeout,
     )  # fmt: skip
-    from .launch import allowed_hosts, launch, read_token, require_serve
+    from ..serve.launch import allowed_hosts, launch, read_token, require_serve
 
     settings = ServeSettings(
         limits=limits, max_batch=batch_size, max_wait=max_wait_ms / 1000, workers=workers,
@@ -93,8 +93,8 @@ def serve(
     if ray is None:
         launch(settings, engine, host, port, device, threads, threshold, prior)
         return
+    from ..ray.serve import Replica, launch_on_ray
     from ..ray.supervised import supervise
-    from .ray_serve import Replica, launch_on_ray
 
     require_serve()
     supervise("start the server again", interrupt=True)

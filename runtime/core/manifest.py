@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from .calibration import Calibration
-from .display_text import shown
 from .errors import ManifestError
 from .manifest_part import Model
 from .masks import MASK_RATIO, MaskStrategy, visible_count
+from .text import shown
 
 SCHEMA_VERSION: Final = 1
 METADATA_KEY = "cinemae.manifest"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .atomic import replacing
-from .display_text import display_name
 from .errors import OutputError
+from .text import display_name
 
 try:
     import fcntl

@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..cpus import usable_cpus
-from ..decode import decoded
-from ..detector import Detector
+from ..core.cpus import usable_cpus
+from ..core.errors import CinemaeError, UsageError
+from ..core.manifest import Preprocess
 from ..engines.base import Engine
 from ..engines.load import load_engine
-from ..errors import CinemaeError, UsageError
-from ..manifest import Preprocess
-from ..preprocess import prepare, shrink_to
-from ..records import engine_label
-from ..sources import AnySource
+from ..images.decode import decoded
+from ..images.preprocess import prepare, shrink_to
+from ..images.source import AnySource
+from ..scoring.detector import Detector
+from ..scoring.record import engine_label
 from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
 
 MIN_ROUNDS = 5

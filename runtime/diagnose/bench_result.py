@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cpus import usable_cpus
+from ..core.cpus import usable_cpus
 from . import hardware
 
 

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cpus import usable_cpus
-from ..engines.onnxruntime_import import import_onnxruntime
-from ..errors import CinemaeError, ExitCode
-from ..install import install_tensorrt, pip_install, pip_packages
+from ..core.cpus import usable_cpus
+from ..core.errors import CinemaeError, ExitCode
+from ..core.install import install_tensorrt, pip_install, pip_packages
+from ..engines.onnx.library import import_onnxruntime
 from . import hardware
 from .cuda_versions import MIN_DRIVER, cuda_packages, driver_cuda, misfits
 from .provider_probe import probe
@@ -252,10 +252,10 @@ def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
     """
     import numpy as np
 
+    from ..core.golden import golden_image
     from ..engines.load import load_engine
-    from ..golden import golden_image
-    from ..records import engine_label
-    from ..verdict import Decision
+    from ..scoring.record import engine_label
+    from ..scoring.verdict import Decision
 
     try:
         engine = load_engine(path, device)

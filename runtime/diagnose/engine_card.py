@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..calibration import Calibration
-from ..display_text import hanging, printable
+from ..core.calibration import Calibration
+from ..core.manifest import Manifest
+from ..core.text import hanging, printable
 from ..engines.load import plan_batch, read_engine_manifest, resolve
-from ..manifest import Manifest
-from ..reading import Reading
-from ..records import engine_label
-from ..verdict import Decision
+from ..scoring.reading import Reading
+from ..scoring.record import engine_label
+from ..scoring.verdict import Decision
 
 FIELDS = {"demonstration", "licence", "precision", "backbone", "method", "head", "calibration", "training", "tools"}
 """Of the manifest, in the card as JSON."""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from ..engines.onnxruntime_import import import_onnxruntime, preload
+from ..engines.onnx.library import import_onnxruntime, preload
 
 ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgBEgQKAggCQgQKABAR"
 """The graph y = x + x over two floats, opset 17, 63 bytes of ONNX in base64."""

@@ -9,9 +9,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import UsageError
-from ..manifest import Manifest
-from ..rows import stacked
+from ..core.errors import UsageError
+from ..core.manifest import Manifest
+from ..core.rows import stacked
 
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
 """Files of an engine in parts."""

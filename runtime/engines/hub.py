@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from ..atomic import write_text
-from ..errors import EngineError, MissingDependencyError, UsageError
-from ..install import pip_install
-from .integrity import file_sha256
+from ..core.atomic import write_text
+from ..core.errors import EngineError, MissingDependencyError, UsageError
+from ..core.install import pip_install
+from .file.integrity import file_sha256
 
 SCHEME = "hf://"
 PINS = "cinemae-pins"

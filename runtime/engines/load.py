@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..devices import DEVICES
-from ..errors import EngineError, UsageError
-from ..manifest import Manifest
+from ..core.devices import DEVICES
+from ..core.errors import EngineError, UsageError
+from ..core.manifest import Manifest
 from .base import PARTS, Engine
-from .mistaken import ENGINE, mistaken
+from .wrong_path import ENGINE, mistaken
 
 BUNDLED_NAME = "cinemae-demo.onnx"
 
@@ -65,15 +65,15 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
     """
     engine_path = resolve(path)
     if engine_path.is_dir():
-        from .onnx_file import read_manifest
+        from .file.header import read_manifest
 
         return read_manifest(engine_path / PARTS[0])
     if engine_path.suffix.lower() == ".plan":
-        from .tensorrt import read_plan_manifest
+        from .tensorrt.engine import read_plan_manifest
 
         return read_plan_manifest(engine_path)
     _check_suffix(engine_path)
-    from .onnx_file import read_manifest
+    from .file.header import read_manifest
 
     return read_manifest(engine_path)
 
@@ -87,7 +87,7 @@ def plan_batch(path: str | Path | None = None) -> tuple[int, int, int] | None:
     engine_path = resolve(path)
     if engine_path.suffix.lower() != ".plan" or engine_path.is_dir():
         return None
-    from .plan_sidecar import read_sidecar
+    from .tensorrt.sidecar import read_sidecar
 
     return read_sidecar(engine_path).batch
 
@@ -135,15 +135,15 @@ def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine
 
         return open_openvino
     if path.is_dir():
-        from .parts import open_engine as open_parts
+        from .parts.engine import open_engine as open_parts
 
         return open_parts
     if path.suffix.lower() == ".plan":
-        from .tensorrt import open_engine as open_plan
+        from .tensorrt.engine import open_engine as open_plan
 
         return open_plan
     _check_suffix(path)
-    from .onnx import open_engine as open_onnx
+    from .onnx.engine import open_engine as open_onnx
 
     return open_onnx
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError, MissingDependencyError
-from ..install import pip_install
-from ..manifest import Manifest
+from ..core.errors import EngineError, MissingDependencyError
+from ..core.install import pip_install
+from ..core.manifest import Manifest
 from .base import EngineOutput, checked_images
-from .onnx import checked_manifest
+from .onnx.engine import checked_manifest
 
 PROVIDER = "OpenVINO"
 OUTPUTS = ("logit", "stats", "lcas")

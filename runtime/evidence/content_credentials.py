@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from ..display_text import shown
-from ..install import pip_install
+from ..core.install import pip_install
+from ..core.text import shown
 from .fact import Evidence
 from .metadata import Metadata
 from .source_type import source_type

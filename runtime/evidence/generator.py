@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..display_text import printable
+from ..core.text import printable
 from .exif import Exif
 from .fact import Evidence
 from .metadata import Metadata

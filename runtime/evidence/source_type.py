@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..display_text import shown
+from ..core.text import shown
 from .fact import Evidence
 
 MEANINGS = {

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from ..decode import DecodedImage, upright
-from ..image_modes import to_rgb
+from .decode import DecodedImage, upright
+from .frame_selection import spread
 from .loaded import Frame, Loaded
-from .selection import spread
+from .modes import to_rgb
 
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats whose further pictures are frames. Those of TIFF, MPO and HEIF are pages, depth maps or other photographs."""

@@ -15,11 +15,11 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps
 
-from .errors import ImageError, TooLargeError
-from .image_modes import grey_scale, scale_to_8_bits, to_rgb
-from .install import pip_install
+from ..core.errors import ImageError, TooLargeError
+from ..core.install import pip_install
 from .jpeg_scans import check_scans
 from .library_messages import take_error
+from .modes import grey_scale, scale_to_8_bits, to_rgb
 from .pixel_budget import PixelBudget
 
 Opener: TypeAlias = Callable[[], AbstractContextManager[BinaryIO]]

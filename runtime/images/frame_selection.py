@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..display_text import shown
-from ..errors import UsageError
+from ..core.errors import UsageError
+from ..core.text import shown
 
 DEFAULT_FRAMES = 4
 MAX_SCORED = 100

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..decode import DecodedImage, ImageSource, decoded, opened
-from ..manifest import Preprocess
-from ..preprocess import prepare, shrink_to
+from ..core.manifest import Preprocess
 from .animation import read_animation
+from .decode import DecodedImage, ImageSource, decoded, opened
 from .loaded import Frame, Loaded
+from .preprocess import prepare, shrink_to
 from .tiles import MAX_FRAMES, cut_tiles
 from .video import read_video, video_container
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from .errors import ImageError
+from ..core.errors import ImageError
 
 MAX_SCANS = 100
 """Encoders write about ten, image optimisers a few dozen; libtiff draws the line for JPEGs inside TIFF at 100 too."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..preprocess import LoadedImage
+from .preprocess import LoadedImage
 from .tiles import Tiling
 
 

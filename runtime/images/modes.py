@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .errors import ImageError
+from ..core.errors import ImageError
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284
 _WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2

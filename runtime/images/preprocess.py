@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ..core.manifest import Preprocess
 from .decode import MAX_PIXELS, DecodedImage, ImageSource, decoded
-from .manifest import Preprocess
 
 MAX_ASPECT = 16
 """Above this aspect ratio only the part inside the crop is resampled: a 1 x 5000 image would become 256 x 1,280,000.

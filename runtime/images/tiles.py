@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..decode import DecodedImage
-from ..manifest import Preprocess
-from ..preprocess import MAX_ASPECT, LoadedImage, is_gray
+from ..core.manifest import Preprocess
+from .decode import DecodedImage
+from .preprocess import MAX_ASPECT, LoadedImage, is_gray
 
 STEP = 0.75
 """Of a tile's side: the distance of two neighbours at most, so that each pair shares a quarter."""

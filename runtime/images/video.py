@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from ..decode import IN_FLIGHT, DecodedImage, named_errors, too_large
-from ..errors import ImageError
-from ..install import pip_install
+from ..core.errors import ImageError
+from ..core.install import pip_install
+from .decode import IN_FLIGHT, DecodedImage, named_errors, too_large
+from .frame_selection import spread
 from .loaded import Frame, Loaded
-from .selection import spread
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"))
 NOT_VIDEO = (b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevx", b"jxl ",

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..detector import Detector
-from ..errors import EngineError
-from ..library_messages import silence_libraries
-from ..pipeline import decode_and_score
+from ..core.errors import EngineError
+from ..images.library_messages import silence_libraries
+from ..scoring.detector import Detector
+from ..scoring.pipeline import decode_and_score
 from .shards import write_shard
 from .storage import Folder
 from .unit_images import preparer, sources

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import CinemaeError, EngineError
+from ..core.errors import CinemaeError, EngineError
 from .address import DEFAULT
 
 CONNECT_SECONDS = 10.0

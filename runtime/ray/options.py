@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
-from ..frames.selection import DEFAULT_FRAMES, frames_wanted
+from ..core.errors import UsageError
+from ..images.frame_selection import DEFAULT_FRAMES, frames_wanted
 from .address import DEFAULT
 
 FORMATS = ("jsonl", "parquet")

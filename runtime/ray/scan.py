@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
+from ..core.errors import CinemaeError, UsageError
+from ..core.progress import Progress
 from ..engines.load import read_engine_manifest
-from ..errors import CinemaeError, UsageError
-from ..frames.selection import frames_wanted
-from ..progress import Progress
-from ..reading import Reading
-from ..records import engine_label
+from ..images.frame_selection import frames_wanted
 from ..scan.tally import Tally
-from ..verdict import Decision
+from ..scoring.reading import Reading
+from ..scoring.record import engine_label
+from ..scoring.verdict import Decision
 from .actor import ActorOptions, ScoreUnits
 from .cluster import cluster, explained, room, uses_gpu
 from .options import RayOptions

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import CinemaeError, MissingDependencyError
+from ..core.install import pip_install
 from ..engines.load import read_engine_manifest
-from ..errors import CinemaeError, MissingDependencyError
-from ..install import pip_install
-from ..ray.cluster import cluster, one_line
-from ..records import engine_label
-from .settings import ServeSettings
+from ..scoring.record import engine_label
+from ..serve.settings import ServeSettings
+from .cluster import cluster, one_line
 
 APP_NAME = "cinemae"
 
@@ -55,9 +55,9 @@ def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
         raise MissingDependencyError(f"Ray Serve needs {error.name or error}: {fix}") from None
 
     def build() -> Any:
-        from ..detector import Detector
-        from ..library_messages import silence_libraries
-        from .app import create_app
+        from ..images.library_messages import silence_libraries
+        from ..scoring.detector import Detector
+        from ..serve.app import create_app
 
         silence_libraries()
 

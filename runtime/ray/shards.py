@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..records import Record, from_dict, to_json
 from ..scan.parquet import ROWS, write_parquet
 from ..scan.tally import Tally
+from ..scoring.record import Record, from_dict, to_json
 from .storage import Folder
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..atomic import atomic_path
-from ..decode import IMAGE_SUFFIXES
-from ..errors import MissingDependencyError, OutputError, UsageError
+from ..core.atomic import atomic_path
+from ..core.errors import MissingDependencyError, OutputError, UsageError
+from ..images.decode import IMAGE_SUFFIXES
 from ..scan.urls import fetch, is_web_url
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")

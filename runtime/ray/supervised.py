@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from ..errors import EngineError
+from ..core.errors import EngineError
 
 DIED = "Ray ended the run: one of its own processes died"
 _PR_SET_PDEATHSIG = 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..detector import Detector
-from ..errors import ImageError
-from ..pipeline import Prepare
-from ..rows import Row
+from ..core.errors import ImageError
+from ..core.rows import Row
+from ..images.source import AnySource, NamedSource
 from ..scan.archives import archive_members
-from ..sources import AnySource, NamedSource, Prepared
+from ..scoring.detector import Detector
+from ..scoring.pipeline import Prepare
+from ..scoring.prepare import Prepared
 from .storage import is_url, open_binary
 from .work_units import Unit
 

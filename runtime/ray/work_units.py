@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import BinaryIO, Literal
 
-from ..display_text import display_name
-from ..errors import UsageError
+from ..core.errors import UsageError
+from ..core.text import display_name
 from ..scan.archives import archive_kind
 from ..scan.inputs import Inputs
 from ..scan.urls import NOT_ALLOWED, is_web_url

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ..atomic import atomic_path
-from ..colour_map import colour_table, normalise
-from ..errors import UsageError
-from ..manifest import StatRange
+from ..core.atomic import atomic_path
+from ..core.colour_map import colour_table, normalise
+from ..core.errors import UsageError
+from ..core.manifest import StatRange
 
 CAPTION = "contextual anomaly (LCAS)"
 CAVEAT = "High does not mean AI: busy real photographs score high too."

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ..errors import OutputError, UsageError
+from ..core.errors import OutputError, UsageError
 from .heatmap import ColourScale, save_heatmap
 from .heatmap_paths import heatmap_path, input_folders
 

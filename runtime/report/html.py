@@ -23,14 +23,14 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from ..colour_map import hex_colours
-from ..errors import UsageError
-from ..manifest import Manifest
-from ..output_file import exclusive_path, writing
-from ..reading import Reading
-from ..records import Frames, Record, engine_label
-from ..verdict import Decision
-from ..version import cinemae_version
+from ..core.colour_map import hex_colours
+from ..core.errors import UsageError
+from ..core.manifest import Manifest
+from ..core.output_file import exclusive_path, writing
+from ..core.version import cinemae_version
+from ..scoring.reading import Reading
+from ..scoring.record import Frames, Record, engine_label
+from ..scoring.verdict import Decision
 from .heatmap import OPACITY
 
 THUMBNAIL_SIZE = 192

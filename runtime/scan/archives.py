@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import IO, Any, BinaryIO, Literal
 
-from ..decode import Opener
-from ..display_text import printable
-from ..errors import ImageError
+from ..core.errors import ImageError
+from ..core.text import printable
+from ..images.decode import Opener
 from .image_files import has_image_suffix
 from .walk import InputPath, Skipped
 

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UsageError
-from ..samples import sample_paths
+from ..core.errors import UsageError
+from .samples import sample_paths
 
 REPORT = "cinemae-demo.html"
 

@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Collection, Iterator
 
-from ..display_text import display_name
-from ..errors import UsageError
+from ..core.errors import UsageError
+from ..core.text import display_name
 from .walk import InputPath, Skipped, identity_of, listing, unreadable, walk
 
 MAX_WILDCARDS = 100

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from ..decode import IMAGE_SUFFIXES, open_image_file
-from ..errors import ImageError
-from ..frames.video import VIDEO_SUFFIXES, can_read_video
+from ..core.errors import ImageError
+from ..images.decode import IMAGE_SUFFIXES, open_image_file
+from ..images.video import VIDEO_SUFFIXES, can_read_video
 
 RAW_SUFFIXES = frozenset((".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"))
 """Camera raw files: most are TIFF files whose first picture is a thumbnail, which must not be scored instead."""

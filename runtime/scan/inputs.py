@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import BinaryIO
 
-from ..decode import MAX_FILE_BYTES
-from ..display_text import display_name
-from ..errors import ImageError, UsageError
+from ..core.errors import ImageError, UsageError
+from ..core.text import display_name
+from ..images.decode import MAX_FILE_BYTES
 from .archives import archive_kind, archive_members
 from .globs import glob_inputs, is_glob
 from .image_files import SIGNATURES

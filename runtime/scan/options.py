@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..display_text import display_name
-from ..errors import UsageError
-from ..frames.selection import DEFAULT_FRAMES
+from ..core.errors import UsageError
+from ..core.text import display_name
+from ..images.frame_selection import DEFAULT_FRAMES
 from .parquet import require_pyarrow
 from .targets import is_stream
 from .writers import FORMATS

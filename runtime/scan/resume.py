@@ -22,20 +22,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..atomic import atomic_path
-from ..decode import ImageSource, opened
-from ..detector import Detector
-from ..display_text import display_name
-from ..engines.integrity import stream_sha256
-from ..errors import UsageError
-from ..pipeline import Prepare
-from ..read_ahead import read_ahead
-from ..reading import Reading
-from ..reasons import OF_VERDICTS, UNCALIBRATED
-from ..records import Record, from_dict
-from ..rows import Row
-from ..sources import AnySource, NamedSource, Prepared
-from ..verdict import decide
+from ..core.atomic import atomic_path
+from ..core.errors import UsageError
+from ..core.read_ahead import read_ahead
+from ..core.rows import Row
+from ..core.text import display_name
+from ..engines.file.integrity import stream_sha256
+from ..images.decode import ImageSource, opened
+from ..images.source import AnySource, NamedSource
+from ..scoring.detector import Detector
+from ..scoring.pipeline import Prepare
+from ..scoring.prepare import Prepared
+from ..scoring.reading import Reading
+from ..scoring.reasons import OF_VERDICTS, UNCALIBRATED
+from ..scoring.record import Record, from_dict
+from ..scoring.verdict import decide
 from .walk import InputPath
 
 HASHES_AHEAD = 64

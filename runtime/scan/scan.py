@@ -9,14 +9,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, BinaryIO
 
-from ..cpus import usable_cpus
-from ..detector import Detector
-from ..display_text import display_name, printable
-from ..errors import UsageError
-from ..output_file import writing
-from ..pipeline import Prepare, Scored, decode_and_score
-from ..progress import Progress
-from ..sources import NamedSource
+from ..core.cpus import usable_cpus
+from ..core.errors import UsageError
+from ..core.output_file import writing
+from ..core.progress import Progress
+from ..core.text import display_name, printable
+from ..images.source import NamedSource
+from ..scoring.detector import Detector
+from ..scoring.pipeline import Prepare, Scored, decode_and_score
 from .inputs import Inputs
 from .options import TABLE, ScanOptions, output_format
 from .resume import named, preparer, resume, store_path
@@ -101,7 +101,7 @@ def _prepare(options: ScanOptions, detector: Detector, workers: int, stack: Exit
     """Decodes one input: in the thread that calls it, or in a process."""
     if not options.processes:
         return detector.prepare
-    from ..decode_processes import DecodeProcesses
+    from ..scoring.decode_processes import DecodeProcesses
 
     rows = detector.rows(_batch_size(options, detector), workers, shared=True)
     return stack.enter_context(DecodeProcesses(detector.preparer, rows, workers)).prepare
@@ -125,8 +125,8 @@ def _watch_folders(
     options: ScanOptions, detector: Detector, prepare: Prepare, workers: int, exclude: list[str], stack: ExitStack
 ) -> Generator[Scored, None, None]:
     """Each new file with its record, until a signal."""
-    from .watch_scan import WatchOptions, score_new_files
-    from .watcher import stop_on_signals
+    from .watch.scan import WatchOptions, score_new_files
+    from .watch.watcher import stop_on_signals
 
     stop = stack.enter_context(stop_on_signals())
     watching = WatchOptions(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..display_text import printable
-from ..reading import CONTRARY, Reading, is_contrary
-from ..reason_codes import CODES, legend_of, reason_code
-from ..records import Record
+from ..core.text import printable
+from ..scoring.reading import CONTRARY, Reading, is_contrary
+from ..scoring.reason_codes import CODES, legend_of, reason_code
+from ..scoring.record import Record
 
 STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
 SCREEN = 24

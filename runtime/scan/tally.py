@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import ExitCode
-from ..records import Record
+from ..core.errors import ExitCode
+from ..scoring.record import Record
 
 OUTCOMES = ("ai", "real", "uncertain", "failed")
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..display_text import display_name
-from ..errors import OutputError, UsageError
+from ..core.errors import OutputError, UsageError
+from ..core.text import display_name
 from .image_files import has_image_suffix
 from .inputs import STDIN, input_name
 from .parquet import MARK

@@ -16,8 +16,8 @@ from contextlib import closing, suppress
 from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..display_text import shown
-from ..errors import ImageError
+from ..core.errors import ImageError
+from ..core.text import shown
 
 MAX_URL_BYTES = 64 << 20
 """Of the answer, before and after it is decompressed."""

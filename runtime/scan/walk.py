@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from ..decode import Opener
-from ..display_text import display_name
-from ..frames.video import VIDEO_SUFFIXES
-from ..install import pip_install
+from ..core.install import pip_install
+from ..core.text import display_name
+from ..images.decode import Opener
+from ..images.video import VIDEO_SUFFIXES
 from .image_files import has_image_suffix, is_image_file
 
 

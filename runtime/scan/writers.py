@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, get_args
 
-from ..output_file import exclusive_path, locked, writing
-from ..records import FLAT_FIELDS, Record, flat, to_json
+from ..core.output_file import exclusive_path, locked, writing
+from ..scoring.record import FLAT_FIELDS, Record, flat, to_json
 from .parquet import ParquetFile
 from .targets import is_stream
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .errors import MissingDependencyError
-from .install import pip_install
-from .records import FLAT_FIELDS, Record, flat
+from ..core.errors import MissingDependencyError
+from ..core.install import pip_install
+from .record import FLAT_FIELDS, Record, flat
 
 if TYPE_CHECKING:
     import pandas

@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from .decode import IN_FLIGHT
-from .display_text import display_name
-from .errors import TooLargeError
-from .library_messages import silence_libraries
-from .preparer import Preparer
-from .rows import Row, Rows
-from .sources import AnySource, NamedSource, Prepared
+from ..core.errors import TooLargeError
+from ..core.rows import Row, Rows
+from ..core.text import display_name
+from ..images.decode import IN_FLIGHT
+from ..images.library_messages import silence_libraries
+from ..images.source import AnySource, NamedSource
+from .prepare import Prepared, Preparer
 
 DIED = "the decoding process died twice at this file ({}): not enough memory, or a fault of a decoder; score it alone"
 CLOSED = "the run has ended"

@@ -13,22 +13,22 @@ from typing import get_args
 
 import numpy as np
 
-from .cpus import usable_cpus
-from .decode import MAX_PIXELS
-from .engines.base import Engine, EngineOutput, PageLockingEngine, begin, joined
-from .engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
-from .errors import EngineError, UsageError
-from .frames.selection import DEFAULT_FRAMES, frames_wanted
+from ..core.cpus import usable_cpus
+from ..core.errors import EngineError, UsageError
+from ..core.manifest import Decode, Manifest
+from ..core.rows import Row, Rows
+from ..core.version import cinemae_version
+from ..engines.base import Engine, EngineOutput, PageLockingEngine, begin, joined
+from ..engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
+from ..images.decode import MAX_PIXELS
+from ..images.frame_selection import DEFAULT_FRAMES, frames_wanted
+from ..images.source import AnySource
 from .judge import record_of
-from .manifest import Decode, Manifest
 from .pipeline import check_sizes, decode_and_score, images_held
-from .preparer import Preparer
+from .prepare import Prepared, Preparer
 from .reading import Reading
-from .records import Record, engine_label
-from .rows import Row, Rows
-from .sources import AnySource, Prepared
+from .record import Record, engine_label
 from .verdict import Decision
-from .version import cinemae_version
 
 DEFAULT_BATCH = 8
 """Images of one inference, where the engine's file names no best number."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .engines.base import EngineOutput
-from .frames.tiles import stitch
-from .manifest import Manifest
+from ..core.manifest import Manifest
+from ..engines.base import EngineOutput
+from ..images.tiles import stitch
+from .prepare import Prepared
 from .reading import Reading
 from .reasons import TILES, frame_reasons, stat_reasons
-from .records import Frames, Record, ScoredFrame, Stats, Tile
-from .sources import Prepared
+from .record import Frames, Record, ScoredFrame, Stats, Tile
 from .verdict import Decision, decide, is_finite, verdict_reasons
 
 NOT_FINITE = "the engine gave a score that is not finite; use an engine of higher precision"

@@ -14,12 +14,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .cpus import usable_cpus
-from .errors import UsageError
-from .read_ahead import read_ahead
-from .records import Record
-from .rows import Row, Rows
-from .sources import AnySource, Prepared
+from ..core.cpus import usable_cpus
+from ..core.errors import UsageError
+from ..core.read_ahead import read_ahead
+from ..core.rows import Row, Rows
+from ..images.source import AnySource
+from .prepare import Prepared
+from .record import Record
 
 Prepare = Callable[[AnySource, Row | None], Prepared]
 """Decodes one input, its pixels into the row if there is one; never raises for a bad one."""

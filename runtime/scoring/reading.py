@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .calibration import Calibration
-from .errors import UsageError
+from ..core.calibration import Calibration
+from ..core.errors import UsageError
 from .promise import NEITHER, OWN_THRESHOLD, promise
-from .records import Verdict
+from .record import Verdict
 from .verdict import Decision
 
 CONTRARY = "the probability points the other way"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .manifest import Manifest
-from .preprocess import LoadedImage
+from ..core.manifest import Manifest
+from ..images.preprocess import LoadedImage
 from .promise import UNCALIBRATED
-from .records import Frames, Stats
+from .record import Frames, Stats
 
 LOW_CONTRAST = 0.02
 """Of the range [0, 1]: five grey levels inside a visible patch, barely more than sensor noise."""

@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
-from .evidence.fact import Evidence
-from .manifest import Manifest
+from ..core.manifest import Manifest
+from ..evidence.fact import Evidence
 
 RECORD_SCHEMA = 1
 SHORT_HASH = 12

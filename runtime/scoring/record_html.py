@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .colour_map import colour_table, normalise
+from ..core.colour_map import colour_table, normalise
 from .promise import NEITHER, UNCALIBRATED, promise
 
 SIDE = 168

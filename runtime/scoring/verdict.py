@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .calibration import Calibration
-from .errors import UsageError
+from ..core.calibration import Calibration
+from ..core.errors import UsageError
 from .reasons import BAND, NEAR_BAND, UNCALIBRATED
-from .records import Stats, Verdict
+from .record import Stats, Verdict
 
 
 @dataclass(frozen=True)

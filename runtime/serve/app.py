@@ -14,11 +14,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from .. import report, samples
-from ..detector import Detector
-from ..manifest import Manifest
-from ..records import lcas_values, to_dict
-from ..version import cinemae_version
+from ...runtime import report
+from ..core.manifest import Manifest
+from ..core.version import cinemae_version
+from ..scan import samples
+from ..scoring.detector import Detector
+from ..scoring.record import lcas_values, to_dict
 from .body import Body
 from .guard import Guard
 from .problems import Problem

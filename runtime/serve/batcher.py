@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..records import Record
-from ..sources import Prepared
+from ..scoring.prepare import Prepared
+from ..scoring.record import Record
 from .problems import Problem
 
 _log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import CinemaeError, MissingDependencyError, UsageError
-from ..install import pip_install
+from ..core.errors import CinemaeError, MissingDependencyError, UsageError
+from ..core.install import pip_install
 from .settings import ServeSettings
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -92,8 +92,8 @@ def launch(
         CinemaeError: the extra `serve` is missing, the engine cannot be loaded, or the port is in use.
     """
     require_serve()
-    from ..detector import Detector
-    from ..library_messages import silence_libraries
+    from ..images.library_messages import silence_libraries
+    from ..scoring.detector import Detector
     from .app import create_app
     from .server import bind, make_server
 

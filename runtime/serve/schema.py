@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from ..calibration import Calibration
-from ..colour_map import hex_colours
-from ..manifest import Backbone, Manifest, Training
-from ..reading import Reading
-from ..records import Record
+from ..core.calibration import Calibration
+from ..core.colour_map import hex_colours
+from ..core.manifest import Backbone, Manifest, Training
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
+from ..scoring.reading import Reading
+from ..scoring.record import Record
 
 
 class ErrorBody(BaseModel):

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ..detector import Detector
-from ..golden import golden_image
-from ..records import Record
-from ..sources import NamedSource, Prepared
+from ..core.golden import golden_image
+from ..images.source import NamedSource
+from ..scoring.detector import Detector
+from ..scoring.prepare import Prepared
+from ..scoring.record import Record
 from .batcher import Batcher
 from .metrics import Metrics
 from .problems import Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 
 MIB = 1024 * 1024
 

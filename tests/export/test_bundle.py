@@ -3,8 +3,8 @@
 import pytest
 from cinemae.export import bundle as bundling
 from cinemae.export.bundle import bundle
-from cinemae.runtime.engines.onnx_file import read_manifest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.train.fitting.checkpoint import save_checkpoint
 
 

@@ -8,8 +8,8 @@ import pytest
 from cinemae.export import cli, parity
 from cinemae.export.hub import card
 from cinemae.export.licence import engine_licence
-from cinemae.runtime.engines.onnx_file import read_manifest
-from cinemae.runtime.errors import EngineError
+from cinemae.runtime.core.errors import EngineError
+from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.train.fitting.checkpoint import save_checkpoint
 from cinemae.train.fitting.checkpoint_folder import update_checkpoint
 

@@ -15,7 +15,7 @@ from cinemae.export.fused import export_fused
 from cinemae.export.precision_report import quality_table
 from cinemae.export.quality import measure, spread
 from cinemae.export.triton import write_repository
-from cinemae.runtime.engines.integrity import check_content
+from cinemae.runtime.engines.file.integrity import check_content
 from cinemae.train.data.samples import Sample
 from cinemae.train.fitting.checkpoint import save_checkpoint
 from PIL import Image

@@ -13,12 +13,12 @@ from cinemae.export.engine_file import write_engine
 from cinemae.export.fused import export_fused, fused_graph
 from cinemae.export.parity import BATCHES, compare, eager_output, format_table, parity_images, relative, require
 from cinemae.export.parts import export_parts
+from cinemae.runtime.core.errors import EngineError, ParityError, UsageError
+from cinemae.runtime.core.golden import golden_image
+from cinemae.runtime.core.manifest import METADATA_KEY, Manifest
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.engines.integrity import check_content
+from cinemae.runtime.engines.file.integrity import check_content
 from cinemae.runtime.engines.load import load_engine
-from cinemae.runtime.errors import EngineError, ParityError, UsageError
-from cinemae.runtime.golden import golden_image
-from cinemae.runtime.manifest import METADATA_KEY, Manifest
 
 PORTABLE = {
     "Abs", "Add", "Cast", "Clip", "Concat", "Div", "Erf", "Gather", "Gemm", "LayerNormalization", "Log", "MatMul",

@@ -6,12 +6,12 @@ from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
 from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build_plan
-from cinemae.runtime.detector import Detector
+from cinemae.runtime.core.errors import CinemaeError
 from cinemae.runtime.diagnose.provider_probe import probe
-from cinemae.runtime.engines.cuda import Cuda
+from cinemae.runtime.engines.cuda.driver import Cuda
 from cinemae.runtime.engines.load import load_engine
-from cinemae.runtime.engines.tensorrt_import import import_tensorrt
-from cinemae.runtime.errors import CinemaeError
+from cinemae.runtime.engines.tensorrt.library import import_tensorrt
+from cinemae.runtime.scoring.detector import Detector
 
 FP16_LOGIT = 0.02
 """Eleven bits of mantissa through a few layers."""

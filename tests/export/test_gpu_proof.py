@@ -13,7 +13,7 @@ from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
 from cinemae.export.plan_check import Reference, write_reference
 from cinemae.export.tensorrt import float_types
-from cinemae.runtime.engines.cuda import Cuda
+from cinemae.runtime.engines.cuda.driver import Cuda
 from cuda_fakes import FakeCudaApi
 from PIL import Image
 from tensorrt_engine_fakes import SIZE

@@ -14,13 +14,13 @@ from cinemae.export.parts import export_parts
 from cinemae.export.plan_check import Reference, batch_order, find_reference, write_reference
 from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build, build_plan, float_types
+from cinemae.runtime.core.errors import EngineError, MissingDependencyError, ParityError, UsageError
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.engines.cuda import Cuda
-from cinemae.runtime.engines.onnx_file import read_manifest
-from cinemae.runtime.engines.plan_sidecar import Machine, PlanSidecar, check_machine, read_sidecar, sidecar_path
-from cinemae.runtime.engines.tensorrt import open_engine
-from cinemae.runtime.engines.tensorrt_import import collecting_logger
-from cinemae.runtime.errors import EngineError, MissingDependencyError, ParityError, UsageError
+from cinemae.runtime.engines.cuda.driver import Cuda
+from cinemae.runtime.engines.file.header import read_manifest
+from cinemae.runtime.engines.tensorrt.engine import open_engine
+from cinemae.runtime.engines.tensorrt.library import collecting_logger
+from cinemae.runtime.engines.tensorrt.sidecar import Machine, PlanSidecar, check_machine, read_sidecar, sidecar_path
 from cuda_fakes import FakeCudaApi
 from tensorrt_fakes import FakeTensorRt, real_rtx
 

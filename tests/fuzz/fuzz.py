@@ -24,16 +24,16 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "python_multipart", "starlette"]):
-    import cinemae.runtime.decode as decoding
-    import cinemae.runtime.engines.integrity as integrity
-    import cinemae.runtime.engines.onnx_file as onnx_file
-    import cinemae.runtime.engines.onnx_graph as onnx_graph
-    import cinemae.runtime.engines.plan_sidecar as plan_sidecar
-    import cinemae.runtime.manifest as manifests
-    import cinemae.runtime.preprocess as preprocess
+    import cinemae.runtime.core.manifest as manifests
+    import cinemae.runtime.engines.file.graph as onnx_graph
+    import cinemae.runtime.engines.file.header as onnx_file
+    import cinemae.runtime.engines.file.integrity as integrity
+    import cinemae.runtime.engines.tensorrt.sidecar as plan_sidecar
+    import cinemae.runtime.images.decode as decoding
+    import cinemae.runtime.images.preprocess as preprocess
     import PIL.Image
-    from cinemae.runtime.errors import EngineError, ImageError, ManifestError
-    from cinemae.runtime.masks import draw_visible
+    from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError
+    from cinemae.runtime.core.masks import draw_visible
     from cinemae.runtime.serve.body import Body
     from cinemae.runtime.serve.problems import Problem
     from cinemae.runtime.serve.settings import Limits

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinemae.runtime.preparer import Preparer
+from cinemae.runtime.scoring.prepare import Preparer
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from cinemae.runtime.core.errors import EngineError, ExitCode
 from cinemae.runtime.engines.load import load_engine
-from cinemae.runtime.errors import EngineError, ExitCode
 
 
 def refusal(path) -> str:

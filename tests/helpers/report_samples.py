@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.manifest import (
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.manifest import (
     Backbone,
     BackboneConfig,
     HeadConfig,
@@ -14,9 +14,9 @@ from cinemae.runtime.manifest import (
     Preprocess,
     StatRange,
 )
-from cinemae.runtime.masks import draw_visible
-from cinemae.runtime.records import Record, Stats
-from cinemae.runtime.verdict import Decision, decide
+from cinemae.runtime.core.masks import draw_visible
+from cinemae.runtime.scoring.record import Record, Stats
+from cinemae.runtime.scoring.verdict import Decision, decide
 
 NASTY = [
     "</script><script>document.title='hacked'</script>.jpg", "<img src=x onerror=document.title='hacked'>.jpg",

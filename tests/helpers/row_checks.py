@@ -4,7 +4,7 @@ import gc
 import time
 
 import pytest
-from cinemae.runtime.rows import Rows
+from cinemae.runtime.core.rows import Rows
 
 
 def freed(rows):

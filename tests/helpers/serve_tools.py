@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from cinemae.runtime.calibration import Calibration
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.manifest import Manifest, StatRange
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.manifest import Manifest, StatRange
 from PIL import Image
 
 

@@ -2,8 +2,8 @@
 
 
 import numpy as np
+from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.errors import EngineError
 
 
 class SteadyEngine:

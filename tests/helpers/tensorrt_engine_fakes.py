@@ -8,7 +8,7 @@ import ctypes
 from typing import ClassVar
 
 import numpy as np
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cuda_fakes import FakeCudaApi
 
 SIZE, PATCHES = 64, 16

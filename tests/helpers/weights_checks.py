@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from cinemae.runtime.errors import WeightsError
+from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.weights.load import load_backbone
 
 

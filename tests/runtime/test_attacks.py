@@ -16,9 +16,9 @@ import time
 
 import numpy as np
 import pytest
-from cinemae.runtime.engines.integrity import seal
+from cinemae.runtime.core.errors import EngineError
+from cinemae.runtime.engines.file.integrity import seal
 from cinemae.runtime.engines.load import load_engine
-from cinemae.runtime.errors import EngineError
 from PIL import Image
 
 ROUNDS = int(os.environ.get("CINEMAE_ATTACK_ROUNDS", "1"))
@@ -101,7 +101,7 @@ CROWD = 300
 def test_a_crowd_of_slow_clients_starves_nobody(tiny_manifest, seed):
     pytest.importorskip("fastapi", reason="needs the serve extra")
     httpx = pytest.importorskip("httpx")
-    from cinemae.runtime.detector import Detector
+    from cinemae.runtime.scoring.detector import Detector
     from cinemae.runtime.serve.app import create_app
     from cinemae.runtime.serve.settings import Limits, ServeSettings
     from serve_tools import ArithmeticEngine, encode, picture, running

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
 from cinemae.train import precision as module
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.precision import PRECISIONS, choose_precision, computing, named_precision

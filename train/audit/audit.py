@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ...runtime.atomic import write_text
-from ...runtime.errors import UsageError
+from ...runtime.core.atomic import write_text
+from ...runtime.core.errors import UsageError
 from ..data.samples import Sample, SkipLog
-from ..tables import Cell, Table
+from ..reporting.tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features
 from .probe import CHANCE, ProbeResult, cross_validate, linear, tree
 from .survey import SurveyedFile, survey, thin

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, JpegImagePlugin
 
-from ...runtime.errors import ImageError
+from ...runtime.core.errors import ImageError
 from ...runtime.evidence.jpeg_quality import estimate_quality
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ...runtime.decode import decode, open_image_file
-from ...runtime.errors import ImageError, UsageError
-from ...runtime.manifest import Preprocess
-from ...runtime.preprocess import resize_crop
-from ...runtime.progress import Progress
-from ...runtime.read_ahead import read_ahead
+from ...runtime.core.errors import ImageError, UsageError
+from ...runtime.core.manifest import Preprocess
+from ...runtime.core.progress import Progress
+from ...runtime.core.read_ahead import read_ahead
+from ...runtime.images.decode import decode, open_image_file
+from ...runtime.images.preprocess import resize_crop
 from ..data.balance import balance_bytes
 from ..data.samples import Sample, SkipLog
 from .file_facts import FileFacts, file_facts

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from ...runtime.calibration import Calibration, SourceRates
-from ...runtime.errors import UsageError
-from ...runtime.verdict import Decision
-from .source_scores import OWN_HEAD, SourceScores
+from ...runtime.core.calibration import Calibration, SourceRates
+from ...runtime.core.errors import UsageError
+from ...runtime.scoring.verdict import Decision
+from .scores import OWN_HEAD, SourceScores
 from .thresholds import check_rates, reached, two_sided
 
 PLATT_C = 100.0

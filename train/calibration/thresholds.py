@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...runtime.errors import UsageError
-from .source_scores import SourceScores
+from ...runtime.core.errors import UsageError
+from .scores import SourceScores
 
 SMALL_SOURCES = "small sources together"
 

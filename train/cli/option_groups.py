@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.errors import UsageError
-from ..runtime.manifest import HeadConfig, MethodConfig, Preprocess
-from .data.generators import canonical
-from .data.samples import Sample, read_samples
-from .device import check_device, choose_device
-from .features.augment import check_augment
-from .features.cache_spec import CacheSpec
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import HeadConfig, MethodConfig, Preprocess
+from ..data.generators import canonical
+from ..data.samples import Sample, read_samples
+from ..device import check_device, choose_device
+from ..features.augment import check_augment
+from ..features.cache_spec import CacheSpec
+from ..precision import Precision, choose_precision, named_precision
 from .option_checks import checked
-from .precision import Precision, choose_precision, named_precision
 
 if TYPE_CHECKING:
-    from .features.extract import ExtractReport
-    from .model.mae import MaskedAutoencoder
+    from ..features.extract import ExtractReport
+    from ..model.mae import MaskedAutoencoder
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class MachineOptions:
         shard: tuple[int, int] = (0, 1),
     ) -> ExtractReport:  # fmt: skip
         """Run `features.extract.extract` with these resources; `shard` as there."""
-        from .features.extract import extract  # torch
+        from ..features.extract import extract  # torch
 
         return extract(samples, backbone, spec, root, shard=shard, batch_size=self.batch_size, workers=self.workers,
                        device=choose_device(self.device), quiet=self.quiet)  # fmt: skip

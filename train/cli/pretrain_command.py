@@ -30,8 +30,8 @@ def pretrain(
     threads: Threads = 0,
 ) -> None:
     """Pretrain a masked autoencoder without labels; the same command resumes a stopped run."""
-    from .. import option_checks as checks
     from ..model.presets import preset
+    from . import option_checks as checks
 
     checks.check_photos(data)
     checks.check_folder("--out", out)
@@ -40,8 +40,8 @@ def pretrain(
     if init:
         checks.check_backbone(init)
     from ..device import prepare_process
-    from ..pretrain import PretrainConfig
-    from ..pretrain import pretrain as run
+    from ..pretraining.pretrain import PretrainConfig
+    from ..pretraining.pretrain import pretrain as run
     from ..weights.load import load_backbone
 
     prepare_process(threads)

@@ -82,9 +82,9 @@ def _common(
         backbones: further weights.
     """
     from ..device import check_device
-    from ..option_checks import check_backbone, check_folder
-    from ..option_groups import read_all
     from ..studies.choices import check_report_only, choose_training
+    from .option_checks import check_backbone, check_folder
+    from .option_groups import read_all
 
     workers, device, threads, quiet = machine
     check_device(device)
@@ -116,8 +116,8 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """List what a data set holds, and measure how well its classes can be told apart without looking at a picture."""
-    from ..option_checks import check_folder
-    from ..option_groups import read_all
+    from .option_checks import check_folder
+    from .option_groups import read_all
 
     if out:
         check_folder("--out", out)

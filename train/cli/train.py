@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from ...runtime.cli.common import command_app, print_version, run_command
-from ...runtime.errors import ExitCode
-from ...runtime.install import pip_install
+from ...runtime.core.errors import ExitCode
+from ...runtime.core.install import pip_install
 from ...runtime.ray.address import with_address
 from .pretrain_command import pretrain
 from .shared_options import (
@@ -84,8 +84,8 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Compute the features of labelled images once. The same command resumes a stopped run and adds new images."""
-    from .. import option_checks as checks
-    from .. import option_groups as options
+    from . import option_checks as checks
+    from . import option_groups as options
 
     spec_options = options.SpecOptions(
         k, mask_sets, mask_strategy, mask_seed, augment, views, augment_seed, decode, f_global
@@ -161,10 +161,10 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Fit and calibrate the head on cached features: seconds to minutes."""
-    from .. import option_checks as checks
-    from .. import option_groups as options
+    from ..calibration.thresholds import check_rates
     from ..fitting.checkpoint_folder import refuse_foreign
-    from ..fitting.thresholds import check_rates
+    from . import option_checks as checks
+    from . import option_groups as options
 
     method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = options.head_config(statistics, fusion, standardize)
@@ -193,8 +193,8 @@ def fit(
 @app.command(short_help="Choose other rates of wrong verdicts for a checkpoint.")
 def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, miss: Miss = 0.05) -> None:
     """Choose other rates of wrong verdicts; probability and thresholds follow from the scores that fitting kept."""
+    from ..calibration.thresholds import check_rates
     from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
-    from ..fitting.thresholds import check_rates
 
     check_rates(false_alarm, miss)
     folder = checkpoint or last_checkpoint()
@@ -225,9 +225,9 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Report accuracy, AUC, AP and calibration per generator, with intervals. Extracts what the cache lacks."""
-    from .. import option_checks as checks
-    from .. import option_groups as options
     from ..fitting.checkpoint_folder import LAST, last_checkpoint, read_manifest
+    from . import option_checks as checks
+    from . import option_groups as options
 
     machine = options.MachineOptions(batch_size, workers, device, quiet, precision)
     checks.check_augment(augment)

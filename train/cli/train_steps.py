@@ -8,10 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...runtime.calibration import Calibration
-from ...runtime.display_text import terminal_width
-from ...runtime.errors import UsageError
-from ...runtime.manifest import HeadConfig
+from ...runtime.core.calibration import Calibration
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import HeadConfig
+from ...runtime.core.text import terminal_width
+from ..calibration.platt import calibrate_probability
+from ..calibration.scores import SourceScores
 from ..data.samples import Sample
 from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
 from ..evaluation.report import KEY, table, to_json, write_report
@@ -24,17 +26,15 @@ from ..fitting.checkpoint import load_checkpoint_backbone, load_head
 from ..fitting.checkpoint_folder import SCORES_FILE, read_manifest, update_checkpoint
 from ..fitting.fit import fit
 from ..fitting.head_training import FitConfig
-from ..fitting.platt import calibrate_probability
-from ..fitting.source_scores import SourceScores
-from ..option_checks import checked
-from ..option_groups import (
+from ..precision import named_precision
+from ..reporting.tables import wrapped
+from ..weights.load import load_backbone
+from .option_checks import checked
+from .option_groups import (
     MachineOptions,
     MethodOptions,
     SpecOptions,
 )
-from ..precision import named_precision
-from ..tables import wrapped
-from ..weights.load import load_backbone
 from .shared_options import CACHE
 
 NAMED_SKIPS = 20

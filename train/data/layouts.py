@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ...runtime.errors import UsageError
+from ...runtime.core.errors import UsageError
 
 SPLITS = {
     "train": "train", "training": "train",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...runtime.errors import UsageError
+from ...runtime.core.errors import UsageError
 from .layouts import AI, NO_SPLIT, REAL, SPLITS
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")

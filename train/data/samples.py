@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...runtime.decode import IMAGE_SUFFIXES
-from ...runtime.errors import UsageError
+from ...runtime.core.errors import UsageError
+from ...runtime.images.decode import IMAGE_SUFFIXES
 from .generators import same_generators
 from .layouts import LAYOUT_NAMES, LAYOUTS, assign, class_folders, detect, walk
 from .lists import SUFFIXES as LIST_SUFFIXES

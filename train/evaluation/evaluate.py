@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...runtime.calibration import Calibration
-from ...runtime.errors import UsageError
+from ...runtime.core.calibration import Calibration
+from ...runtime.core.errors import UsageError
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..features.cache_spec import SPEC_FILE, CacheSpec

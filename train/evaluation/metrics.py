@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import bootstrap, rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ...runtime.calibration import Calibration
+from ...runtime.core.calibration import Calibration
 
 MACC = (
     "mAcc is the plain mean over generators of plain accuracy, the share of all images of a generator that are right "

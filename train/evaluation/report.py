@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from ...runtime.atomic import write_text
-from .. import plots
-from ..tables import Cell, Table, jsonable
+from ...runtime.core.atomic import write_text
+from ..reporting import plots
+from ..reporting.tables import Cell, Table, jsonable
 from .evaluate import Evaluation, GroupFigures
 from .metrics import (
     ECE_BINS,

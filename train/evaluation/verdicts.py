@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from ...runtime.calibration import Calibration
-from ...runtime.verdict import Decision
-from ..tables import Cell, Table
+from ...runtime.core.calibration import Calibration
+from ...runtime.scoring.verdict import Decision
+from ..reporting.tables import Cell, Table
 from .scores import LabelledScores
 
 CONFIDENCE = 0.95

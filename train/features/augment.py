@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from ...runtime.errors import UsageError
+from ...runtime.core.errors import UsageError
 from ..data.balance import balance
 
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]

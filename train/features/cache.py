@@ -25,8 +25,8 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from ...runtime.errors import UsageError
-from ...runtime.manifest import MethodConfig
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import MethodConfig
 from ..data.generators import same_generators
 from ..model.lcas import RunSums, lcas_from_sums, statistics
 from .cache_spec import SPEC_FILE, CacheSpec, find_caches, no_cache

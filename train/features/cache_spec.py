@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ...runtime.errors import UsageError
-from ...runtime.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
-from ...runtime.masks import MaskStrategy, draw_visible
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
+from ...runtime.core.masks import MaskStrategy, draw_visible
 from ..precision import Precision
 
 SPEC_FILE = "cache.json"

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...runtime.decode import decoded, open_image_file
-from ...runtime.errors import ImageError
-from ...runtime.manifest import BackboneConfig, Decode, Preprocess
-from ...runtime.preprocess import resize_crop, shrink_to
-from ...runtime.progress import Progress
-from ...runtime.read_ahead import read_ahead
+from ...runtime.core.errors import ImageError
+from ...runtime.core.manifest import BackboneConfig, Decode, Preprocess
+from ...runtime.core.progress import Progress
+from ...runtime.core.read_ahead import read_ahead
+from ...runtime.images.decode import decoded, open_image_file
+from ...runtime.images.preprocess import resize_crop, shrink_to
 from ..data.samples import Sample
 from ..device import choose_device
 from ..model.mae import MaskedAutoencoder

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...runtime.manifest import GlobalFeature
-from ...runtime.masks import masked_from_visible
+from ...runtime.core.manifest import GlobalFeature
+from ...runtime.core.masks import masked_from_visible
 from ..device import choose_device
 from ..model.lcas import by_channel, masked_sums, normalise
 from ..model.mae import MaskedAutoencoder, global_feature, patchify

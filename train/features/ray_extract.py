@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ...runtime.errors import CinemaeError
+from ...runtime.core.errors import CinemaeError
 from ...runtime.ray.address import require_ray
 from ...runtime.ray.cluster import cluster, explained, room, uses_gpu
 from ..data.samples import Sample

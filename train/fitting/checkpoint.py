@@ -25,10 +25,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...runtime.atomic import atomic_path, write_text
-from ...runtime.engines.integrity import file_sha256
-from ...runtime.errors import EngineError, UsageError, WeightsError
-from ...runtime.manifest import Manifest
+from ...runtime.core.atomic import atomic_path, write_text
+from ...runtime.core.errors import EngineError, UsageError, WeightsError
+from ...runtime.core.manifest import Manifest
+from ...runtime.engines.file.integrity import file_sha256
+from ..calibration.scores import SourceScores
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
@@ -43,7 +44,6 @@ from .checkpoint_folder import (
     read_manifest,
     refuse_foreign,
 )
-from .source_scores import SourceScores
 
 log = logging.getLogger("cinemae.train")
 

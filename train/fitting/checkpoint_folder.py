@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...runtime.atomic import write_text
-from ...runtime.engines.mistaken import CHECKPOINT, mistaken
-from ...runtime.errors import UsageError
-from ...runtime.manifest import Manifest
+from ...runtime.core.atomic import write_text
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import Manifest
+from ...runtime.engines.wrong_path import CHECKPOINT, mistaken
 
 HEAD_FILE, LAST_FILE, SCORES_FILE = "head.safetensors", "last.safetensors", "scores.safetensors"
 MANIFEST_FILE, METRICS_FILE = "manifest.json", "metrics.json"

@@ -6,7 +6,8 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from ...runtime.manifest import HeadConfig, Manifest, MethodConfig, Training
+from ...runtime.core.manifest import HeadConfig, Manifest, MethodConfig, Training
+from ..calibration.platt import calibrate_probability
 from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
@@ -16,7 +17,6 @@ from .checkpoint_folder import remember_checkpoint
 from .head_training import FitConfig, describe, examples, train_head, training_rows
 from .held_out import calibration_scores
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
-from .platt import calibrate_probability
 
 log = logging.getLogger("cinemae.train")
 

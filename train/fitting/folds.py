@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .source_scores import SourceScores
+from ..calibration.scores import SourceScores
 
 FOLDS = 5
 """Heads fitted for the thresholds: each leaves out about a fifth of the sources of each class."""

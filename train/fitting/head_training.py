@@ -13,9 +13,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ...runtime.errors import UsageError
-from ...runtime.manifest import HeadConfig, MethodConfig
-from ...runtime.progress import Progress
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import HeadConfig, MethodConfig
+from ...runtime.core.progress import Progress
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..model.head import Head

@@ -7,12 +7,12 @@ import logging
 import numpy as np
 import torch
 
-from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.core.manifest import HeadConfig, MethodConfig
+from ..calibration.scores import OWN_HEAD, SourceScores
 from ..features.cache import FeatureCache
 from ..model.head import Head
 from .folds import out_of_fold, source_folds
 from .head_training import Examples, FitConfig, examples, logits_of, source_weights, sources_of, train_head
-from .source_scores import OWN_HEAD, SourceScores
 
 log = logging.getLogger("cinemae.train")
 

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
-from ...runtime.manifest import Masks, MethodConfig, StatRange
-from ...runtime.masks import masked_from_visible
+from ...runtime.core.manifest import Masks, MethodConfig, StatRange
+from ...runtime.core.masks import masked_from_visible
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..model.lcas import patch_map

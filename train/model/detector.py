@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...runtime.manifest import MethodConfig
-from ...runtime.masks import masked_from_visible
+from ...runtime.core.manifest import MethodConfig
+from ...runtime.core.masks import masked_from_visible
 from .head import Head
 from .lcas import lcas_from_sums, normalise, patch_map, run_sums, statistics
 from .mae import MaskedAutoencoder, global_feature, patchify

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...runtime.manifest import HeadConfig
+from ...runtime.core.manifest import HeadConfig
 
 NORM_EPS = 1e-6
 STD_FLOOR = 1e-6

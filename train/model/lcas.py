@@ -2,7 +2,7 @@
 
 Runs in: training, the feature cache and the studies (`train.model.detector.CinemaeDetector`). The same equations are
 written twice more, for other places: `export/graph/packed_lcas.py` runs inside every fused `.onnx` engine, the default;
-`runtime/lcas.py` is the numpy reference and runs in an engine in parts.
+`runtime/engines/parts/lcas.py` is the numpy reference and runs in an engine in parts.
 
 LCAS depends on a masked patch only through three sums for each colour channel: of p_hat - mu_v, of (p_hat - m)^2 and of
 (p_hat - p)^2, in [0, 1] pixels. The feature cache keeps these sums, so that any lambda, reduction and pixel space can
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, MethodConfig
+from ...runtime.core.manifest import IMAGENET_MEAN, IMAGENET_STD, MethodConfig
 
 PIXEL_SPACES = ("unit", "imagenet")
 

@@ -14,8 +14,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from ...runtime.errors import WeightsError
-from ...runtime.manifest import BackboneConfig, GlobalFeature
+from ...runtime.core.errors import WeightsError
+from ...runtime.core.manifest import BackboneConfig, GlobalFeature
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...runtime.errors import UsageError
-from ...runtime.manifest import BackboneConfig
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import BackboneConfig
 
 PRESETS: dict[str, BackboneConfig] = {
     config.name: config

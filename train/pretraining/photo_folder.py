@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from ..runtime.decode import IMAGE_SUFFIXES, decode
-from ..runtime.errors import ImageError, UsageError
+from ...runtime.core.errors import ImageError, UsageError
+from ...runtime.images.decode import IMAGE_SUFFIXES, decode
 
 log = logging.getLogger("cinemae.train")
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from ..runtime.atomic import atomic_path, write_text
-from ..runtime.errors import UsageError
-from ..runtime.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
-from ..runtime.progress import Progress
-from .device import choose_device
-from .model.mae import MaskedAutoencoder, patchify
+from ...runtime.core.atomic import atomic_path, write_text
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
+from ...runtime.core.progress import Progress
+from ..device import choose_device
+from ..model.mae import MaskedAutoencoder, patchify
+from ..weights.save import WEIGHTS_FILE, save_backbone
 from .photo_folder import PhotoFolder, collate, endless
-from .weights.save import WEIGHTS_FILE, save_backbone
 
 log = logging.getLogger("cinemae.train")
 

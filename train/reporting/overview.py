@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...runtime.display_text import terminal_width
-from ..tables import Table, wrapped
+from ...runtime.core.text import terminal_width
 from .published import Claim, claims
 from .result import StudyResult
+from .tables import Table, wrapped
 
 NO_FIGURES = "no published figure"
 FAILED = "could not run"

@@ -12,8 +12,8 @@ from importlib.resources import files
 from typing import Any
 
 from ..data.generators import canonical
-from ..tables import Cell, Table
 from .result import StudyResult
+from .tables import Cell, Table
 
 MEAN = "mean"
 COMMON = "mean of the generators in both"

@@ -10,12 +10,12 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from ...runtime.atomic import write_text
+from ...runtime.core.atomic import write_text
 from ...runtime.report.html import STYLES, csp_hash, templates
-from ..tables import Table
 from .overview import FAILED, NO_FIGURES, Line, Overview
 from .published import beside
 from .result import StudyResult
+from .tables import Table
 
 TITLE = "The paper's tables"
 TERMS = "Shows images of the data set: mind their terms before you publish this page."

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...runtime.atomic import write_text
-from ...runtime.display_text import terminal_width
-from ..tables import Table, wrapped
+from ...runtime.core.atomic import write_text
+from ...runtime.core.text import terminal_width
+from .tables import Table, wrapped
 
 log = logging.getLogger("cinemae.train")
 

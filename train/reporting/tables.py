@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runtime.atomic import write_text
-from ..runtime.display_text import terminal_width
+from ...runtime.core.atomic import write_text
+from ...runtime.core.text import terminal_width
 
 Cell = str | int | float | None
 MISSING = "–"

@@ -8,14 +8,14 @@ from typing import get_args
 
 import numpy as np
 
-from ...runtime.manifest import Fusion, HeadConfig, MethodConfig
-from .. import plots
+from ...runtime.core.manifest import Fusion, HeadConfig, MethodConfig
 from ..audit.probe import transfer
 from ..fitting.head_training import Examples
-from ..tables import Table
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Table
 from .comparison import MEANS, comparison, fit_scores, head_inputs
 from .experiment import Experiment
-from .result import Plot, StudyResult
 
 LAMBDAS = (0.0, 0.1, 0.3, 0.5, 1.0)
 SUBSETS = ((), ("s1",), ("s2",), ("s3",), ("s2", "s3"), ("s1", "s3"), ("s1", "s2"), ("s1", "s2", "s3"))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtime.manifest import HeadConfig
-from ..tables import Cell, Table
+from ...runtime.core.manifest import HeadConfig
+from ..reporting.result import StudyResult
+from ..reporting.tables import Cell, Table
 from ..weights.layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import comparison, fit_scores, head_inputs
 from .nll import image_nll
-from .result import StudyResult
 from .study_data import StudyData
 
 

@@ -11,21 +11,21 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ...runtime.masks import masked_from_visible
-from ...runtime.progress import Progress
-from .. import plots
+from ...runtime.core.masks import masked_from_visible
+from ...runtime.core.progress import Progress
 from ..device import choose_device
 from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
-from ..tables import Table
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Table
 from ..weights.layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import HeadInputs, accuracies, comparison, fit_scores, head_inputs
 from .experiment import Experiment
 from .image_batches import image_batches
-from .result import Plot, StudyResult
 from .study_data import StudyData
 
 STRATEGIES = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..reporting.result import StudyResult
 from .ablate import plot_comparison
 from .comparison import comparison, fit_scores, head_inputs
-from .result import StudyResult
 from .study_data import StudyData
 
 KS = (1, 2, 4, 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...runtime.errors import UsageError
+from ...runtime.core.errors import UsageError
 from ..data.generators import same_generators
 from ..data.samples import Sample
 

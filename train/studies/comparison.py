@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..evaluation.metrics import MACC
 from ..features.cache import FeatureCache
 from ..fitting.head_training import Examples, logits_of, train_head
-from ..tables import Cell, Table
+from ..reporting.tables import Cell, Table
 from .experiment import Experiment
 
 ACCURACY_NOTE = (

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...runtime.decode import decode
-from ...runtime.errors import ImageError
-from ...runtime.manifest import HeadConfig
-from ...runtime.preprocess import resize_crop
-from ...runtime.progress import Progress
-from .. import plots
+from ...runtime.core.errors import ImageError
+from ...runtime.core.manifest import HeadConfig
+from ...runtime.core.progress import Progress
+from ...runtime.images.decode import decode
+from ...runtime.images.preprocess import resize_crop
 from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
 from ..audit.probe import transfer
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
 from .comparison import comparison, fit_scores, head_inputs, per_generator
 from .experiment import Experiment
-from .result import Plot, StudyResult
 
 log = logging.getLogger("cinemae.train")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from .. import plots
-from ..tables import Cell, Table
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Cell, Table
 from .comparison import read_features
 from .controls import CLASSICAL, low_level
 from .experiment import Experiment
-from .result import Plot, StudyResult
 
 NAMES = ("s1", "s2", "s3")
 

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...runtime.masks import masked_from_visible
-from ...runtime.progress import Progress
-from .. import plots
+from ...runtime.core.masks import masked_from_visible
+from ...runtime.core.progress import Progress
 from ..device import choose_device
 from ..model.lcas import by_channel
 from ..model.mae import MaskedAutoencoder, patchify
 from ..model.masked_runs import predict_masked
-from ..pretrain import masked_loss, random_visible
-from ..tables import Cell, Table
+from ..pretraining.pretrain import masked_loss, random_visible
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Cell, Table
 from .ablate_freezing import unfreeze
 from .experiment import Experiment
 from .image_batches import image_batches, normalised
-from .result import Plot, StudyResult
 from .study_data import StudyData
 
 RATE = 3e-4

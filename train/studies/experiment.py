@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.errors import UsageError
-from ...runtime.manifest import HeadConfig, MethodConfig
+from ...runtime.core.errors import UsageError
+from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..data.generators import canonical, same_generators
 from ..features.cache import FeatureCache
 from ..fitting.head_training import FitConfig, training_rows

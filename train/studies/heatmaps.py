@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...runtime.errors import ImageError
-from ...runtime.masks import masked_from_visible
-from ...runtime.preprocess import load_image
-from .. import plots
+from ...runtime.core.errors import ImageError
+from ...runtime.core.masks import masked_from_visible
+from ...runtime.images.preprocess import load_image
 from ..model.lcas import patch_map
-from ..tables import Table
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Table
 from .comparison import fit_scores, head_inputs
 from .experiment import Experiment
-from .result import Plot, StudyResult
 
 KINDS = {
     "AI, found": (1, True),

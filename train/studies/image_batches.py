@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...runtime.errors import ImageError
-from ...runtime.manifest import Preprocess
-from ...runtime.preprocess import load_image
-from ...runtime.read_ahead import read_ahead
+from ...runtime.core.errors import ImageError
+from ...runtime.core.manifest import Preprocess
+from ...runtime.core.read_ahead import read_ahead
+from ...runtime.images.preprocess import load_image
 from ..model.lcas import normalise
 
 log = logging.getLogger("cinemae.train")

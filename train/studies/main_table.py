@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtime.manifest import HeadConfig
+from ...runtime.core.manifest import HeadConfig
 from ..audit.probe import transfer
 from ..evaluation.evaluate import Evaluation, evaluate, score
 from ..evaluation.metrics import MACC
 from ..evaluation.report import table, write_report
 from ..fitting.checkpoint import load_head
 from ..fitting.fit import fit
-from ..tables import Cell, Table
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Cell, Table
 from .comparison import comparison, fit_scores, head_inputs
 from .experiment import Experiment
-from .result import Plot, StudyResult
 from .study_data import StudyData
 
 CHECKPOINT = "checkpoint"

@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from ...runtime.manifest import IMAGENET_STD
-from .. import plots
+from ...runtime.core.manifest import IMAGENET_STD
 from ..features.cache import FeatureCache, Features
-from ..tables import Cell, Table
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Cell, Table
 from .experiment import Experiment
-from .result import Plot, StudyResult
 
 
 def nll_of(features: Features) -> np.ndarray:

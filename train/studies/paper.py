@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...runtime.errors import CinemaeError
+from ...runtime.core.errors import CinemaeError
 from ..audit.audit import audit
+from ..reporting.report import Report
+from ..reporting.result import StudyResult, once
 from .ablate import CACHED_PARTS
 from .ablate_backbones import backbones
 from .ablate_freezing import freezing
@@ -23,8 +25,6 @@ from .experiment import Experiment
 from .heatmaps import heatmaps
 from .main_table import balanced, main_table
 from .nll import nll_study
-from .report import Report
-from .result import StudyResult, once
 from .robustness import robustness
 from .study_data import StudyData
 from .training_sets import training_sets

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...runtime.manifest import HeadConfig
-from .. import plots
+from ...runtime.core.manifest import HeadConfig
 from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
 from ..evaluation.metrics import MACC
 from ..features.augment import Transform
 from ..features.cache import FeatureCache
 from ..fitting.head_training import logits_of, train_head
 from ..model.head import Head
-from ..tables import Cell, Table
+from ..reporting import plots
+from ..reporting.result import Plot, StudyResult
+from ..reporting.tables import Cell, Table
 from .comparison import Figures, figures, head_inputs, read_features
 from .experiment import Experiment
-from .result import Plot, StudyResult
 from .study_data import StudyData
 
 CLEAN = "clean"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ...runtime.manifest import Backbone, HeadConfig, MethodConfig
+from ...runtime.core.manifest import Backbone, HeadConfig, MethodConfig
 from ..audit.survey import thin
 from ..data.samples import Sample
 from ..device import choose_device

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...runtime.errors import UsageError
+from ...runtime.core.errors import UsageError
 from ..evaluation.metrics import MACC
-from ..tables import Cell, Table
+from ..reporting.result import StudyResult
+from ..reporting.tables import Cell, Table
 from .choices import training_generators
 from .comparison import Figures, fit_scores, head_inputs, seed_means
-from .result import StudyResult
 from .study_data import StudyData
 
 

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...runtime.engines.integrity import file_sha256
-from ...runtime.errors import WeightsError
+from ...runtime.core.errors import WeightsError
+from ...runtime.engines.file.integrity import file_sha256
 from .locate import WeightsFiles
 
 BACKBONE_KEY, LICENCE_KEY = "cinemae.backbone", "cinemae.licence"

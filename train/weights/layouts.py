@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ...runtime.errors import WeightsError
+from ...runtime.core.errors import WeightsError
 
 IGNORED = frozenset({"head.weight", "head.bias"})
 """A classifier on top of timm's encoder: never used here, so leaving it out changes nothing."""

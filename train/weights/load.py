@@ -18,8 +18,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ...runtime.errors import WeightsError
-from ...runtime.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, BackboneConfig
+from ...runtime.core.errors import WeightsError
+from ...runtime.core.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, BackboneConfig
 from ..model.mae import MaskedAutoencoder
 from ..model.presets import PRESETS
 from . import files as files

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...runtime.errors import WeightsError
+from ...runtime.core.errors import WeightsError
 
 FOLDER_FILES = (
     "backbone.safetensors",

@@ -6,9 +6,9 @@ import logging
 
 import numpy as np
 
-from ..errors import CinemaeError
-from ..rows import address
-from .cuda import Cuda
+from ...core.errors import CinemaeError
+from ...core.rows import address
+from .driver import Cuda
 
 _log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..display_text import shown
-from ..errors import EngineError
-from ..manifest import Manifest
+from ...core.errors import EngineError
+from ...core.manifest import Manifest
+from ...core.text import shown
+from .header import pair
 from .integrity import is_plain_name
-from .onnx_file import pair
 from .protobuf import INTEGER, Malformed, Message, open_message
 
 FUSED_OPERATORS = frozenset((

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EngineError
-from ..manifest import METADATA_KEY, Manifest
+from ...core.errors import EngineError
+from ...core.manifest import METADATA_KEY, Manifest
 from .protobuf import INTEGER, Malformed, Message, open_message
 
 OPSET_IMPORT, METADATA_PROPS = 8, 14

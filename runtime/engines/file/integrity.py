@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..display_text import shown
-from ..errors import EngineError
-from ..manifest import Manifest
+from ...core.errors import EngineError
+from ...core.manifest import Manifest
+from ...core.text import shown
 
 HASH_FIELD = b'"content_sha256":"'
 HASH_DIGITS = 64

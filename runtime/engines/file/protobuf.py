@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import EngineError
+from ...core.errors import EngineError
 
 MAX_FIELDS = 1_000_000
 """Fields visited in one file, about a second of work. The bundled engine has 10,000."""

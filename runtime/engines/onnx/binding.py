@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .buckets import bucket_of, buckets
-from .cuda import Cuda
-from .page_locked import PageLocked
+from ..cuda.buckets import bucket_of, buckets
+from ..cuda.driver import Cuda
+from ..cuda.page_locked import PageLocked
 
 LARGEST = 64
 """Images of one run, which bounds the GPU memory; a larger batch is split."""

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError, MissingDependencyError
-from ..manifest import Manifest
-from .base import EngineOutput, checked_images
-from .cuda import OUT_OF_MEMORY, Cuda
-from .integrity import check_content, check_external_data
-from .onnx_binding import BoundSession
-from .onnx_file import read_manifest
-from .onnx_graph import check_graph
-from .onnx_session import CUDA, create_session, first_line
-from .onnxruntime_import import import_onnxruntime
-from .tensorrt_import import is_out_of_memory
+from ...core.errors import EngineError, MissingDependencyError
+from ...core.manifest import Manifest
+from ..base import EngineOutput, checked_images
+from ..cuda.driver import OUT_OF_MEMORY, Cuda
+from ..file.graph import check_graph
+from ..file.header import read_manifest
+from ..file.integrity import check_content, check_external_data
+from ..tensorrt.library import is_out_of_memory
+from .binding import BoundSession
+from .library import import_onnxruntime
+from .session import CUDA, create_session, first_line
 
 
 @dataclass(frozen=True)

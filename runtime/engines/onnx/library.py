@@ -12,9 +12,9 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from ..errors import MissingDependencyError
-from ..install import pip_install
-from .tensorrt_import import import_tensorrt
+from ...core.errors import MissingDependencyError
+from ...core.install import pip_install
+from ..tensorrt.library import import_tensorrt
 
 _log = logging.getLogger(__name__)
 

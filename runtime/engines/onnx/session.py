@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..display_text import shown
-from ..errors import EngineError, MissingDependencyError
-from ..install import pip_install
-from .onnxruntime_import import import_onnxruntime, preload
+from ...core.errors import EngineError, MissingDependencyError
+from ...core.install import pip_install
+from ...core.text import shown
+from .library import import_onnxruntime, preload
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDER_OF = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}

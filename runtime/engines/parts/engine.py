@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError, UsageError
-from ..lcas import score_runs
-from ..manifest import Manifest
-from .base import PARTS, EngineOutput, checked_images
-from .onnx import Port, check_ports, checked_manifest, run_session
-from .onnx_session import create_session
+from ...core.errors import EngineError, UsageError
+from ...core.manifest import Manifest
+from ..base import PARTS, EngineOutput, checked_images
+from ..onnx.engine import Port, check_ports, checked_manifest, run_session
+from ..onnx.session import create_session
+from .lcas import score_runs
 
 SHARED_FIELDS = ("name", "method", "head", "preprocess", "backbone", "masks", "calibration")
 """Manifest fields that must be equal in the three files; otherwise the files come from different exports."""

@@ -1,6 +1,6 @@
 """LCAS (Eq. 4, 5), its statistics (Eq. 6) and the patch map in numpy.
 
-Runs in: an engine in parts (`runtime/engines/parts.py`), with any masks. It is the reference that the others are tested
+Runs in: an engine in parts (`engine.py` beside it), with any masks. It is the reference that the others are tested
 against. The same equations are written twice more, for other places: `export/graph/packed_lcas.py` runs inside every
 fused `.onnx` engine, the default, and in the plans built from it; `train/model/lcas.py` runs in training and studies.
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .manifest import MethodConfig, Preprocess
-from .masks import masked_from_visible
+from ...core.manifest import MethodConfig, Preprocess
+from ...core.masks import masked_from_visible
 
 
 def patchify(images: np.ndarray, patch_size: int) -> np.ndarray:

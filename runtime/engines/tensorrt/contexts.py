@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError
-from .cuda import OUT_OF_MEMORY, Cuda
-from .plan_slot import INPUT, Slot
-from .tensorrt_import import is_out_of_memory, reason
+from ...core.errors import EngineError
+from ..cuda.driver import OUT_OF_MEMORY, Cuda
+from .library import is_out_of_memory, reason
+from .slot import INPUT, Slot
 
 _log = logging.getLogger(__name__)
 

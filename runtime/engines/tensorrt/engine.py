@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError, UsageError
-from ..manifest import Manifest
-from .base import EngineOutput, checked_images
-from .buckets import bucket_of, buckets
-from .cuda import OUT_OF_MEMORY, Cuda
-from .page_locked import PageLocked
-from .plan_contexts import PlanContexts
-from .plan_sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
-from .plan_slot import INPUT, Port, Slot
-from .tensorrt_import import collecting_logger, import_tensorrt, is_out_of_memory, reason
+from ...core.errors import EngineError, UsageError
+from ...core.manifest import Manifest
+from ..base import EngineOutput, checked_images
+from ..cuda.buckets import bucket_of, buckets
+from ..cuda.driver import OUT_OF_MEMORY, Cuda
+from ..cuda.page_locked import PageLocked
+from .contexts import PlanContexts
+from .library import collecting_logger, import_tensorrt, is_out_of_memory, reason
+from .sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
+from .slot import INPUT, Port, Slot
 
 PROVIDER = "TensorRT"
 SLOTS = 2

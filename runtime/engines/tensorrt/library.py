@@ -6,9 +6,9 @@ import sys
 from collections import deque
 from typing import Any
 
-from ..display_text import printable
-from ..errors import MissingDependencyError
-from ..install import install_tensorrt
+from ...core.errors import MissingDependencyError
+from ...core.install import install_tensorrt
+from ...core.text import printable
 
 KEPT_LINES = 3
 

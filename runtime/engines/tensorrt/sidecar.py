@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from ..display_text import shown
-from ..errors import CinemaeError, EngineError
-from ..manifest import Manifest, Model
-from .integrity import file_sha256, is_plain_name
-from .onnx_file import read_manifest
+from ...core.errors import CinemaeError, EngineError
+from ...core.manifest import Manifest, Model
+from ...core.text import shown
+from ..file.header import read_manifest
+from ..file.integrity import file_sha256, is_plain_name
 
 
 def _plain_name(name: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CinemaeError
-from ..rows import address, contiguous_runs
-from .base import EngineOutput
-from .cuda import Cuda
-from .page_locked import PageLocked
+from ...core.errors import CinemaeError
+from ...core.rows import address, contiguous_runs
+from ..base import EngineOutput
+from ..cuda.driver import Cuda
+from ..cuda.page_locked import PageLocked
 
 INPUT = "images"
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..detector import Detector
-from ..display_text import display_name
-from ..errors import UsageError
-from ..output_file import writing
-from ..pipeline import Prepare, Scored, decode_and_score
-from ..sources import NamedSource
-from .resume import check_engine, current_sha256, read_lines, store_path
+from ...core.errors import UsageError
+from ...core.output_file import writing
+from ...core.text import display_name
+from ...images.source import NamedSource
+from ...scoring.detector import Detector
+from ...scoring.pipeline import Prepare, Scored, decode_and_score
+from ..resume import check_engine, current_sha256, read_lines, store_path
 from .watcher import Watcher, watch
 
 MAX_INTERVAL = 1.0

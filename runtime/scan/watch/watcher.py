@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from ..display_text import display_name
-from ..errors import UsageError
-from .image_files import is_image_file
-from .walk import walk
+from ...core.errors import UsageError
+from ...core.text import display_name
+from ..image_files import is_image_file
+from ..walk import walk
 
 EMPTY_FACTOR = 5
 """An empty file has most likely just been created: it waits this many times longer before it counts as complete."""

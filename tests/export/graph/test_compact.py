@@ -8,9 +8,9 @@ import pytest
 import torch
 from cinemae.export.fused import fused_graph
 from cinemae.export.graph.compact import compact, exact_in_half
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
-from cinemae.runtime.manifest import HeadConfig, MethodConfig
-from cinemae.runtime.masks import draw_visible
+from cinemae.runtime.core.manifest import HeadConfig, MethodConfig
+from cinemae.runtime.core.masks import draw_visible
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from untrained import untrained_detector
 
 ort = import_onnxruntime()

@@ -13,9 +13,9 @@ from cinemae.export.graph.tracing import HALF_QDQ_OPSET, drop_unused
 from cinemae.export.int8.ranges import dense_layers
 from cinemae.export.int8.recipe import Treatment
 from cinemae.export.int8.rewrite import quantise_for_tensorrt
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
-from cinemae.runtime.manifest import BackboneConfig, HeadConfig, MethodConfig
-from cinemae.runtime.masks import draw_visible
+from cinemae.runtime.core.manifest import BackboneConfig, HeadConfig, MethodConfig
+from cinemae.runtime.core.masks import draw_visible
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from tensorrt_fakes import real_rtx
 from untrained import untrained_detector
 

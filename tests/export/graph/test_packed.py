@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.runtime.manifest import BackboneConfig, HeadConfig, MethodConfig
-from cinemae.runtime.masks import draw_visible
+from cinemae.runtime.core.manifest import BackboneConfig, HeadConfig, MethodConfig
+from cinemae.runtime.core.masks import draw_visible
 from cinemae.train.model.presets import PRESETS
 from random_parameters import randomise
 from untrained import untrained_detector

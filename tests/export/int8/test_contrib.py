@@ -12,7 +12,7 @@ from cinemae.export.int8.ranges import dense_layers
 from cinemae.export.int8.recipe import Treatment
 from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import parity_images
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from onnx import TensorProto, helper
 
 TANH = 4.8e-4

@@ -8,8 +8,8 @@ import pytest
 from browser import chromium
 from cinemae.export.web.site import write_site
 from cinemae.runtime import Detector
+from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
-from cinemae.runtime.engines.onnx_file import read_manifest
 from pictures import encoded, picture
 from web_site import npm_modules, open_site, served
 

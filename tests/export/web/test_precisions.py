@@ -17,8 +17,8 @@ from cinemae.export.int8.rewrite import CONTRIB, quantise_for_cpu
 from cinemae.export.parity import parity_images
 from cinemae.export.web.site import write_site
 from cinemae.runtime import Detector
+from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
-from cinemae.runtime.engines.onnx_file import read_manifest
 from pictures import encoded, picture
 from web_site import SAME, agree, open_site, score, served
 

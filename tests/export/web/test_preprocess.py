@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cinemae.export.web.site import site_data
-from cinemae.runtime import reasons
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.decode import decode
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.golden import golden_image
+from cinemae.runtime.core.manifest import Preprocess
+from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
-from cinemae.runtime.engines.onnx_file import read_manifest
-from cinemae.runtime.golden import golden_image
-from cinemae.runtime.manifest import Preprocess
-from cinemae.runtime.preprocess import load_image, resize_crop
-from cinemae.runtime.reasons import image_reasons, stat_reasons, visible_contrast
-from cinemae.runtime.records import Stats
-from cinemae.runtime.verdict import Decision, decide, verdict_reasons
+from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.preprocess import load_image, resize_crop
+from cinemae.runtime.scoring import reasons
+from cinemae.runtime.scoring.reasons import image_reasons, stat_reasons, visible_contrast
+from cinemae.runtime.scoring.record import Stats
+from cinemae.runtime.scoring.verdict import Decision, decide, verdict_reasons
 from pictures import encoded, picture
 from PIL import Image
 from web_site import node

@@ -15,11 +15,11 @@ from cinemae.export.web import onnxruntime_web, operators
 from cinemae.export.web.page import site_html
 from cinemae.export.web.script import joined
 from cinemae.export.web.site import SHELL, site_data, write_site
-from cinemae.runtime.engines.integrity import file_sha256
-from cinemae.runtime.engines.onnx_file import read_manifest
-from cinemae.runtime.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
-from cinemae.runtime.manifest import Manifest
-from cinemae.runtime.records import RECORD_FIELDS
+from cinemae.runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from cinemae.runtime.core.manifest import Manifest
+from cinemae.runtime.engines.file.header import read_manifest
+from cinemae.runtime.engines.file.integrity import file_sha256
+from cinemae.runtime.scoring.record import RECORD_FIELDS
 from onnx import TensorProto, helper
 from web_site import node
 

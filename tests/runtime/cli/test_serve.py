@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from cinemae.runtime.install import pip_install
+from cinemae.runtime.core.install import pip_install
 
-MODULE = "cinemae.runtime.serve.cli"
+MODULE = "cinemae.runtime.cli.serve"
 HEAVY = ("numpy", "fastapi", "uvicorn", "onnxruntime", "PIL", "pydantic", "torch")
 
 
@@ -70,9 +70,9 @@ def test_a_missing_extra_gives_the_pip_line(tmp_path):
 def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
     pytest.importorskip("fastapi", reason="needs the serve extra")
     httpx = pytest.importorskip("httpx")
-    from cinemae.runtime.detector import Detector
-    from cinemae.runtime.records import to_dict
-    from cinemae.runtime.sources import NamedSource
+    from cinemae.runtime.images.source import NamedSource
+    from cinemae.runtime.scoring.detector import Detector
+    from cinemae.runtime.scoring.record import to_dict
     from serve_tools import encode, picture
 
     token = tmp_path / "token"
@@ -100,7 +100,7 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
 
 ON_RAY = f"""
 import os, signal, sys, time
-from cinemae.runtime.serve import ray_serve
+from cinemae.runtime.ray import serve as ray_serve
 def launch(*_):
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

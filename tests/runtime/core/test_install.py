@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from cinemae.runtime import install
-from cinemae.runtime.install import install_tensorrt, pip_install, pip_packages
+from cinemae.runtime.core import install
+from cinemae.runtime.core.install import install_tensorrt, pip_install, pip_packages
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from cinemae.runtime.calibration import Calibration
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.engines.load import read_engine_manifest
-from cinemae.runtime.verdict import Decision
+from cinemae.runtime.scoring.verdict import Decision
 from pydantic import ValidationError
 
 OLD = {"a": 1.0, "b": 1.0, "threshold": 2.0, "uncertain_low": -3.0, "uncertain_high": 2.5, "target_fpr": 0.05}

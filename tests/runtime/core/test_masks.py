@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.masks import draw_visible, masked_from_visible, visible_count
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.masks import draw_visible, masked_from_visible, visible_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

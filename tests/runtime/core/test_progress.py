@@ -4,9 +4,9 @@ import io
 import sys
 
 import pytest
-from cinemae.runtime import progress as module
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.progress import Progress, duration
+from cinemae.runtime.core import progress as module
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.progress import Progress, duration
 
 
 class Clock:

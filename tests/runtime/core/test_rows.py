@@ -6,9 +6,9 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.pipeline import decode_and_score, images_held
-from cinemae.runtime.rows import Rows, contiguous_runs, stacked
+from cinemae.runtime.core.rows import Rows, contiguous_runs, stacked
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.pipeline import decode_and_score, images_held
 from moving_pictures import animation, frames_of
 from pictures import encoded, picture
 from row_checks import freed, poisoned  # noqa: F401

@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 from cinemae.runtime.cli.bench import _numbers
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.diagnose.bench import BenchOptions, bench, interleave, measure_decoding, synthetic_jpeg
 from cinemae.runtime.diagnose.bench_result import table, timing
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import Preprocess
 from PIL import Image
 from report_samples import manifest, picture
 

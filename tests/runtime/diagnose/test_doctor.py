@@ -10,6 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cinemae.runtime.core.errors import EngineError, ExitCode
+from cinemae.runtime.core.golden import golden_image
+from cinemae.runtime.core.install import pip_install
+from cinemae.runtime.core.manifest import Golden
 from cinemae.runtime.diagnose import doctor, hardware, provider_probe
 from cinemae.runtime.diagnose.doctor import (
     Finding,
@@ -27,10 +31,6 @@ from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
 from cinemae.runtime.diagnose.hardware import InstalledGpu
 from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.errors import EngineError, ExitCode
-from cinemae.runtime.golden import golden_image
-from cinemae.runtime.install import pip_install
-from cinemae.runtime.manifest import Golden
 from report_samples import manifest
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cinemae.runtime.engines.integrity import HASH_FIELD, check_content, file_sha256, scan, seal
+from cinemae.runtime.core.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
+from cinemae.runtime.core.manifest import METADATA_KEY, Manifest
+from cinemae.runtime.core.masks import draw_visible
+from cinemae.runtime.engines.file.header import read_manifest, read_onnx
+from cinemae.runtime.engines.file.integrity import HASH_FIELD, check_content, file_sha256, scan, seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
-from cinemae.runtime.engines.onnx_file import read_manifest, read_onnx
-from cinemae.runtime.engines.onnx_session import CPU, CUDA, TENSORRT, choose_providers
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
-from cinemae.runtime.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
-from cinemae.runtime.manifest import METADATA_KEY, Manifest
-from cinemae.runtime.masks import draw_visible
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
+from cinemae.runtime.engines.onnx.session import CPU, CUDA, TENSORRT, choose_providers
 
 BATCH_TOLERANCE = 1e-5  # a larger matrix product may sum in another order
 FUSED_AGAINST_PARTS = 1e-3  # the tolerance of the parity table
@@ -107,7 +107,7 @@ def test_hash_does_not_depend_on_where_chunks_end(tmp_path, monkeypatch, chunk):
     path = tmp_path / "x"
     path.write_bytes(b"a" * 100 + HASH_FIELD + b"f" * 64 + b"b" * 50)
     expected = scan(path)
-    monkeypatch.setattr("cinemae.runtime.engines.integrity.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("cinemae.runtime.engines.file.integrity.CHUNK_BYTES", chunk)
     assert scan(path) == expected
     assert (expected.stored, expected.offset) == ("f" * 64, 100 + len(HASH_FIELD))
 

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from cinemae.runtime.core.errors import EngineError, MissingDependencyError, UsageError
+from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.engines.load import load_engine
-from cinemae.runtime.errors import EngineError, MissingDependencyError, UsageError
-from cinemae.runtime.install import pip_install
 
 AGREEMENT = 1e-3
 """The tolerance of the parity table: other kernels, the same float32."""

@@ -8,8 +8,8 @@ import sys
 import threading
 
 import pytest
+from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.evidence.collect import collect
-from cinemae.runtime.install import pip_install
 from PIL import Image, features
 from signed_images import signed
 

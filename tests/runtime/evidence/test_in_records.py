@@ -8,10 +8,10 @@ import json
 import pytest
 from cinemae.runtime import Detector
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.records import Record, from_dict, to_dict, to_json
 from cinemae.runtime.report.html import record_row
 from cinemae.runtime.scan.table import TableWriter
 from cinemae.runtime.scan.writers import CSV_COLUMNS, csv_row
+from cinemae.runtime.scoring.record import Record, from_dict, to_dict, to_json
 from pictures import encoded, picture
 from PIL import PngImagePlugin
 

@@ -6,11 +6,11 @@ import struct
 import zlib
 
 import pytest
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.frames import animation as animations
-from cinemae.runtime.frames.selection import MAX_SCORED, frames_wanted, spread
-from cinemae.runtime.records import from_dict, to_dict, to_json
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.images import animation as animations
+from cinemae.runtime.images.frame_selection import MAX_SCORED, frames_wanted, spread
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.record import from_dict, to_dict, to_json
 from moving_pictures import animation, frames_of, many_tiny_frames
 from pictures import encoded, picture
 from PIL import Image

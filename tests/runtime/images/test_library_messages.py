@@ -42,7 +42,7 @@ def test_the_servers_log_stays_empty(damaged, tiny_engine):
     pytest.importorskip("fastapi", reason="needs the serve extra")
     httpx = pytest.importorskip("httpx")
     process = subprocess.Popen(
-        [sys.executable, "-m", "cinemae.runtime.serve.cli", "--engine", tiny_engine, "--port", "0", "--drain", "0"],
+        [sys.executable, "-m", "cinemae.runtime.cli.serve", "--engine", tiny_engine, "--port", "0", "--drain", "0"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cinemae.runtime import decode as decoding
-from cinemae.runtime import preprocess
-from cinemae.runtime.decode import decode, usable_formats
-from cinemae.runtime.errors import ImageError
-from cinemae.runtime.image_modes import scale_to_8_bits
-from cinemae.runtime.manifest import Preprocess
-from cinemae.runtime.pixel_budget import PixelBudget
-from cinemae.runtime.preprocess import load_image, resize_crop
+from cinemae.runtime.core.errors import ImageError
+from cinemae.runtime.core.manifest import Preprocess
+from cinemae.runtime.images import decode as decoding
+from cinemae.runtime.images import preprocess
+from cinemae.runtime.images.decode import decode, usable_formats
+from cinemae.runtime.images.modes import scale_to_8_bits
+from cinemae.runtime.images.pixel_budget import PixelBudget
+from cinemae.runtime.images.preprocess import load_image, resize_crop
 from pictures import encoded, picture
 from PIL import Image, features
 

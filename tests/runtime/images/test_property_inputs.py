@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 from cinemae.runtime import Detector
-from cinemae.runtime.display_text import display_name
-from cinemae.runtime.engines.onnx_file import read_manifest, read_onnx
-from cinemae.runtime.errors import EngineError, ImageError, ManifestError, UsageError
-from cinemae.runtime.manifest import Manifest, Preprocess
-from cinemae.runtime.preprocess import load_image
-from cinemae.runtime.records import Record, Stats, from_dict, to_json
+from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError, UsageError
+from cinemae.runtime.core.manifest import Manifest, Preprocess
+from cinemae.runtime.core.text import display_name
+from cinemae.runtime.engines.file.header import read_manifest, read_onnx
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import read_names
-from cinemae.runtime.verdict import Decision, decide
+from cinemae.runtime.scoring.record import Record, Stats, from_dict, to_json
+from cinemae.runtime.scoring.verdict import Decision, decide
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import encoded, picture
@@ -205,7 +205,7 @@ def test_any_record_survives_json(path, logit, reasons):
 @quick
 @given(st.floats())
 def test_threshold_is_a_probability(threshold):
-    from cinemae.runtime.calibration import Calibration
+    from cinemae.runtime.core.calibration import Calibration
 
     if 0 < threshold < 1:
         assert math.isfinite(Decision.of(Calibration(), threshold).ai_from)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.frames.tiles import offsets
-from cinemae.runtime.reasons import MIN_SEEN
-from cinemae.runtime.records import from_dict, to_dict
+from cinemae.runtime.images.tiles import offsets
 from cinemae.runtime.report.heatmap import overlay
 from cinemae.runtime.scan.options import ScanOptions
 from cinemae.runtime.scan.scan import scan
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.reasons import MIN_SEEN
+from cinemae.runtime.scoring.record import from_dict, to_dict
 from moving_pictures import animation
 from pictures import encoded, json_lines, picture
 from PIL import Image

@@ -3,11 +3,11 @@
 import io
 
 import pytest
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.frames import video as videos
-from cinemae.runtime.install import pip_install
+from cinemae.runtime.core.install import pip_install
+from cinemae.runtime.images import video as videos
 from cinemae.runtime.scan.image_files import is_image_file
 from cinemae.runtime.scan.inputs import Inputs
+from cinemae.runtime.scoring.detector import Detector
 from moving_pictures import video
 from pictures import encoded, picture
 
@@ -41,7 +41,7 @@ def test_videos_are_told_by_their_first_bytes(head, container):
 def test_without_pyav_a_named_video_says_what_to_install(detector, tmp_path, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(MP4 + bytes(100))
     (tmp_path / "b.png").write_bytes(encoded(picture()))
-    for module in ("cinemae.runtime.frames.video", "cinemae.runtime.scan.image_files"):
+    for module in ("cinemae.runtime.images.video", "cinemae.runtime.scan.image_files"):
         monkeypatch.setattr(f"{module}.can_read_video", lambda: False)
     record = detector.detect(str(tmp_path / "a.mp4"))
     assert record.status == "error"

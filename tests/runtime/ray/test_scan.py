@@ -19,14 +19,14 @@ import pytest
 ray = pytest.importorskip("ray", reason="needs the ray extra")
 pytest.importorskip("pyarrow", reason="needs the ray extra")
 
-from cinemae.runtime.detector import Detector  # noqa: E402
-from cinemae.runtime.errors import EngineError, UsageError  # noqa: E402
+from cinemae.runtime.core.errors import EngineError, UsageError  # noqa: E402
 from cinemae.runtime.ray.options import RayOptions  # noqa: E402
 from cinemae.runtime.ray.scan import scan_on_ray  # noqa: E402
 from cinemae.runtime.ray.shards import read_shard  # noqa: E402
 from cinemae.runtime.ray.storage import Folder  # noqa: E402
-from cinemae.runtime.records import ADDED_FIELDS, to_dict  # noqa: E402
 from cinemae.runtime.scan.inputs import Inputs  # noqa: E402
+from cinemae.runtime.scoring.detector import Detector  # noqa: E402
+from cinemae.runtime.scoring.record import ADDED_FIELDS, to_dict  # noqa: E402
 from serve_tools import encode, picture  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -181,7 +181,7 @@ def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine)
     serve = pytest.importorskip("ray.serve", reason="needs ray[serve]")
     httpx = pytest.importorskip("httpx")
     pytest.importorskip("fastapi", reason="needs the serve extra")
-    from cinemae.runtime.serve.ray_serve import Replica, deployment
+    from cinemae.runtime.ray.serve import Replica, deployment
     from cinemae.runtime.serve.settings import ServeSettings
 
     with socket.socket() as free:
@@ -219,7 +219,7 @@ def test_relative_inputs_and_tars_from_the_drivers_folder(cluster, photos, local
 
 
 def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_weights, tmp_path):
-    from cinemae.runtime.manifest import MethodConfig
+    from cinemae.runtime.core.manifest import MethodConfig
     from cinemae.train.data.samples import read_samples
     from cinemae.train.features.cache import FeatureCache
     from cinemae.train.features.cache_spec import CacheSpec

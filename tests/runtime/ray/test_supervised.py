@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs are superv
 RUN = """
 import os, signal, sys, time, typer
 from cinemae.runtime.cli.common import run_command
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.ray.supervised import supervise
 app = typer.Typer(pretty_exceptions_enable=False)
 @app.command()

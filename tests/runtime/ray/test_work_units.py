@@ -10,10 +10,8 @@ import sys
 import tarfile
 
 import pytest
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.install import pip_install
-from cinemae.runtime.pipeline import decode_and_score
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.ray import storage
 from cinemae.runtime.ray.address import with_address
 from cinemae.runtime.ray.options import RayOptions
@@ -21,9 +19,11 @@ from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, writ
 from cinemae.runtime.ray.storage import Folder
 from cinemae.runtime.ray.unit_images import preparer, sources
 from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, list_units
-from cinemae.runtime.records import to_dict
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.urls import NOT_ALLOWED
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.pipeline import decode_and_score
+from cinemae.runtime.scoring.record import to_dict
 from serve_tools import ArithmeticEngine, encode, picture
 
 

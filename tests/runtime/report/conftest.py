@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cinemae.runtime.manifest import BackboneConfig
-from cinemae.runtime.records import Record
+from cinemae.runtime.core.manifest import BackboneConfig
 from cinemae.runtime.report.html import ReportWriter
+from cinemae.runtime.scoring.record import Record
 from report_samples import manifest, picture, scored
 
 

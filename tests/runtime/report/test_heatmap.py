@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 import pytest
-from cinemae.runtime.colour_map import colour_table
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import StatRange
+from cinemae.runtime.core.colour_map import colour_table
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import StatRange
 from cinemae.runtime.report.heatmap import (
     MARK,
     MARK_KEY,

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.reading import OWN_THRESHOLD
-from cinemae.runtime.records import Record, Stats
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.report.html import (
     UNKNOWN_BYTE,
     ReportWriter,
@@ -20,7 +18,9 @@ from cinemae.runtime.report.html import (
     record_row,
     script_json,
 )
-from cinemae.runtime.verdict import Decision
+from cinemae.runtime.scoring.reading import OWN_THRESHOLD
+from cinemae.runtime.scoring.record import Record, Stats
+from cinemae.runtime.scoring.verdict import Decision
 from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import COUNTS, NASTY, picture, scored

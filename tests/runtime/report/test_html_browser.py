@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import chromium, requested_urls
-from cinemae.runtime.reading import CONTRARY
-from cinemae.runtime.records import Frames, Record, ScoredFrame, Tile
 from cinemae.runtime.report.html import ReportWriter
+from cinemae.runtime.scoring.reading import CONTRARY
+from cinemae.runtime.scoring.record import Frames, Record, ScoredFrame, Tile
 from PIL import Image
 from report_samples import COUNTS, NASTY, picture, scored
 from web_site import axe_findings, npm_modules, saved, wait

@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pytest
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.samples import sample_paths
+from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan import demo
+from cinemae.runtime.scan.samples import sample_paths
 from pictures import cinemae_run, json_lines
 
 

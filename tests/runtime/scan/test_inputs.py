@@ -4,8 +4,8 @@ import io
 import os
 
 import pytest
-from cinemae.runtime.display_text import display_name
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.text import display_name
 from cinemae.runtime.scan.inputs import Inputs, read_names
 
 

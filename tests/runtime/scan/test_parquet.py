@@ -3,13 +3,13 @@
 import importlib.util
 
 import pytest
-from cinemae.runtime.errors import MissingDependencyError, OutputError, UsageError
-from cinemae.runtime.install import pip_install
-from cinemae.runtime.records import Frames, Record, ScoredFrame, Tile, from_dict
+from cinemae.runtime.core.errors import MissingDependencyError, OutputError, UsageError
+from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.scan import parquet
 from cinemae.runtime.scan.options import ScanOptions, output_format
 from cinemae.runtime.scan.targets import Targets
 from cinemae.runtime.scan.writers import file_writer
+from cinemae.runtime.scoring.record import Frames, Record, ScoredFrame, Tile, from_dict
 
 RECORD = Record(
     "a.gif", "ok", verdict="ai", probability=0.75, logit=1.5, reasons=("one",), scored_area=0.5,

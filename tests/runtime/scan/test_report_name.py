@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan.targets import Targets
 
 

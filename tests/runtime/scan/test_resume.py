@@ -8,11 +8,11 @@ import sys
 import time
 
 import pytest
-from cinemae.runtime.errors import OutputError, UsageError
-from cinemae.runtime.reasons import UNCALIBRATED
-from cinemae.runtime.records import ADDED_FIELDS
+from cinemae.runtime.core.errors import OutputError, UsageError
 from cinemae.runtime.scan.resume import read_lines, store_path
 from cinemae.runtime.scan.scan import ScanOptions, scan
+from cinemae.runtime.scoring.reasons import UNCALIBRATED
+from cinemae.runtime.scoring.record import ADDED_FIELDS
 from pictures import encoded, folder_of, picture
 
 BATCH_TOLERANCE = 1e-5  # a resumed run forms other batches
@@ -46,7 +46,7 @@ def same(found, expected):
 
 def counting(monkeypatch):
     """Names of the images that were really decoded."""
-    from cinemae.runtime.detector import Detector
+    from cinemae.runtime.scoring.detector import Detector
 
     seen = []
     prepare = Detector.prepare
@@ -158,8 +158,8 @@ def test_error_that_has_gone_away_is_scored(images, score, tmp_path):
 
 def test_error_of_the_environment_is_scored_again(images, score, tmp_path, monkeypatch):
     """The file is the same, and what it needs is there now: a package for its format, for example."""
-    from cinemae.runtime import preparer
-    from cinemae.runtime.errors import ImageError
+    from cinemae.runtime.core.errors import ImageError
+    from cinemae.runtime.scoring import prepare as preparer
 
     out, fresh = tmp_path / "out.jsonl", tmp_path / "fresh.jsonl"
     load = preparer.load_frames

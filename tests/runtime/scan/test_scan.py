@@ -8,16 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.display_text import printable
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime
-from cinemae.runtime.errors import EngineError, OutputError, UsageError
-from cinemae.runtime.manifest import Manifest
-from cinemae.runtime.records import RECORD_FIELDS
+from cinemae.runtime.core.errors import EngineError, OutputError, UsageError
+from cinemae.runtime.core.manifest import Manifest
+from cinemae.runtime.core.text import printable
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.scan import scan as scan_module
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.scan import ScanOptions, output_format, scan
 from cinemae.runtime.scan.writers import CSV_COLUMNS
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.record import RECORD_FIELDS
 from pictures import encoded, five_pictures, json_lines, picture
 
 
@@ -121,8 +121,8 @@ def test_options_that_contradict_each_other(tmp_path, tiny_engine):
 
 def test_engine_names_itself_and_a_demonstration_says_so(images, tiny_engine, tmp_path, capsysbinary):
     onnx = pytest.importorskip("onnx")
-    from cinemae.runtime.engines.integrity import seal
-    from cinemae.runtime.manifest import METADATA_KEY
+    from cinemae.runtime.core.manifest import METADATA_KEY
+    from cinemae.runtime.engines.file.integrity import seal
 
     demo = tmp_path / "demo.onnx"
     model = onnx.load(tiny_engine)
@@ -225,7 +225,7 @@ def test_failed_run_leaves_the_old_json(images, tiny_engine, tmp_path, monkeypat
     def fail(*arguments):
         raise EngineError("the engine died")
 
-    monkeypatch.setattr("cinemae.runtime.detector.Detector._begin", fail)
+    monkeypatch.setattr("cinemae.runtime.scoring.detector.Detector._begin", fail)
     with pytest.raises(EngineError):
         scan(options([images], tiny_engine, out=out))
     assert out.read_text() == "[]\n"
@@ -243,7 +243,7 @@ def test_full_disk_is_one_clear_error(images, tiny_engine, tmp_path, monkeypatch
 
 
 def test_progress_counts_in_the_background(images, tiny_engine, monkeypatch, capsysbinary):
-    monkeypatch.setattr("cinemae.runtime.progress.LOG_SECONDS", 0.0)
+    monkeypatch.setattr("cinemae.runtime.core.progress.LOG_SECONDS", 0.0)
     scan(options([images], tiny_engine, batch_size=1))
     assert b"inputs, " in capsysbinary.readouterr().err
 

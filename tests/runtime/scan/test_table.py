@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from cinemae.runtime import reasons
-from cinemae.runtime.calibration import Calibration
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.reading import CONTRARY, Reading
-from cinemae.runtime.reason_codes import CODES, reason_code
-from cinemae.runtime.records import Record
 from cinemae.runtime.scan.table import TableWriter
-from cinemae.runtime.verdict import Decision
+from cinemae.runtime.scoring import reasons
+from cinemae.runtime.scoring.reading import CONTRARY, Reading
+from cinemae.runtime.scoring.reason_codes import CODES, reason_code
+from cinemae.runtime.scoring.record import Record
+from cinemae.runtime.scoring.verdict import Decision
 from rich.console import Console
 
 LONG = "archive/a folder with spaces/" + "x" * 90 + ".jpg"

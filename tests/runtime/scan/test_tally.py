@@ -1,8 +1,8 @@
 """Counts of a run: the exit code that follows, their sum, and the closing line."""
 
 
-from cinemae.runtime.records import Record
 from cinemae.runtime.scan.tally import Tally
+from cinemae.runtime.scoring.record import Record
 
 
 def test_exit_codes_of_a_tally():

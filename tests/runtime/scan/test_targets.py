@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.errors import OutputError, UsageError
+from cinemae.runtime.core.errors import OutputError, UsageError
 from cinemae.runtime.scan.scan import ScanOptions, scan
 from cinemae.runtime.scan.targets import Targets
 from pictures import cinemae_run, encoded, folder_of, json_lines, picture

@@ -9,7 +9,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cinemae.runtime.errors import ImageError, UsageError
+from cinemae.runtime.core.errors import ImageError, UsageError
 from cinemae.runtime.scan import urls
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.urls import fetch, is_public

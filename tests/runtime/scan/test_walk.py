@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan import walk as walk_module
 from cinemae.runtime.scan.image_files import SIGNATURE_BYTES, holds_image
 from cinemae.runtime.scan.inputs import Inputs

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cinemae.runtime.detector import Detector
+from cinemae.runtime.scoring.detector import Detector
 from PIL import Image
 from serve_tools import encode, picture, running
 

@@ -13,13 +13,13 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from cinemae.runtime import decode_processes
-from cinemae.runtime.decode_processes import DecodeProcesses
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.pipeline import decode_and_score
-from cinemae.runtime.pixel_budget import PixelBudget
+from cinemae.runtime.images.pixel_budget import PixelBudget
+from cinemae.runtime.images.source import NamedSource
 from cinemae.runtime.scan.scan import ScanOptions, scan
-from cinemae.runtime.sources import NamedSource
+from cinemae.runtime.scoring import decode_processes
+from cinemae.runtime.scoring.decode_processes import DecodeProcesses
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.pipeline import decode_and_score
 from lethal_preparer import LethalPreparer, StillbornPreparer
 from moving_pictures import animation, frames_of
 from pictures import encoded, heeds_sigint, picture

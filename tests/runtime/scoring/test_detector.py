@@ -5,13 +5,13 @@ import threading
 import numpy as np
 import pytest
 from cinemae.runtime import Detector, NamedSource, Record
-from cinemae.runtime import reasons as r
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.errors import EngineError, UsageError
-from cinemae.runtime.pipeline import decode_and_score
-from cinemae.runtime.records import ADDED_FIELDS, RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
-from cinemae.runtime.sources import Prepared
-from cinemae.runtime.verdict import Decision
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.errors import EngineError, UsageError
+from cinemae.runtime.scoring import reasons as r
+from cinemae.runtime.scoring.pipeline import decode_and_score
+from cinemae.runtime.scoring.prepare import Prepared
+from cinemae.runtime.scoring.record import ADDED_FIELDS, RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
+from cinemae.runtime.scoring.verdict import Decision
 from pictures import encoded, picture
 from PIL import Image
 from steady_engine import SteadyEngine
@@ -92,7 +92,7 @@ def test_worker_exception_is_that_records_error(detector, monkeypatch):
             raise RuntimeError("boom")
         return real(image, manifest, visible)
 
-    monkeypatch.setattr("cinemae.runtime.preparer.image_reasons", sometimes)
+    monkeypatch.setattr("cinemae.runtime.scoring.prepare.image_reasons", sometimes)
     records = list(detector.detect_many([picture(), picture(31), picture()]))
     assert [record.status for record in records] == ["ok", "error", "ok"]
     assert "boom" in records[1].error

@@ -2,7 +2,7 @@
 
 import pytest
 from cinemae.runtime import Detector
-from cinemae.runtime.errors import EngineError, UsageError
+from cinemae.runtime.core.errors import EngineError, UsageError
 
 
 def test_a_detector_without_an_engine():

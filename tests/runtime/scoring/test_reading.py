@@ -1,10 +1,10 @@
 """The words of a reading: each verdict with its rate, and none where no rate is known."""
 
 import pytest
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.reading import CAVEAT, OWN_THRESHOLD, Reading, is_contrary
-from cinemae.runtime.verdict import Decision
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.scoring.reading import CAVEAT, OWN_THRESHOLD, Reading, is_contrary
+from cinemae.runtime.scoring.verdict import Decision
 
 BOTH = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.07)
 

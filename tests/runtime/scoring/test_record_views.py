@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pytest
 from cinemae.runtime import Record, Stats, to_dataframe
-from cinemae.runtime.colour_map import colour_table
-from cinemae.runtime.errors import MissingDependencyError
+from cinemae.runtime.core.colour_map import colour_table
+from cinemae.runtime.core.errors import MissingDependencyError
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.reasons import UNCALIBRATED
-from cinemae.runtime.records import FLAT_FIELDS, RECORD_FIELDS, Tile, from_dict
+from cinemae.runtime.scoring.reasons import UNCALIBRATED
+from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS, Tile, from_dict
 from PIL import Image
 
 HOSTILE = '<img src=x onerror="alert(1)">&'

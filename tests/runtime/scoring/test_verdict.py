@@ -5,11 +5,11 @@ from importlib.metadata import version
 
 import pytest
 from cinemae.runtime import Detector, Stats
-from cinemae.runtime import reasons as r
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import StatRange
-from cinemae.runtime.verdict import Decision, decide
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import StatRange
+from cinemae.runtime.scoring import reasons as r
+from cinemae.runtime.scoring.verdict import Decision, decide
 from pictures import picture
 from steady_engine import SteadyEngine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cinemae.runtime.detector import Detector
+from cinemae.runtime.scoring.detector import Detector
 from serve_tools import ArithmeticEngine
 
 

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
 
-from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.serve.app import create_app  # noqa: E402
 from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -258,7 +258,7 @@ def test_unknown_paths_and_methods(client):
     "settings", [{"max_queue": 2}, {"max_pixels": 0}, {"read_timeout": -1}, {"max_body_bytes": 1 << 40}]
 )
 def test_limits_that_cannot_work_are_refused(settings):
-    from cinemae.runtime.errors import UsageError
+    from cinemae.runtime.core.errors import UsageError
 
     with pytest.raises(UsageError):
         Limits(**settings)
@@ -266,7 +266,7 @@ def test_limits_that_cannot_work_are_refused(settings):
 
 @pytest.mark.parametrize("token", ["", " x", "\u00e9"])
 def test_tokens_that_cannot_work_are_refused(token):
-    from cinemae.runtime.errors import UsageError
+    from cinemae.runtime.core.errors import UsageError
 
     with pytest.raises(UsageError):
         ServeSettings(token=token)

@@ -12,9 +12,9 @@ pytest.importorskip("selenium.webdriver", reason="needs selenium")
 
 import numpy as np
 from browser import chromium
-from cinemae.runtime.colour_map import colour_table
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.reading import CONTRARY
+from cinemae.runtime.core.colour_map import colour_table
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.scoring.reading import CONTRARY
 from cinemae.runtime.serve.app import create_app
 from cinemae.runtime.serve.settings import ServeSettings
 from selenium.webdriver.common.action_chains import ActionChains

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the serve extra")
 pytest.importorskip("schemathesis", reason="needs schemathesis")
 
-from cinemae.runtime.detector import Detector
+from cinemae.runtime.scoring.detector import Detector
 from cinemae.runtime.serve.app import create_app
 from cinemae.runtime.serve.settings import ServeSettings
 from serve_tools import ArithmeticEngine, running

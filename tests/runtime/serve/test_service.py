@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
 
-from cinemae.runtime.detector import Detector  # noqa: E402
-from cinemae.runtime.records import to_dict  # noqa: E402
+from cinemae.runtime.images.source import NamedSource  # noqa: E402
+from cinemae.runtime.scoring.detector import Detector  # noqa: E402
+from cinemae.runtime.scoring.record import to_dict  # noqa: E402
 from cinemae.runtime.serve.settings import Limits  # noqa: E402
-from cinemae.runtime.sources import NamedSource  # noqa: E402
 from serve_tools import encode, picture, post  # noqa: E402
 
 BATCH_LOGIT_TOLERANCE = 1e-5

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
 
-from cinemae.runtime.detector import Detector  # noqa: E402
+from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.serve.app import create_app  # noqa: E402
 from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
 from serve_tools import encode, picture, running  # noqa: E402
@@ -26,8 +26,8 @@ SETTINGS = ServeSettings(Limits(request_timeout=3.0, read_timeout=3.0), drain=0.
 STUCK_SERVER = """
 import sys, threading
 from pathlib import Path
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.manifest import Manifest
+from cinemae.runtime.scoring.detector import Detector
+from cinemae.runtime.core.manifest import Manifest
 from cinemae.runtime.serve.launch import launch
 from cinemae.runtime.serve.settings import Limits, ServeSettings
 from serve_tools import ArithmeticEngine

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.evidence.jpeg_quality import estimate_quality
 from cinemae.train.audit.audit import ALL, Audit, audit
 from cinemae.train.audit.file_facts import file_facts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cinemae.runtime.errors import UsageError
-from cinemae.train.fitting.platt import calibrate_probability
-from cinemae.train.fitting.source_scores import SourceScores
+from cinemae.runtime.core.errors import UsageError
+from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.scores import SourceScores
 from scipy.special import expit
 
 N = 4000

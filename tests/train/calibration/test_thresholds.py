@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cinemae.train.calibration.scores import SourceScores
+from cinemae.train.calibration.thresholds import conformal_threshold, strictest_threshold, two_sided
 from cinemae.train.fitting.folds import out_of_fold, source_folds
-from cinemae.train.fitting.source_scores import SourceScores
-from cinemae.train.fitting.thresholds import conformal_threshold, strictest_threshold, two_sided
 
 DRAWS = 4000
 RATE_TOLERANCE = 0.015

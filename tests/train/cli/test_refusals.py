@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.load import read_engine_manifest
-from cinemae.runtime.errors import EngineError
 from cinemae.train.studies.ablate import CACHED_PARTS
 from cinemae.train.studies.choices import CACHED_STUDIES
 

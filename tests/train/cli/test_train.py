@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.preprocess import load_image
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.cli.train import main
 from cinemae.train.features.sample_list import kept_samples, read_samples
 from cinemae.train.fitting.checkpoint import load_checkpoint, load_head

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
+from cinemae.train.cli.option_groups import read_all
 from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
 from cinemae.train.data.samples import Sample, SkipLog, read_samples
-from cinemae.train.option_groups import read_all
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm",

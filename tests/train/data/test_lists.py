@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.samples import SkipLog, read_samples
 
 

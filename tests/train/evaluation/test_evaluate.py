@@ -12,8 +12,8 @@ import sys
 
 import numpy as np
 import pytest
-from cinemae.runtime.calibration import Calibration
-from cinemae.runtime.manifest import Training
+from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.core.manifest import Training
 from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, evaluate
 from cinemae.train.evaluation.metrics import (
     ECE_BINS,
@@ -182,7 +182,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from cinemae.runtime.manifest import Backbone, BackboneConfig, HeadConfig, Manifest, MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import Backbone, BackboneConfig, HeadConfig, Manifest, MethodConfig, Preprocess
 from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter

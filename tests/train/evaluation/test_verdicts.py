@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cinemae.runtime.calibration import Calibration, SourceRates
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.calibration import Calibration, SourceRates
+from cinemae.runtime.core.errors import UsageError
 from cinemae.train.evaluation.evaluate import evaluate
 from cinemae.train.evaluation.report import write_report
 from cinemae.train.evaluation.scores import LabelledScores

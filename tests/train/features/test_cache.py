@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
-from cinemae.runtime.preprocess import load_image
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.features.augment import robust
 from cinemae.train.features.cache import FeatureCache, open_cache, read_spec

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import training_tree
-from cinemae.runtime.manifest import MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import MethodConfig, Preprocess
 from cinemae.train.data.samples import read_samples
 from cinemae.train.features.cache import FeatureCache, read_rows
 from cinemae.train.features.cache_spec import CacheSpec

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.train.cli.option_checks import parse_shard
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extract import preprocess_for
-from cinemae.train.option_checks import parse_shard
 
 PREPROCESS = Preprocess(resize_short=72, crop=64)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.errors import WeightsError
-from cinemae.runtime.manifest import MethodConfig
+from cinemae.runtime.core.errors import WeightsError
+from cinemae.runtime.core.manifest import MethodConfig
 from cinemae.train.features.cache_spec import draw_mask_sets
 from cinemae.train.features.extractor import FeatureExtractor
 from cinemae.train.model.lcas import run_sums

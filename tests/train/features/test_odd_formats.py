@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
-from cinemae.runtime.preprocess import load_image
+from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.samples import Sample
 from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.samples import Sample
 from cinemae.train.features.sample_list import (
     SAMPLES_FILE,

@@ -7,9 +7,9 @@ import json
 
 import numpy as np
 import pytest
-from cinemae.runtime.decode import decode
-from cinemae.runtime.manifest import Backbone, MethodConfig, Preprocess
-from cinemae.runtime.preprocess import load_image, resize_crop
+from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.preprocess import load_image, resize_crop
 from cinemae.train.data.samples import Sample
 from cinemae.train.features.augment import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache

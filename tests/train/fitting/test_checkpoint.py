@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.errors import EngineError, ManifestError, UsageError, WeightsError
-from cinemae.runtime.manifest import MethodConfig
+from cinemae.runtime.core.errors import EngineError, ManifestError, UsageError, WeightsError
+from cinemae.runtime.core.manifest import MethodConfig
 from cinemae.train.features.cache_spec import draw_mask_sets
 from cinemae.train.fitting.checkpoint import load_checkpoint, load_head, save_checkpoint
 from cinemae.train.fitting.checkpoint_folder import (

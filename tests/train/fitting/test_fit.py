@@ -9,10 +9,10 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.lcas import score_runs
-from cinemae.runtime.manifest import Backbone, Fusion, HeadConfig, MethodConfig, Preprocess
-from cinemae.runtime.preprocess import load_image
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import Backbone, Fusion, HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.engines.parts.lcas import score_runs
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.samples import read_samples
 from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
+from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.scores import OWN_HEAD
 from cinemae.train.data.samples import read_samples
 from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec
@@ -17,8 +19,6 @@ from cinemae.train.fitting import held_out
 from cinemae.train.fitting.folds import source_folds
 from cinemae.train.fitting.head_training import FitConfig, examples, logits_of, sources_of, train_head
 from cinemae.train.fitting.held_out import calibration_scores, held_out_scores
-from cinemae.train.fitting.platt import calibrate_probability
-from cinemae.train.fitting.source_scores import OWN_HEAD
 from cinemae.train.model.head import Head
 
 METHOD = MethodConfig(mask_sets=2)

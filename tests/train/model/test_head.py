@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.manifest import HeadConfig
+from cinemae.runtime.core.manifest import HeadConfig
 from cinemae.train.model.head import Head
 from random_parameters import randomise
 

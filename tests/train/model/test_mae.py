@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from cinemae.runtime.errors import WeightsError
+from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.model.mae import sincos_position
 from cinemae.train.weights.load import FAIR_EPS, load_backbone
 from published_layouts import (

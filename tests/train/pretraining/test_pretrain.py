@@ -6,11 +6,11 @@ import logging
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.errors import UsageError
-from cinemae.train import pretrain as module
+from cinemae.runtime.core.errors import UsageError
 from cinemae.train.model.mae import MaskedAutoencoder, patchify
-from cinemae.train.photo_folder import PhotoFolder
-from cinemae.train.pretrain import (
+from cinemae.train.pretraining import pretrain as module
+from cinemae.train.pretraining.photo_folder import PhotoFolder
+from cinemae.train.pretraining.pretrain import (
     PretrainConfig,
     autocast_dtype,
     learning_rate,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from browser import chromium, requested_urls
-from cinemae.runtime.errors import UsageError
-from cinemae.train.plots import themed
-from cinemae.train.studies.overview import Overview
+from cinemae.runtime.core.errors import UsageError
+from cinemae.train.reporting.overview import Overview
+from cinemae.train.reporting.plots import themed
+from cinemae.train.reporting.published import COMMON, beside, claims, published, published_for
+from cinemae.train.reporting.report import Report
+from cinemae.train.reporting.result import Plot, StudyResult
+from cinemae.train.reporting.tables import Table
 from cinemae.train.studies.paper import Budget, Studies
-from cinemae.train.studies.published import COMMON, beside, claims, published, published_for
-from cinemae.train.studies.report import Report
-from cinemae.train.studies.result import Plot, StudyResult
-from cinemae.train.tables import Table
 
 TRAINED = ("stable_diffusion_v_1_4",)
 

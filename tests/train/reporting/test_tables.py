@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cinemae.train.tables import Table
+from cinemae.train.reporting.tables import Table
 
 
 def test_tables_refuse_columns_that_collide():

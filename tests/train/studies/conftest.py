@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.manifest import MethodConfig
+from cinemae.runtime.core.manifest import MethodConfig
 from cinemae.train.data.samples import Sample, read_samples
 from cinemae.train.fitting.head_training import FitConfig
 from cinemae.train.model.mae import MaskedAutoencoder

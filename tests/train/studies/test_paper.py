@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cinemae.train.reporting.tables import Table
 from cinemae.train.studies.ablate_freezing import STRATEGIES
 from cinemae.train.studies.paper import Budget, Studies, paper
-from cinemae.train.tables import Table
 
 STUDIES = (
     "audit", "main", "controls", "balanced", "robustness", "statistics", "lambda", "pixels", "fusion", "training",

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.errors import UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.samples import Sample
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
+from cinemae.train.reporting.result import StudyResult, once
+from cinemae.train.reporting.tables import Table
 from cinemae.train.studies.ablate_freezing import STRATEGIES, train_end_to_end, unfreeze
 from cinemae.train.studies.choices import choose_parts, choose_training
 from cinemae.train.studies.comparison import accuracies, comparison, figures, fit_scores, head_inputs
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
-from cinemae.train.studies.result import StudyResult, once
-from cinemae.train.tables import Table
 from cinemae.train.weights.layouts import is_decoder
 
 NLL_TOLERANCE = 2e-4
@@ -60,7 +60,7 @@ def test_once_repeats_after_an_interrupted_study(tmp_path):
 
 def test_nll_from_the_cache_is_the_definition(data, experiment):
     """Half the mean squared error over masked pixels in normalised space, from an own forward in float64."""
-    from cinemae.runtime.preprocess import load_image
+    from cinemae.runtime.images.preprocess import load_image
 
     mae = data.load().double().eval()
     rows = experiment.eval_rows[:4]

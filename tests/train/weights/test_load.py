@@ -5,7 +5,7 @@ import hashlib
 import huggingface_hub
 import pytest
 import torch
-from cinemae.runtime.errors import WeightsError
+from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.model.presets import PRESETS
 from cinemae.train.weights.load import FAIR_EPS, HUGGING_FACE_EPS, infer_config, load_backbone

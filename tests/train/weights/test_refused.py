@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from cinemae.runtime.errors import WeightsError
+from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.weights.load import load_backbone
 from published_layouts import (
     PREFIXES,

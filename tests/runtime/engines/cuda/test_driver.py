@@ -5,8 +5,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from cinemae.runtime.engines.cuda import Cuda
-from cinemae.runtime.errors import EngineError, MissingDependencyError
+from cinemae.runtime.core.errors import EngineError, MissingDependencyError
+from cinemae.runtime.engines.cuda.driver import Cuda
 from cuda_fakes import FakeCudaApi, NoDriverApi, Status
 
 

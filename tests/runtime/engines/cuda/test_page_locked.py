@@ -8,10 +8,10 @@ import pytest
 from cinemae.export.fused import export_fused
 from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build_plan
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.engines.cuda import Cuda
-from cinemae.runtime.engines.tensorrt import open_engine
-from cinemae.runtime.rows import address
+from cinemae.runtime.core.rows import address
+from cinemae.runtime.engines.cuda.driver import Cuda
+from cinemae.runtime.engines.tensorrt.engine import open_engine
+from cinemae.runtime.scoring.detector import Detector
 from cuda_fakes import FakeCudaApi
 from moving_pictures import animation, frames_of
 from pictures import encoded, picture

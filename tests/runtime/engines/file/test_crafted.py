@@ -16,13 +16,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cinemae.runtime.engines import protobuf
-from cinemae.runtime.engines.integrity import file_sha256, seal
+from cinemae.runtime.core.errors import EngineError, ExitCode
+from cinemae.runtime.core.manifest import METADATA_KEY, Fusion
+from cinemae.runtime.engines.file import protobuf
+from cinemae.runtime.engines.file.graph import FUSED_OPERATORS, check_graph
+from cinemae.runtime.engines.file.header import MAX_METADATA_BYTES
+from cinemae.runtime.engines.file.integrity import file_sha256, seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
-from cinemae.runtime.engines.onnx_file import MAX_METADATA_BYTES
-from cinemae.runtime.engines.onnx_graph import FUSED_OPERATORS, check_graph
-from cinemae.runtime.errors import EngineError, ExitCode
-from cinemae.runtime.manifest import METADATA_KEY, Fusion
 from onnx import TensorProto, helper
 from refusals import refusal
 
@@ -136,9 +136,9 @@ def varint(value: int) -> bytes:
 def in_little_memory(path) -> subprocess.CompletedProcess[str]:
     """What is checked before the hash and a session, in a process that may use 1 GiB."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom cinemae.runtime.errors import EngineError\n"
+        "import sys\nfrom pathlib import Path\nfrom cinemae.runtime.core.errors import EngineError\n"
         "from cinemae.runtime.engines.load import read_engine_manifest\n"
-        "from cinemae.runtime.engines.onnx_graph import check_graph\n"
+        "from cinemae.runtime.engines.file.graph import check_graph\n"
         "try:\n    check_graph(Path(sys.argv[1]), read_engine_manifest(sys.argv[1]))\n"
         "except EngineError as error:\n    print(error); sys.exit(error.exit_code)\n"
     )
@@ -249,7 +249,7 @@ def test_our_own_exports_pass(tiny_engine, tiny_parts):
 def test_heads_of_every_fusion_pass(fusion):
     from cinemae.export.graph.tracing import trace
     from cinemae.export.parts import HEAD
-    from cinemae.runtime.manifest import HeadConfig
+    from cinemae.runtime.core.manifest import HeadConfig
     from cinemae.train.model.head import Head
 
     head = Head(32, HeadConfig(agg_hidden=(8, 12), cls_hidden=10, fusion=fusion))

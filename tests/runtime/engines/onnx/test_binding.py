@@ -8,14 +8,14 @@ import types
 
 import numpy as np
 import pytest
-from cinemae.runtime.engines import onnx as onnx_module
-from cinemae.runtime.engines import onnx_binding
-from cinemae.runtime.engines.cuda import Cuda
+from cinemae.runtime.core.errors import EngineError, MissingDependencyError
+from cinemae.runtime.engines.cuda.driver import Cuda
 from cinemae.runtime.engines.load import load_engine
-from cinemae.runtime.engines.onnx_binding import BoundSession
-from cinemae.runtime.engines.onnx_session import CPU, CUDA
-from cinemae.runtime.engines.onnxruntime_import import import_onnxruntime, preload
-from cinemae.runtime.errors import EngineError, MissingDependencyError
+from cinemae.runtime.engines.onnx.binding import BoundSession
+from cinemae.runtime.engines.onnx.engine import binding as onnx_binding
+from cinemae.runtime.engines.onnx.engine import engine as onnx_module
+from cinemae.runtime.engines.onnx.library import import_onnxruntime, preload
+from cinemae.runtime.engines.onnx.session import CPU, CUDA
 from cuda_fakes import FakeCudaApi
 
 REFUSED = "This session cannot use the graph capture feature as requested by the user  as all compute graph nodes"

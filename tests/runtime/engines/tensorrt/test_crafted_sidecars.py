@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.engines.load import read_engine_manifest
-from cinemae.runtime.engines.plan_sidecar import MAX_SIDECAR_BYTES, PlanSidecar, read_sidecar, sidecar_path
+from cinemae.runtime.engines.tensorrt.sidecar import MAX_SIDECAR_BYTES, PlanSidecar, read_sidecar, sidecar_path
 from refusals import refusal
 
 ZEROS = "0" * 64

@@ -8,12 +8,12 @@ import pytest
 from cinemae.export.fused import export_fused
 from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build_plan
-from cinemae.runtime.detector import Detector
-from cinemae.runtime.engines.buckets import bucket_of, buckets, profiles
-from cinemae.runtime.engines.cuda import Cuda
+from cinemae.runtime.core.errors import EngineError
+from cinemae.runtime.engines.cuda.buckets import bucket_of, buckets, profiles
+from cinemae.runtime.engines.cuda.driver import Cuda
 from cinemae.runtime.engines.load import best_batch, load_engine
-from cinemae.runtime.engines.tensorrt import open_engine, read_plan_manifest
-from cinemae.runtime.errors import EngineError
+from cinemae.runtime.engines.tensorrt.engine import open_engine, read_plan_manifest
+from cinemae.runtime.scoring.detector import Detector
 from cuda_fakes import FakeCudaApi
 from tensorrt_engine_fakes import OWN, SCRATCH_PER_IMAGE
 from tensorrt_fakes import FakeTensorRt

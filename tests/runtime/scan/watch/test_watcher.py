@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.errors import UsageError
-from cinemae.runtime.scan.watch_scan import earlier_scores
-from cinemae.runtime.scan.watcher import EMPTY_FACTOR, Watcher, ignored, watch
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.scan.watch.scan import earlier_scores
+from cinemae.runtime.scan.watch.watcher import EMPTY_FACTOR, Watcher, ignored, watch
 from PIL import Image
 from report_samples import picture
 
@@ -187,7 +187,7 @@ def test_command_appends_restarts_and_stops_cleanly(tmp_path, tiny_engine):
 
 
 def test_a_foreign_out_file_is_refused(tmp_path, tiny_engine):
-    from cinemae.runtime.detector import Detector
+    from cinemae.runtime.scoring.detector import Detector
 
     out = tmp_path / "out.jsonl"
     with Detector.load(tiny_engine, "cpu") as detector:
