@@ -65,7 +65,7 @@ def naive(backbone: str, attention: str) -> Callable[[np.ndarray], object]:
             decoder_intermediate_size=int(config.decoder_dim * config.mlp_ratio), mask_ratio=0.75,
             **options,
         )
-    ).eval()  # fmt: skip
+    ).eval()
     head = torch.nn.Sequential(torch.nn.Linear(config.encoder_dim, 256), torch.nn.GELU(), torch.nn.Linear(256, 1))
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]

@@ -21,7 +21,7 @@ from cinemae.train.evaluation.metrics import Metrics, binary_metrics
 from cinemae.train.reporting.tables import MISSING, Cell, Table
 
 COLUMNS = ("generator", "AI", "real", "AUC", "AUC 95 % CI", "AP", "accuracy", "real acc.", "fake acc.", "acc. at 0.5",
-           "TPR at 5 % FPR", "uncertain")  # fmt: skip
+           "TPR at 5 % FPR", "uncertain")
 
 
 def score(engine: Path | None, samples: list[Sample]) -> tuple[Calibration, dict[str, list[tuple[int, float, str]]]]:
@@ -72,7 +72,7 @@ def main() -> None:
     mean = line("mean", n_ai, n_real, MISSING, means or [math.nan] * (len(COLUMNS) - 4))
     table = Table("bundled-engine", "Engine on the bench", COLUMNS, (*rows, mean), note=(
         "Accuracies are at the stored threshold, `acc. at 0.5` where the raw logit is 0; `uncertain` is the share of "
-        "verdicts that say so. Intervals: bootstrap, 1,000 resamples of each class."))  # fmt: skip
+        "verdicts that say so. Intervals: bootstrap, 1,000 resamples of each class."))
     print(table.markdown())
     if args.out:
         table.write(args.out)

@@ -43,7 +43,7 @@ def main() -> None:
             drawn[i] += [roc_auc_score(labels[at], s.logits[at]) for s in scored]
     means, drawn = means / len(args.generator), drawn / len(args.generator)
     columns = (*((str(f), means[i], drawn[:, i]) for i, f in enumerate(args.checkpoints)),
-               ("difference", means[1] - means[0], drawn[:, 1] - drawn[:, 0]))  # fmt: skip
+               ("difference", means[1] - means[0], drawn[:, 1] - drawn[:, 0]))
     print(f"mean AUC over {', '.join(args.generator)}; 95 % intervals of {RESAMPLES} paired resamples")
     for name, value, samples in columns:
         low, high = np.percentile(samples, [2.5, 97.5])

@@ -114,7 +114,7 @@ def products() -> dict[str, tuple[float, Callable[[], object]]]:
         graph = helper.make_graph(
             [node], "peak", [helper.make_tensor_value_info("x", types[0], [rows, depth])],
             [helper.make_tensor_value_info("y", types[1], [rows, width])], [numpy_helper.from_array(weight, "w")],
-        )  # fmt: skip
+        )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         session = cpu_session(model.SerializeToString())
         found[kind] = (2.0 * rows * depth * width, partial(session.run, None, {"x": x}))
@@ -161,7 +161,7 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
                 f"OpenVINO {precision}, packed",
                 lambda precision=precision: OpenVino(arguments.openvino_python, paths["packed"], precision),  # type: ignore[misc]
                 packed, "fp32",
-            ))  # fmt: skip
+            ))
     chosen = []
     for name, make, work, peak in makers:
         if name not in arguments.skip:

@@ -147,7 +147,7 @@ def memory(samples: Sequence[Sample], backbone: str) -> None:
             lines = [f"{sample.path},{sample.label},{sample.generator}\n" for sample in evenly(samples, count)]
             listed.write_text("path,label,generator\n" + "".join(lines))
             command = [sys.executable, "-m", "cinemae.train.cli.train", "extract", str(listed), "-q",
-                       "--backbone", backbone, "--cache", folder]  # fmt: skip
+                       "--backbone", backbone, "--cache", folder]
             child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -221,7 +221,7 @@ def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) ->
         largest = np.abs(features.f_global - exact.f_global).max() / exact.f_global.std()
         real, even = moved[: -len(flat)], moved[-len(flat) :]
         row(name, f"{largest:.1e}", *(f"{x:.1e}" for x in statistics_moved), f"{real.mean():.5f}", f"{real.max():.5f}",
-            f"{even.max():.5f}")  # fmt: skip
+            f"{even.max():.5f}")
     largest = np.abs(exact.sums).max()
     print(f"\n{len(test)} images; deviation of the logits {right.std():.2f}; largest sum {largest:.0f}")
 

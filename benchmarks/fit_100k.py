@@ -77,7 +77,7 @@ def main() -> None:
     load = os.getloadavg()[1]
     auc = read_manifest(done).metrics["held_out"]["auc"]
     figures = (f"{len(cache):,}", options.mask_sets, options.batch_size, config.epochs, options.threads,
-               f"{wall:.0f} s", f"{processor:.0f} s", f"{load:.1f}", f"{auc:.3f}")  # fmt: skip
+               f"{wall:.0f} s", f"{processor:.0f} s", f"{load:.1f}", f"{auc:.3f}")
     titles = ("images", "mask sets", "batch", "epochs", "threads", "wall", "processor time", "load average", "AUC")
     lines = [" | ".join(map(str, line)) for line in (titles, ["---"] * len(titles), figures)]
     text = "".join(f"| {line} |\n" for line in lines)

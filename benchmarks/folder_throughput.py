@@ -66,7 +66,7 @@ def main() -> None:
 
         folder()
         rounds = [(measure(alone, len(pixels)), measure(decoding, len(paths)), measure(folder, len(paths)))
-                  for _ in range(options.rounds)]  # fmt: skip
+                  for _ in range(options.rounds)]
     ratios = sorted(whole[0] / single[0] for single, _, whole in rounds)
     cpu = statistics.median(single[1] / whole[1] for single, _, whole in rounds)
     print(f"{detector.manifest.name}, {len(paths)} files, batch {options.batch_size}, {engine.provider}, ", end="")

@@ -26,7 +26,7 @@ WORK = {
     "FastGelu": "GELU", "Gelu": "GELU", "Erf": "GELU", "QuantizeLinear": "rounding to uint8",
     "LayerNormalization": "LayerNorm", "Add": "residual sums", "Split": "slices, joins", "Slice": "slices, joins",
     "Concat": "slices, joins", "Gather": "slices, joins", "Reshape": "slices, joins",
-}  # fmt: skip
+}
 """Kind of work of an operator between the products; operators not listed are "rest"."""
 
 LEAVES = {"q": "products q, k, v", "k": "products q, k, v", "v": "products q, k, v"}

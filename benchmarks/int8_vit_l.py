@@ -89,7 +89,7 @@ def main() -> None:
     }
     images = np.concatenate(pixels["other"])
     print("| ViT-L weights | static / per token / fp32 | largest input | std of logits | mean logit drift | largest | "
-          "largest LCAS drift | batch against singles |")  # fmt: skip
+          "largest LCAS drift | batch against singles |")
     print("|---|---|---|---|---|---|---|---|")
     for name, outliers in (("random", False), ("random with outlier channels", True)):
         print(row(name, outliers, pixels["train"], images), flush=True)

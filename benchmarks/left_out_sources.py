@@ -108,7 +108,7 @@ def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.
             return transfer(left[fitted], labels[fitted], left[scored])
 
         columns[name] = np.concatenate([
-            out_of_fold(labels, sources, folds, probe).logits, transfer(left, labels, tested)])  # fmt: skip
+            out_of_fold(labels, sources, folds, probe).logits, transfer(left, labels, tested)])
     return everything, np.arange(len(everything)) >= len(order), columns
 
 
@@ -169,7 +169,7 @@ def verdicts(scores: SourceScores, calibration: Calibration) -> dict[str, Counte
     """Counts of the verdicts by class."""
     decision = Decision.of(calibration)
     return {name: Counter(decision.verdict(float(logit)) for logit in scores.logits[scores.labels == label])
-            for label, name in ((0, "real"), (1, "AI"))}  # fmt: skip
+            for label, name in ((0, "real"), (1, "AI"))}
 
 
 def leave_one_out(scores: SourceScores, config: FitConfig) -> tuple[dict[str, Counter[str]], list[list[str]]]:

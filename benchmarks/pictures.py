@@ -31,7 +31,7 @@ HERE = Path(__file__).parent / "pictures"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--window-size=1280,1000",
-)  # fmt: skip
+)
 LARGEST = 300_000
 """Bytes of a saved picture; the README loads them. Larger ones are scaled down."""
 
@@ -120,7 +120,7 @@ def pictures(engine: Path | None, out: Path) -> None:
         here = os.getcwd()
         os.chdir(work)
         score(ScanOptions(("desk",), engine=engine and (here / engine), device="cpu", out=work / "out.jsonl",
-                         report=work / "report.html", heatmaps=work / "heatmaps", quiet=True))  # fmt: skip
+                         report=work / "report.html", heatmaps=work / "heatmaps", quiet=True))
         os.chdir(here)
         for dark in (False, True):
             driver = browser(dark)
@@ -165,7 +165,7 @@ def stress(engine: Path | None, out: Path, count: int) -> None:
                 "sort_ms": action(driver, "document.getElementById('sort')", "high", "change"),
                 "filter_ms": action(driver, "document.getElementById('text')", "china", "input"),
                 "cards_in_page": driver.execute_script("return document.querySelectorAll('.card').length"),
-            }  # fmt: skip
+            }
             driver.save_screenshot(str(work / "page.png"))
             shrink(work / "page.png", out / f"report-{count}.png")
         finally:
@@ -180,7 +180,7 @@ def action(driver: Any, element: str, value: str, event: str) -> int:
         f"const done = arguments[0], e = {element}, start = performance.now(); e.value = '{value}';"
         f"e.dispatchEvent(new Event('{event}'));"
         "requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)))"
-    ))  # fmt: skip
+    ))
 
 
 if __name__ == "__main__":

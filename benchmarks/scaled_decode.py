@@ -127,7 +127,7 @@ def line(name: str, detector: Detector, files: Iterable[bytes], labels: Sequence
     change = scores[:, 1] - scores[:, 0]
     aucs = ["–", "–"] if labels is None else [f"{roc_auc_score(labels, scores[:, i]):.4f}" for i in range(2)]
     row(name, len(scores), f"{np.mean(pixels):.2f}", f"{np.abs(change).mean():.4f}", f"{change.mean():+.4f}",
-        f"{np.abs(change).max():.4f}", f"{scores[:, 0].std():.2f}", verdicts, *aucs)  # fmt: skip
+        f"{np.abs(change).max():.4f}", f"{scores[:, 0].std():.2f}", verdicts, *aucs)
 
 
 def balanced(samples: list[Sample], images: int) -> list[Sample]:
@@ -142,7 +142,7 @@ def scores(detector: Detector, data: Path, images: int, files: Path | None) -> N
     labels = [sample.label for sample in chosen]
     print(f"{detector.label}; differences are scaled minus full\n")
     row("images", "number", "pixels, mean difference", "logit, mean absolute", "mean", "largest",
-        "deviation of the logits", "other verdicts", "AUC full", "AUC scaled")  # fmt: skip
+        "deviation of the logits", "other verdicts", "AUC full", "AUC scaled")
     row(*["---"] * 10)
     for short, (kind, grain) in itertools.product(SHORT_SIDES, KINDS.items()):
         made = (as_jpeg(Image.open(sample.path), (short, short), grain, i) for i, sample in enumerate(chosen))

@@ -31,7 +31,7 @@ def detector(backbone: str) -> tuple[CinemaeDetector, Manifest]:
         name=backbone, kind="checkpoint", method=method, head=found.head.config,
         backbone=Backbone(config=config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0"),
         masks=Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
-    )  # fmt: skip
+    )
     return found, manifest
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ELSEWHERE = (
     "CHANGELOG.md", "CONTRIBUTING.md", "models/MODEL_CARD.md", "benchmarks/**/*.md", "benchmarks/pictures/*.png",
     "examples/*.*",
-)  # fmt: skip
+)
 NAME = re.compile(r"`(cinemae\.(?:runtime|train|export)\.(?:\w+\.)*?)((?:[A-Z]\w*\.)?\w+)`")
 STAGED = tempfile.TemporaryDirectory(prefix="cinemae-docs-")
 """Removed when mkdocs ends."""

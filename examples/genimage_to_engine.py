@@ -22,7 +22,7 @@ STEPS = {
     "evaluate": ["cinemae-train", "eval", CHECKPOINT, DATA, "--backbone", BACKBONE, *USE],
     "export and check": ["cinemae-export", CHECKPOINT, "--out", MODELS, "--backbone", BACKBONE, "--fp16",
                          "--report", DATA, "--report-images", "64"],
-}  # fmt: skip
+}
 
 OUT.mkdir(parents=True, exist_ok=True)
 lines = ["| step | minutes | peak memory, GiB |", "|---|---:|---:|"]

@@ -81,13 +81,13 @@ def export(
     build = BuildOptions(
         (min_batch, best_batch, max_batch), workspace, timing_cache,
         cast("HardwareCompatibility", hardware_compatibility), version_compatible,
-    )  # fmt: skip
+    )
     export_request(
         Request(
             source, out, name, backbone, "fp16" if fp16 else "int8" if int8 else "fp32", calibration, report,
             report_images, qdq, parts, tensorrt, triton, force, build, web, ort, push, licence,
         )
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def deploy(
             plan_model = write_repository(
                 plan, built.manifest, built.plan_sha256, request.triton, f"{name}_plan", request.build.batch,
                 built.tensorrt,
-            )  # fmt: skip
+            )
             say(f"wrote {plan_model}/; its container must hold TensorRT {built.tensorrt}, which built the plan")
     if request.web is not None:
         from .web.site import write_site

@@ -21,11 +21,11 @@ KEPT, TOKENS = "kept", "tokens"
 ENCODER = Signature(
     ("images", "keep"), ("tokens",),
     {"images": {0: BATCH}, "keep": {0: KEPT}, "tokens": {0: BATCH, 1: TOKENS}},
-)  # fmt: skip
+)
 DECODER = Signature(
     ("tokens", "keep"), ("reconstruction",),
     {"tokens": {0: BATCH, 1: TOKENS}, "keep": {0: KEPT}, "reconstruction": {0: BATCH}},
-)  # fmt: skip
+)
 HEAD = Signature(("cls", "stats"), ("logit",), {"cls": {0: BATCH}, "stats": {0: BATCH}, "logit": {0: BATCH}})
 
 

@@ -30,7 +30,7 @@ HALF_LARGEST = 65504.0
 def export_report(
     request: Request, samples: Sequence[Sample], loaded: LoadedCheckpoint, engine: Path,
     recipe: Mapping[str, Treatment], path: Path,
-) -> str:  # fmt: skip
+) -> str:
     """Measure the engine against a float32 one on the held-out `samples`, and write the report.
 
     The same goes as JSON beside `path`.

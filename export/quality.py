@@ -159,4 +159,4 @@ def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, 
     return Quality(
         manifest.precision, len(samples), float(equal.mean()), float(difference.mean()), float(difference.max()), lcas,
         tuple(costs),
-    )  # fmt: skip
+    )

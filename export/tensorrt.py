@@ -32,7 +32,7 @@ from .request import BuildOptions
 
 FREE_LAYERS = frozenset((
     "CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER", "QUANTIZE", "DEQUANTIZE",
-))  # fmt: skip
+))
 """Layers of 8.6 that move values without computing: their type follows from what they move, setting it is refused."""
 
 FEEDBACK_SECONDS = 10.0
@@ -72,7 +72,7 @@ def build_plan(
         version_compatible=options.version_compatible, hardware_compatibility=options.hardware_compatibility,
         batch=options.batch, plan_sha256="0" * 64, source=engine.name, source_sha256=source,
         source_external=manifest.external_data,
-    )  # fmt: skip
+    )
     serialized = build(trt, collecting_logger(trt), engine, options, manifest)
     plan.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".cinemae-export-", dir=plan.parent) as folder:

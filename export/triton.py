@@ -50,7 +50,7 @@ BACKENDS = {
 def write_repository(
     engine: Path, manifest: Manifest, digest: str, folder: Path, name: str,
     batch: tuple[int, int, int] = (1, 8, 32), tensorrt: str = "",
-) -> Path:  # fmt: skip
+) -> Path:
     """Put `engine` (.onnx or .plan) into the repository `folder` as model `name`, version 1; returns its folder.
 
     Args:
@@ -76,7 +76,7 @@ def write_repository(
         name=name, backend=backend, largest=batch[2], size=manifest.preprocess.crop,
         patches=manifest.backbone.config.n_patches, preferred=", ".join(map(str, sizes)), delay=QUEUE_MICROSECONDS,
         kind=kind, digest=digest, profiles=used,
-    )  # fmt: skip
+    )
     if engine.suffix == ".plan":
         config += GRAPHS.format(specs=graph_specs(batch, manifest.preprocess.crop), tensorrt=tensorrt)
     write_text(model / "config.pbtxt", config)

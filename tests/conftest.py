@@ -17,7 +17,7 @@ ENGINE_VARIABLE = "CINEMAE_TINY_ENGINE"
 NEED_TORCH = [
     "export", "train", "test_examples.py", "runtime/test_lcas.py", "runtime/engines/test_crafted.py",
     "runtime/engines/test_page_locked.py", "runtime/engines/test_tensorrt.py",
-]  # fmt: skip
+]
 """Tests of the training side, and those of the runtime that build what they test with it."""
 
 collect_ignore = NEED_TORCH if find_spec("torch") is None else []
@@ -52,7 +52,7 @@ def tiny_config():
     return BackboneConfig(
         name="test_tiny", image_size=64, patch_size=16, encoder_dim=32, encoder_depth=3, encoder_heads=2,
         decoder_dim=16, decoder_depth=2, decoder_heads=2,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def tiny_manifest(tiny_config, request):
         preprocess=Preprocess(resize_short=72, crop=64),
         backbone=Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0"),
         masks=Masks(visible=tuple(tuple(int(i) for i in row) for row in tiny_detector.visible)),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ TOP = ROOT / "runtime" / "cinemae"
 """The package `cinemae` itself: its parts do not lie below it in the tree."""
 NOT_IN_RUNTIME = {
     "torch", "timm", "torchvision", "onnx", "onnxscript", "transformers", "sklearn", "scipy", "matplotlib"
-}  # fmt: skip
+}
 
 
 def imported(path: Path) -> list[tuple[int, str]]:

@@ -109,7 +109,7 @@ def build(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, N
         gpu = cuda.device()
         builder = "product" if product_backend() else "bare"
         return {"s": round(time.monotonic() - start, 1), "bytes": plan.stat().st_size, "tensorrt": trt.__version__,
-                "gpu": gpu.name, "capability": gpu.capability, "builder": builder}  # fmt: skip
+                "gpu": gpu.name, "capability": gpu.capability, "builder": builder}
 
     for name in found:
         yield name, partial(one, name)
@@ -162,7 +162,7 @@ def parity(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
             with np.errstate(invalid="ignore"):
                 off = {"logit": float((np.abs(logit - wanted) / np.maximum(np.abs(wanted), 1)).max()),
                        "stats": float((np.abs(stats - known["stats"][at]) / scale).max()),
-                       "lcas": float(np.nanmax(np.abs(lcas - known["lcas"][at]) / scale))}  # fmt: skip
+                       "lcas": float(np.nanmax(np.abs(lcas - known["lcas"][at]) / scale))}
             nan = np.array_equal(np.isnan(lcas), np.isnan(known["lcas"][at]))
             return {**off, "passed": bool(nan and off["logit"] <= LOGIT and max(off["stats"], off["lcas"]) <= LCAS)}
 
@@ -236,12 +236,12 @@ def folder(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
             raise Skipped("cinemae-run needs pydantic, pillow, typer and rich in this Python: put them on PYTHONPATH")
         out = arguments.work / "records.jsonl"
         command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(where), "--device", "tensorrt", "--quiet",
-                   "--engine", str(arguments.work / f"{name}.plan"), "--out", str(out)]  # fmt: skip
+                   "--engine", str(arguments.work / f"{name}.plan"), "--out", str(out)]
         start = time.perf_counter()
         subprocess.run(command, check=True)
         rate = arguments.images / (time.perf_counter() - start)
         alone = [row["images_per_s"] for (stage, key), row in rows.found.items()
-                 if stage == "latency" and key.startswith(name) and "images_per_s" in row]  # fmt: skip
+                 if stage == "latency" and key.startswith(name) and "images_per_s" in row]
         return {"images_per_s": rate, "of_engine_alone": rate / max(alone) if alone else None, "cpus": os.cpu_count()}
 
     for name in names(arguments, ".plan"):

@@ -26,7 +26,7 @@ UNFINISHED = 75
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="+", choices=tuple(STAGES), metavar="STAGE",
-                        help=", ".join(STAGES))  # fmt: skip
+                        help=", ".join(STAGES))
     parser.add_argument("--work", type=Path, required=True, help="folder for engines, plans, JPEGs and rows")
     parser.add_argument("--minutes", type=float, default=9.0, help="start no measurement after this time")
     parser.add_argument("--backbone", default="vit_large_patch16")

@@ -57,7 +57,7 @@ def join_products(model: onnx.ModelProto) -> int:
 def joined(
     model: onnx.ModelProto, constants: dict[str, onnx.TensorProto], weights: dict[str, list[str]],
     pairs: list[tuple[NodeProto, NodeProto]],
-) -> list[NodeProto]:  # fmt: skip
+) -> list[NodeProto]:
     """Nodes with the outputs of `pairs`; their joined weight [in, n out] and bias are added to `model`.
 
     The parts are cut by Reshape, Transpose and Gather: behind a Split, Slice or Gather of columns TensorRT takes the

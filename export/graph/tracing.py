@@ -74,7 +74,7 @@ def trace(
             module.eval(), tuple(example), buffer,  # type: ignore[arg-type]
             dynamo=False, opset_version=opset, export_params=False, do_constant_folding=False,
             input_names=list(signature.inputs), output_names=list(signature.outputs), dynamic_axes=signature.dynamic,
-        )  # fmt: skip
+        )
     graph = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
     optimizer.optimize_ir(graph)
     model = ir.to_proto(graph)

@@ -153,7 +153,7 @@ def treatments(products: Sequence[Rounded]) -> dict[Kind, Treatment]:
 def with_drift(
     packed: PackedDetector, batches: Sequence[np.ndarray], products: Mapping[str, Rounded],
     groups: Mapping[str, Sequence[str]], offered: Mapping[str, Mapping[Kind, Treatment]],
-) -> dict[str, dict[Kind, Treatment]]:  # fmt: skip
+) -> dict[str, dict[Kind, Treatment]]:
     """The offered treatments with their drift; the changes by the products of a group are added image by image."""
 
     def corrected(rounded: Rounded, item: Treatment) -> Rounding:

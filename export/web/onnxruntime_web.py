@@ -39,7 +39,7 @@ FILES = {
         ("ort-wasm-simd-threaded.asyncify.wasm", 26_781_914,
          "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da"),
     )
-}  # fmt: skip
+}
 """The scripts and their WebAssembly: for the CPU (SIMD, threads), and `asyncify` for WebGPU."""
 
 

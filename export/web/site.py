@@ -79,7 +79,7 @@ def write_site(engine: Path, manifest: Manifest, folder: Path, ort: Path | None)
         "site.css": style, "site.js": site_script({**site, "version": version}, static, scripts), "index.html": html,
         "service-worker.js": f"const SITE = {json.dumps(worker)};\n"
         + (static / "service_worker.js").read_text(encoding="utf-8"),
-    }  # fmt: skip
+    }
     for name, text in texts.items():
         write_text(folder / name, text)
 
@@ -108,7 +108,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
     record = Record(
         "", "error", engine=label, prior=reading.prior, ai_from=reading.ai_from, real_below=reading.real_below,
         false_alarm=reading.false_alarm, miss=reading.miss, cinemae=cinemae_version(),
-    )  # fmt: skip
+    )
     body = EngineBody.of(label, manifest, reading, {"max_file_bytes": MAX_FILE_BYTES, "max_pixels": decode.MAX_PIXELS})
     words = {name: value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
     return {
@@ -123,7 +123,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
             "verticalFirst": int(pillow_version.split(".")[0]) >= 13,
         },
         "suffixes": sorted(decode.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
-    }  # fmt: skip
+    }
 
 
 def web_manifest(manifest: Manifest) -> dict[str, Any]:
@@ -133,4 +133,4 @@ def web_manifest(manifest: Manifest) -> dict[str, Any]:
         "description": f"How likely is it that an image was made by AI? Engine: {manifest.name}.",
         "display": "standalone", "background_color": "#17131f", "theme_color": "#17131f",
         "icons": [{"src": "favicon.svg", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}],
-    }  # fmt: skip
+    }

@@ -69,7 +69,7 @@ def bench(
     options = BenchOptions(
         engines=(engine, *(baseline or ())), device=device, batch_sizes=_numbers(batch_sizes, "--batch-sizes"),
         threads=_numbers(threads, "--threads") if threads else (None,), workers=workers, seconds=seconds,
-    )  # fmt: skip
+    )
     if out is not None:
         check_file("--out", out, partial(begins, b'{\n  "machine": {'), "a benchmark")
     listed = Inputs(tuple(inputs), sys.stdin.buffer) if inputs else ()

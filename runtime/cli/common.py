@@ -64,7 +64,7 @@ EngineFile = Annotated[
         parser=local_engine, metavar="PATH",
         help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
     ),
-]  # fmt: skip
+]
 Device = Annotated[
     str,
     typer.Option(
@@ -77,14 +77,14 @@ Prior = Annotated[
         parser=share("--prior"), metavar="SHARE",
         help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.",
     ),
-]  # fmt: skip
+]
 Threshold = Annotated[
     float | None,
     typer.Option(
         parser=share("--threshold"), metavar="P",
         help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds.",
     ),
-]  # fmt: skip
+]
 # Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
 # depend on `--ray`. `load_engine` checks the device for Python callers as well.
 
@@ -94,7 +94,7 @@ def command_app(help: str | None = None, no_args_is_help: bool = False) -> typer
     return typer.Typer(
         help=help, no_args_is_help=no_args_is_help, context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False, rich_markup_mode=None,
-    )  # fmt: skip
+    )
 
 
 def print_version(wanted: bool) -> None:

@@ -19,11 +19,10 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     The dataclass is made from the options' values, and checks them. Fields that are dataclasses are expanded as well.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
-    groups = {name: parameter.annotation for name, parameter in parameters.items() if is_dataclass(parameter.annotation)}
+    groups = {name: one.annotation for name, one in parameters.items() if is_dataclass(one.annotation)}
     flat: list[inspect.Parameter] = []
-    for name, parameter in parameters.items():
-        one = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        flat.extend(_options(groups[name]) if name in groups else [one])
+    for name, one in parameters.items():
+        flat.extend(_options(groups[name]) if name in groups else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)])
 
     @functools.wraps(command)
     def call(**given: Any) -> None:
@@ -65,15 +64,16 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
             continue
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         names = option.names or (f"--{field.name.strip('_').replace('_', '-')}",)
-        texts_and_limits = {
+        shown = {
             "help": texts.get(field.name, ""), "metavar": option.metavar, "parser": option.parser,
-            "envvar": option.envvar, "min": option.minimum, "max": option.maximum, "show_default": default is not MISSING,
-        }  # fmt: skip
-        declared = typer.Argument(**texts_and_limits) if option.argument else typer.Option(*names, **texts_and_limits)
+            "envvar": option.envvar, "min": option.minimum, "max": option.maximum,
+            "show_default": default is not MISSING,
+        }
+        declared = typer.Argument(**shown) if option.argument else typer.Option(*names, **shown)
         if str(kind).startswith("tuple["):
             kind = list[get_args(kind)[0]] | None  # type: ignore[misc]
             default = list(default) or None if isinstance(default, tuple) else default
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, declared],
             default=inspect.Parameter.empty if default is MISSING else default,
-        )  # fmt: skip
+        )

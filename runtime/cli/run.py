@@ -147,14 +147,14 @@ def run(
         from ..ray.supervised import supervise
 
         local = {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "tiles": tiles,
-                 "stdin-image": stdin_image, "demo": demo, "processes": processes}  # fmt: skip
+                 "stdin-image": stdin_image, "demo": demo, "processes": processes}
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
             actors=ray_actors, column=ray_column, resume=resume, fail_on_ai=fail_on_ai, quiet=quiet, null=null,
             allow_empty=allow_empty, allow_url=allow_url, frames=frames,
             refused=tuple(f"--{name}" for name, given in local.items() if given),
-        )  # fmt: skip
+        )
         supervise("the same command with --resume scores what is missing")
         require_ray()
         from ..ray.scan import scan_on_ray
@@ -176,7 +176,7 @@ def run(
         heatmaps=heatmaps, report=report, resume=resume, watch=watch, settle=2.0 if settle is None else settle,
         decode=decode, frames=frames, tiles=tiles, allow_url=allow_url, stdin_image=stdin_image,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,
-    )  # fmt: skip
+    )
     try:
         code = scan(options, sys.stdin.buffer)
     except BrokenPipeError:

@@ -83,13 +83,13 @@ def serve(
         max_body_bytes=whole(max_body_mb * MIB), max_file_bytes=whole(max_file_mb * MIB),
         max_pixels=whole(max_megapixels * 1e6), max_images=max_images, max_queue=max_queue,
         max_buffered_bytes=whole(max_buffered_mb * MIB), read_timeout=read_timeout, request_timeout=request_timeout,
-    )  # fmt: skip
+    )
     from ..serve.launch import allowed_hosts, launch, read_token, require_serve
 
     settings = ServeSettings(
         limits=limits, max_batch=batch_size, max_wait=max_wait_ms / 1000, workers=workers,
         token=read_token(token_file), allowed_hosts=allowed_hosts(host, allow_host), drain=drain,
-    )  # fmt: skip
+    )
     if ray is None:
         launch(settings, engine, host, port, device, threads, threshold, prior)
         return

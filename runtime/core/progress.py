@@ -129,6 +129,6 @@ def _bar(console: Any) -> Any:
     bar = Progress(
         BarColumn(), TextColumn("{task.description}", markup=False),
         console=console or Console(stderr=True), transient=True,
-    )  # fmt: skip
+    )
     bar.add_task("", total=None)
     return bar

@@ -213,7 +213,7 @@ def _inference(
             rows.append(InferenceRow(
                 engine_label(engine.manifest), str(engine.path), engine.provider, threads, size, latency,
                 size / latency.p50_ms * 1000, ratio, loading[index], first[index],
-            ))  # fmt: skip
+            ))
     return rows
 
 

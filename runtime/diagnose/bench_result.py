@@ -136,5 +136,5 @@ def table(result: BenchResult) -> str:
     for pipe in result.pipeline:
         lines += ["", f"whole pipeline on {pipe.inputs}, batch {pipe.batch}, {pipe.workers} decoding threads:",
                   f"  {pipe.images_per_s:.1f} images/s over {pipe.images} images, "
-                  f"{pipe.share:.0%} of the engine alone"]  # fmt: skip
+                  f"{pipe.share:.0%} of the engine alone"]
     return "\n".join(lines)

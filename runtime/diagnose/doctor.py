@@ -94,24 +94,24 @@ def system_findings() -> Iterator[Finding]:
         yield Finding("python", "problem", python, f"use Python {'.'.join(map(str, MIN_PYTHON))} or newer")
     features = hardware.cpu_features()
     yield Finding("cpu", "ok", f"{hardware.cpu_name()}, {usable_cpus()} usable cores"
-                  + (f", {' '.join(features)}" if features else ""))  # fmt: skip
+                  + (f", {' '.join(features)}" if features else ""))
     memory = hardware.memory_gib()
     if memory is not None:
         low = memory[0] < MIN_MEMORY_GIB
         yield Finding("memory", "warning" if low else "ok", f"{memory[0]:.1f} of {memory[1]:.1f} GiB available",
-                      "close other programs, or use a smaller --batch-size" if low else "")  # fmt: skip
+                      "close other programs, or use a smaller --batch-size" if low else "")
     for name, folder in (("working folder", os.getcwd()), ("temporary folder", tempfile.gettempdir())):
         free = hardware.disk_free_gib(folder)
         low = free < MIN_FREE_GIB
         yield Finding("disk", "warning" if low else "ok", f"{name} {folder}: {free:.1f} GiB free",
-                      "free some space, or write results elsewhere" if low else "")  # fmt: skip
+                      "free some space, or write results elsewhere" if low else "")
 
 
 def package_findings() -> Iterator[Finding]:
     """Check the packages of the base install and the image formats that this Pillow reads."""
     ours = hardware.installed("cinemae")
     yield Finding("cinemae", "ok" if ours else "warning", ours or "runs from a source tree",
-                  "" if ours else "pip install . in the source tree, so that its version is known")  # fmt: skip
+                  "" if ours else "pip install . in the source tree, so that its version is known")
     names = ("numpy", "pillow", "pydantic", "typer")
     yield Finding("packages", "ok", ", ".join(f"{name} {hardware.installed(name) or 'missing'}" for name in names))
     from PIL import Image, features
@@ -121,11 +121,11 @@ def package_findings() -> Iterator[Finding]:
         ("JPEG", features.check("jpg")), ("PNG", features.check("zlib")), ("WebP", features.check("webp")),
         ("TIFF", features.check("libtiff")), ("AVIF", "AVIF" in Image.OPEN),
         ("HEIC", bool(hardware.installed("pillow-heif"))),
-    ) if ok]  # fmt: skip
+    ) if ok]
     missing = [name for name in ("JPEG", "PNG", "WebP") if name not in readable]
     if missing:
         yield Finding("formats", "problem", f"this Pillow cannot read {', '.join(missing)}",
-                      f"{pip_packages('pillow', reinstall=True)} (a wheel, not a build without libraries)")  # fmt: skip
+                      f"{pip_packages('pillow', reinstall=True)} (a wheel, not a build without libraries)")
     else:
         rest = [name for name in ("AVIF", "HEIC") if name not in readable]
         text = f"{', '.join(readable)} readable" + (f"; not {', '.join(rest)}" if rest else "")
@@ -138,7 +138,7 @@ def onnxruntime_findings() -> Iterator[Finding]:
     listed = ", ".join(f"{name} {version}" for name, version in wheels.items())
     if len(wheels) > 1:
         yield Finding("onnxruntime", "problem", f"{len(wheels)} wheels that overwrite each other's files: {listed}",
-                      ONE_WHEEL.format(names=" ".join(wheels)))  # fmt: skip
+                      ONE_WHEEL.format(names=" ".join(wheels)))
     try:
         onnxruntime = import_onnxruntime()
         available, ort_version = onnxruntime.get_available_providers(), onnxruntime.__version__
@@ -185,7 +185,7 @@ def gpu_findings() -> Iterator[Finding]:
         hint = install_tensorrt(driver_cuda(gpus[0].driver))
         if "onnxruntime-gpu" not in hardware.onnxruntime_wheels():
             yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
-                          f"pip uninstall -y onnxruntime; {pip_install('gpu')}")  # fmt: skip
+                          f"pip uninstall -y onnxruntime; {pip_install('gpu')}")
     for topic, code in (("tensorrt", TENSORRT_CODE), ("cuda-python", CUDA_CODE)):
         try:
             yield Finding(topic, "ok", imported(code))
@@ -214,7 +214,7 @@ def cuda_findings(driver: str) -> Iterator[Finding]:
     if wrong:
         names = " ".join(package.name for package in wrong)
         yield Finding("cuda", "warning", f"{text}; these do not fit together",
-                      f"pip uninstall -y {names}; {install_tensorrt(cuda)}")  # fmt: skip
+                      f"pip uninstall -y {names}; {install_tensorrt(cuda)}")
     else:
         yield Finding("cuda", "ok", text)
 
@@ -288,7 +288,7 @@ def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
     golden = manifest.golden
     if golden is None:
         yield Finding("self-test", "warning", f"scores {alone:.6f}, but the manifest holds no expected score",
-                      "export the engine again with this release")  # fmt: skip
+                      "export the engine again with this release")
         return
     off = abs(alone - golden.logit)
     text = f"golden image: {alone:.6f}, expected {golden.logit:.6f}, off by {off:.1e} (allowed {golden.tolerance:.1e})"

@@ -13,7 +13,7 @@ from pathlib import Path
 NVIDIA_SMI_SECONDS = 20.0
 FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "bf16"
-)  # fmt: skip
+)
 ORT_WHEEL = re.compile(r"(ort-nightly|onnxruntime)-?(gpu|openvino|directml|rocm|qnn|training.*)?")
 
 

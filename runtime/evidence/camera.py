@@ -16,5 +16,5 @@ def camera(exif: Exif) -> Evidence | None:
     lens = excerpt(exif.text("lens_model"))
     exposure = any(field in exif.values for field in ("exposure", "aperture", "iso"))
     parts = [f"names the camera {name}", f"lens {lens}" if lens else "no lens",
-             "exposure settings present" if exposure else "no exposure settings"]  # fmt: skip
+             "exposure settings present" if exposure else "no exposure settings"]
     return Evidence("camera", "EXIF", ", ".join(parts), name)

@@ -36,7 +36,7 @@ def collect(file: BinaryIO) -> tuple[Evidence, ...]:
     readers = (
         content_credentials(file, metadata, xmp.get("remote_manifest", "")), _declared(xmp),
         generators(metadata, exif), _programs(exif, xmp), _camera(exif), _quality(metadata),
-    )  # fmt: skip
+    )
     for reader in readers:
         try:
             facts.extend(islice(reader, MAX_FACTS))
@@ -56,7 +56,7 @@ def _declared(xmp: dict[str, str]) -> Iterator[Evidence]:
 def _programs(exif: Exif, xmp: dict[str, str]) -> Iterator[Evidence]:
     """The program that wrote the file: a generator where its name says so."""
     fields = (("EXIF Software", exif.text("software")), ("XMP xmp:CreatorTool", xmp.get("software", "")),
-              ("XMP photoshop:Credit", xmp.get("credit", "")))  # fmt: skip
+              ("XMP photoshop:Credit", xmp.get("credit", "")))
     seen: set[str] = set()
     for source, text in fields:
         name = named_generator(text)

@@ -15,7 +15,7 @@ IMAGE_FIELDS = {0x010E: "description", 0x010F: "make", 0x0110: "model", 0x0131: 
 CAMERA_FIELDS = {
     0x829A: "exposure", 0x829D: "aperture", 0x8827: "iso", 0x9286: "comment", 0x920A: "focal_length",
     0xA433: "lens_make", 0xA434: "lens_model",
-}  # fmt: skip
+}
 _CAMERA_DIRECTORY, _C2PA = 0x8769, 0xCD41
 
 

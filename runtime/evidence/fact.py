@@ -11,7 +11,7 @@ EvidenceKind = Literal["content_credentials", "source_type", "generator", "softw
 
 
 @dataclass(frozen=True, config=ConfigDict(json_schema_serialization_defaults_required=True,
-                                          use_attribute_docstrings=True))  # fmt: skip
+                                          use_attribute_docstrings=True))
 class Evidence:
     """A statement that the image's own file makes, and where in the file it stands. It never changes the score."""
 

@@ -55,7 +55,7 @@ def named_generator(text: str) -> str | None:
 def generators(metadata: Metadata, exif: Exif) -> Iterator[Evidence]:
     """Yield a fact for each text that a generator wrote, one for each generator and place."""
     texts = [(place, keyword, text, f"{place} {keyword!r}" if keyword else place)
-             for place, keyword, text in metadata.texts]  # fmt: skip
+             for place, keyword, text in metadata.texts]
     texts.append(("EXIF", "", exif.comment(), "EXIF UserComment"))
     # ComfyUI's WebP writer puts "prompt:{...}" and "workflow:{...}" into the camera's fields
     texts += [("EXIF", "", exif.text(name), f"EXIF {name.title()}") for name in ("make", "model", "description")]

@@ -16,7 +16,7 @@ STANDARD_LUMINANCE = np.array([
     24, 35, 55, 64, 81, 104, 113, 92,
     49, 64, 78, 87, 103, 121, 120, 101,
     72, 92, 95, 98, 112, 100, 103, 99,
-])  # fmt: skip
+])
 """Luminance quantisation of ITU-T T.81 Annex K, row by row."""
 
 

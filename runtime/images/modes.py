@@ -40,7 +40,7 @@ def grey_scale(image: Image.Image) -> GreyScale:
         return SIXTEEN_BITS
     if image.mode in ("LA", "La") and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES:
         raise ImageError("a grey TIFF with its alpha in a plane of its own, which is read as wholly transparent; "
-                         "save it with interleaved samples")  # fmt: skip
+                         "save it with interleaved samples")
     bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
     if bits > 8 and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES and image.info.get("compression") == "raw":
         raise ImageError(f"an uncompressed {bits}-bit TIFF with separate colour planes; save it with interleaved ones")

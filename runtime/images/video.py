@@ -18,7 +18,7 @@ from .loaded import Frame, Loaded
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"))
 NOT_VIDEO = (b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevx", b"jxl ",
-             b"mif1", b"msf1")  # fmt: skip
+             b"mif1", b"msf1")
 """Brands of still pictures in the container of MP4: AVIF, HEIF, Canon's raw files, JPEG XL."""
 MAX_VIDEO_PIXELS = 2_000_000_000
 """Pixels of all decoded frames together: 964 of 1920 x 1080. A frame between key frames needs those before it."""
@@ -49,7 +49,7 @@ def video_container(head: bytes) -> str | None:
 def read_video(
     file: BinaryIO, container: str, wanted: int, load: Callable[[DecodedImage, int, float | None], Frame],
     max_pixels: int, name: str,
-) -> Loaded:  # fmt: skip
+) -> Loaded:
     """Load `wanted` frames, evenly spread.
 
     Args:
@@ -69,7 +69,7 @@ def read_video(
 
     with named_errors(name, max_pixels), av.open(
         file, format=container, container_options={"protocol_whitelist": "none"}, metadata_errors="ignore"
-    ) as opened:  # fmt: skip
+    ) as opened:
         if not opened.streams.video:
             raise ImageError(NO_VIDEO)
         stream = opened.streams.video[0]
@@ -172,5 +172,5 @@ class _Reader:
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
         if turns:
             image = image.transpose((Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180,
-                                     Image.Transpose.ROTATE_270)[turns - 1])  # fmt: skip
+                                     Image.Transpose.ROTATE_270)[turns - 1])
         return self._load(DecodedImage(image, *image.size), index, None if at is None else round(at, 3))

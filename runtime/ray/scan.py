@@ -60,7 +60,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
             "layout": LAYOUT, "engine": label, "decision": asdict(reading), "format": format_name,
             "inputs": list(options.inputs), "column": options.column, "frames": frames_wanted(options.frames),
             "allow_url": options.allow_url,
-        }  # fmt: skip
+        }
         units = _stored_units(folder, settings) if options.resume else None
         if units is None:
             units = _new_units(folder, settings, options, actors, stdin)
@@ -72,7 +72,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
             format=format_name, label=label, engine=None if options.engine is None else options.engine.resolve(),
             device=options.device, threads=options.threads or 1, threshold=options.threshold, prior=options.prior,
             batch_size=options.batch_size, workers=options.workers or options.threads or 1, frames=options.frames,
-        )  # fmt: skip
+        )
         with Progress("inputs", done=tally.kept, quiet=options.quiet, closing=False) as progress:
             for scored in _score(left, actor, min(actors, max(1, len(left)))):
                 tally.merge(scored)

@@ -65,7 +65,7 @@ def deployment(replica: Replica, settings: ServeSettings, replicas: int) -> Any:
             return Detector.load(
                 replica.engine, replica.device, replica.threads, replica.threshold,
                 max_pixels=settings.limits.max_pixels, prior=replica.prior,
-            )  # fmt: skip
+            )
 
         return create_app(load, settings)
 

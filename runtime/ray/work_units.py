@@ -65,7 +65,7 @@ class _Input:
 def list_units(
     arguments: Sequence[str], actors: int, column: str | None = None, stdin: BinaryIO | None = None,
     null: bool = False, allow_url: bool = False,
-) -> list[Unit]:  # fmt: skip
+) -> list[Unit]:
     """List the inputs, in the order of a local run, and divide them into work units.
 
     Args:

@@ -177,7 +177,7 @@ def page_frame(info: dict[str, Any]) -> tuple[str, str]:
     values = {
         "policy": policy, "title": html.escape(info["title"]), "style": style, "script": script,
         "info": script_json(info),
-    }  # fmt: skip
+    }
     head, tail = page.split("{{chunks}}")
     # Filled in one pass, so that a placeholder inside a title or script is not filled. jinja2 has no advantage here:
     # records are pushed while a template pulls, so the page is cut in two in any case, and the escaping is JSON's.

@@ -36,7 +36,7 @@ MEMORY_BYTES = 1 << 20
 """Members of a tar archive are read ahead of the decoding threads; larger ones wait in a temporary file."""
 _EXTENDED = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
-)  # fmt: skip
+)
 """Members of a tar that only describe the next one."""
 TOO_MANY = "holds more than {:,} members; those behind are not scored"
 EXPANDS = f"expands to more than {MAX_RATIO} times its size (a decompression bomb?); the rest is not read"

@@ -132,7 +132,7 @@ def _watch_folders(
     watching = WatchOptions(
         options.inputs, options.settle, _batch_size(options, detector), workers, options.out,
         exclude=tuple(exclude),
-    )  # fmt: skip
+    )
     scored = score_new_files(detector, prepare, watching, stop, say)
     if not options.quiet:
         say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")

@@ -84,7 +84,7 @@ class TableWriter:
         lines = wrap(
             text, max(self._console.width, indent + 20), initial_indent=" " * indent,
             subsequent_indent=" " * (indent + hanging), break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+        )
         for line in lines:
             self._print(Text(line, style="dim"))
 

@@ -83,7 +83,7 @@ class Detector:
         self._new_record = partial(
             Record, engine=self.label, prior=prior, ai_from=self.reading.ai_from, real_below=self.reading.real_below,
             false_alarm=self.reading.false_alarm, miss=self.reading.miss, cinemae=cinemae_version(),
-        )  # fmt: skip
+        )
 
     @classmethod
     def load(

@@ -22,7 +22,7 @@ NOT_FINITE = "the engine gave a score that is not finite; use an engine of highe
 def record_of(
     item: Prepared, output: EngineOutput, manifest: Manifest, decision: Decision, reading: Reading,
     new_record: Callable[..., Record],
-) -> Record:  # fmt: skip
+) -> Record:
     """The record of an input that was decoded.
 
     Args:
@@ -68,7 +68,7 @@ def record_of(
         logit=logit, stats=stats[chosen], reasons=tuple(reasons),
         width=image.width, height=image.height, sha256=item.sha256, evidence=item.evidence, frames=frames,
         scored_area=image.scored_area, tiles=tiles, lcas=np.array(lcas, dtype=np.float32), **rates,
-    )  # fmt: skip
+    )
 
 
 def _ends(item: Prepared) -> list[int]:

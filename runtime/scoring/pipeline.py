@@ -61,7 +61,7 @@ def images_held(batch_size: int, workers: int) -> int:
 def decode_and_score(
     sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int | None = None,
     rows: Rows | None = None,
-) -> Generator[Scored, None, None]:  # fmt: skip
+) -> Generator[Scored, None, None]:
     """Score `sources`, reading them lazily and at most a few batches ahead.
 
     Args:

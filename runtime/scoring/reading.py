@@ -55,7 +55,7 @@ class Reading:
         return cls(
             prior, probability(decision.ai_from), probability(decision.real_below), decision.false_alarm,
             decision.miss, decision.own,
-        )  # fmt: skip
+        )
 
     def words(self) -> dict[str, str]:
         """What each verdict promises (keys `ai`, `real`, `uncertain`), and the sentences beside them.

@@ -58,7 +58,7 @@ def visible_contrast(pixels: np.ndarray, visible: np.ndarray, patch_size: int) -
             range(0, side, patch_size), axis=1,
         ).reshape(-1, 3).astype(np.int64)
         for x in (values, values * values)
-    )  # fmt: skip
+    )
     variance = count * squares - sums**2
     return float(np.sqrt(variance[np.unique(visible)]).mean()) / count / 255
 

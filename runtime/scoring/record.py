@@ -20,7 +20,7 @@ RECORD_SCHEMA = 1
 SHORT_HASH = 12
 ADDED_FIELDS = (
     "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames", "scored_area", "tiles",
-)  # fmt: skip
+)
 """Older records lack these."""
 
 Status = Literal["ok", "error"]

@@ -54,7 +54,7 @@ def _claim(record: Mapping[str, Any]) -> str:
     claims = {
         "ai": promise(ai_from, rates[0], "real", own), "real": promise(real_below, rates[1], "AI", own),
         "uncertain": NEITHER,
-    }  # fmt: skip
+    }
     return claims.get(record["verdict"], "")
 
 

@@ -54,7 +54,7 @@ class Decision:
             return cls(
                 math.inf if c.ai_from is None else c.ai_from, -math.inf if c.real_below is None else c.real_below,
                 false_alarm, miss, uncalibrated=false_alarm is None and miss is None,
-            )  # fmt: skip
+            )
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
         cut = calibration.logit_of(threshold)

@@ -41,7 +41,7 @@ PAGE_FILES = {
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml", "jpg": "image/jpeg",
-}  # fmt: skip
+}
 _DESCRIPTIONS = {
     400: "The form is malformed or contains no file", 401: "The bearer token is missing or wrong",
     403: "Sent by a web page of another origin", 408: "The body arrived too slowly",
@@ -50,7 +50,7 @@ _DESCRIPTIONS = {
     421: "The server does not accept this Host header", 422: "Damaged images, or an invalid query parameter",
     429: "The queue is full; Retry-After gives the seconds to wait",
     503: "The engine failed, or the server is stopping", 504: "Not scored within the time limit",
-}  # fmt: skip
+}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _REQUEST_BODY = {
     "required": True,
@@ -99,7 +99,7 @@ def create_app(load: Callable[[], Detector], settings: ServeSettings | None = No
     app = FastAPI(
         title="CINEMAE", summary="Detects AI-generated images.", version=cinemae_version(), lifespan=lifespan,
         docs_url=None, redoc_url=None,
-    )  # fmt: skip
+    )
     app.add_middleware(Guard, settings=settings)
     _add_errors(app)
     _add_detect(app, settings)

@@ -108,7 +108,7 @@ def launch(
         detector = Detector.load(
             engine, device=device, threads=threads, threshold=threshold, max_pixels=settings.limits.max_pixels,
             prior=prior,
-        )  # fmt: skip
+        )
         for note in detector.wait().notes:
             print(f"note: {note}", file=sys.stderr)
         if not is_loopback(host) and settings.token is None:

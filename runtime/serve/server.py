@@ -116,7 +116,7 @@ def make_server(app: FastAPI, settings: ServeSettings, host: str, port: int, **o
         access_log=False, server_header=False, proxy_headers=False, backlog=_BACKLOG,
         limit_concurrency=_MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(limits.read_timeout + limits.request_timeout) + 1, **options,
-    )  # fmt: skip
+    )
     return DrainingServer(config, app, settings)
 
 

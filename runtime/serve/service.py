@@ -70,7 +70,7 @@ class Service:
         self.batcher = Batcher(
             self._infer, max_batch=settings.max_batch, max_wait=settings.max_wait, capacity=limits.max_queue,
             observe=lambda size, seconds: self.metrics.inference(size, seconds),
-        )  # fmt: skip
+        )
         self.metrics = Metrics(detector.label, lambda: self.batcher.pending, self.is_ready)
         self.draining = False
         self._started = False

@@ -47,7 +47,7 @@ def test_writes_engine_and_parts_and_prints_the_table(command, checkpoint, tmp_p
     assert done.code == 0, done.err
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.onnx")) == [
         "cinemae-parts/decoder.onnx", "cinemae-parts/encoder.onnx", "cinemae-parts/head.onnx", "cinemae.onnx",
-    ]  # fmt: skip
+    ]
     assert done.out.count("ok\n") == 6
     assert "tolerances fp32: logit 0.001" in done.out
 
@@ -65,7 +65,7 @@ def test_parity_beyond_tolerance_exits_3(command, checkpoint, tmp_path, monkeypa
     (["--name", "cinemae-demo"], "belongs to the bundled engine"),
     (["--name", "a/b"], "must be a file name"),
     ([], "no checkpoint given"),
-])  # fmt: skip
+])
 def test_usage_errors_are_one_line_and_exit_2(command, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = command(*arguments)

@@ -53,14 +53,14 @@ def run(monkeypatch, *arguments):
 
 def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypatch, capsys):
     code = run(monkeypatch, checkpoint, "--int8", "--qdq", "--calibration", data, "--report", data, "--out", tmp_path,
-               "--triton", tmp_path / "triton")  # fmt: skip
+               "--triton", tmp_path / "triton")
     captured = capsys.readouterr()
     assert code == 0, captured.err
     assert captured.out.count("ok\n") == 6
     assert {p.name for p in tmp_path.iterdir()} == {
         "cinemae.onnx", "cinemae-qdq.onnx", "cinemae-qdq.reference.npz", "cinemae.report.md", "cinemae.report.json",
         "triton",
-    }  # fmt: skip
+    }
     report = json.loads((tmp_path / "cinemae.report.json").read_text())
     assert report["quality"]["images"] == 8
     assert {item["kind"] for item in report["recipe"].values()} <= {"static", "row", "fp32"}
@@ -84,7 +84,7 @@ def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypa
     (["--report", "x"], "measures what --fp16 or --int8 costs"),
     (["--max-batch", "0"], "batch profile"),
     (["--hardware-compatibility", "volta"], "must be one of none, same_compute_capability, ampere_plus"),
-])  # fmt: skip
+])
 def test_options_that_contradict_each_other(arguments, message, monkeypatch, capsys):
     assert run(monkeypatch, "nowhere", *arguments) == 2
     assert message in capsys.readouterr().err

@@ -24,7 +24,7 @@ PORTABLE = {
     "Abs", "Add", "Cast", "Clip", "Concat", "Div", "Erf", "Gather", "Gemm", "LayerNormalization", "Log", "MatMul",
     "Mul", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub",
     "Transpose", "Unsqueeze",
-}  # fmt: skip
+}
 """What the packed graph may be made of: nothing that TensorRT 8.6 lacks, no shape arithmetic, no control flow."""
 
 

@@ -34,7 +34,7 @@ def run(hub, tmp_path):
     environment = {
         **os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1",
         "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1,localhost",
-    }  # fmt: skip
+    }
 
     def start(*arguments, module="runtime.cli.run"):
         command = [sys.executable, "-c", f"from cinemae.{module} import main; main()", *map(str, arguments)]

@@ -34,7 +34,7 @@ SHARED_API = (
     "create_timing_cache", "set_timing_cache", "get_timing_cache", "serialize", "hardware_compatibility_level",
     "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY", "VERSION_COMPATIBLE", "TF32", "STRONGLY_TYPED", "clear_flag", "set_flag",
     "build_serialized_network", "create_builder_config", "create_network",
-)  # fmt: skip
+)
 """Every name of TensorRT that builder and backend use with versions 10 and 11."""
 
 BUILDER_CALLS = ("create_network", "set_shape", "clear_flag", "set_flag")
@@ -42,7 +42,7 @@ BUILDER_CALLS = ("create_network", "set_shape", "clear_flag", "set_flag")
 GONE_IN_11 = (
     "OBEY_PRECISION_CONSTRAINTS", "EXPLICIT_BATCH", "PROFILE_SHARING_0806",
     "create_execution_context_without_device_memory",
-)  # fmt: skip
+)
 """Names for 8.6 alone; the code asks before it uses them."""
 
 
@@ -117,7 +117,7 @@ def test_real_parser_accepts_the_parts(rtx, tiny_detector, tiny_manifest, tmp_pa
 def test_builds_strongly_typed_with_the_profile_and_without_tf32(plan, trt):
     assert trt.calls("create_network") == [(1 << trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED,)]
     assert trt.calls("set_shape") == [("images", *((batch, 64, 64, 3) for batch in sizes))
-                                      for sizes in ((1, 2, 4), (1, 1, 1))]  # fmt: skip
+                                      for sizes in ((1, 2, 4), (1, 1, 1))]
     assert trt.calls("clear_flag") == [(trt.BuilderFlag.TF32,)]
     assert trt.calls("set_flag") == []
 
@@ -279,7 +279,7 @@ def change(plan, **update) -> PlanSidecar:
     ({"hardware_compatibility": "ampere_plus"}, ("10.3.0", "Fake A100", "8.0"), "warns"),
     ({"hardware_compatibility": "ampere_plus"}, ("10.3.0", "Fake T4", "7.5"), "built for compute capability"),
     ({"hardware_compatibility": "same_compute_capability"}, ("10.3.0", "Fake A100", "8.0"), "built for compute"),
-])  # fmt: skip
+])
 def test_compatibility_table(plan, update, machine, verdict):
     sidecar = change(plan, **update)
     if verdict in ("runs", "warns"):

@@ -157,13 +157,13 @@ def manifest_seed() -> bytes:
     config = manifests.BackboneConfig(
         image_size=64, encoder_dim=32, encoder_depth=1, encoder_heads=2,
         decoder_dim=16, decoder_depth=1, decoder_heads=2,
-    )  # fmt: skip
+    )
     visible = draw_visible(config.n_patches, 2, "balanced", 0)
     found = manifests.Manifest(
         name="fuzz", kind="fused", method=manifests.MethodConfig(), head=manifests.HeadConfig(),
         preprocess=SMALL, backbone=manifests.Backbone(config=config, source="none", sha256="0" * 64, licence="none"),
         masks=manifests.Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
-    )  # fmt: skip
+    )
     return found.to_json().encode()
 
 
@@ -193,7 +193,7 @@ def sidecar_seed() -> bytes:
         manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=HERE.tensorrt, gpu=HERE.gpu,
         compute_capability=HERE.compute_capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
         source="x.onnx", source_sha256="0" * 64, source_external={"x.data": "0" * 64},
-    )  # fmt: skip
+    )
     return found.model_dump_json().encode()
 
 

@@ -93,7 +93,7 @@ def fake_hub() -> Iterator[Hub]:
             else:
                 digest, size = hashlib.sha256(found[1][asked[3]]).hexdigest(), len(found[1][asked[3]])
                 self.answer(302, Location=f"{cdn}/cdn/{digest}", X_Repo_Commit=found[0],
-                            X_Linked_Etag=f'"{digest}"', X_Linked_Size=str(size))  # fmt: skip
+                            X_Linked_Etag=f'"{digest}"', X_Linked_Size=str(size))
 
         do_HEAD = do_GET
 
@@ -116,7 +116,7 @@ def fake_hub() -> Iterator[Hub]:
                 files = [file["path"] for file in json.loads(data)["files"]]
                 modes = {name: "lfs" if name.endswith((".onnx", ".png")) else "regular" for name in files}
                 self.answer_json({"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False}
-                                            for name, mode in modes.items()]})  # fmt: skip
+                                            for name, mode in modes.items()]})
             elif self.path.endswith("/objects/batch"):
                 objects = [
                     {**item, "actions": {"upload": {"href": f"{hub.address}/lfs/{item['oid']}"}}}

@@ -11,7 +11,7 @@ from PIL import Image
 def tiff(
     strips: list[bytes], bits: int, photometric: int, samples: int, size: tuple[int, int], planar: int = 1,
     compression: int = 1, alpha: bool = False,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A little-endian TIFF of a strip, or of a strip a plane; compression 8 is zlib; the last sample may be alpha."""
     width, height = size
     strips = [zlib.compress(strip) for strip in strips] if compression == 8 else strips
@@ -20,7 +20,7 @@ def tiff(
         (256, "I", [width]), (257, "I", [height]), (258, "H", [bits] * samples), (259, "H", [compression]),
         (262, "H", [photometric]), (273, "I", starts), (277, "H", [samples]), (278, "I", [height]),
         (279, "I", [len(strip) for strip in strips]), (284, "H", [planar]),
-    ] + [(338, "H", [2])] * alpha  # fmt: skip
+    ] + [(338, "H", [2])] * alpha
     directory = 8 + sum(map(len, strips))
     behind = directory + 2 + 12 * len(tags) + 4
     entries, values = b"", b""

@@ -20,7 +20,7 @@ def block_shapes(dim):
         "attn.proj.weight": (dim, dim), "attn.proj.bias": (dim,), "norm2.weight": (dim,), "norm2.bias": (dim,),
         "mlp.fc1.weight": (4 * dim, dim), "mlp.fc1.bias": (4 * dim,), "mlp.fc2.weight": (dim, 4 * dim),
         "mlp.fc2.bias": (dim,),
-    }  # fmt: skip
+    }
 
 
 def fair_shapes(image, patch, dim, depth, decoder_dim, decoder_depth):
@@ -32,7 +32,7 @@ def fair_shapes(image, patch, dim, depth, decoder_dim, decoder_depth):
         "decoder_embed.weight": (decoder_dim, dim), "decoder_embed.bias": (decoder_dim,),
         "decoder_norm.weight": (decoder_dim,), "decoder_norm.bias": (decoder_dim,),
         "decoder_pred.weight": (patch * patch * 3, decoder_dim), "decoder_pred.bias": (patch * patch * 3,),
-    }  # fmt: skip
+    }
     for i in range(depth):
         shapes |= {f"blocks.{i}.{key}": shape for key, shape in block_shapes(dim).items()}
     for i in range(decoder_depth):
@@ -78,13 +78,13 @@ OLD_BLOCK = (
     "intermediate.dense.bias",
     "output.dense.weight", "output.dense.bias", "layernorm_before.weight", "layernorm_before.bias",
     "layernorm_after.weight", "layernorm_after.bias",
-)  # fmt: skip
+)
 NEW_BLOCK = (
     "attention.q_proj.weight", "attention.q_proj.bias", "attention.k_proj.weight", "attention.k_proj.bias",
     "attention.v_proj.weight", "attention.v_proj.bias", "attention.o_proj.weight", "attention.o_proj.bias",
     "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias", "layernorm_before.weight",
     "layernorm_before.bias", "layernorm_after.weight", "layernorm_after.bias",
-)  # fmt: skip
+)
 PREFIXES = {
     "published": ("vit.encoder.layer", "decoder.decoder_layers", OLD_BLOCK),
     "transformers5": ("vit.layers", "decoder.decoder_layers", NEW_BLOCK),
@@ -120,7 +120,7 @@ def hugging_face_config(shape, eps=1e-12, heads=None, decoder_heads=None, **chan
         "hidden_dropout_prob": 0.0, "image_size": shape["image"], "initializer_range": 0.02, "layer_norm_eps": eps,
         "mask_ratio": 0.75, "norm_pix_loss": False, "num_channels": 3, "patch_size": shape["patch"], "qkv_bias": True,
         "torch_dtype": "float32", "transformers_version": "4.16.0.dev0",
-    } | changes  # fmt: skip
+    } | changes
 
 
 def write_fair(path: Path, state) -> Path:

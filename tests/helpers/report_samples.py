@@ -22,7 +22,7 @@ NASTY = [
     "</script><script>document.title='hacked'</script>.jpg", "<img src=x onerror=document.title='hacked'>.jpg",
     "\"'&amp;`${1}.jpg", "<!--<script>.jpg", "line\nbreak\u2028\u2029.jpg", "bytes\\xff.jpg", "lone\udcff.jpg",
     "{{info}}{{script}}{{chunks}}{{style}}.jpg", "a|b|c.jpg", "\u202egpj.exe",
-]  # fmt: skip
+]
 """File names that would leave their place in a page that did not escape them."""
 COUNTS = {"ai": 60, "uncertain": 40, "real": 90, "error": 10}
 """Of each verdict in the report of `tests/runtime/report/conftest.py`."""
@@ -38,7 +38,7 @@ def manifest(config: BackboneConfig, **changes) -> Manifest:
         "masks": Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
         "calibration": Calibration(a=1.0, b=0.0, ai_from=0.5, real_below=-0.5, false_alarm=0.05, miss=0.1),
         "heatmap_range": StatRange(low=0.0, high=10.0),
-    }  # fmt: skip
+    }
     return Manifest(**{**values, **changes})
 
 
@@ -55,4 +55,4 @@ def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tu
         path=path, status="ok", verdict=decide(logit, Decision.of(sample.calibration), False), logit=logit,
         probability=sample.calibration.probability(logit), stats=Stats(1.0, float(lcas.mean()), 0.1), reasons=reasons,
         width=640, height=480, engine="sample", lcas=lcas,
-    )  # fmt: skip
+    )

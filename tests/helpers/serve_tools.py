@@ -28,7 +28,7 @@ class ArithmeticEngine:
                 "name": "arithmetic", "demonstration": True, "heatmap_range": StatRange(low=0.0, high=80.0),
                 "calibration": Calibration(ai_from=0.2, real_below=-0.2, false_alarm=0.05, miss=0.1),
             }
-        )  # fmt: skip
+        )
         self.seconds = seconds
         self.fails = False
         self.closed = False

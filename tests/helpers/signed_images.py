@@ -27,11 +27,11 @@ def certificates() -> tuple[bytes, bytes]:
 
     def name(text):
         return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example Newsroom"),
-                          x509.NameAttribute(NameOID.COMMON_NAME, text)])  # fmt: skip
+                          x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
     def certificate(subject, own, is_root):
         usages = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-                  "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # fmt: skip
+                  "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
         mine = ("key_cert_sign", "crl_sign") if is_root else ("digital_signature",)
         builder = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name("Test Root"))
         builder = builder.public_key(own.public_key()).serial_number(x509.random_serial_number())
@@ -48,7 +48,7 @@ def certificates() -> tuple[bytes, bytes]:
 
     chain = certificate("Test Signer", key, False) + certificate("Test Root", root_key, True)
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                               serialization.NoEncryption())  # fmt: skip
+                               serialization.NoEncryption())
     return chain, secret
 
 

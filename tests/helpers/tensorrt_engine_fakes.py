@@ -19,7 +19,7 @@ OWN = "memory of its own"
 class FakeEngine:
     num_io_tensors = 4
     tensors: ClassVar = {"images": ((SIZE, SIZE, 3), "uint8"), "logit": ((), "float32"), "stats": ((3,), "float32"),
-               "lcas": ((PATCHES,), "float32")}  # fmt: skip
+               "lcas": ((PATCHES,), "float32")}
 
     def __init__(self, trt, profiles, model):
         self.trt, self.profiles = trt, profiles

@@ -19,7 +19,7 @@ PLAN = b"a fake plan"
 
 
 MOVES = {"Reshape": "shuffle", "Transpose": "shuffle", "Unsqueeze": "shuffle", "Gather": "gather", "Slice": "slice",
-         "Concat": "concatenation", "Cast": "cast", "Identity": "identity"}  # fmt: skip
+         "Concat": "concatenation", "Cast": "cast", "Identity": "identity"}
 
 
 class FakeLayer:
@@ -47,7 +47,7 @@ class FakeTensorRt:
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
     BuilderFlag = SimpleNamespace(TF32="tf32", VERSION_COMPATIBLE="vc", FP16="fp16", OBEY_PRECISION_CONSTRAINTS="obey")
     LayerType = SimpleNamespace(SHUFFLE="shuffle", CONSTANT="constant", GATHER="gather", SLICE="slice",
-                                CONCATENATION="concatenation", CAST="cast", IDENTITY="identity")  # fmt: skip
+                                CONCATENATION="concatenation", CAST="cast", IDENTITY="identity")
 
     def __init__(self, version, strongly_typed=True, fails=None):
         self.__version__ = version

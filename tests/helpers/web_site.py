@@ -104,7 +104,7 @@ def open_site(driver: Any, address: str) -> dict[str, str]:
     """Load the page and wait for its engine; what the page says it runs on."""
     driver.get(address)
     state = wait(driver, "document.documentElement.dataset.ready ? {...document.documentElement.dataset} "
-                 ": document.querySelector('#loading[role=alert]')?.textContent.trim()")  # fmt: skip
+                 ": document.querySelector('#loading[role=alert]')?.textContent.trim()")
     assert isinstance(state, dict), state
     return state
 

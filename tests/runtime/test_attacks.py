@@ -25,7 +25,7 @@ ROUNDS = int(os.environ.get("CINEMAE_ATTACK_ROUNDS", "1"))
 pytestmark = [
     pytest.mark.attack, pytest.mark.slow, pytest.mark.timeout(300 * ROUNDS),
     pytest.mark.skipif(sys.platform != "linux", reason="needs limits and signals of Linux"),
-]  # fmt: skip
+]
 rounds = pytest.mark.parametrize("seed", range(ROUNDS))
 
 
@@ -43,7 +43,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def command(images, tiny_engine):
     return [sys.executable, "-m", "cinemae.runtime.cli.run", str(images), "--engine", str(tiny_engine), "--quiet",
-            "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]  # fmt: skip
+            "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_disks_that_are_full_at_any_byte(command, whole, tmp_path, seed):
         found = subprocess.run(
             [*command, str(out), "--resume"], capture_output=True, text=True, timeout=100, check=False,
             preexec_fn=lambda bound=bound: resource.setrlimit(resource.RLIMIT_FSIZE, (bound, bound)),
-        )  # fmt: skip
+        )
         assert found.returncode == 3
         assert "File too large" in found.stderr
         assert "Traceback" not in found.stderr
@@ -93,7 +93,7 @@ SLOW = (
     b"", b"POST /v1/det", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
     b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\nxxx",
     b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea",
-)  # fmt: skip
+)
 CROWD = 300
 
 

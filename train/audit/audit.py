@@ -52,7 +52,7 @@ PROBES = (
           linear, lambda file: file.jpeg),
     Probe("spectrum", "only the radial power spectrum at the network's input size",
           linear, lambda file: file.spectrum),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _counts(samples: Sequence[Sample], files: Sequence[SurveyedFile]) -> Table:
     counted = Counter((s.generator, s.split, s.label) for s in samples)
     read = Counter((e.sample.generator, e.sample.split, e.sample.label) for e in files)
     rows = [(g, s, counted[g, s, 1], counted[g, s, 0], read[g, s, 1] + read[g, s, 0])
-            for g, s in sorted({(g, s) for g, s, _ in counted})]  # fmt: skip
+            for g, s in sorted({(g, s) for g, s, _ in counted})]
     return Table("counts", "Images", ("generator", "split", "AI", "real", "read"), tuple(rows))
 
 
@@ -155,9 +155,9 @@ def _containers(files: Sequence[SurveyedFile]) -> Table:
             _shares([e.facts.subsampling for e in cell if e.facts.subsampling]),
             sum(e.facts.exif for e in cell) / len(cell),
             float(np.median([e.facts.file_bytes / (e.facts.width * e.facts.height) for e in cell])),
-        ))  # fmt: skip
+        ))
     columns = ("generator", "split", "class", "container", "mode", "JPEG quality, median (range)", "chroma",
-               "with EXIF", "bytes a pixel")  # fmt: skip
+               "with EXIF", "bytes a pixel")
     return Table("containers", "Containers and JPEG quality", columns, tuple(rows), digits=2)
 
 
@@ -199,7 +199,7 @@ def _duplicates(files: Sequence[SurveyedFile]) -> tuple[Table, list[str]]:
         warnings.append(f"{kinds['classes']} pictures are in both classes: their labels contradict. Remove them.")
     if kinds["train and test"]:
         warnings.append(f"{kinds['train and test']} pictures are in the training split and in another one: "
-                        "figures on the other one are not of unseen images. Remove them from one.")  # fmt: skip
+                        "figures on the other one are not of unseen images. Remove them from one.")
     total = ", ".join(f"{count} crossing {kind}" for kind, count in sorted(kinds.items()) if kind != "none")
     note = f"{len(repeated):,} pictures occur more than once{f' ({total})' if total else ''}."
     if len(repeated) > SHOWN_DUPLICATES:
@@ -231,7 +231,7 @@ def _probe_table(probes: dict[tuple[str, str], ProbeResult]) -> Table:
     note = (
         "Five-fold cross-validated. Balanced accuracy is the mean over both classes; chance is 0.5. Metadata: "
         + ", ".join(METADATA_FEATURES) + "."
-    )  # fmt: skip
+    )
     columns = ("probe", "generator", "images", "balanced accuracy", "AUC")
     return Table("probes", "Telling the classes apart without looking at the picture", columns, tuple(rows), note)
 

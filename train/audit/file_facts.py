@@ -86,7 +86,7 @@ def file_facts(path: Path, data: bytes, image: Image.Image) -> FileFacts:
 METADATA_FEATURES = (
     "jpeg", "png", "webp", "other", "gray", "palette", "alpha", "width", "height", "aspect", "quality", "420", "444",
     "progressive", "exif", "icc",
-)  # fmt: skip
+)
 
 
 def metadata_features(facts: FileFacts) -> list[float]:
@@ -99,4 +99,4 @@ def metadata_features(facts: FileFacts) -> list[float]:
         -1.0 if facts.quality is None else float(facts.quality),
         float(facts.subsampling == "4:2:0"), float(facts.subsampling == "4:4:4"),
         float(facts.progressive), float(facts.exif), float(facts.icc),
-    ]  # fmt: skip
+    ]

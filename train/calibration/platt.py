@@ -56,7 +56,7 @@ def calibrate_probability(
     calibration = Calibration(
         a=a, b=b, ai_from=found.ai_from, real_below=found.real_below, false_alarm=false_alarm, miss=miss,
         n_real=n_real, n_ai=len(labels) - n_real, fitted_on=fitted_on,
-    )  # fmt: skip
+    )
     return calibration.model_copy(update={"sources": source_rates(scores, Decision.of(calibration))})
 
 

@@ -36,7 +36,7 @@ class SourceScores:
         chosen = self.labels == label
         return {
             str(name): self.logits[chosen & (self.sources == name)] for name in np.unique(self.sources[chosen])
-        }  # fmt: skip
+        }
 
     def save(self, path: Path) -> None:
         """Write `path` as safetensors: logits, labels, and the number of each image's source; names as metadata."""
@@ -44,7 +44,7 @@ class SourceScores:
         tensors: dict[str, np.ndarray] = {
             "logits": self.logits.astype(np.float32), "labels": self.labels.astype(np.int64),
             "sources": numbers.reshape(-1).astype(np.int64),
-        }  # fmt: skip
+        }
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"sources": json.dumps(names.tolist())})
 

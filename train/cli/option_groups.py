@@ -148,12 +148,12 @@ class MachineOptions:
     def extract(
         self, samples: Sequence[Sample], backbone: Callable[[], MaskedAutoencoder], spec: CacheSpec, root: Path,
         shard: tuple[int, int] = (0, 1),
-    ) -> ExtractReport:  # fmt: skip
+    ) -> ExtractReport:
         """Run `features.extract.extract` with these resources; `shard` as there."""
         from ..features.extract import extract  # torch
 
         return extract(samples, backbone, spec, root, shard=shard, batch_size=self.batch_size, workers=self.workers,
-                       device=choose_device(self.device), quiet=self.quiet)  # fmt: skip
+                       device=choose_device(self.device), quiet=self.quiet)
 
 
 def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:

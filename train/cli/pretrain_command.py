@@ -50,6 +50,6 @@ def pretrain(
     config = PretrainConfig(
         epochs=epochs, max_minutes=max_minutes, batch_size=batch_size, micro_batch=micro_batch, lr=lr,
         precision=precision, half=half, workers=workers, seed=seed,
-    )  # fmt: skip
+    )
     typer.echo(run(data, out, initial.config if initial else shape, config, initial, licence))
     typer.echo(f"next: cinemae-train extract DATA --backbone {out}")

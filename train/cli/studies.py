@@ -66,7 +66,7 @@ def _common(
     data: list[Path], backbone: str, cache: Path, out: Path, layout: str,
     roles: tuple[list[str] | None, list[str] | None], heads: tuple[int, int, int], limits: tuple[int, int],
     machine: tuple[int, str, int, bool], backbones: Sequence[str] = (),
-) -> Common:  # fmt: skip
+) -> Common:
     """Check and collect the options that all studies share, and prepare the process.
 
     Args:
@@ -138,10 +138,10 @@ def controls(
     batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
     device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
     balanced: Annotated[bool, typer.Option("--balanced", help="Run the format-balanced protocol too.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Compare the detector with f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe."""
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+                     (limit, train_limit), (workers, device, threads, quiet))
     from ..studies.paper import Budget
     from .study_steps import run_studies
 
@@ -153,10 +153,10 @@ def robustness(
     layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
     batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
     device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Test under JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
-                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+                     (limit, train_limit), (workers, device, threads, quiet))
     from ..studies.paper import Budget
     from .study_steps import run_studies
 
@@ -171,20 +171,20 @@ def ablate(
     freezing_epochs: FreezingEpochs = None, freezing_backbone: FreezingBackbones = None,
     other_backbone: OtherBackbones = None, workers: Workers = 2, device: Device = "auto", threads: Threads = 0,
     quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run the paper's ablations [Tables 4-7, Fig. 10]; `cached` are those that need the cached features alone."""
     from ..studies.choices import choose_parts
 
     names, others = choose_parts(parts), (*(other_backbone or ()), *(freezing_backbone or ()))
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet), others)  # fmt: skip
+                     (limit, train_limit), (workers, device, threads, quiet), others)
     from ..studies.paper import Budget
     from .study_steps import run_studies
 
     budget = Budget(
         freezing_epochs=freezing_epochs, other_backbones=tuple(other_backbone or ()),
         freezing_backbones=tuple(freezing_backbone or ()),
-    )  # fmt: skip
+    )
     typer.echo(run_studies(common, names, budget, out))
 
 
@@ -195,13 +195,13 @@ def analyze(
     batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, curve_steps: CurveSteps = 1000,
     fresh_decoder: FreshDecoder = True,
     workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Analyse reconstruction error, its curve in decoder training, correlations and heatmaps [Fig. 2-4, 7-9]."""
     from ..studies.choices import choose_analyses
 
     names = choose_analyses(parts)
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
-                     (limit, train_limit), (workers, device, threads, quiet))  # fmt: skip
+                     (limit, train_limit), (workers, device, threads, quiet))
     from ..studies.paper import Budget
     from .study_steps import run_studies
 
@@ -237,14 +237,14 @@ def paper(
     """Run the paper's whole protocol into one report. A command that was stopped continues where it was."""
     root, others = cache or out / "cache", (*(other_backbone or ()), *(freezing_backbone or ()))
     common = _common(data, backbone, root, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet), others)  # fmt: skip
+                     (limit, train_limit), (workers, device, threads, quiet), others)
     from ..studies.paper import Budget
     from .study_steps import run_paper
 
     budget = Budget(
         freezing_epochs, curve_steps, fresh_decoder, tuple(other_backbone or ()), audit_limit,
         tuple(freezing_backbone or ()),
-    )  # fmt: skip
+    )
     typer.echo(run_paper(common, budget, out))
 
 

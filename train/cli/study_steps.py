@@ -52,7 +52,7 @@ class Common:
             self.samples, self.backbone, self.cache, FitConfig(epochs=epochs, batch_size=batch_size), train_on=train_on,
             report_only=report_only or (), seeds=seeds, limit=limit, train_limit=train_limit, workers=self.workers,
             device=choose_device(self.device), quiet=self.quiet,
-        )  # fmt: skip
+        )
 
 
 def run_audit(

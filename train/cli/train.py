@@ -28,7 +28,7 @@ from .shared_options import (
     Quiet,
     Threads,
     Weights,
-)  # fmt: skip
+)
 from .studies import register
 
 app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)

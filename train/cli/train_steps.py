@@ -43,7 +43,7 @@ NAMED_SKIPS = 20
 def run_extract(
     samples: Sequence[Sample], backbone: str, root: Path, options: SpecOptions, machine: MachineOptions,
     part: tuple[int, int] = (0, 1), ray: str | None = None, threads: int = 0,
-) -> ExtractReport:  # fmt: skip
+) -> ExtractReport:
     """`cinemae-train extract`; `ray` is the address of a cluster."""
     precision = machine.chosen_precision() if ray is None else named_precision(machine.precision, auto="fp32")
     machine.stage(f"{len(samples):,} images; loading {backbone}")
@@ -51,13 +51,13 @@ def run_extract(
     spec = CacheSpec.create(
         loaded.info, checked(preprocess_for, config=loaded.info.config, decode=options.decode), options.method(),
         augment=options.augment, views=options.views, augment_seed=options.augment_seed, precision=precision,
-    )  # fmt: skip
+    )
     (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
     if ray is not None:
         from ..features.ray_extract import extract_on_ray
 
         report = extract_on_ray(ray, samples, backbone, spec, root, batch_size=machine.batch_size,
-                                workers=machine.workers, device=machine.device, threads=threads or 1)  # fmt: skip
+                                workers=machine.workers, device=machine.device, threads=threads or 1)
     else:
         report = machine.extract(samples, lambda: loaded.mae, spec, root, part)
     record_part(report.folder, samples, part, report.samples)
@@ -83,7 +83,7 @@ def describe_extract(report: ExtractReport, roots: Sequence[Path], root: Path) -
 def run_fit(
     root: Path, key: str | None, augment: str | None, samples: Path | None, out: Path, options: MethodOptions,
     head: HeadConfig, config: FitConfig, name: str, demonstration: bool, embed: bool, backbone: str | None, quiet: bool,
-) -> Path:  # fmt: skip
+) -> Path:
     """`cinemae-train fit`; `samples` is a recorded list, None: that of the last extraction into the cache."""
     folder = open_cache(root, augment, key, config.split).folder
     cache = FeatureCache(folder, read_samples(samples or folder / SAMPLES_FILE))
@@ -136,7 +136,7 @@ def run_calibrate(folder: Path, false_alarm: float, miss: float) -> str:
 def run_eval(
     checkpoint: Path, samples: Sequence[Sample], root: Path, machine: MachineOptions, augment: str,
     out: Path | None, resamples: int, seed: int, backbone: str | None,
-) -> str:  # fmt: skip
+) -> str:
     """`cinemae-train eval`; returns the table for the terminal."""
     loaded = load_head(checkpoint)
     paths = {os.path.abspath(sample.path) for sample in samples}

@@ -9,7 +9,7 @@ from functools import cache
 ALIASES = {
     "mj": "midjourney", "wfir": "whichfaceisreal", "sitd": "seeingdark",
     "sdv4": "stablediffusionv14", "sdv5": "stablediffusionv15",
-}  # fmt: skip
+}
 """Short names in papers and in GenImage's archives."""
 
 

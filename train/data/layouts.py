@@ -15,7 +15,7 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
     "progan_train": "train", "progan_val": "val", "cnn_synth_testset": "test",
-}  # fmt: skip
+}
 """Folders that name a split, those of the ForenSynths archives included."""
 NO_SPLIT = "test"
 """Split of trees that have no split folder, such as AIGCDetectBenchmark and Chameleon, which are test sets."""
@@ -74,19 +74,19 @@ GENIMAGE_ARCHIVES = {
 AIGCDETECT = (
     "ProGAN", "StyleGAN", "BigGAN", "CycleGAN", "StarGAN", "GauGAN", "StyleGAN2", "whichfaceisreal",
     "ADM", "Glide", "Midjourney", "stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "VQDM", "wukong", "DALLE2",
-)  # fmt: skip
+)
 """The sixteen generators of AIGCDetectBenchmark, in the order of the paper's Table 2."""
 
 FORENSYNTHS = (
     "progan", "stylegan", "stylegan2", "biggan", "cyclegan", "stargan", "gaugan", "deepfake", "seeingdark", "san",
     "crn", "imle", "whichfaceisreal",
-)  # fmt: skip
+)
 
 PROGAN = "progan"
 PROGAN_CLASSES = (
     "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
     "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
+)
 """The LSUN categories of ForenSynths' ProGAN images, which are the folders of its training and validation sets."""
 
 _AIGC_NAMES = {name.lower(): name for name in AIGCDETECT}

@@ -108,7 +108,7 @@ def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Labell
     return LabelledScores(
         tuple(row.path for row in rows), cache.labels(chosen), logits,
         tuple(row.generator for row in rows), tuple(row.split for row in rows),
-    )  # fmt: skip
+    )
 
 
 def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, seed: int = 0) -> Evaluation:
@@ -134,7 +134,7 @@ def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, 
         GroupFigures(generator, split, generator in seen,
                      binary_metrics(*scores.of(generator, split), manifest.calibration, resamples, seed))
         for generator, split in scores.groups
-    )  # fmt: skip
+    )
 
     whole = {
         generator: binary_metrics(*scores.of(generator), manifest.calibration, resamples=0)

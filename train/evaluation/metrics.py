@@ -78,7 +78,7 @@ class Metrics:
 
 
 FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_accuracy_05", "fake_accuracy_05",
-           "auc", "ap", "ap_balanced", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "ece_balanced")  # fmt: skip
+           "auc", "ap", "ap_balanced", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "ece_balanced")
 
 
 def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -136,7 +136,7 @@ def _intervals(real: np.ndarray, fake: np.ndarray, threshold: float, resamples: 
     """Percentile intervals by resampling each class on its own, so that their proportion stays."""
     n = len(real) + len(fake)
     options = {"n_resamples": resamples, "method": "percentile", "confidence_level": CONFIDENCE, "vectorized": True,
-               "batch": max(1, BOOTSTRAP_BYTES // (8 * n))}  # fmt: skip
+               "batch": max(1, BOOTSTRAP_BYTES // (8 * n))}
 
     def accuracy_at(bound: float) -> object:
         return lambda r, f, axis=-1: ((r < bound).sum(axis=axis) + (f >= bound).sum(axis=axis)) / n
@@ -194,4 +194,4 @@ def binary_metrics(
         ece=expected_calibration_error(labels, probability) if len(labels) else math.nan,
         ece_balanced=expected_calibration_error(labels, probability, weights) if both else math.nan,
         ci=_intervals(real, fake, alarm, resamples, seed) if both and resamples else {},
-    )  # fmt: skip
+    )

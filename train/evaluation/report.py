@@ -34,7 +34,7 @@ TITLES = {
     "real_accuracy_05": "real@0.5", "fake_accuracy_05": "fake@0.5", "auc": "AUC", "ap": "AP",
     "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
     "ece_balanced": "ECE balanced",
-}  # fmt: skip
+}
 NOTE = (
     "acc, real, fake: share of all, real and AI images that are right where `ai` begins; @0.5: at the paper's "
     f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI "
@@ -103,7 +103,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         {"checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
          "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen,
          "verdicts": [asdict(counts) for counts in evaluation.verdicts]}
-    )  # fmt: skip
+    )
     return record
 
 
@@ -134,7 +134,7 @@ def _plot_roc(evaluation: Evaluation, scores: LabelledScores, path: Path) -> Non
                 axes.plot(*rates[:2], label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
         axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
         axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC",
-                 xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+                 xlim=(0, 1), ylim=(0, 1))
         if len(axes.lines) > 1:
             axes.legend(fontsize=7, loc="lower right")
 
@@ -154,7 +154,7 @@ def _plot_reliability(evaluation: Evaluation, scores: LabelledScores, path: Path
         upper.bar(edges[filled], ai[filled] / total[filled], color=plots.colours(1)[0], **width)
         upper.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.9, linestyle="--", label="calibrated")
         upper.set(ylabel="share that is AI, classes weighted alike", ylim=(0, 1), xlim=(0, 1),
-                  title=f"Reliability, all generators: ECE {error:.3f}")  # fmt: skip
+                  title=f"Reliability, all generators: ECE {error:.3f}")
         upper.legend(fontsize=8, loc="upper left")
         lower.bar(edges, counts[0], color=plots.REAL_COLOUR, label="real", **width)
         lower.bar(edges, counts[1], bottom=counts[0], color=plots.AI_COLOUR, label="AI", **width)

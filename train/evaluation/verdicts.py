@@ -71,9 +71,9 @@ def promise_text(calibration: Calibration) -> str:
         _never_given(rate, others) if threshold is None else
         "no rate known" if rate is None else f"at most {rate:.1%} of {others} images get it"
         for threshold, rate, others in ((c.ai_from, c.false_alarm, "real"), (c.real_below, c.miss, "AI"))
-    )  # fmt: skip
+    )
     bounds = [f"{'from' if name == 'ai' else 'below'} logit {threshold:.4f}" if threshold is not None else ""
-              for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]  # fmt: skip
+              for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]
     band = "nothing is uncertain" if None is not c.ai_from == c.real_below else "between them uncertain"
     return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; {band}".replace(" :", ":")
 
@@ -114,7 +114,7 @@ def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
     for c in counts:
         interval = binomtest(c.wrong, c.images).proportion_ci(CONFIDENCE, method="exact")
         rows.append((c.label, c.source, c.images, c.ai / c.images, c.uncertain / c.images, c.real / c.images,
-                     f"{c.wrong} [{interval.low:.3f}, {interval.high:.3f}]"))  # fmt: skip
+                     f"{c.wrong} [{interval.low:.3f}, {interval.high:.3f}]"))
     columns = ("class", "source", "images", "called ai", "uncertain", "called real", "wrong [95 % interval]")
     return Table("verdicts", "Verdicts by class and source", columns, tuple(rows))
 

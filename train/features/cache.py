@@ -155,7 +155,7 @@ class FeatureCache:
         chosen = [
             i for i, row in enumerate(self.rows)
             if (split is None or row.split == split) and (generators is None or row.generator in generators)
-        ]  # fmt: skip
+        ]
         return np.array(chosen, dtype=np.int64)
 
     def labels(self, chosen: np.ndarray) -> np.ndarray:

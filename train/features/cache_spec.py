@@ -65,7 +65,7 @@ class CacheSpec(Model):
     def create(
         cls, backbone: Backbone, preprocess: Preprocess, method: MethodConfig, mask_sets: np.ndarray | None = None,
         augment: str = "none", views: int = 1, augment_seed: int = 0, precision: Precision = "fp32",
-    ) -> CacheSpec:  # fmt: skip
+    ) -> CacheSpec:
         """Make a spec.
 
         Args:
@@ -86,7 +86,7 @@ class CacheSpec(Model):
             backbone=backbone, preprocess=preprocess, visible=visible, mask_strategy=method.mask_strategy,
             mask_seed=method.mask_seed, f_global=method.f_global, augment=augment, views=views,
             augment_seed=augment_seed, precision=precision,
-        )  # fmt: skip
+        )
 
     @property
     def key(self) -> str:
@@ -119,7 +119,7 @@ class CacheSpec(Model):
         if k is not None and not 1 <= k <= cached:
             raise UsageError(f"the cache holds K = {cached} runs a set, K = {k} was asked for; extract with --k {k}")
         return MethodConfig(f_global=self.f_global, k=k or cached, mask_sets=r, mask_strategy=self.mask_strategy,
-                            mask_seed=self.mask_seed)  # fmt: skip
+                            mask_seed=self.mask_seed)
 
     def describe(self) -> str:
         """One line for lists and errors."""

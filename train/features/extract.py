@@ -76,7 +76,7 @@ def extract(
     samples: Sequence[Sample], backbone: Callable[[], MaskedAutoencoder], spec: CacheSpec, root: Path, *,
     shard: tuple[int, int] = (0, 1), batch_size: int = 32, workers: int = 2, shard_rows: int = 512,
     device: torch.device | None = None, transform: Transform | None = None, quiet: bool = False,
-) -> ExtractReport:  # fmt: skip
+) -> ExtractReport:
     """Cache the features of `samples` under ROOT/KEY; what is there already is not computed again.
 
     Every file is read and compared by its content, so that a replaced one is noticed whatever its size and time.

@@ -39,7 +39,7 @@ class FeatureExtractor:
     def __init__(
         self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None,
         precision: Precision = "fp32", kind: GlobalFeature = "cls", rows: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.device = device or choose_device("auto")
         self.precision, self.kind = precision, kind
         self.mae = mae.to(self.device).eval()

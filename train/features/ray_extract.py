@@ -33,19 +33,19 @@ def _backbone(source: str) -> MaskedAutoencoder:
 def _part(
     samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, batch_size: int, workers: int, device: str,
     threads: int, folder: str, part: tuple[int, int],
-) -> ExtractReport:  # fmt: skip
+) -> ExtractReport:
     """Extract one part in a worker process; `folder` is the driver's working folder."""
     with suppress(OSError):  # relative paths belong to the driver's working folder; absolute ones need none
         os.chdir(folder)
     torch.set_num_threads(threads)
     return extract(samples, lambda: _backbone(backbone), spec, root, shard=part, batch_size=batch_size,
-                   workers=workers, device=choose_device(device), quiet=True)  # fmt: skip
+                   workers=workers, device=choose_device(device), quiet=True)
 
 
 def extract_on_ray(
     address: str, samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, *, batch_size: int = 32,
     workers: int = 2, device: str = "auto", threads: int = 1,
-) -> ExtractReport:  # fmt: skip
+) -> ExtractReport:
     """Extract on a Ray cluster: the same rows in the same cache as by `extract`.
 
     A part whose worker dies is started again and computes only what the cache lacks; so does the command itself.
@@ -78,7 +78,7 @@ def extract_on_ray(
             task.remote(shared, backbone, spec, root.resolve(), batch_size, workers, device, threads, os.getcwd(),
                         (index, parts))
             for index in range(parts)
-        ]  # fmt: skip
+        ]
         try:
             reports: list[ExtractReport] = ray.get(running)
         except CinemaeError:

@@ -91,7 +91,7 @@ def save_checkpoint(
     folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
     embed: MaskedAutoencoder | None = None, scores: SourceScores | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
 
     Args:

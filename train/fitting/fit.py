@@ -24,7 +24,7 @@ log = logging.getLogger("cinemae.train")
 def fit(
     cache: FeatureCache, out: Path, method: MethodConfig, head_config: HeadConfig, config: FitConfig, *,
     name: str = "cinemae", demonstration: bool = False, embed: MaskedAutoencoder | None = None, quiet: bool = False,
-) -> Path:  # fmt: skip
+) -> Path:
     """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as the last one.
 
     Args:
@@ -56,7 +56,7 @@ def fit(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
         n_real=len(train) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
         note=f"best of {config.epochs} epochs by held-out loss; {describe(config)}",
-    )  # fmt: skip
+    )
     held_out = {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}
     mask_sets = cache.spec.mask_sets()[:, : method.k]
     manifest = Manifest(
@@ -65,13 +65,13 @@ def fit(
         calibration=calibration, stat_ranges=ranges, heatmap_range=heatmap_range(cache, rows, method),
         training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
         tools=tool_versions(),
-    )  # fmt: skip
+    )
     digest = keep_samples(cache.folder, (cache.rows[i].sample for i in (*rows, *held_rows)))
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
-              "cache": cache.spec.key, "samples": digest}  # fmt: skip
+              "cache": cache.spec.key, "samples": digest}
     metrics = {"fit": recipe}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics=metrics, embed=embed,
-                    scores=scores)  # fmt: skip
+                    scores=scores)
     remember_checkpoint(out)
     return out
 

@@ -20,7 +20,7 @@ log = logging.getLogger("cinemae.train")
 def calibration_scores(
     cache: FeatureCache, rows: np.ndarray, held_rows: np.ndarray, method: MethodConfig, head_config: HeadConfig,
     config: FitConfig, head: Head, quiet: bool = False,
-) -> tuple[SourceScores, str]:  # fmt: skip
+) -> tuple[SourceScores, str]:
     """`held_out_scores`, and beside other heads' scores those of `head` itself on the held-out images.
 
     Heads fitted without a source may give smaller logits than `head`, which is the one deployed: a threshold from them
@@ -34,14 +34,14 @@ def calibration_scores(
     both = SourceScores(
         np.concatenate([scores.logits, own.logits]), np.concatenate([scores.labels, own.labels]),
         np.concatenate([scores.sources, np.full(len(own.labels), OWN_HEAD)]),
-    )  # fmt: skip
+    )
     return both, f"{where}, and {len(own.labels):,} held-out images by the head itself"
 
 
 def held_out_scores(
     cache: FeatureCache, rows: np.ndarray, held_rows: np.ndarray, method: MethodConfig, head_config: HeadConfig,
     config: FitConfig, head: Head, quiet: bool = False,
-) -> tuple[SourceScores, str]:  # fmt: skip
+) -> tuple[SourceScores, str]:
     """Logits of images that the scoring head has not seen, for the calibration, and what they are, in words.
 
     With several sources in both classes, every source is left out once and all images are scored (`folds`), by heads
@@ -57,7 +57,7 @@ def held_out_scores(
 def _other_heads_scores(
     cache: FeatureCache, rows: np.ndarray, held_rows: np.ndarray, method: MethodConfig, head_config: HeadConfig,
     config: FitConfig, quiet: bool,
-) -> tuple[SourceScores, str] | None:  # fmt: skip
+) -> tuple[SourceScores, str] | None:
     """The scores of all images by heads fitted without their sources; None where no source can be left out."""
     everything = np.concatenate([rows, held_rows])
     labels, sources = cache.labels(everything), sources_of(cache, everything)
@@ -72,7 +72,7 @@ def _other_heads_scores(
         weights = source_weights(labels[chosen], sources[chosen]) if config.balance_sources else None
         kept = torch.from_numpy(np.flatnonzero(chosen))
         return Examples(whole.f_global[kept], whole.stats[kept], whole.labels[kept],
-                        None if weights is None else torch.from_numpy(weights))  # fmt: skip
+                        None if weights is None else torch.from_numpy(weights))
 
     def score(fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
         unseen = fitted & ~np.isin(contents, contents[scored])
@@ -83,7 +83,7 @@ def _other_heads_scores(
     found, first = out_of_fold(labels, sources, folds, score), _first_views(cache, everything)
     counts = [len(np.unique(sources[labels == label])) for label in (1, 0)]
     where = (f"{first.sum():,} images of {counts[0]} AI and {counts[1]} real sources, each source scored by a head "
-             "fitted without it")  # fmt: skip
+             "fitted without it")
     return SourceScores(found.logits[first], labels[first], sources[first]), where
 
 

@@ -17,7 +17,7 @@ PRESETS: dict[str, BackboneConfig] = {
         BackboneConfig(name="vit_tiny_patch16", encoder_dim=192, encoder_depth=12, encoder_heads=3,
                        decoder_dim=128, decoder_depth=4, decoder_heads=4),
     )
-}  # fmt: skip
+}
 
 
 def preset(name: str) -> BackboneConfig:

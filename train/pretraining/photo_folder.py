@@ -41,7 +41,7 @@ class PhotoFolder(Dataset[Tensor]):
             v2.PILToTensor(),
             v2.RandomResizedCrop(image_size, (crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
             v2.RandomHorizontalFlip(),
-        ])  # fmt: skip
+        ])
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -191,7 +191,7 @@ def pretrain(
     loader = DataLoader(
         dataset, config.batch_size, sampler=sampler, num_workers=config.workers, collate_fn=collate, drop_last=True,
         persistent_workers=config.workers > 0, prefetch_factor=4 if config.workers else None,
-    )  # fmt: skip
+    )
     generator = torch.Generator().manual_seed(config.seed + 1 + step)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     dtype = autocast_dtype(config.precision, device)
@@ -207,13 +207,13 @@ def pretrain(
 
     def save() -> None:
         state = {"model": model.state_dict(), "optimiser": adam.state_dict(), "step": step, "seconds": seconds(),
-                 "curve": curve, "backbone": backbone.model_dump_json()}  # fmt: skip
+                 "curve": curve, "backbone": backbone.model_dump_json()}
         with atomic_path(state_path) as temporary:
             torch.save(state, temporary)
         save_backbone(model, out / WEIGHTS_FILE, licence, half=config.half)
         record = {"recipe": asdict(config), "backbone": backbone.model_dump(), "folders": [str(f) for f in folders],
                   "images": len(dataset), "steps": step, "minutes": seconds() / 60, "precision": str(dtype),
-                  "curve": curve}  # fmt: skip
+                  "curve": curve}
         write_text(out / RECORD_FILE, json.dumps(record, indent=1))
 
     recent: list[float] = []

@@ -80,7 +80,7 @@ class Overview:
         """The lines as a table as wide as the terminal, by the studies' names; below it, why studies could not run."""
         table, width = self.table(), terminal_width()
         rows = tuple((line.study, FAILED if line.error else row[1], *row[2:])
-                     for row, line in zip(table.rows, self.lines, strict=True))  # fmt: skip
+                     for row, line in zip(table.rows, self.lines, strict=True))
         reasons = [f"{line.title} {FAILED}: {line.error}" for line in self.lines if line.error]
         below = [wrapped(text, width) for text in (*reasons, self.ran)]
         return "\n".join([replace(table, rows=rows).terminal(), *below])
@@ -116,5 +116,5 @@ def _control_card(results: Sequence[StudyResult]) -> list[Card]:
             detector, *controls = ((float(row[column] or math.nan), str(row[0])) for row in table.rows)
             best, name = max(controls)
             return [Card(f"{100 * (detector[0] - best):+.1f} points", "mAUC over the best control",
-                         f"{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %")]  # fmt: skip
+                         f"{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %")]
     return []

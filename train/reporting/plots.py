@@ -19,7 +19,7 @@ SERIES = (
     ("#2f6db3", "#7db4ec"), ("#c8641b", "#f0a15e"), ("#2c8a57", "#6fcf97"), ("#7c54b0", "#bd9cf0"),
     ("#c2478f", "#f08cc4"), ("#16889a", "#5fcfe0"), ("#8a8415", "#cfc85a"), ("#8a5a3c", "#cfa384"),
     ("#b8373a", "#f28482"), ("#6b7078", "#b4bac4"),
-)  # fmt: skip
+)
 """Colours of series on a light and on a dark ground."""
 
 
@@ -64,7 +64,7 @@ def drawing(path: Path, width: float = 7.0, height: float = 4.0, png: bool = Fal
         "figure.facecolor": "none", "legend.facecolor": CARD, "legend.edgecolor": LINE, "grid.color": LINE,
         "axes.spines.top": False, "axes.spines.right": False, "axes.prop_cycle": cycler(color=colours(len(SERIES))),
         "svg.fonttype": "none", "svg.hashsalt": "cinemae",
-    }  # fmt: skip
+    }
     with rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
@@ -89,7 +89,7 @@ def themed(svg: str) -> str:
 def bars(
     path: Path, title: str, ylabel: str, groups: Sequence[str], series: Mapping[str, Sequence[float]],
     chance: float = 0.5,
-) -> None:  # fmt: skip
+) -> None:
     """Grouped bars: one group of bars for each of `groups`, one colour for each series."""
     with drawing(path, max(7.0, 0.35 * len(groups) * len(series) + 2.5), 4.2) as figure:
         axes = figure.add_subplot()
@@ -105,7 +105,7 @@ def bars(
 def matrix(
     path: Path, title: str, rows: Sequence[str], columns: Sequence[str], values: np.ndarray,
     low: float, high: float, xlabel: str = "", ylabel: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """A coloured table of float [rows, columns]; empty where a value is not defined."""
     with drawing(path, 1.1 * len(columns) + 3, 0.6 * len(rows) + 2) as figure:
         axes = figure.add_subplot()
@@ -128,7 +128,7 @@ Line = tuple[Sequence[float], Sequence[float], Any, str]
 
 def curves(
     path: Path, title: str, xlabel: str, ylabel: str, lines: Mapping[str, Line], ticks: Sequence[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Lines with markers.
 
     Args:

@@ -80,7 +80,7 @@ class Report:
         parts = []
         for result, _ in self.studies:
             shown = StudyResult(result.name, result.title, f"{FAILED}: {result.error}" if result.error else result.text,
-                                (*beside(result, self.trained), *result.tables))  # fmt: skip
+                                (*beside(result, self.trained), *result.tables))
             parts.append(shown.terminal())
         return "\n".join(parts)
 

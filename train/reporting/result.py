@@ -65,7 +65,7 @@ class StudyResult:
             "key": key, "name": self.name, "title": self.title, "text": self.text,
             "tables": [t.name for t in self.tables],
             "plots": [[p.file, p.caption, p.photographs] for p in self.plots],
-        }  # fmt: skip
+        }
         write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
     def markdown(self, plots: bool = False) -> str:

@@ -110,7 +110,7 @@ class Table:
         """The table for JSON: the attributes, and each row as an object; missing cells are null."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in jsonable(self.rows)]
         return {"name": self.name, "title": self.title, "note": self.note, "digits": self.digits,
-                "signed": list(self.signed), "columns": list(self.columns), "rows": rows}  # fmt: skip
+                "signed": list(self.signed), "columns": list(self.columns), "rows": rows}
 
     def write(self, folder: Path) -> None:
         """Write NAME.json, NAME.csv and NAME.md into `folder`."""
@@ -125,7 +125,7 @@ class Table:
         columns = tuple(record["columns"])
         rows = tuple(tuple(row[c] for c in columns) for row in record["rows"])
         return cls(record["name"], record["title"], columns, rows, record["note"], record.get("digits", 3),
-                   tuple(record.get("signed", ())))  # fmt: skip
+                   tuple(record.get("signed", ())))
 
 
 def wrapped(text: str, width: int | None) -> str:

@@ -126,7 +126,7 @@ def seed_means(experiment: Experiment, seeds: Sequence[np.ndarray]) -> dict[str,
 def comparison(
     name: str, title: str, what: str, experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]],
     note: str = "",
-) -> Table:  # fmt: skip
+) -> Table:
     """Table with a row for each variant: means over generators, and the AUC of each generator.
 
     Args:
@@ -150,7 +150,7 @@ def comparison(
             float(np.mean(aucs)), *(float(np.std(aucs)) for _ in spread),
             *(float(np.mean([means[g].auc for g in names])) for names in groups.values()),
             *(means[g].auc for g in experiment.generators),
-        ))  # fmt: skip
+        ))
     columns = (what, *OVERALL.values(), "mAUC", *spread, *groups, *(f"AUC {g}" for g in experiment.generators))
     return Table(name, title, columns, tuple(rows), f"{ACCURACY_NOTE} {note}".strip())
 

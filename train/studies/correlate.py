@@ -52,6 +52,6 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
     extremes = Table(
         "spearman_extremes", "Largest correlation over all images", ("statistic", "largest |ρ|"),
         tuple((name, float(value)) for name, value in zip(CLASSICAL, largest, strict=True)), "Over s1, s2 and s3.",
-    )  # fmt: skip
+    )
     text = "Spearman's ρ. The paper reports |ρ| < 0.15 with the high-frequency ratio; here is what these weights give."
     return StudyResult("spearman", title, text, (table, extremes), (Plot("spearman.svg", title),))

@@ -97,4 +97,4 @@ class Experiment:
         return {
             "cache": self.cache.spec.key, "rows": contents.hexdigest(), "method": self.method.model_dump(),
             "fit": vars(self.fit), "report_only": self.report_only, "seeds": self.seeds, "head": self.head.model_dump(),
-        }  # fmt: skip
+        }

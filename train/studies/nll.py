@@ -79,14 +79,14 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
         "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "
         "of a generator's "
         "test images, chosen by content, and tested on the other half of each.",
-    )  # fmt: skip
+    )
     same, other = np.diag(values), values[~np.eye(len(names), dtype=bool)]
     extremes = Table(
         "nll_extremes", "NLL threshold classifiers: extremes", ("classifier", "accuracy"),
         (("highest, tested on the same generator", float(np.nanmax(same)) if np.isfinite(same).any() else None),
          ("lowest, tested on another generator", float(np.nanmin(other)) if np.isfinite(other).any() else None)),
         "Fig. 4. Balanced accuracy, as in the table across generators.",
-    )  # fmt: skip
+    )
     rows: list[tuple[Cell, ...]] = []
     for name in names:
         own = experiment.eval_generators == name

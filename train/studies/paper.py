@@ -122,7 +122,7 @@ class Studies:
             "spearman": Study("Correlation of the statistics with classical ones",
                               lambda out: correlate(self.main, out)),
             "heatmaps": Study("Heatmaps of successes and failures", lambda out: heatmaps(self.main, out)),
-        }  # fmt: skip
+        }
 
     def _cached(self, part: Callable[[Experiment, Path], StudyResult], out: Path) -> StudyResult:
         return part(self.main, out)

@@ -66,7 +66,7 @@ class StudyData:
         train_on: Sequence[str] | None = None, report_only: Sequence[str] = (), seeds: int = 1, limit: int = 0,
         train_limit: int = 0, batch_size: int = 32, workers: int = 2, device: torch.device | None = None,
         quiet: bool = False, method: MethodConfig | None = None,
-    ) -> StudyData:  # fmt: skip
+    ) -> StudyData:
         """Choose the generators to train on; arguments as the attributes.
 
         Args:
@@ -77,7 +77,7 @@ class StudyData:
         """
         trained = choose_training(samples, train_on)
         return cls(tuple(samples), backbone, root, replace(fit, generators=trained), method or MethodConfig(),
-                   tuple(report_only), seeds, limit, train_limit, batch_size, workers, device, quiet)  # fmt: skip
+                   tuple(report_only), seeds, limit, train_limit, batch_size, workers, device, quiet)
 
     @property
     def used(self) -> list[Sample]:
@@ -116,7 +116,7 @@ class StudyData:
     def fill(
         self, samples: Sequence[Sample] | None = None, *, method: MethodConfig | None = None, augment: str = "none",
         transform: Transform | None = None,
-    ) -> FeatureCache:  # fmt: skip
+    ) -> FeatureCache:
         """Extract what the cache lacks.
 
         Args:
@@ -131,12 +131,12 @@ class StudyData:
         chosen = self.used if samples is None else samples
         device = self.device or choose_device("auto")
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment,
-                                precision=choose_precision("auto", device))  # fmt: skip
+                                precision=choose_precision("auto", device))
         report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
-                         device=device, transform=transform, quiet=self.quiet)  # fmt: skip
+                         device=device, transform=transform, quiet=self.quiet)
         return FeatureCache(report.folder, report.samples)
 
     def experiment(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Experiment:
         """An experiment on a cache, by default the main one, which is filled first."""
         return Experiment(cache or self.fill(), method or self.method, self.fit, self.report_only, self.seeds,
-                     HeadConfig(), self.quiet)  # fmt: skip
+                     HeadConfig(), self.quiet)

@@ -170,7 +170,7 @@ HF_SHAPES = {
     "image_size": "image_size", "patch_size": "patch_size",
     "encoder_dim": "hidden_size", "encoder_depth": "num_hidden_layers",
     "decoder_dim": "decoder_hidden_size", "decoder_depth": "decoder_num_hidden_layers",
-}  # fmt: skip
+}
 
 
 def preset_name(config: BackboneConfig) -> str:

@@ -13,7 +13,7 @@ from ...runtime.core.errors import WeightsError
 FOLDER_FILES = (
     "backbone.safetensors",
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-)  # fmt: skip
+)
 """What is looked for in a folder, in this order; the hub is asked for the same names but the first."""
 
 HUB_ID = re.compile(r"(?!runs/)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

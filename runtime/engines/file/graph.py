@@ -21,13 +21,13 @@ FUSED_OPERATORS = frozenset((
     "LayerNormalization", "Log", "MatMul", "Max", "Mul", "Pow", "QuantizeLinear", "ReduceMax", "ReduceMean",
     "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub", "Transpose", "Unsqueeze",
     "com.microsoft.FastGelu", "com.microsoft.MatMulIntegerToFloat", "com.microsoft.MultiHeadAttention",
-))  # fmt: skip
+))
 """Operators of fused exports in every precision. `Constant`, `Identity` and `Pow` are there for other releases of
 PyTorch, which may trace the same module with them."""
 
 PARTS_OPERATORS = FUSED_OPERATORS | {
     "ConstantOfShape", "Conv", "Equal", "Expand", "ScatterElements", "Shape", "Split", "Squeeze", "Where"
-}  # fmt: skip
+}
 """Operators of an engine in parts, whose masks are inputs."""
 
 DEFAULT_DOMAINS = ("", "ai.onnx")

@@ -173,7 +173,7 @@ def _ports(path: Path, manifest: Manifest, trt: Any, engine: Any) -> list[Port]:
     wanted = [
         Port(INPUT, (size, size, 3), np.dtype(np.uint8)), Port("logit", (), np.dtype(np.float32)),
         Port("stats", (3,), np.dtype(np.float32)), Port("lcas", (n_patches,), np.dtype(np.float32)),
-    ]  # fmt: skip
+    ]
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
     if sorted(names) != sorted(port.name for port in wanted):
         raise EngineError(f"{path}: its tensors are {names}; not an engine of this project")

@@ -22,7 +22,7 @@ def build(k=2, depth=2, patch=16, head=None, **method):
     config = BackboneConfig(
         image_size=4 * patch, patch_size=patch, encoder_dim=32, encoder_depth=depth, encoder_heads=2,
         decoder_dim=16, decoder_depth=depth, decoder_heads=2, norm_eps=1e-12,
-    )  # fmt: skip
+    )
     settings = MethodConfig(k=k, **method)
     visible = draw_visible(config.n_patches, k, settings.mask_strategy, settings.mask_seed)
     head = head or HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
@@ -63,7 +63,7 @@ def test_first_and_last_block_may_coincide(depth):
 @pytest.mark.parametrize("method", [
     {"pixel_space": "imagenet"}, {"stat_reduction": "sum"}, {"fidelity_reduction": "mean"}, {"lambda_": 0.0},
     {"mask_strategy": "independent", "mask_seed": 3}, {"f_global": "mean"},
-], ids=lambda m: next(iter(m)))  # fmt: skip
+], ids=lambda m: next(iter(m)))
 def test_every_variant_of_the_method(method):
     detector = build(**method)
     assert_same(detector, PackedDetector(detector), FP32_RELATIVE)

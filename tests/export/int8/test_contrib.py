@@ -65,7 +65,7 @@ def test_the_gelu_between_integer_products_is_off_by_less_than_a_step():
     x = np.linspace(-8, 8, 4001, dtype=np.float32)[None]
     constant = {"root": np.sqrt(np.float32(2)), "one": np.float32(1), "half": np.float32(0.5)}
     steps = [("Div", "x", "root", "d"), ("Erf", "d", "", "e"), ("Add", "e", "one", "a"), ("Mul", "x", "a", "m"),
-             ("Mul", "m", "half", "y"), ("QuantizeLinear", "y", "one", "u8")]  # fmt: skip
+             ("Mul", "m", "half", "y"), ("QuantizeLinear", "y", "one", "u8")]
     nodes = [helper.make_node(op, [name for name in (a, b) if name], [y]) for op, a, b, y in steps]
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, x.size]) for name in ("x", "y")]
     weights = [onnx.numpy_helper.from_array(array, name) for name, array in constant.items()]

@@ -98,7 +98,7 @@ def test_folders_by_choice_and_by_drop(page, tmp_path):
     const event = new Event("drop", { bubbles: true, cancelable: true });
     event.dataTransfer = { items: [{ webkitGetAsEntry: () => folder }], files: [] };
     document.body.dispatchEvent(event);
-    """)  # fmt: skip
+    """)
     wait(page, "document.getElementById('count').textContent.startsWith('2 of 2')")
     assert [record["path"] for record in saved(page, "save")] == ["album/a.jpg", "album/b.png"]
 
@@ -128,7 +128,7 @@ def test_every_control_is_reached_by_keyboard(page, files):
     for _ in range(14):
         ActionChains(page).send_keys(Keys.TAB).perform()
         reached.append(page.execute_script("const { id, className, tagName } = document.activeElement; "
-                                           "return id || className || tagName"))  # fmt: skip
+                                           "return id || className || tagName"))
     for control in ("theme", "files", "folder", "heat", "save", "save-csv", "clear", "quiet flip", "SUMMARY"):
         assert control in reached
     outline = page.execute_script("document.getElementById('folder').focus(); "

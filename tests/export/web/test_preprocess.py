@@ -70,7 +70,7 @@ def sizes() -> list[tuple[int, int]]:
     rng = np.random.default_rng(0)
     ordinary = [tuple(int(n) for n in rng.integers(1, 700, 2)) for _ in range(SIZES)]
     special = [(256, 256), (224, 224), (255, 257), (1, 1), (1, 3000), (3000, 1), (3, 4097), (4096, 256), (256, 4097),
-               (100, 200), (100, 201), (100, 205), (200, 100), (1600, 100), (1601, 100), (100, 1601)]  # fmt: skip
+               (100, 200), (100, 201), (100, 205), (200, 100), (1600, 100), (1601, 100), (100, 1601)]
     return ordinary + special
 
 
@@ -91,7 +91,7 @@ def test_resize_and_crop_are_pillows_on_hundreds_of_sizes(run_js, data, tmp_path
           const pixels = read(`${index}.rgba`), { width, height } = item;
           const strip = (y, count) => pixels.subarray(4 * y * width, 4 * (y + count) * width);
           write(`${index}.rgb`, prepare({ width, height, strip }, item, input.limits).pixels);
-        });""", {"cases": cases, "limits": data["limits"]})  # fmt: skip
+        });""", {"cases": cases, "limits": data["limits"]})
     for index, (want, size) in enumerate(zip(expected, sizes(), strict=True)):
         found = np.fromfile(tmp_path / f"{index}.rgb", np.uint8).reshape(want.shape)
         assert np.array_equal(found, want), size
@@ -158,7 +158,7 @@ def test_png_is_decoded_as_pillow_does(run_js, tmp_path):
           write(`${index}.rgba`, strip(0, height));
           sizes.push([width, height]);
         }
-        return sizes;""", len(images))  # fmt: skip
+        return sizes;""", len(images))
     for index, (name, content) in enumerate(images.items()):
         want = np.asarray(decode(content))
         width, height = found[index]
@@ -174,12 +174,12 @@ def test_png_is_decoded_as_pillow_does(run_js, tmp_path):
     (lambda png: b"no image at all", "not a readable image"),
     (lambda png: b"", "not a readable image"),
     (lambda png: png.replace(b"IHDR", b"JHDR"), "cannot be decoded"),
-])  # fmt: skip
+])
 def test_damaged_files_are_refused(run_js, tmp_path, change, message):
     (tmp_path / "bad").write_bytes(change(encoded(picture(300, 300))))
     found = run_js('import { decode, ImageError } from "./decode.js";', """
         try { await decode(read("bad"), 1e6); } catch (error) { return [error instanceof ImageError, error.message]; }
-        """, None)  # fmt: skip
+        """, None)
     assert found is not None
     assert found[0]
     assert message in found[1]
@@ -193,7 +193,7 @@ def test_a_cut_jpeg_is_refused_although_its_thumbnail_ends(run_js, tmp_path):
     found = run_js('import { decode } from "./decode.js";', """
         const tried = [];
         for (const name of ["bad", "good"]) tried.push(await decode(read(name), 1e6).catch((error) => error.message));
-        return tried;""", None)  # fmt: skip
+        return tried;""", None)
     assert "truncated" in found[0]
     assert "does not decode" in found[1]  # node has no createImageBitmap, so it went on to the browser's part
 
@@ -253,7 +253,7 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
     found = run_js('import { decide, probability } from "./verdict.js";', """
         return input.cases.map(([calibration, logit, unusual]) =>
           [...decide(logit, calibration, unusual, input.words), probability(calibration, logit)]);
-        """, {"cases": cases, "words": data["words"]})  # fmt: skip
+        """, {"cases": cases, "words": data["words"]})
     assert [row[:2] for row in found] == [row[:2] for row in expected]
     assert np.allclose([row[2] for row in found], [row[2] for row in expected], rtol=1e-12, atol=0)
 
@@ -285,7 +285,7 @@ def test_reasons_are_the_runtimes(run_js, manifest, data, tmp_path):
         ];""", {
             "manifest": json.loads(manifest.to_json()), "site": data, "images": sent,
             "stats": [vars(row) for row in stats],
-        })  # fmt: skip
+        })
     visible, patch = manifest.masks.array(), manifest.backbone.config.patch_size
     assert found[0] == [image_reasons(image, manifest, visible) for image in loaded]
     assert found[1] == [stat_reasons(row, manifest) for row in stats]
@@ -294,4 +294,4 @@ def test_reasons_are_the_runtimes(run_js, manifest, data, tmp_path):
     assert {text for row in found[0] + found[1] for text in row} >= {
         reasons.TINY, reasons.UPSCALED, reasons.CROPPED.format(12.5), reasons.GRAYSCALE, reasons.LOW_CONTEXT,
         reasons.LOW_S2, reasons.HIGH_S2, reasons.HIGH_S3, reasons.OUTSIDE_S1,
-    }  # fmt: skip
+    }

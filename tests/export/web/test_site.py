@@ -117,7 +117,7 @@ def test_a_file_in_the_place_of_a_folder(tiny_engine, option, place, tmp_path, m
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--ort", "x"], "--ort names the onnxruntime-web of a site"),
     ([], "add --tensorrt, --triton DIR or --web DIR"),
-])  # fmt: skip
+])
 def test_options_that_do_not_fit_together(tiny_engine, arguments, message, monkeypatch, capsys):
     assert command(monkeypatch, tiny_engine, *arguments) == 2
     assert message in capsys.readouterr().err
@@ -137,7 +137,7 @@ def with_node(engine, path, operator, domain, opset=1):
     inner = helper.make_graph(
         [helper.make_node(operator, [], ["inner"], domain=domain)], "branch", [],
         [helper.make_tensor_value_info("inner", TensorProto.FLOAT, [])],
-    )  # fmt: skip
+    )
     model.graph.node.append(helper.make_node("If", ["condition"], ["unused"], then_branch=inner, else_branch=inner))
     if domain:
         model.opset_import.append(helper.make_opsetid(domain, opset))
@@ -148,7 +148,7 @@ def with_node(engine, path, operator, domain, opset=1):
     ("Magic", "com.example", "Magic (com.example, opset 1)"),
     ("DeformConv", "", "DeformConv (ai.onnx, opset 17)"),
     ("MatMulBnb5", "com.microsoft", "MatMulBnb5 (com.microsoft, opset 1)"),
-])  # fmt: skip
+])
 def test_operators_that_onnxruntime_lacks_are_named(tiny_engine, tmp_path, operator, domain, named):
     with_node(tiny_engine, tmp_path / "odd.onnx", operator, domain)
     with pytest.raises(EngineError, match=re.escape(named)):
@@ -172,7 +172,7 @@ def test_a_kernel_takes_only_the_definitions_it_was_made_for():
 EXPANDED = {
     "CastLike", "CenterCropPad", "GroupNormalization", "HardSwish", "Mish", "NegativeLogLikelihoodLoss", "SequenceMap",
     "SoftmaxCrossEntropyLoss", "Swish",
-}  # fmt: skip
+}
 """Operators that onnxruntime makes of others: without a kernel they are refused, although they would load. No export of
 this project has one."""
 
@@ -215,7 +215,7 @@ def test_the_list_is_what_the_pinned_onnxruntime_loads(modules, tmp_path):
     done = subprocess.run(
         [node(), "--input-type=module", "-e", script], input=json.dumps(paths), capture_output=True, text=True,
         timeout=300, check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert len(paths) > 100
     wrong = [path for path, want, found in zip(paths, expected, json.loads(done.stdout), strict=True) if want != found]

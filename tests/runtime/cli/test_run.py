@@ -102,7 +102,7 @@ def test_reader_that_leaves_early(tmp_path, tiny_engine):
 def test_interrupt(tmp_path, tiny_engine):
     read, write = os.pipe()
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "--batch-size", "1",
-               "--workers", "1"]  # fmt: skip
+               "--workers", "1"]
     with subprocess.Popen(
         command, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint
     ) as process:
@@ -174,7 +174,7 @@ def test_version_names_the_package():
 def test_first_record_does_not_wait_for_the_last_input(tiny_engine, images):
     """Records stream: the first ones are out while stdin is still open."""
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "--quiet",
-               "--batch-size", "1", "--workers", "1"]  # fmt: skip
+               "--batch-size", "1", "--workers", "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         name = str(images / "0.png").encode() + b"\n"
         process.stdin.write(name * 10)

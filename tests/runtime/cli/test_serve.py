@@ -81,7 +81,7 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
         [sys.executable, "-m", MODULE, "--engine", str(tiny_engine), "--port", "0", "--device", "cpu", "--drain", "0",
          "--threads", "1", "--prior", "0.1", "--token-file", str(token)],
         stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )
     try:
         address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
         client = httpx.Client(base_url=address, headers={"Authorization": "Bearer abc"}, timeout=120)

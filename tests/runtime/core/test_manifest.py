@@ -36,7 +36,7 @@ def test_old_engines_call_nothing_real_that_is_more_likely_ai():
         {"threshold": 3.0}, {"threshold": "x"}, {"threshold": None}, {"uncertain_low": []}, {"a": None}, {"a": 0},
         {"b": "1"}, {"threshold": float("nan")}, {"target_fpr": "x"}, {"a": 1e-320},
     ],
-)  # fmt: skip
+)
 def test_a_damaged_band_is_one_clear_error(change):
     with pytest.raises(ValidationError):
         Calibration.model_validate({**OLD, **change})

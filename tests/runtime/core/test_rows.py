@@ -93,10 +93,10 @@ def test_records_on_the_cpu_are_the_same_bit_by_bit(tiny_engine, tiles, workers)
     with Detector.load(tiny_engine, "cpu", threads=1, tiles=tiles) as detector:
         found = list(detector.detect_many(mixed_inputs(), 4, workers))
         before = [item.record for item in decode_and_score(
-            mixed_inputs(), lambda source, row: detector.prepare(source), detector.begin, 4, workers)]  # fmt: skip
+            mixed_inputs(), lambda source, row: detector.prepare(source), detector.begin, 4, workers)]
     assert found == before
     assert all(np.array_equal(one.lcas, other.lcas, equal_nan=True) for one, other in zip(found, before, strict=True)
-               if one.lcas is not None)  # fmt: skip
+               if one.lcas is not None)
     assert [record.status for record in found].count("error") == 2
 
 

@@ -86,7 +86,7 @@ def test_bench_compares_engines_in_one_run(engines):
     result = bench(BenchOptions((None, "base.onnx"), batch_sizes=(1, 3), seconds=BRIEF))
     assert [(row.path, row.batch, row.ratio is None) for row in result.inference] == [
         ("None", 1, False), ("base.onnx", 1, True), ("None", 3, False), ("base.onnx", 3, True),
-    ]  # fmt: skip
+    ]
     for row in result.inference:
         assert row.images_per_s == pytest.approx(row.batch / row.timing.p50_ms * 1000)
         assert row.timing.p50_ms <= row.timing.p95_ms
@@ -145,7 +145,7 @@ def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
     for out, message in (
         (image, "exists and does not hold a benchmark"), (package, "exists and does not hold a benchmark"),
         (tmp_path, "is a folder"), (image / "x.json", "cannot"),
-    ):  # fmt: skip
+    ):
         command = [sys.executable, "-m", "cinemae.runtime.cli.bench", "--engine", str(tiny_engine), "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (3, "")

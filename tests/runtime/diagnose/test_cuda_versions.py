@@ -7,7 +7,7 @@ from cinemae.runtime.diagnose.doctor import cuda_findings
 
 CUDNN = {  # Requires-Dist of the wheels on PyPI, extra "cudnn"
     "1.26.0": 'nvidia-cudnn-cu12~=9.0; extra == "cudnn"', "1.31.1": 'nvidia-cudnn-cu13~=9.0; extra == "cudnn"',
-}  # fmt: skip
+}
 
 
 def install(monkeypatch, **versions):
@@ -18,7 +18,7 @@ def install(monkeypatch, **versions):
 
 @pytest.mark.parametrize(("driver", "cuda"), [
     ("580.65.06", 13), ("590.1", 13), ("570.86.15", 12), ("525.60", 12), ("540.4.0", 12), ("470.1", None), ("?", None),
-])  # fmt: skip
+])
 def test_drivers(driver, cuda):
     assert driver_cuda(driver) == cuda
 
@@ -32,7 +32,7 @@ def test_drivers(driver, cuda):
     ("570.1", {"tensorrt_cu12_libs": "10.3.0", "cuda_python": "13.1.0"}, "cuda-python"),
     ("580.1", {"tensorrt_cu13_libs": "10.16.1.11", "cuda_bindings": "13.5.0", "onnxruntime_gpu": "1.26.0"},
      "onnxruntime-gpu"),
-])  # fmt: skip
+])
 def test_versions_are_compared_and_the_pair_is_named(monkeypatch, driver, versions, wrong):
     install(monkeypatch, **versions)
     (finding,) = cuda_findings(driver)

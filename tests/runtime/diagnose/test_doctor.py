@@ -73,7 +73,7 @@ def test_two_wheels_are_a_problem(monkeypatch):
         ("onnxruntime", True), ("onnxruntime-gpu", True), ("onnxruntime_openvino", True), ("ort-nightly-gpu", True),
         ("onnxruntime-extensions", False), ("onnxruntime-genai", False), ("onnx", False),
     ],
-)  # fmt: skip
+)
 def test_wheels_that_carry_the_module(monkeypatch, name, counts):
     there = [SimpleNamespace(metadata={"Name": name}, version="1")]
     monkeypatch.setattr(hardware, "distributions", lambda: there)
@@ -92,7 +92,7 @@ def test_a_listed_provider_that_does_not_work(monkeypatch):
     fake = SimpleNamespace(
         get_available_providers=lambda: ["CUDAExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"],
         __version__="1.20", InferenceSession=object,
-    )  # fmt: skip
+    )
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     monkeypatch.setattr(doctor, "probe", lambda name: ProbeResult(name, name.startswith("CPU"), "no libcudnn"))
     cuda, cpu = by_topic(onnxruntime_findings(), "provider")

@@ -55,7 +55,7 @@ def test_bomb_in_compressed_text():
 
 def test_huge_and_many_texts():
     found = quick(png(chunk(b"tEXt", b"parameters\0" + b"Steps: 1, Sampler: x, " * 400_000),
-                      *[chunk(b"tEXt", b"k%d\0x" % index) for index in range(30_000)]))  # fmt: skip
+                      *[chunk(b"tEXt", b"k%d\0x" % index) for index in range(30_000)]))
     assert [fact.value for fact in found] == ["Stable Diffusion WebUI"]
 
 
@@ -72,7 +72,7 @@ def test_text_cannot_forge_a_line_or_colour():
     f'<!DOCTYPE a SYSTEM "http://127.0.0.1:1/x.dtd"><a {IPTC} i:DigitalSourceType="digitalCapture"/>',
     '<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
     f"<a {IPTC}><i:DigitalSourceType>&f;</i:DigitalSourceType></a>",
-])  # fmt: skip
+])
 def test_documents_with_a_type_are_refused(document):
     assert read_xmp(document.encode()) == {}
 
@@ -117,13 +117,13 @@ def test_boxes_without_end():
 
 @pytest.mark.parametrize("container", [
     png(chunk(b"caBX", b"\0\0\0\x20jumb" + bytes(500))), jpeg((0xEB, b"JP\0\1\0\0\0\1\0\0\0\x40jumb" + b"c2pa" * 20)),
-])  # fmt: skip
+])
 def test_false_manifest_is_never_valid(container):
     assert {fact.value for fact in quick(container)} <= {"unreadable", "present", "invalid"}
 
 
 HEADS = [b"\xff\xd8\xff\xe1", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPEXIF", b"\0\0\0\x10ftypheic", b"II*\0\x08\0\0\0",
-         b"MM\0*\0\0\0\x08", b"\xff\xd8\xff\xe1\0\xffExif\0\0II*\0\x08\0\0\0", b""]  # fmt: skip
+         b"MM\0*\0\0\0\x08", b"\xff\xd8\xff\xe1\0\xffExif\0\0II*\0\x08\0\0\0", b""]
 
 
 @settings(max_examples=300, deadline=None)

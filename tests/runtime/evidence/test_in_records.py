@@ -51,7 +51,7 @@ def test_json_round_trip_and_records_from_before():
     values = json.loads(to_json(RECORD))
     assert values["evidence"][0] == {
         "kind": "camera", "source": "EXIF", "statement": "names the camera A", "value": "A",
-    }  # fmt: skip
+    }
     assert from_dict(values) == RECORD
     del values["evidence"]
     assert from_dict(values).evidence == ()

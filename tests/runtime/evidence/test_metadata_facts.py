@@ -89,7 +89,7 @@ def with_exif(kind: str, comment: bytes = b"", **tags) -> bytes:
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
 @pytest.mark.parametrize("comment", [
     b"UNICODE\0" + WEBUI.encode("utf-16-be"), b"UNICODE\0" + WEBUI.encode("utf-16-le"), b"ASCII\0\0\0" + WEBUI.encode(),
-])  # fmt: skip
+])
 def test_generator_in_user_comment(kind, comment):
     (fact,) = facts(with_exif(kind, comment), "generator")
     assert (fact.value, fact.source) == ("Stable Diffusion WebUI", "EXIF UserComment")
@@ -147,7 +147,7 @@ def test_source_type_in_xmp(kind, form):
 
 def test_xmp_names_of_generators():
     found = facts(encoded("JPEG", xmp=xmp("<Iptc4xmpExt:AISystemUsed>Model X</Iptc4xmpExt:AISystemUsed>"
-                  "<photoshop:Credit>Made with Google AI</photoshop:Credit>")), "generator")  # fmt: skip
+                  "<photoshop:Credit>Made with Google AI</photoshop:Credit>")), "generator")
     assert [fact.value for fact in found] == ["Model X", "Made with Google AI"]
 
 

@@ -184,4 +184,4 @@ def test_record_as_json(detector):
     assert set(frames) == {"count", "verdict_from", "scored"}
     assert frames["scored"][1] | {"logit": 0, "probability": 0} == {
         "index": 1, "time": 0.04, "logit": 0, "probability": 0
-    }  # fmt: skip
+    }

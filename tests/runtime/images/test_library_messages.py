@@ -44,7 +44,7 @@ def test_the_servers_log_stays_empty(damaged, tiny_engine):
     process = subprocess.Popen(
         [sys.executable, "-m", "cinemae.runtime.cli.serve", "--engine", tiny_engine, "--port", "0", "--drain", "0"],
         stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )
     try:
         address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
         answer = httpx.post(f"{address}/v1/detect", content=damaged, timeout=120)

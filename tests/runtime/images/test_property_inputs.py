@@ -83,7 +83,7 @@ def test_any_bytes_give_exactly_one_valid_record(tiny_engine, data):
     width=st.integers(1, 400), height=st.integers(1, 400),
     mode=st.sampled_from(["RGB", "L", "RGBA", "P", "1", "CMYK", "LA"]),
     colour=st.tuples(*[st.integers(0, 255)] * 3),
-)  # fmt: skip
+)
 def test_any_size_and_mode_keeps_a_flat_colour(width, height, mode, colour):
     image = Image.new("RGB", (width, height), colour)
     loaded = load_image(image.convert(mode), SMALL)
@@ -129,7 +129,7 @@ def test_any_change_to_a_manifest_is_valid_or_one_manifest_error(tiny_manifest, 
     odd = st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=3),
         st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
-    )  # fmt: skip
+    )
     target = values
     for key in path[:-1]:
         target = target[key]
@@ -196,7 +196,7 @@ def test_verdicts_are_consistent(logit, x, y, unusual):
 def test_any_record_survives_json(path, logit, reasons):
     path = display_name(path.encode("utf-8", "replace").decode("utf-8"))
     record = Record(path, "ok", verdict="ai", probability=0.5, logit=logit, stats=Stats(1.0, 2.0, 3.0),
-                    reasons=tuple(reasons), width=1, height=2)  # fmt: skip
+                    reasons=tuple(reasons), width=1, height=2)
     line = to_json(record)
     assert "\n" not in line
     assert from_dict(json.loads(line)) == record

@@ -91,7 +91,7 @@ def test_the_heatmap_covers_the_whole(tiny_engine, tmp_path):
     settings = ScanOptions(
         (str(tmp_path / "square.png"), str(tmp_path / "wide.png")), engine=tiny_engine, device="cpu", threads=1,
         quiet=True, tiles=True, out=tmp_path / "out.jsonl", heatmaps=tmp_path / "heat", report=tmp_path / "r.html",
-    )  # fmt: skip
+    )
     assert scan(settings) == 0
     assert len(json_lines((tmp_path / "out.jsonl").read_bytes())[1]["tiles"]) > 4
     sizes = [Image.open(path).size for path in sorted((tmp_path / "heat").rglob("*.png"))]

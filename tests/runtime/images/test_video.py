@@ -32,7 +32,7 @@ def detector(tiny_engine):
         (b"\0\0\0\x18ftypcrx \0\0\0\0", None),
         (b"#EXTM3U\n#EXT-X-", None), (b"", None), (b"\x89PNG\r\n\x1a\n", None),
     ],
-)  # fmt: skip
+)
 def test_videos_are_told_by_their_first_bytes(head, container):
     """Playlists, which name other files, are no videos: FFmpeg is told the container and chooses none itself."""
     assert videos.video_container(head[:16]) == container

@@ -148,7 +148,7 @@ def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_p
         "--out", str(out),
         "--engine", str(tiny_engine), "--device", "cpu", "--threads", "1", "--batch-size", "1", "--ray-actors", "1",
         "--format", "parquet", "-q", str(photos),
-    ]  # fmt: skip
+    ]
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: shards_in(out) or driver.poll() is not None)
     driver.kill()
@@ -246,7 +246,7 @@ def test_no_cluster_is_one_line(tmp_path, tiny_engine):
         [sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", "127.0.0.1:1", "--out", str(tmp_path / "out"),
          "--engine", str(tiny_engine), "x.png"],
         capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    )
     assert result.returncode == 3
     assert "127.0.0.1:1" in result.stderr
     assert "Traceback" not in result.stderr

@@ -89,7 +89,7 @@ def test_a_missing_extra_gives_the_pip_line(tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", "--out", str(tmp_path / "out"), "photos"],
         capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert result.returncode == 3
     assert pip_install("ray") in result.stderr
 

@@ -16,7 +16,7 @@ from report_samples import manifest, picture, scored
 @pytest.fixture(scope="module")
 def sample():
     return manifest(BackboneConfig(image_size=64, encoder_dim=8, encoder_depth=1, encoder_heads=1, decoder_dim=8,
-                                   decoder_depth=1, decoder_heads=1))  # fmt: skip
+                                   decoder_depth=1, decoder_heads=1))
 
 
 @pytest.fixture(scope="module")

@@ -185,7 +185,7 @@ def test_names_that_are_alike_do_not_meet():
         "in/a_.jpg", "in/a\n.jpg", "in/b\udcff.jpg", "in/b\udcfe.jpg", "in/" + "n" * 400 + "1.jpg",
         "in/" + "n" * 400 + "2.jpg",
         "@up/in/a.jpg", "@root/in/a.jpg", "in/nul.jpg", "in/a.jpg.lcas.png/x.jpg", "in/a.jpg ", "in/.", "in/a\\b.jpg",
-    ]  # fmt: skip
+    ]
     targets = [str(heatmap_path("out", source)) for source in sources]
     assert len({target.casefold() for target in targets}) == len(sources)
 

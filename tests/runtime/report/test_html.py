@@ -29,7 +29,7 @@ from report_samples import COUNTS, NASTY, picture, scored
 def rows_of(page: str) -> list[dict]:
     """The records in a page, read the way a browser delimits script elements."""
     return [row for text in re.findall(r'<script type="application/json" class="rows">(.*?)</script', page, re.S)
-            for row in json.loads(text)]  # fmt: skip
+            for row in json.loads(text)]
 
 
 def test_page_holds_every_record_in_order_and_no_address(page):

@@ -28,7 +28,7 @@ def set_value(driver, name: str, value: str, event: str = "input") -> None:
         "const [name, value, event] = arguments, e = document.getElementById(name);"
         "e.value = value; e.dispatchEvent(new Event(event))",
         name, value, event,
-    )  # fmt: skip
+    )
 
 
 def test_report_in_chromium(page, sample, tmp_path):
@@ -210,7 +210,7 @@ def test_review_marks_and_notes_are_kept_and_saved(sample, tmp_path):
     assert first == ["path", "sha256", "verdict", "probability", "reviewed", "note"]
     assert [row[:3] + row[4:] for row in rows] == [
         ["'-0, a.jpg", "0" * 64, "ai", "yes", "'" + note], ["'-1, a.jpg", "1" * 64, "ai", "no", ""],
-    ]  # fmt: skip
+    ]
 
 
 def test_the_original_is_shown_with_the_scored_part_outlined(sample, tmp_path):

@@ -30,7 +30,7 @@ def test_folder_is_walked_in_name_order_and_by_suffix(tree):
 def test_named_files_keep_their_order_suffix_and_duplicates(tree):
     assert paths("z.HEIC", "b/notes.txt", "a.jpeg", "a.jpeg", "gone.jpg") == [
         "z.HEIC", "b/notes.txt", "a.jpeg", "a.jpeg", "gone.jpg",
-    ]  # fmt: skip
+    ]
 
 
 def test_globs(tree):

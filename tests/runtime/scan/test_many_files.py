@@ -15,7 +15,7 @@ MEMORY_RATIO = 1.2
 def score(folder, engine, out):
     """Exit code and peak resident memory in KiB of one run in a process of its own."""
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(folder), "--engine", str(engine), "--device", "cpu",
-               "--threads", "1", "--batch-size", "32", "--out", str(out)]  # fmt: skip
+               "--threads", "1", "--batch-size", "32", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     messages = process.stderr.read()
     process.stderr.close()

@@ -14,7 +14,7 @@ from cinemae.runtime.scoring.record import Frames, Record, ScoredFrame, Tile, fr
 RECORD = Record(
     "a.gif", "ok", verdict="ai", probability=0.75, logit=1.5, reasons=("one",), scored_area=0.5,
     frames=Frames(9, 4, (ScoredFrame(0, None, 0.5, 0.6), ScoredFrame(4, 0.25, 1.5, 0.75))), tiles=(Tile(0, 1, 2, 3.5),),
-)  # fmt: skip
+)
 RECORDS = [RECORD, Record("b.png", "error", "broken")]
 
 

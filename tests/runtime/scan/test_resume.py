@@ -258,7 +258,7 @@ def test_lines_stop_where_the_file_is_torn(tmp_path):
 def test_kill_9_and_resume_give_the_records_of_one_run(tmp_path, tiny_engine):
     images = folder_of(tmp_path / "images", 600, bad=5)
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(images), "--engine", str(tiny_engine), "--quiet",
-               "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]  # fmt: skip
+               "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     assert subprocess.run([*command, str(whole)], timeout=120, check=False).returncode == 1
     reached = 0

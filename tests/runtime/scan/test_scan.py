@@ -107,7 +107,7 @@ def test_explicit_device_that_is_absent_is_an_error(images, tiny_engine):
 def test_options_that_contradict_each_other(tmp_path, tiny_engine):
     out = tmp_path / "o.csv"
     for changes in ({"resume": True}, {"resume": True, "out": out},
-                    {"resume": True, "out": tmp_path / "o.jsonl", "report": tmp_path / "r.html"}):  # fmt: skip
+                    {"resume": True, "out": tmp_path / "o.jsonl", "report": tmp_path / "r.html"}):
         with pytest.raises(UsageError):
             output_format(ScanOptions(("a",), **changes), terminal=False)
     assert output_format(ScanOptions(("a",)), terminal=True) == "table"

@@ -31,7 +31,7 @@ RECORDS = [
     Record("c.jpg", "error", ERROR),
     Record("d.jpg", "ok", verdict="real", probability=0.1,
            evidence=(Evidence("camera", "EXIF", "names the camera " + "Maker " * 15, "A"),)),
-]  # fmt: skip
+]
 
 
 def table(width: int, **console) -> str:

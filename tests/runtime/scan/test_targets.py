@@ -93,7 +93,7 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
     refuse(OutputError, "not a folder", heatmaps="diary.txt")
     refuse(OutputError, "Not a directory", out="diary.txt/x.jsonl")
     for paths in ({"out": "/proc/x.jsonl"}, {"out": "/proc/x.csv"}, {"report": "/proc/x.html"}, {"heatmaps": "/proc/x"},
-                  {"out": "/proc/x.jsonl", "resume": True}, {"out": "/proc/x.jsonl", "watch": True}):  # fmt: skip
+                  {"out": "/proc/x.jsonl", "resume": True}, {"out": "/proc/x.jsonl", "watch": True}):
         refuse(OutputError, "cannot be (written|made)", **paths)
     refuse(OutputError, "device", report="/dev/full")
     assert Path("diary.txt").read_text() == "a diary\n"
@@ -166,12 +166,12 @@ def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
     page.write_bytes(OLD_PAGE)
     refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--out", out, preexec_fn=limited(5000))
     refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--report", page, "--out", tmp_path / "x.jsonl",
-            preexec_fn=limited(40_000))  # fmt: skip
+            preexec_fn=limited(40_000))
     assert out.read_bytes() == b"path,status,old\n"
     assert page.read_bytes() == OLD_PAGE
     few = folder_of(tmp_path / "few", 5)  # whose records fit in the limit, wherever the folder lies
     found = cinemae_run(few, "--engine", tiny_engine, "-q", "--heatmaps", heat, "--out", tmp_path / "y.jsonl",
-                        preexec_fn=limited(12_000))  # fmt: skip
+                        preexec_fn=limited(12_000))
     assert found.returncode == 3
     assert b"5 heatmaps could not be written (File too large)" in found.stderr
     assert b"Traceback" not in found.stderr
@@ -200,7 +200,7 @@ def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
 @pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
 def test_a_second_writer_is_refused(photo, tiny_engine, target):
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "-q", *target,
-               "--batch-size", "1", "--workers", "1"]  # fmt: skip
+               "--batch-size", "1", "--workers", "1"]
     other = ["--out", "o.jsonl"] if target[0] == "--report" else []
     with subprocess.Popen([*command, *other], stdin=subprocess.PIPE) as first:
         first.stdin.write(b"in/keep.jpg\n" * 20)

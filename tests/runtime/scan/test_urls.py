@@ -76,7 +76,7 @@ def public(monkeypatch):
      "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
      "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "fec0::1", "::127.0.0.1", "::a00:1", "64:ff9b:1::a00:1",
      "4000::1"],
-)  # fmt: skip
+)
 def test_addresses_that_are_never_fetched(address):
     assert not is_public(address)
 
@@ -104,7 +104,7 @@ def test_fetching(server, public):
     [("/missing", "404"), ("/huge", "more than"), ("/endless", "more than"), ("/bomb", "more than"),
      ("/br", "encoding"), ("/short", "IncompleteRead|too early"), ("/to/file:///etc/passwd", "not an http"),
      ("/to/ftp://127.0.0.1/", "not an http"), ("/to/http://127.0.0.2:9/", "not public")],
-)  # fmt: skip
+)
 def test_answers_that_are_refused(server, public, monkeypatch, path, message):
     monkeypatch.setattr(urls, "MAX_URL_BYTES", len(IMAGE) * 2)
     with pytest.raises(ImageError, match=message):
@@ -113,7 +113,7 @@ def test_answers_that_are_refused(server, public, monkeypatch, path, message):
 
 def test_a_redirect_to_itself_ends(server, public, monkeypatch):
     monkeypatch.setattr(Answers, "do_GET", lambda self: (
-        self.send_response(302), self.send_header("Location", "/again"), self.end_headers()))  # fmt: skip
+        self.send_response(302), self.send_header("Location", "/again"), self.end_headers()))
     with pytest.raises(ImageError, match="more than 5 times"):
         fetch(server)
 

@@ -34,7 +34,7 @@ def test_folder_that_can_be_listed_and_not_searched_is_an_input_with_an_error(tr
     items = list(Inputs(["in"]))
     assert [(item.path, item.error is None) for item in items] == [
         ("in/b.png", True), ("in/sub/c.png", True), ("in/sub/deep", False),
-    ]  # fmt: skip
+    ]
     assert "Permission denied" in items[2].error
 
 

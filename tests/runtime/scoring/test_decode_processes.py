@@ -57,7 +57,7 @@ def test_records_are_those_of_threads_byte_by_byte(folder, tiny_engine, tmp_path
         options = ScanOptions(
             (str(folder), str(folder / "archive.zip"), str(folder / "missing.png")), engine=tiny_engine, device="cpu",
             threads=1, batch_size=3, workers=2, out=out, report=report, quiet=True, tiles=tiles, processes=processes,
-        )  # fmt: skip
+        )
         assert scan(options) == 1
         outputs.append((out.read_bytes(), len(report.read_bytes())))
     assert outputs[0] == outputs[1]
@@ -169,7 +169,7 @@ def test_signals_end_the_run_and_its_processes(stop, at_work, tmp_path, tiny_eng
     files = images_named(tmp_path / "x", [f"{i:04}" for i in range(3000)])
     out, before = tmp_path / "out.jsonl", shared_memory()
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(files[0].parent), "--engine", str(tiny_engine),
-               "--device", "cpu", "--threads", "1", "--processes", "--workers", "2", "--out", str(out)]  # fmt: skip
+               "--device", "cpu", "--threads", "1", "--processes", "--workers", "2", "--out", str(out)]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeds_sigint
     ) as process:

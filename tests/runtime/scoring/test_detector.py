@@ -184,7 +184,7 @@ def test_record_survives_json(detector):
         "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "width", "height", "sha256",
         "engine", "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames",
         "scored_area", "tiles", "schema",
-    ]  # fmt: skip
+    ]
     assert from_dict(values) == record
     older = from_dict({name: value for name, value in values.items() if name not in ADDED_FIELDS})
     assert (older.logit, older.prior, older.ai_from, older.cinemae) == (record.logit, 0.5, None, "")

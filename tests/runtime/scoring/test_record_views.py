@@ -24,7 +24,7 @@ RECORD = Record(
     f"{HOSTILE}.jpg", "ok", verdict="ai", probability=0.987, logit=4.3, stats=Stats(1, 2, 3), reasons=(HOSTILE,),
     ai_from=0.9, real_below=0.1, false_alarm=0.05, miss=0.1, engine=HOSTILE, lcas=LCAS,
     evidence=(Evidence("camera", HOSTILE, HOSTILE, HOSTILE),),
-)  # fmt: skip
+)
 FAILED = Record("b.jpg", "error", f"{HOSTILE} is not an image")
 
 

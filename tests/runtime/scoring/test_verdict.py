@@ -29,7 +29,7 @@ NEVER = Decision(ai_from=math.inf, real_below=-math.inf)
         (9e9, NEVER_AI, False, "uncertain"), (-0.1, NEVER_AI, False, "real"), (-9e9, NEVER_AI, True, "uncertain"),
         (9e9, NEVER, False, "uncertain"), (-9e9, NEVER, True, "uncertain"),
     ],
-)  # fmt: skip
+)
 def test_verdict_follows_the_band(logit, decision, unusual, expected):
     assert decide(logit, decision, unusual) == expected
 
@@ -89,7 +89,7 @@ def test_records_say_how_to_read_them(tiny_manifest):
         (Calibration(), "ai"), (Calibration(ai_from=1.0, real_below=-1.0), "uncertain"),
         (Calibration(ai_from=None, real_below=None, false_alarm=0.05, miss=0.05), "uncertain"),
     ],
-)  # fmt: skip
+)
 def test_an_engine_without_calibrated_thresholds_says_so(tiny_manifest, calibration, verdict):
     manifest = tiny_manifest.model_copy(update={"calibration": calibration})
     record = Detector(SteadyEngine(manifest, logit=0.5), manifest).detect(picture())

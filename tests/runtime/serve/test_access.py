@@ -42,7 +42,7 @@ def test_other_hosts_and_other_sites_are_refused(serve):
 LOOKALIKES = (
     "[::1].evil.com", "[::1]evil.com:80", "[::1]:80:90", "[::1", "127.0.0.1:80:evil", "127.0.0.1:evil.com",
     "127.0.0.1:80, evil.com", "127.0.0.1@evil.com", "127.0.0.1.evil.com", "",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("host", LOOKALIKES)

@@ -24,7 +24,7 @@ from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
 LIMITS = Limits(
     max_body_bytes=60_000, max_file_bytes=40_000, max_pixels=100_000, max_images=4, max_queue=8,
     max_buffered_bytes=200_000, read_timeout=2.0, header_timeout=2.0,
-)  # fmt: skip
+)
 
 NAMED = b'--x\r\nContent-Disposition: form-data; name="\xff"; filename="xn--\xff"\r\n\r\nx\r\n--x--\r\n'
 

@@ -145,7 +145,7 @@ def test_the_heatmap_has_the_colours_of_the_fixed_scale(page, files, engine):
         }
         return out;""",
         engine.manifest.backbone.config.grid, engine.manifest.preprocess.crop / engine.manifest.preprocess.resize_short,
-    )  # fmt: skip
+    )
     record = Detector(engine, engine.manifest).detect(files[0])
     table = colour_table()[np.rint(np.clip(record.lcas / 80, 0, 1) * 255).astype(int)].astype(float)
     grey = (np.asarray(seen) - 0.62 * table) / 0.38
@@ -167,7 +167,7 @@ def test_images_as_they_are_found(page, data_root):
         page.execute_script("arguments[0].scrollIntoView()", card)
         WebDriverWait(page, 10).until(lambda b, card=card: b.execute_script(
             "const v = arguments[0].querySelector('.view'); return v.width > 100 && "
-            "new Set(v.getContext('2d').getImageData(0, v.height / 2, v.width, 1).data).size > 8", card))  # fmt: skip
+            "new Set(v.getContext('2d').getImageData(0, v.height / 2, v.width, 1).data).size > 8", card))
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])

@@ -29,6 +29,6 @@ def test_every_answer_is_as_described_and_none_is_5xx(tiny_manifest, tmp_path):
              f"{base}/openapi.json", "--max-examples", str(EXAMPLES), "--seed", "1", "--generation-deterministic",
              "--exclude-checks", "positive_data_acceptance"],
             capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path,
-        )  # fmt: skip
+        )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
     assert "Tested: 5" in result.stdout

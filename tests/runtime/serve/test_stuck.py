@@ -89,7 +89,7 @@ def test_a_stuck_thread_does_not_hold_the_process(tiny_manifest, tmp_path, named
     process = subprocess.Popen(
         [sys.executable, "-c", f"import sys; sys.path.append({str(helpers)!r})\n{STUCK_SERVER}", manifest, named],
         stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )
     try:
         base = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
         assert httpx.post(f"{base}/v1/detect", content=encode(picture(1)), timeout=60).status_code == 504

@@ -98,7 +98,7 @@ def answers(image_tree, tiny_weights, tiny_engine, tiny_manifest, tmp_path_facto
     (folder / "file").write_text("x")
     (folder / "x.plan").write_bytes(b"x")
     words = {"DATA": image_tree, "WEIGHTS": tiny_weights, "ENGINE": tiny_engine, "CHECKPOINT": folder / "checkpoint",
-             "CACHE": folder / "cache", "FILE": folder / "file", "PLAN": folder / "x.plan"}  # fmt: skip
+             "CACHE": folder / "cache", "FILE": folder / "file", "PLAN": folder / "x.plan"}
 
     def named(argument: str) -> str:
         first, slash, rest = argument.partition("/")
@@ -106,7 +106,7 @@ def answers(image_tree, tiny_weights, tiny_engine, tiny_manifest, tmp_path_facto
 
     lines = "".join(json.dumps([named(argument) for argument in arguments]) + "\n" for arguments, _ in WRONG)
     done = subprocess.run([sys.executable, "-c", COMMANDS], input=lines, capture_output=True, text=True, cwd=folder,
-                          check=False, timeout=120)  # fmt: skip
+                          check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return dict(zip((arguments for arguments, _ in WRONG), map(json.loads, done.stdout.splitlines()), strict=True))
 

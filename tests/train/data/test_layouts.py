@@ -80,11 +80,11 @@ def test_split_folder_as_root(tmp_path):
 LSUN = [
     "airplane", "bird", "bicycle", "boat", "bottle", "bus", "car", "cat", "cow", "chair", "diningtable", "dog",
     "person", "pottedplant", "motorbike", "tvmonitor", "train", "sheep", "sofa", "horse",
-]  # fmt: skip
+]
 CATEGORIES = {
     "progan": LSUN, "stylegan": ["bedroom", "car", "cat"], "stylegan2": ["car", "cat", "church", "horse"],
     "cyclegan": ["apple", "horse", "orange", "summer", "winter", "zebra"],
-}  # fmt: skip
+}
 ONE_CATEGORY = ["biggan", "stargan", "gaugan", "crn", "imle", "seeingdark", "san", "deepfake", "whichfaceisreal"]
 
 
@@ -142,7 +142,7 @@ def test_forensynths_with_the_generator_above_the_categories(tmp_path):
         ("ProGAN", "progan"), ("stable_diffusion_v_1_4", "Stable-Diffusion 1.4"), ("SD v1.4", "stable_diffusion_v1_4"),
         ("sdv5", "stable_diffusion_v_1_5"), ("DALL-E 2", "DALLE2"), ("MJ", "Midjourney"), ("WFIR", "whichfaceisreal"),
     ],
-)  # fmt: skip
+)
 def test_spellings_of_one_generator(one, other):
     assert canonical(one) == canonical(other)
 

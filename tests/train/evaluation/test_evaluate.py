@@ -140,7 +140,7 @@ def evaluation(drawn):
     scored = LabelledScores(
         tuple(map(str, range(304))), np.concatenate([labels, alone[0]]), np.concatenate([logits, alone[1]]),
         ("gen_a",) * 300 + ("gen_b",) * 4, ("val",) * 304,
-    )  # fmt: skip
+    )
     mean = {name: getattr(groups[0].metrics, name) for name in FIGURES}
     unseen = {name: getattr(groups[1].metrics, name) for name in FIGURES}
     return Evaluation("runs/x", CALIBRATION, groups, mean, unseen), scored
@@ -171,7 +171,7 @@ def test_reports_agree_and_absent_figures_are_absent(evaluation, tmp_path):
     shown, plain = table(found), table(found, intervals=False).plain()
     assert [shown.columns[0], *(row[0] for row in shown.rows)] == [
         "generator", "gen_a *", "gen_b", "mean", "mean of unseen",
-    ]  # fmt: skip
+    ]
     assert shown.text(shown.rows[1][shown.columns.index("AUC")]) == "–"
     assert f"{found.groups[0].metrics.auc:.3f} [" in shown.markdown()
     assert "[" not in plain

@@ -31,7 +31,7 @@ def test_counts_of_each_source_and_of_the_class_and_whether_the_promise_held():
     assert counts == [
         ("real", "a", 2, 1, 1), ("real", "b", 0, 0, 4), ("real", "all", 2, 1, 5),
         ("ai", "a", 1, 0, 1), ("ai", "all", 1, 0, 1),
-    ]  # fmt: skip
+    ]
     ai, real = promise_kept(count_verdicts(scores, CALIBRATION), CALIBRATION).splitlines()
     assert "at most 20.0% of real images: NOT HELD, 2 of 8 (25.0%); worst source a, 2 of 4" in ai
     assert "at most 50.0% of AI images: held, 1 of 2 (50.0%)" in real

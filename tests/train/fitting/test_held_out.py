@@ -50,7 +50,7 @@ def test_a_source_is_scored_by_a_head_fitted_on_the_others(cache):
             *zip(labels[~inside], sources[~inside], strict=True)
         }
         parts = [examples(cache, order[chosen], METHOD, balance_sources=True) for chosen in
-                 (~inside & ~np.isin(order, held), ~inside & np.isin(order, held), inside)]  # fmt: skip
+                 (~inside & ~np.isin(order, held), ~inside & np.isin(order, held), inside)]
         head = train_head(parts[0], parts[1], CONFIG, HEAD, quiet=True).head
         expected = logits_of(head, parts[2].f_global, parts[2].stats[:, 0]).numpy()
         np.testing.assert_array_equal(found.logits[inside], expected)
@@ -136,7 +136,7 @@ def test_sources_that_hold_the_same_images_cannot_be_told_apart_and_the_words_sa
 def test_views_of_an_image_count_once(heads, shared):
     one, four = (DrawnFeatures(40, views, shared) for views in (1, 4))
     expected, found = (held_out_scores(data, *data.split(), METHOD, HEAD, CONFIG, heads, quiet=True)[0]
-                       for data in (one, four))  # fmt: skip
+                       for data in (one, four))
     np.testing.assert_array_equal(found.logits, expected.logits)
     np.testing.assert_array_equal(found.labels, expected.labels)
 

@@ -31,7 +31,7 @@ MAIN = accuracy(
 )
 CONTROLS = StudyResult("controls", "Controls", "", (
     Table("controls", "C", ("detector", "mAUC"), (("CINEMAE", 0.75), ("f_global", 0.7), ("JPEG probe", 0.8))),
-))  # fmt: skip
+))
 FAILED = StudyResult("nll", "Reconstruction error alone", "Try again.", (), (), "RuntimeError: <out of memory>")
 
 
@@ -101,7 +101,7 @@ def test_the_lead_has_the_result_and_what_did_not_run():
     overview = Overview.of([MAIN, CONTROLS, FAILED], TRAINED)
     assert [(card.value, card.bad) for card in overview.cards] == [
         ("70.00 %", False), ("75.00 %", False), ("-5.0 points", False), ("2 of 3", True),
-    ]  # fmt: skip
+    ]
     assert "paper 96.63 %, difference -26.63" in overview.cards[0].note
     assert "JPEG probe 80.0 %" in overview.cards[2].note
     assert overview.ran == "2 of 3 studies ran; these could not: Reconstruction error alone."

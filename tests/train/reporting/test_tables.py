@@ -30,7 +30,7 @@ def test_wide_tables_go_on_below_with_their_first_column():
     assert table.plain(24).splitlines() == [
         "detector   mAcc   mAUC", "CINEMAE   0.500  0.600", "x         0.100  0.200", "",
         "detector  AUC a", "CINEMAE   0.700", "x         0.300",
-    ]  # fmt: skip
+    ]
     assert len(table.plain().splitlines()) == 3
     assert Table("t", "T", ("a", "b"), (("x", "long"), ("y", "z"))).plain().splitlines()[2] == "y  z"
 

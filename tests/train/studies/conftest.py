@@ -71,7 +71,7 @@ def data(samples, weights, tmp_path_factory) -> StudyData:
     fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
     return StudyData.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, train_on=["SD"],
                              report_only=["big-gan"],
-                         seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)  # fmt: skip
+                         seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def report(data, tmp_path_factory, weights, other_weights):
     budget = Budget(
         freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4,
         freezing_backbones=(str(other_weights),),
-    )  # fmt: skip
+    )
     patch = pytest.MonkeyPatch()
     patch.chdir(out)
     shown = paper(data, budget, out)

@@ -15,7 +15,7 @@ from cinemae.train.studies.paper import Budget, Studies, paper
 STUDIES = (
     "audit", "main", "controls", "balanced", "robustness", "statistics", "lambda", "pixels", "fusion", "training",
     "masks", "freezing", "backbones", "nll", "curve", "spearman", "heatmaps",
-)  # fmt: skip
+)
 
 
 def table_of(out: Path, study: str, name: str) -> Table:

@@ -55,7 +55,7 @@ def by_graph(images, hats, visible, size, method):
     config = BackboneConfig(
         image_size=images.shape[1], patch_size=size, encoder_dim=4, encoder_depth=1, encoder_heads=1,
         decoder_dim=4, decoder_depth=1, decoder_heads=1,
-    )  # fmt: skip
+    )
     lcas = PackedLcas(untrained_detector(config, method, visible, HeadConfig()))
     patches = patchify(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, size)
     masked = masked_from_visible(visible, patches.shape[1])
@@ -79,7 +79,7 @@ def check(images, hats, visible, size, method):
         stats, means, lcas = reference(
             image, [hat[b] for hat in hats], visible, size, lambda_=method.lambda_, space=method.pixel_space,
             stat=method.stat_reduction, fidelity=method.fidelity_reduction,
-        )  # fmt: skip
+        )
         scale = np.nanmax(np.abs(lcas)) + 1
         for found, tolerance, found_stats in (
             (map64[b], FLOAT64 if method.pixel_space == "unit" else FLOAT32, stats64[b]),  # normalise() is float32
@@ -165,7 +165,7 @@ def test_s3_of_flat_and_nearly_flat_images_survives(error):
         stats, _, _ = reference(
             image, [hat[b] for hat in hats], visible, 16, lambda_=method.lambda_, space="unit", stat="mean",
             fidelity="sum",
-        )  # fmt: skip
+        )
         for name, values in found.items():
             assert values[b, 2] == pytest.approx(stats[2], rel=FLAT_S3), f"{name}, image {b}"
 

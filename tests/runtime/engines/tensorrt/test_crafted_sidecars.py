@@ -21,7 +21,7 @@ def sidecar(tiny_engine, tmp_path):
     return {
         "manifest": manifest, "tensorrt": "10.3.0", "gpu": "L4", "compute_capability": "8.9", "batch": [1, 8, 32],
         "plan_sha256": ZEROS, "source": "tiny.onnx", "source_sha256": ZEROS,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def sidecar(tiny_engine, tmp_path):
         {"batch": [0, 1, 2]}, {"batch": [4, 2, 8]}, {"batch": [1, 8, 10**9]}, {"batch": [-1, -1, -1]},
         {"x\n\x1b[31m": 1}, {"gpu": 1},
     ],
-)  # fmt: skip
+)
 def test_sidecars_without_sense(sidecar, tmp_path, change):
     plan = tmp_path / "tiny.plan"
     sidecar_path(plan).write_text(json.dumps(sidecar))

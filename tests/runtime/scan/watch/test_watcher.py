@@ -68,7 +68,7 @@ def test_an_empty_file_waits_longer(tmp_path):
         ("a.png", False), ("b/a.png", False), (".a.png", True), (".sync/a.png", True), ("a.png.part", True),
         ("a.part.png", True), ("~$a.png", True), ("@eaDir/a.png", True), ("a.crdownload", True), ("apart.png", False),
     ],
-)  # fmt: skip
+)
 def test_temporary_names_are_ignored(name, expected):
     assert ignored(os.path.join("/in/.hidden/root", name), "/in/.hidden/root") is expected
 
