@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cinemae.runtime.core.atomic import write_text
+from cinemae.runtime.core.files import write_text
 from cinemae.runtime.core.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
 from cinemae.train.features.cache import FeatureCache, Row
 from cinemae.train.features.cache_spec import CacheSpec

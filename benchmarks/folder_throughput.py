@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.core.cpus import usable_cpus
+from cinemae.runtime.core.environment import usable_cpus
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.writers import file_writer
 

@@ -29,9 +29,9 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
+from cinemae.runtime.core.files import stream_sha256
 from cinemae.runtime.diagnose.bench import synthetic_jpeg
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.engines.file.integrity import stream_sha256
 from cinemae.runtime.engines.load import read_engine_manifest
 from cinemae.runtime.evidence.collect import collect
 from cinemae.runtime.images.decode import decoded, open_image_file

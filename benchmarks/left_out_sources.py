@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from cinemae.runtime.core.atomic import write_text
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.errors import ImageError
+from cinemae.runtime.core.files import write_text
 from cinemae.runtime.core.manifest import HeadConfig
 from cinemae.runtime.images.decode import decode
 from cinemae.runtime.images.preprocess import resize_crop

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime import Detector
-from cinemae.runtime.core.cpus import usable_cpus
+from cinemae.runtime.core.environment import usable_cpus
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.diagnose.bench import synthetic_jpeg
 from cinemae.runtime.images.preprocess import load_image

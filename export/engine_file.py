@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from ..runtime.core.atomic import atomic_path
+from ..runtime.core.files import atomic_path
 from ..runtime.core.manifest import METADATA_KEY, Golden, Manifest
 from ..runtime.engines.file.integrity import seal
 from .output_names import refuse_bundled

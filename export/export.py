@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..runtime.core.environment import pip_install
 from ..runtime.core.errors import CinemaeError, MissingDependencyError
-from ..runtime.core.install import pip_install
 from .request import BuildOptions, Request, check
 
 if TYPE_CHECKING:

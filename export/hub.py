@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..runtime.core.environment import pip_install
 from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
-from ..runtime.core.install import pip_install
+from ..runtime.core.files import file_sha256
 from ..runtime.core.manifest import Manifest
-from ..runtime.engines.file.integrity import file_sha256
 from ..runtime.engines.hub import SCHEME
 from ..runtime.scoring.reading import Reading
 from ..runtime.scoring.verdict import Decision

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.core.atomic import write_bytes
 from ..runtime.core.errors import ParityError
+from ..runtime.core.files import write_bytes
 from ..runtime.core.manifest import Manifest
 from ..runtime.engines.base import Engine, EngineOutput
 from ..runtime.engines.cuda.buckets import buckets

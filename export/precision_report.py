@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..runtime.core.atomic import write_text
+from ..runtime.core.files import write_text
 from ..train.data.samples import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint
 from ..train.reporting.tables import Table

@@ -16,13 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..runtime.core.atomic import write_bytes, write_text
+from ..runtime.core.environment import pip_packages
 from ..runtime.core.errors import EngineError, MissingDependencyError, UsageError
-from ..runtime.core.install import pip_packages
+from ..runtime.core.files import file_sha256, write_bytes, write_text
 from ..runtime.core.manifest import Manifest
 from ..runtime.engines.cuda.buckets import profiles
 from ..runtime.engines.cuda.driver import Cuda
-from ..runtime.engines.file.integrity import file_sha256
 from ..runtime.engines.onnx.engine import checked_manifest
 from ..runtime.engines.tensorrt.engine import open_engine
 from ..runtime.engines.tensorrt.library import collecting_logger, import_tensorrt, is_out_of_memory, reason

@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ..runtime.core.atomic import write_text
+from ..runtime.core.files import write_text
 from ..runtime.core.manifest import Manifest
 from ..runtime.engines.cuda.buckets import buckets, profiles
 

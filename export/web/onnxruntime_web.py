@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...runtime.core.errors import MissingDependencyError
-from ...runtime.engines.file.integrity import file_sha256
+from ...runtime.core.files import file_sha256
 
 VERSION = "1.30.0"
 INSTALL = f"npm install onnxruntime-web@{VERSION}"

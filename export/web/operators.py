@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...runtime.core.environment import pip_install
 from ...runtime.core.errors import EngineError, MissingDependencyError
-from ...runtime.core.install import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from urllib.parse import quote
 from PIL import __version__ as pillow_version
 
 from ...runtime import report, serve
-from ...runtime.core.atomic import atomic_path, write_text
+from ...runtime.core.environment import cinemae_version
 from ...runtime.core.errors import EngineError, UsageError
+from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
-from ...runtime.core.version import cinemae_version
-from ...runtime.engines.file.integrity import check_content, file_sha256
+from ...runtime.engines.file.integrity import check_content
 from ...runtime.images import decode, preprocess
 from ...runtime.scan.writers import CSV_COLUMNS
 from ...runtime.scoring import reasons

@@ -57,9 +57,8 @@ def bench(
     from functools import partial
     from json import dumps
 
-    from ..core.atomic import write_text
     from ..core.errors import UsageError
-    from ..core.output_file import writing
+    from ..core.files import write_text, writing
     from ..diagnose.bench import MAX_DECODED, BenchOptions
     from ..diagnose.bench import bench as measure
     from ..diagnose.bench_result import table

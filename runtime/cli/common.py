@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ..core.devices import DEVICES
+from ..core.environment import DEVICES
 
 
 def local_engine(text: str) -> Path:

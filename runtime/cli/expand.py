@@ -64,7 +64,7 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
             continue
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         names = option.names or (f"--{field.name.strip('_').replace('_', '-')}",)
-        shown = {
+        shown: dict[str, Any] = {
             "help": texts.get(field.name, ""), "metavar": option.metavar, "parser": option.parser,
             "envvar": option.envvar, "min": option.minimum, "max": option.maximum,
             "show_default": default is not MISSING,

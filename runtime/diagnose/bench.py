@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..core.cpus import usable_cpus
+from ..core.environment import usable_cpus
 from ..core.errors import CinemaeError, UsageError
 from ..core.manifest import Preprocess
 from ..engines.base import Engine

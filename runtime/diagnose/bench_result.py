@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.cpus import usable_cpus
+from ..core.environment import usable_cpus
 from . import hardware
 
 

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.cpus import usable_cpus
+from ..core.environment import install_tensorrt, pip_install, pip_packages, usable_cpus
 from ..core.errors import CinemaeError, ExitCode
-from ..core.install import install_tensorrt, pip_install, pip_packages
 from ..engines.onnx.library import import_onnxruntime
 from . import hardware
 from .cuda_versions import MIN_DRIVER, cuda_packages, driver_cuda, misfits

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from ..core.atomic import write_text
+from ..core.environment import pip_install
 from ..core.errors import EngineError, MissingDependencyError, UsageError
-from ..core.install import pip_install
-from .file.integrity import file_sha256
+from ..core.files import file_sha256, write_text
 
 SCHEME = "hf://"
 PINS = "cinemae-pins"

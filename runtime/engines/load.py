@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.devices import DEVICES
+from ..core.environment import DEVICES
 from ..core.errors import EngineError, UsageError
 from ..core.manifest import Manifest
 from .base import PARTS, Engine

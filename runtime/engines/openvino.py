@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.environment import pip_install
 from ..core.errors import EngineError, MissingDependencyError
-from ..core.install import pip_install
 from ..core.manifest import Manifest
 from .base import EngineOutput, checked_images
 from .onnx.engine import checked_manifest

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from ..core.install import pip_install
+from ..core.environment import pip_install
 from ..core.text import shown
 from .fact import Evidence
 from .metadata import Metadata

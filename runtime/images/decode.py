@@ -15,8 +15,8 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps
 
+from ..core.environment import pip_install
 from ..core.errors import ImageError, TooLargeError
-from ..core.install import pip_install
 from .jpeg_scans import check_scans
 from .library_messages import take_error
 from .modes import grey_scale, scale_to_8_bits, to_rgb

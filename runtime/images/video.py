@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from ..core.environment import pip_install
 from ..core.errors import ImageError
-from ..core.install import pip_install
 from .decode import IN_FLIGHT, DecodedImage, named_errors, too_large
 from .frame_selection import spread
 from .loaded import Frame, Loaded

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..core.environment import pip_install
 from ..core.errors import MissingDependencyError
-from ..core.install import pip_install
 
 DEFAULT = "default"
 """The cluster named by the environment variable RAY_ADDRESS, else a new one on this machine."""

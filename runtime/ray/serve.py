@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.environment import pip_install
 from ..core.errors import CinemaeError, MissingDependencyError
-from ..core.install import pip_install
 from ..engines.load import read_engine_manifest
 from ..scoring.record import engine_label
 from ..serve.settings import ServeSettings

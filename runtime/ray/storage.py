@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..core.atomic import atomic_path
 from ..core.errors import MissingDependencyError, OutputError, UsageError
+from ..core.files import atomic_path
 from ..images.decode import IMAGE_SUFFIXES
 from ..scan.urls import fetch, is_web_url
 

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from ..core.atomic import atomic_path
 from ..core.colour_map import colour_table, normalise
 from ..core.errors import UsageError
+from ..core.files import atomic_path
 from ..core.manifest import StatRange
 
 CAPTION = "contextual anomaly (LCAS)"

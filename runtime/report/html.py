@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 
 from ..core.colour_map import hex_colours
+from ..core.environment import cinemae_version
 from ..core.errors import UsageError
+from ..core.files import exclusive_path, writing
 from ..core.manifest import Manifest
-from ..core.output_file import exclusive_path, writing
-from ..core.version import cinemae_version
 from ..scoring.reading import Reading
 from ..scoring.record import Frames, Record, engine_label
 from ..scoring.verdict import Decision

@@ -10,9 +10,9 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from ..core.environment import pip_install
 from ..core.errors import MissingDependencyError
-from ..core.install import pip_install
-from ..core.output_file import exclusive_path, writing
+from ..core.files import exclusive_path, writing
 from ..scoring.record import RECORD_FIELDS, Record, to_dict
 
 ROWS = 1024

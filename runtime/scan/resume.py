@@ -22,12 +22,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..core.atomic import atomic_path
 from ..core.errors import UsageError
+from ..core.files import atomic_path, stream_sha256
 from ..core.read_ahead import read_ahead
 from ..core.rows import Row
 from ..core.text import display_name
-from ..engines.file.integrity import stream_sha256
 from ..images.decode import ImageSource, opened
 from ..images.source import AnySource, NamedSource
 from ..scoring.detector import Detector

@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, BinaryIO
 
-from ..core.cpus import usable_cpus
+from ..core.environment import usable_cpus
 from ..core.errors import UsageError
-from ..core.output_file import writing
+from ..core.files import writing
 from ..core.progress import Progress
 from ..core.text import display_name, printable
 from ..images.source import NamedSource

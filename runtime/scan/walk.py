@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from ..core.install import pip_install
+from ..core.environment import pip_install
 from ..core.text import display_name
 from ..images.decode import Opener
 from ..images.video import VIDEO_SUFFIXES

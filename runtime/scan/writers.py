@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, get_args
 
-from ..core.output_file import exclusive_path, locked, writing
+from ..core.files import exclusive_path, locked, writing
 from ..scoring.record import FLAT_FIELDS, Record, flat, to_json
 from .parquet import ParquetFile
 from .targets import is_stream

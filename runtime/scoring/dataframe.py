@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..core.environment import pip_install
 from ..core.errors import MissingDependencyError
-from ..core.install import pip_install
 from .record import FLAT_FIELDS, Record, flat
 
 if TYPE_CHECKING:

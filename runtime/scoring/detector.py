@@ -13,11 +13,10 @@ from typing import get_args
 
 import numpy as np
 
-from ..core.cpus import usable_cpus
+from ..core.environment import cinemae_version, usable_cpus
 from ..core.errors import EngineError, UsageError
 from ..core.manifest import Decode, Manifest
 from ..core.rows import Row, Rows
-from ..core.version import cinemae_version
 from ..engines.base import Engine, EngineOutput, PageLockingEngine, begin, joined
 from ..engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
 from ..images.decode import MAX_PIXELS

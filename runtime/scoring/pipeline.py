@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..core.cpus import usable_cpus
+from ..core.environment import usable_cpus
 from ..core.errors import UsageError
 from ..core.read_ahead import read_ahead
 from ..core.rows import Row, Rows

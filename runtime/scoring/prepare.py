@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ImageError, TooLargeError
+from ..core.files import stream_sha256
 from ..core.manifest import Manifest
 from ..core.rows import Row
 from ..core.text import display_name
-from ..engines.file.integrity import stream_sha256
 from ..evidence.collect import collect
 from ..evidence.fact import Evidence
 from ..images.decode import describe, opened

@@ -15,8 +15,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ...runtime import report
+from ..core.environment import cinemae_version
 from ..core.manifest import Manifest
-from ..core.version import cinemae_version
 from ..scan import samples
 from ..scoring.detector import Detector
 from ..scoring.record import lcas_values, to_dict

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..core.environment import pip_install
 from ..core.errors import CinemaeError, MissingDependencyError, UsageError
-from ..core.install import pip_install
 from .settings import ServeSettings
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")

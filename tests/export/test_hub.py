@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cinemae.export.hub import card, figures_of, repository
 from cinemae.runtime.core.errors import MissingDependencyError, UsageError
+from cinemae.runtime.core.files import file_sha256
 from cinemae.runtime.engines.file.header import read_manifest
-from cinemae.runtime.engines.file.integrity import file_sha256
 from cinemae.runtime.engines.hub import HubAddress
 from cinemae.runtime.scan.samples import sample_paths
 from fake_hub import fake_hub

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ...runtime.core.atomic import write_text
 from ...runtime.core.errors import UsageError
+from ...runtime.core.files import write_text
 from ..data.samples import Sample, SkipLog
 from ..reporting.tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features

@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ...runtime.core.atomic import atomic_path
 from ...runtime.core.errors import UsageError
+from ...runtime.core.files import atomic_path
 
 OWN_HEAD = "held-out images, by this head"
 """Stands for a source: held-out images of all sources, which are scored by other heads too (`held_out`)."""

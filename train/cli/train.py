@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from ...runtime.cli.common import command_app, print_version, run_command
+from ...runtime.core.environment import pip_install
 from ...runtime.core.errors import ExitCode
-from ...runtime.core.install import pip_install
 from ...runtime.ray.address import with_address
 from .pretrain_command import pretrain
 from .shared_options import (

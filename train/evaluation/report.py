@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from ...runtime.core.atomic import write_text
+from ...runtime.core.files import write_text
 from ..reporting import plots
 from ..reporting.tables import Cell, Table, jsonable
 from .evaluate import Evaluation, GroupFigures

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from ...runtime.core.atomic import atomic_path, write_text
+from ...runtime.core.files import atomic_path, write_text
 from .cache import ROWS_KEY, TENSORS, Row
 from .cache_spec import SPEC_FILE, CacheSpec
 

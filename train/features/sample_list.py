@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...runtime.core.atomic import write_text
 from ...runtime.core.errors import UsageError
+from ...runtime.core.files import write_text
 from ..data.samples import Sample
 
 SAMPLES_FILE = "samples.jsonl"

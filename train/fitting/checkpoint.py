@@ -25,10 +25,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...runtime.core.atomic import atomic_path, write_text
 from ...runtime.core.errors import EngineError, UsageError, WeightsError
+from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
-from ...runtime.engines.file.integrity import file_sha256
 from ..calibration.scores import SourceScores
 from ..model.detector import CinemaeDetector
 from ..model.head import Head

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...runtime.core.atomic import write_text
 from ...runtime.core.errors import UsageError
+from ...runtime.core.files import write_text
 from ...runtime.core.manifest import Manifest
 from ...runtime.engines.wrong_path import CHECKPOINT, mistaken
 

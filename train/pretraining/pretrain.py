@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from ...runtime.core.atomic import atomic_path, write_text
 from ...runtime.core.errors import UsageError
+from ...runtime.core.files import atomic_path, write_text
 from ...runtime.core.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ...runtime.core.progress import Progress
 from ..device import choose_device

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.core.atomic import atomic_path, write_text
+from ...runtime.core.files import atomic_path, write_text
 
 DPI = 120
 SERIES = (

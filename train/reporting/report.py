@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from ...runtime.core.atomic import write_text
+from ...runtime.core.files import write_text
 from ...runtime.report.html import STYLES, csp_hash, templates
 from .overview import FAILED, NO_FIGURES, Line, Overview
 from .published import beside

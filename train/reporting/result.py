@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...runtime.core.atomic import write_text
+from ...runtime.core.files import write_text
 from ...runtime.core.text import terminal_width
 from .tables import Table, wrapped
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...runtime.core.atomic import write_text
+from ...runtime.core.files import write_text
 from ...runtime.core.text import terminal_width
 
 Cell = str | int | float | None

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ...runtime.core.errors import WeightsError
-from ...runtime.engines.file.integrity import file_sha256
+from ...runtime.core.files import file_sha256
 from .locate import WeightsFiles
 
 BACKBONE_KEY, LICENCE_KEY = "cinemae.backbone", "cinemae.licence"

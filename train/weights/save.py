@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ...runtime.core.atomic import atomic_path
+from ...runtime.core.files import atomic_path
 from ..model.mae import MaskedAutoencoder
 from .files import BACKBONE_KEY, LICENCE_KEY
 

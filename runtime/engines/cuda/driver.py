@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ...core.environment import install_tensorrt
 from ...core.errors import EngineError, MissingDependencyError
-from ...core.install import install_tensorrt
 
 NO_GPU = "check nvidia-smi and the driver, or use --device cpu"
 OUT_OF_MEMORY = "use a smaller --batch-size or free GPU memory"

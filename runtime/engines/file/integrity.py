@@ -10,17 +10,14 @@ import hmac
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ...core.errors import EngineError
+from ...core.files import CHUNK_BYTES, file_sha256
 from ...core.manifest import Manifest
 from ...core.text import shown
 
 HASH_FIELD = b'"content_sha256":"'
 HASH_DIGITS = 64
-CHUNK_BYTES = 1 << 22
-"""Read size: memory stays flat for engines of several gigabytes."""
-
 MAX_NAME = 200
 """Characters of the name of a file beside an engine; file systems take 255 bytes."""
 
@@ -41,21 +38,6 @@ class ContentHash:
     computed: str
     stored: str
     offset: int
-
-
-def stream_sha256(file: BinaryIO) -> str:
-    """SHA-256 of an open file from its current position, hex; afterwards the position is 0."""
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-    file.seek(0)
-    return digest.hexdigest()
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a whole file, hex."""
-    with Path(path).open("rb") as file:
-        return stream_sha256(file)
 
 
 def scan(path: str | Path) -> ContentHash:

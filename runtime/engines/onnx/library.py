@@ -12,8 +12,8 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from ...core.environment import pip_install
 from ...core.errors import MissingDependencyError
-from ...core.install import pip_install
 from ..tensorrt.library import import_tensorrt
 
 _log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.environment import pip_install
 from ...core.errors import EngineError, MissingDependencyError
-from ...core.install import pip_install
 from ...core.text import shown
 from .library import import_onnxruntime, preload
 

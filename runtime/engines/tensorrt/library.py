@@ -6,8 +6,8 @@ import sys
 from collections import deque
 from typing import Any
 
+from ...core.environment import install_tensorrt
 from ...core.errors import MissingDependencyError
-from ...core.install import install_tensorrt
 from ...core.text import printable
 
 KEPT_LINES = 3

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from ...core.errors import CinemaeError, EngineError
+from ...core.files import file_sha256
 from ...core.manifest import Manifest, Model
 from ...core.text import shown
 from ..file.header import read_manifest
-from ..file.integrity import file_sha256, is_plain_name
+from ..file.integrity import is_plain_name
 
 
 def _plain_name(name: str) -> str:

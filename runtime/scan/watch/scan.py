@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError
-from ...core.output_file import writing
+from ...core.files import writing
 from ...core.text import display_name
 from ...images.source import NamedSource
 from ...scoring.detector import Detector

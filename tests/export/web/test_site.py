@@ -16,9 +16,9 @@ from cinemae.export.web.page import site_html
 from cinemae.export.web.script import joined
 from cinemae.export.web.site import SHELL, site_data, write_site
 from cinemae.runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from cinemae.runtime.core.files import file_sha256
 from cinemae.runtime.core.manifest import Manifest
 from cinemae.runtime.engines.file.header import read_manifest
-from cinemae.runtime.engines.file.integrity import file_sha256
 from cinemae.runtime.scoring.record import RECORD_FIELDS
 from onnx import TensorProto, helper
 from web_site import node

@@ -154,7 +154,7 @@ def test_help_loads_nothing_heavy(tmp_path):
 
 
 def test_help_lists_the_devices_that_there_are():
-    from cinemae.runtime.core.devices import DEVICES
+    from cinemae.runtime.core.environment import DEVICES
 
     for module in ("runtime.cli.run", "runtime.serve.cli"):
         found = subprocess.run([sys.executable, "-m", f"cinemae.{module}", "--help"], capture_output=True, text=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from cinemae.runtime.core.install import pip_install
+from cinemae.runtime.core.environment import pip_install
 
 MODULE = "cinemae.runtime.cli.serve"
 HEAVY = ("numpy", "fastapi", "uvicorn", "onnxruntime", "PIL", "pydantic", "torch")

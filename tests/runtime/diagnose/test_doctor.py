@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import EngineError, ExitCode
 from cinemae.runtime.core.golden import golden_image
-from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.core.manifest import Golden
 from cinemae.runtime.diagnose import doctor, hardware, provider_probe
 from cinemae.runtime.diagnose.doctor import (

@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from cinemae.runtime.core.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
+from cinemae.runtime.core.files import file_sha256
 from cinemae.runtime.core.manifest import METADATA_KEY, Manifest
 from cinemae.runtime.core.masks import draw_visible
 from cinemae.runtime.engines.file.header import read_manifest, read_onnx
-from cinemae.runtime.engines.file.integrity import HASH_FIELD, check_content, file_sha256, scan, seal
+from cinemae.runtime.engines.file.integrity import HASH_FIELD, check_content, scan, seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
 from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.engines.onnx.session import CPU, CUDA, TENSORRT, choose_providers

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import EngineError, MissingDependencyError, UsageError
-from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.engines.load import load_engine
 
 AGREEMENT = 1e-3

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from cinemae.runtime.core.install import pip_install
+from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.evidence.collect import collect
 from PIL import Image, features
 from signed_images import signed

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from cinemae.runtime.core.install import pip_install
+from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.images import video as videos
 from cinemae.runtime.scan.image_files import is_image_file
 from cinemae.runtime.scan.inputs import Inputs

@@ -10,8 +10,8 @@ import sys
 import tarfile
 
 import pytest
+from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.ray import storage
 from cinemae.runtime.ray.address import with_address
 from cinemae.runtime.ray.options import RayOptions

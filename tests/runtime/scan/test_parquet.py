@@ -3,8 +3,8 @@
 import importlib.util
 
 import pytest
+from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import MissingDependencyError, OutputError, UsageError
-from cinemae.runtime.core.install import pip_install
 from cinemae.runtime.scan import parquet
 from cinemae.runtime.scan.options import ScanOptions, output_format
 from cinemae.runtime.scan.targets import Targets

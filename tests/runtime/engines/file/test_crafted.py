@@ -17,11 +17,12 @@ import onnx
 import pytest
 import torch
 from cinemae.runtime.core.errors import EngineError, ExitCode
+from cinemae.runtime.core.files import file_sha256
 from cinemae.runtime.core.manifest import METADATA_KEY, Fusion
 from cinemae.runtime.engines.file import protobuf
 from cinemae.runtime.engines.file.graph import FUSED_OPERATORS, check_graph
 from cinemae.runtime.engines.file.header import MAX_METADATA_BYTES
-from cinemae.runtime.engines.file.integrity import file_sha256, seal
+from cinemae.runtime.engines.file.integrity import seal
 from cinemae.runtime.engines.load import bundled_path, load_engine, read_engine_manifest
 from onnx import TensorProto, helper
 from refusals import refusal

@@ -1,6 +1,13 @@
-"""How to install what is missing: one place, which the first release to a package index switches."""
+"""What is around the process: how packages are installed, this package's version, usable CPUs, names of devices."""
 
 from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, get_args
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+DEVICES: tuple[str, ...] = get_args(Device)
 
 ON_INDEX = False
 """Whether a package index has `cinemae`. Until then, pip installs it from its source tree."""
@@ -32,3 +39,19 @@ def install_tensorrt(cuda: int | None = None) -> str:
     if cuda is not None:
         return pip_install(f"tensorrt-cu{cuda}")
     return f"{pip_install('tensorrt-cu13')} (drivers before 580: 'tensorrt-cu12')"
+
+
+def cinemae_version() -> str:
+    """The installed version; `0+source` for a source tree that is not installed."""
+    try:
+        return version("cinemae")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def usable_cpus() -> int:
+    """CPUs this process may run on, at least 1."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1

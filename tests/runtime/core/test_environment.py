@@ -4,15 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.core import install
-from cinemae.runtime.core.install import install_tensorrt, pip_install, pip_packages
+from cinemae.runtime.core import environment
+from cinemae.runtime.core.environment import install_tensorrt, pip_install, pip_packages
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_release_switches_all_hints(monkeypatch):
     assert pip_install("cpu") == "pip install '.[cpu]' in the source tree of cinemae"
-    monkeypatch.setattr(install, "ON_INDEX", True)
+    monkeypatch.setattr(environment, "ON_INDEX", True)
     assert pip_install("serve,ray", "ray[serve]") == "pip install 'cinemae[serve,ray]' 'ray[serve]'"
 
 

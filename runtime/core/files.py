@@ -1,14 +1,18 @@
-"""Output files of a run: one writer at a time, and an OSError is an OutputError that names the file."""
+"""Files: written atomically, by one writer at a time, and their hashes. An OSError names the file.
+
+A reader of an output sees the old file or the complete new one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .atomic import replacing
 from .errors import OutputError
 from .text import display_name
 
@@ -16,6 +20,51 @@ try:
     import fcntl
 except ImportError:  # not on Windows: there, two runs on one file are not told apart
     fcntl = None  # type: ignore[assignment]
+
+CHUNK_BYTES = 1 << 22
+"""Read size of a hash: memory stays flat for engines of several gigabytes."""
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+"""Reading the umask means setting it, which is not safe between threads: done once, while the module is imported."""
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and renamed over it, on any error removed.
+
+    A symbolic link is written through: the file that it names is replaced, and the link stays.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    with replacing(Path(name), path):
+        yield Path(name)
+
+
+@contextmanager
+def replacing(temporary: Path, path: Path) -> Iterator[None]:
+    """Sync `temporary` and rename it over `path` when the block succeeds; remove it on any error."""
+    try:
+        yield
+        with temporary.open("r+b") as file:  # Windows syncs no handle that only reads
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, atomically."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 @contextmanager
@@ -50,7 +99,7 @@ def locked(path: Path, shown: Path | None = None) -> Iterator[BinaryIO]:
         try:
             yield file
         except BaseException:
-            if created and _names(path, file) and os.fstat(file.fileno()).st_size == 0:
+            if created and not file.closed and _names(path, file) and os.fstat(file.fileno()).st_size == 0:
                 path.unlink(missing_ok=True)
             raise
 
@@ -97,5 +146,22 @@ def exclusive_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.part")
-    with locked(temporary, path), replacing(temporary, path):
+    with locked(temporary, path) as file, replacing(temporary, path):
         yield temporary
+        if fcntl is None:
+            file.close()  # Windows renames no open file
+
+
+def stream_sha256(file: BinaryIO) -> str:
+    """SHA-256 of an open file from its current position, hex; afterwards the position is 0."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a whole file, hex."""
+    with Path(path).open("rb") as file:
+        return stream_sha256(file)
