@@ -17,6 +17,8 @@ from PIL import Image
 from report_samples import COUNTS, NASTY, picture, scored
 from web_site import axe_findings, npm_modules, saved, wait
 
+pytestmark = pytest.mark.browser
+
 
 def shown(driver) -> list[str]:
     """Names on the cards, in reading order."""
