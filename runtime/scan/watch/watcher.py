@@ -81,7 +81,7 @@ class Watcher:
         """
         for folder in folders:
             if not os.path.isdir(folder):
-                raise UsageError(f"{display_name(folder)}: --watch needs a folder that exists")
+                raise UsageError(f"{display_name(folder)}: is no folder; cinemae watch takes folders that exist")
         if not 0 <= settle < math.inf:
             raise UsageError(f"a file must stand still for at least 0 seconds, got {settle}")
         self._folders, self._settle, self._exclude = tuple(folders), settle, exclude
