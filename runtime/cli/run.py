@@ -55,12 +55,6 @@ def run(
         int | None, typer.Option(help="Images per inference. Default: the best batch of a plan, else 8.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Decoding threads. Default: one per CPU.")] = None,
-    processes: Annotated[
-        bool,
-        typer.Option(
-            "--processes", help="Decode in as many processes, for a GPU that hundreds of images a second do not fill."
-        ),
-    ] = False,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of one inference. Default: the backend chooses.")
     ] = None,
@@ -147,7 +141,7 @@ def run(
         from ..ray.supervised import supervise
 
         local = {"heatmaps": heatmaps, "report": report, "watch": watch, "decode": decode, "tiles": tiles,
-                 "stdin-image": stdin_image, "demo": demo, "processes": processes}
+                 "stdin-image": stdin_image, "demo": demo}
         chosen = RayOptions(
             inputs=tuple(inputs), out=out or "", address=ray, engine=engine, device=device, threads=threads,
             format=format, threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
@@ -172,7 +166,7 @@ def run(
     options = ScanOptions(
         inputs=tuple(inputs), engine=engine, device=device, threads=threads, format=format,
         out=None if out is None else Path(out),
-        threshold=threshold, prior=prior, batch_size=batch_size, workers=workers, processes=processes,
+        threshold=threshold, prior=prior, batch_size=batch_size, workers=workers,
         heatmaps=heatmaps, report=report, resume=resume, watch=watch, settle=2.0 if settle is None else settle,
         decode=decode, frames=frames, tiles=tiles, allow_url=allow_url, stdin_image=stdin_image,
         fail_on_ai=fail_on_ai, quiet=quiet, null=null, allow_empty=allow_empty,

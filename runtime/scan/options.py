@@ -29,7 +29,6 @@ class ScanOptions:
     prior: float = 0.5
     batch_size: int | None = None
     workers: int | None = None
-    processes: bool = False
     heatmaps: Path | None = None
     report: Path | None = None
     resume: bool = False

@@ -25,7 +25,6 @@ from PIL import Image
 from ..core.errors import UsageError
 from ..core.files import atomic_path, stream_sha256
 from ..core.read_ahead import read_ahead
-from ..core.rows import Row
 from ..core.text import display_name
 from ..images.decode import ImageSource, opened
 from ..images.source import AnySource, NamedSource
@@ -240,10 +239,10 @@ def _index(store: Path) -> dict[bytes, int]:
     return {_key(line.record.path, line.record.sha256): line.start for line in read_lines(store)}
 
 
-def preparer(prepare: Prepare, detector: Detector, resumed: Resumed) -> Prepare:
-    """`prepare`, which first looks the input up among the moved records."""
+def preparer(detector: Detector, resumed: Resumed) -> Prepare:
+    """`detector.prepare`, which first looks the input up among the moved records."""
 
-    def look_up(source: AnySource, row: Row | None) -> Prepared:
+    def look_up(source: AnySource) -> Prepared:
         if resumed.index and isinstance(source, NamedSource) and source.error is None:
             sha256 = current_sha256(source.source)
             start = resumed.index.get(_key(display_name(source.name), sha256))
@@ -253,6 +252,6 @@ def preparer(prepare: Prepare, detector: Detector, resumed: Resumed) -> Prepare:
                     record = from_dict(json.loads(file.readline()))
                 if still_holds(record, source, sha256, detector):
                     return Prepared(record.path, previous=record, sha256=sha256)
-        return prepare(source, row)
+        return detector.prepare(source)
 
     return look_up

@@ -65,11 +65,10 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         if not options.quiet and detector.manifest.demonstration:
             say(f"note: {detector.label}: its verdicts are no evidence; name a real engine with --engine FILE")
         tally, start = Tally(), time.monotonic()
-        prepare = _prepare(options, detector, workers, stack)
         if options.watch:
-            scored = _watch_folders(options, detector, prepare, workers, exclude, stack)
+            scored = _watch_folders(options, detector, workers, exclude, stack)
         else:
-            scored = _score_inputs(options, inputs, detector, prepare, workers, tally)
+            scored = _score_inputs(options, inputs, detector, workers, tally)
         total = inputs.count if inputs.countable and not options.watch else None
         progress = Progress("inputs", total, done=tally.kept, quiet=options.quiet, closing=False, console=console)
         extras = _extras(options, detector, stack)
@@ -97,32 +96,21 @@ def _batch_size(options: ScanOptions, detector: Detector) -> int:
     return options.batch_size or detector.best_batch
 
 
-def _prepare(options: ScanOptions, detector: Detector, workers: int, stack: ExitStack) -> Prepare:
-    """Decodes one input: in the thread that calls it, or in a process."""
-    if not options.processes:
-        return detector.prepare
-    from ..scoring.decode_processes import DecodeProcesses
-
-    rows = detector.rows(_batch_size(options, detector), workers, shared=True)
-    return stack.enter_context(DecodeProcesses(detector.preparer, rows, workers)).prepare
-
-
 def _score_inputs(
-    options: ScanOptions, inputs: Inputs, detector: Detector, prepare: Prepare, workers: int, tally: Tally
+    options: ScanOptions, inputs: Inputs, detector: Detector, workers: int, tally: Tally
 ) -> Generator[Scored, None, None]:
     """Each input with its record, in order; those that `--resume` keeps in place are counted and passed over."""
     items: Iterable[InputPath] = inputs
+    prepare: Prepare = detector.prepare
     if options.resume and options.out is not None and options.out.exists():
         with writing(options.out):
             resumed = resume(options.out, inputs, detector, workers, lambda record: tally.add(record, kept=True))
-        items, prepare = resumed.rest, preparer(prepare, detector, resumed)
-    batch_size = _batch_size(options, detector)
-    rows = detector.rows(batch_size, workers)
-    return decode_and_score(map(named, items), prepare, detector.begin, batch_size, workers, rows)
+        items, prepare = resumed.rest, preparer(detector, resumed)
+    return decode_and_score(map(named, items), prepare, detector.begin, _batch_size(options, detector), workers)
 
 
 def _watch_folders(
-    options: ScanOptions, detector: Detector, prepare: Prepare, workers: int, exclude: list[str], stack: ExitStack
+    options: ScanOptions, detector: Detector, workers: int, exclude: list[str], stack: ExitStack
 ) -> Generator[Scored, None, None]:
     """Each new file with its record, until a signal."""
     from .watch.scan import WatchOptions, score_new_files
@@ -133,7 +121,7 @@ def _watch_folders(
         options.inputs, options.settle, _batch_size(options, detector), workers, options.out,
         exclude=tuple(exclude),
     )
-    scored = score_new_files(detector, prepare, watching, stop, say)
+    scored = score_new_files(detector, watching, stop, say)
     if not options.quiet:
         say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
     return scored

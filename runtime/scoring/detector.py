@@ -16,14 +16,13 @@ import numpy as np
 from ..core.environment import cinemae_version, usable_cpus
 from ..core.errors import EngineError, UsageError
 from ..core.manifest import Decode, Manifest
-from ..core.rows import Row, Rows
-from ..engines.base import Engine, EngineOutput, PageLockingEngine, begin, joined
+from ..engines.base import Engine, EngineOutput, joined
 from ..engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
 from ..images.decode import MAX_PIXELS
 from ..images.frame_selection import DEFAULT_FRAMES, frames_wanted
 from ..images.source import AnySource
 from .judge import record_of
-from .pipeline import check_sizes, decode_and_score, images_held
+from .pipeline import check_sizes, decode_and_score
 from .prepare import Prepared, Preparer
 from .reading import Reading
 from .record import Record, engine_label
@@ -62,7 +61,6 @@ class Detector:
         self.best_batch = best_batch
         self._lock = threading.Lock()
         self._closed = False
-        self._rows: Rows | None = None
         self.frames = frames_wanted(frames)
         self.decision = Decision.of(manifest.calibration, threshold)
         if tiles:  # nobody measured the rates of a mean of tiles
@@ -200,32 +198,12 @@ class Detector:
         size = self.best_batch if batch_size is None else batch_size
         workers = usable_cpus() if workers is None else workers
         check_sizes(size, workers)
-        rows = self.rows(size, workers)
-        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers, rows):
+        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers):
             yield scored.record
 
-    def prepare(self, source: AnySource, row: Row | None = None) -> Prepared:
-        """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads.
-
-        Args:
-            source: the input.
-            row: where its pixels are to lie, one of `rows`; None for memory of their own.
-        """
-        return self.preparer(source, row)
-
-    def rows(self, batch_size: int, workers: int, shared: bool = False) -> Rows:
-        """Memory for the pixels of all images that `decode_and_score` holds; engines on a GPU page-lock it.
-
-        Args:
-            batch_size: as for `decode_and_score`.
-            workers: as for `decode_and_score`.
-            shared: it can be sent to other processes.
-        """
-        count, size = images_held(batch_size, workers), self.manifest.preprocess.crop
-        with self._lock:
-            if self._rows is None or len(self._rows.memory) < count or (shared and self._rows.shared is None):
-                self._rows = Rows(count, size, shared)
-            return self._rows
+    def prepare(self, source: AnySource) -> Prepared:
+        """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads."""
+        return self.preparer(source)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -258,10 +236,8 @@ class Detector:
             if self._closed:
                 raise EngineError(f"{self.manifest.name}: the detector is closed")
             engine = self.wait()
-            if self._rows is not None and isinstance(engine, PageLockingEngine):
-                engine.lock_pages(self._rows.memory)
             try:
-                return begin(engine, images)
+                return engine.begin(images)
             except EngineError:
                 if len(images) == 1:
                     raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -10,10 +9,9 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ImageError, TooLargeError
+from ..core.errors import ImageError
 from ..core.files import stream_sha256
 from ..core.manifest import Manifest
-from ..core.rows import Row
 from ..core.text import display_name
 from ..evidence.collect import collect
 from ..evidence.fact import Evidence
@@ -69,15 +67,6 @@ class Prepared:
         """All inputs of the network, each uint8 [S, S, 3]."""
         return [crop.pixels for frame in self.frames for crop in frame.crops]
 
-    def with_crops(self, crops: Sequence[np.ndarray]) -> Prepared:
-        """The same input with other arrays for `crops`, in their order."""
-        rest = iter(crops)
-        frames = (
-            replace(frame, crops=tuple(replace(crop, pixels=next(rest)) for crop in frame.crops))
-            for frame in self.frames
-        )
-        return replace(self, frames=tuple(frames))
-
     def picture(self, record: Record) -> np.ndarray | None:
         """The picture that `record` judges, uint8 [H, W, 3]; None where there is none."""
         chosen = record.frames.verdict_from if record.frames else None
@@ -94,29 +83,19 @@ class Preparer:
         frames: frames of a moving picture that are scored.
         max_pixels: images with more pixels are refused.
         tile_patch: side of a patch in pixels, to cut frames into tiles; None for the centre crop.
-        passes_on_large: an image with more pixels raises TooLargeError, in place of giving an error.
     """
 
     manifest: Manifest
     frames: int
     max_pixels: int
     tile_patch: int | None = None
-    passes_on_large: bool = False
 
     @cached_property
     def _visible(self) -> np.ndarray:
         return self.manifest.masks.array()
 
-    def __call__(self, source: AnySource, row: Row | None = None) -> Prepared:
-        """Decode one input; one that cannot be read is returned with its `error`.
-
-        Args:
-            source: the input.
-            row: where the pixels are to lie; None for memory of their own.
-
-        Raises:
-            TooLargeError: see `passes_on_large`.
-        """
+    def __call__(self, source: AnySource) -> Prepared:
+        """Decode one input; one that cannot be read is returned with its `error`."""
         name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
         sha256: str | None = None
         try:
@@ -136,14 +115,11 @@ class Preparer:
                 evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
             frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
         except ImageError as error:
-            if self.passes_on_large and isinstance(error, TooLargeError):
-                raise
             return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
         except Exception as error:  # one bad input must not end a run of thousands
             reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
             return Prepared(name, error=reason, sha256=sha256)
-        prepared = Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
-        return prepared if row is None else prepared.with_crops(row.place(prepared.crops))
+        return Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
 
     def _reasons(self, frame: Frame) -> tuple[str, ...]:
         of_crops = [image_reasons(crop, self.manifest, self._visible) for crop in frame.crops]

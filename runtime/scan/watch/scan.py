@@ -13,7 +13,7 @@ from ...core.files import writing
 from ...core.text import display_name
 from ...images.source import NamedSource
 from ...scoring.detector import Detector
-from ...scoring.pipeline import Prepare, Scored, decode_and_score
+from ...scoring.pipeline import Scored, decode_and_score
 from ..resume import check_engine, current_sha256, read_lines, store_path
 from .watcher import Watcher, watch
 
@@ -67,7 +67,7 @@ def earlier_scores(out: Path, detector: Detector) -> dict[str, str | None]:
 
 
 def score_new_files(
-    detector: Detector, prepare: Prepare, options: WatchOptions, stop: threading.Event, say: Callable[[str], None]
+    detector: Detector, options: WatchOptions, stop: threading.Event, say: Callable[[str], None]
 ) -> Generator[Scored, None, None]:
     """Score each new complete file until `stop` is set; the batches begun by then are finished.
 
@@ -80,7 +80,7 @@ def score_new_files(
     """
     earlier = {} if options.out is None else earlier_scores(options.out, detector)
     watcher = Watcher(options.folders, options.settle, [_identity(folder) for folder in options.exclude])
-    return _score_new_files(detector, prepare, options, watcher, earlier, stop, say)
+    return _score_new_files(detector, options, watcher, earlier, stop, say)
 
 
 def _identity(folder: str) -> tuple[int, int]:
@@ -91,7 +91,6 @@ def _identity(folder: str) -> tuple[int, int]:
 
 def _score_new_files(
     detector: Detector,
-    prepare: Prepare,
     options: WatchOptions,
     watcher: Watcher,
     earlier: dict[str, str | None],
@@ -107,9 +106,8 @@ def _score_new_files(
                 continue
             yield NamedSource(path, path)
 
-    rows = detector.rows(options.batch_size, options.workers)
     interval = max(0.02, min(MAX_INTERVAL, options.settle / 2))
     for ready in watch(watcher, stop, interval, say):
         yield from decode_and_score(
-            sources(ready), prepare, detector.begin, options.batch_size, options.workers, rows
+            sources(ready), detector.prepare, detector.begin, options.batch_size, options.workers
         )
