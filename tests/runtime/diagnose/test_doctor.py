@@ -30,7 +30,7 @@ from cinemae.runtime.diagnose.doctor import (
 from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
 from cinemae.runtime.diagnose.hardware import InstalledGpu
 from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.engines.base import Engine, EngineOutput
 from report_samples import manifest
 
 
@@ -163,7 +163,7 @@ def test_tensorrt_that_does_not_load(monkeypatch):
     assert finding.fix == "pip install --force-reinstall tensorrt"
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """Scores the golden image with `logits`, one for each place in the batch."""
 
     provider, path, notes = "CPUExecutionProvider", "fake.onnx", ("cuda is installed but does not work here",)
