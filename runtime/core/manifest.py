@@ -17,7 +17,7 @@ from .text import shown
 
 SCHEMA_VERSION: Final = 1
 SHORT_HASH = 12
-\"\"\"Digits of an engine's content hash that records name.\"\"\"
+"""Digits of an engine's content hash that records name."""
 METADATA_KEY = "cinemae.manifest"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

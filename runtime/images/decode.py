@@ -279,7 +279,8 @@ def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(f"{name}: {too_large('it', max_pixels)}", "too_large") from None
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)", "unsupported") from None
+        text = f"{name}: not a readable image (empty, damaged, or another kind of file)"
+        raise ImageError(text, "unsupported") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
         reason = ": ".join(filter(None, (type(error).__name__, str(error), take_error())))
         raise ImageError(f"{name}: cannot be decoded ({reason})") from None

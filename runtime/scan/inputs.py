@@ -103,7 +103,8 @@ class Inputs:
             names = iter((argument,))
         for name in names:
             if is_web_url(name) and not os.path.lexists(name):
-                yield NamedSource(name, partial(fetch, name), None if self.allow_url else ImageError(NOT_ALLOWED, "unreadable"))
+                error = None if self.allow_url else ImageError(NOT_ALLOWED, "unreadable")
+                yield NamedSource(name, partial(fetch, name), error)
             elif os.path.isdir(name):
                 yield from walk(name, excluded, self.skipped)
             elif is_glob(name) and not os.path.lexists(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -34,7 +34,7 @@ class RunOptions:
         UsageError: a value that is not allowed, or options that contradict each other.
     """
 
-    scoring: ScoringOptions = ScoringOptions()
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
     batch_size: int | None = None
     workers: int | None = None
     out: Path | None = None

@@ -62,7 +62,8 @@ class Session:
             self._writer = self._open_writer(stack)
             self._stack = stack.pop_all()
         if self.detector.manifest.demonstration:
-            self.say(f"note: {self.detector.run.engine}: its verdicts are no evidence; name a real engine with --engine FILE")
+            label = self.detector.run.engine
+            self.say(f"note: {label}: its verdicts are no evidence; name a real engine with --engine FILE")
         return self
 
     def __exit__(

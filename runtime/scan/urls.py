@@ -12,8 +12,8 @@ import ssl
 import threading
 import time
 import zlib
-from functools import partial
 from contextlib import closing, suppress
+from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 

@@ -17,7 +17,6 @@ from .parquet import ParquetFile
 from .targets import is_stream
 
 
-
 class Writer(Protocol):
     """Receives records one by one. An atomic file appears when `finish` is called."""
 

@@ -18,6 +18,7 @@ from ..evidence.fact import Evidence
 from ..images.decode import MAX_PIXELS, describe, opened
 from ..images.frames import load_frames
 from ..images.loaded import Frame
+from ..images.preprocess import LoadedImage
 from ..images.source import AnySource, NamedSource
 from .options import ScoringOptions
 from .reasons import image_reasons
@@ -54,6 +55,11 @@ class Prepared:
     count: int | None = 1
     notes: tuple[str, ...] = ()
     previous: Record | None = None
+
+    @property
+    def image(self) -> LoadedImage | None:
+        """The first crop that is scored; None where the input could not be decoded."""
+        return self.frames[0].crops[0] if self.frames else None
 
     @property
     def crops(self) -> list[np.ndarray]:

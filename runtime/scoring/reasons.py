@@ -24,16 +24,16 @@ TEXTS = {
     "s2-": "low context: reconstruction is easier than in the training images",
     "s2+": "overall anomaly is above the range of the training images",
     "s3+": "the masks disagree: the score depends on which patches are hidden",
-    "tiles": "mean of {} overlapping tiles: an indication, because thresholds and rates were calibrated on the centre crop "
-    "alone",
+    "tiles": "mean of {} overlapping tiles: an indication, because thresholds and rates were calibrated on the centre "
+    "crop alone",
     "first": "moving picture: only the first of its {} frames was scored",
     "frames": "moving picture: the frame of index {} gives the verdict, the most suspicious of {} scored (of {} in the "
     "file); the engine's rates hold for single images",
     "unseen": "{}",
     "band": "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates",
     "near": "the score clears the engine's threshold too narrowly for an unusual image",
-    "norate": "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae-train calibrate sets "
-    "them)",
+    "norate": "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae train calibrate "
+    "sets them)",
 }
 """Code -> sentence; `{}` stands for a value of the image."""
 

@@ -1,10 +1,10 @@
 """From an engine's output to the record of one input: the most suspicious frame, its verdict and its reasons.
 
 `ai` and `real` are claims with an error rate, `uncertain` is neither. The engine stores two thresholds
-(`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share `false_alarm` of real images gets there.
-Below `real_below` it is `real`: at most a share `miss` of AI images lies there. Between them it is `uncertain`. A reason
-says that the input differs from the images that the head was fitted on; such an input must clear the band between the
-thresholds by the band's own width as well. A threshold given by the caller replaces both, and promises nothing.
+(`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share `false_alarm` of real images gets
+there. Below `real_below` it is `real`: at most a share `miss` of AI images lies there. Between them it is `uncertain`.
+A reason says that the input differs from the images that the head was fitted on; such an input must clear the band
+between the thresholds by the band's own width as well. A threshold of the caller replaces both, and promises nothing.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
     reasons += verdict_reasons(logit, decision, verdict)
     return Record(
         **shared, status="ok", verdict=verdict, probability=probabilities[chosen], logit=logit, stats=stats,
-        reasons=tuple(reasons), evidence=item.evidence, scored_area=image.scored_area, frames=frames, tiles=tiles, run=run,
-        lcas=np.array(lcas, dtype=np.float32),
+        reasons=tuple(reasons), evidence=item.evidence, scored_area=image.scored_area, frames=frames, tiles=tiles,
+        run=run, lcas=np.array(lcas, dtype=np.float32),
     )
 
 

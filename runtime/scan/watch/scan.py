@@ -73,7 +73,7 @@ def _identity(folder: str) -> tuple[int, int]:
 def _new_files(
     session: Session, watcher: Watcher, earlier: dict[str, str | None], stop: threading.Event, settle: float
 ) -> Generator[Scored, None, None]:
-    """Each new file with its record, in the order in which they became complete; batches that are begun are finished."""
+    """Each new file with its record, in the order of their completion; batches that were begun are finished."""
 
     def sources(ready: list[str]) -> Iterator[NamedSource]:
         for path in ready:
