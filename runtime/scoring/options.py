@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from typing import Annotated, get_args
 
 from ..core.environment import DEVICES
@@ -37,7 +38,7 @@ class ScoringOptions:
         UsageError: a value that is not allowed.
     """
 
-    engine: Annotated[str | None, Option(metavar="PATH")] = None
+    engine: Annotated[str | PathLike[str] | None, Option(metavar="PATH")] = None
     device: Annotated[str, Option(metavar=f"[{'|'.join(DEVICES)}]")] = "auto"
     threads: int | None = None
     threshold: Annotated[float | None, Option(metavar="P", parser=share("--threshold"))] = None

@@ -7,9 +7,10 @@ verdict does not; so the two can point in different directions, and then the ver
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from ..core.environment import cinemae_version
-from ..core.manifest import Manifest
+from ..core.manifest import Decode, Manifest
 from .options import ScoringOptions
 from .record import Run, Verdict
 from .verdict import Decision
@@ -33,7 +34,7 @@ def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
     return Run(
         engine=manifest.label, prior=options.prior, threshold=options.threshold,
         ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
-        false_alarm=decision.false_alarm, miss=decision.miss, decode=options.decode or manifest.preprocess.decode,
+        false_alarm=decision.false_alarm, miss=decision.miss, decode=cast("Decode | None", options.decode) or manifest.preprocess.decode,
         max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -111,12 +112,13 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
     chosen = int(np.argmax([logit for logit, _ in scores]))
     frame, end = item.frames[chosen], ends[chosen]
     image, first = frame.crops[0], end - len(frame.crops)
-    shared = {"path": item.name, "width": image.width, "height": image.height, "sha256": item.sha256}
+    shared: dict[str, Any] = {"path": item.name, "width": image.width, "height": image.height, "sha256": item.sha256}
     if not all(_is_finite(logit, stats) for logit, stats in scores):
         return Record(**shared, status="error", error=NOT_FINITE, run=run)
     (logit, stats), lcas = scores[chosen], output.lcas[first]
     probabilities = [manifest.calibration.probability(one, run.prior) for one, _ in scores]
-    frames, tiles = None, ()
+    frames: Frames | None = None
+    tiles: tuple[Tile, ...] = ()
     reasons = [*item.reasons[chosen], *stat_reasons(stats, manifest)]
     if item.moving:
         scored = tuple(
