@@ -11,7 +11,7 @@ import pytest
 from cinemae.runtime.evidence.collect import collect
 from cinemae.runtime.evidence.exif import read_exif
 from cinemae.runtime.evidence.xmp import MAX_DEPTH, read_xmp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -126,13 +126,11 @@ HEADS = [b"\xff\xd8\xff\xe1", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPEXIF", b"\
          b"MM\0*\0\0\0\x08", b"\xff\xd8\xff\xe1\0\xffExif\0\0II*\0\x08\0\0\0", b""]
 
 
-@settings(max_examples=300, deadline=None)
 @given(head=st.sampled_from(HEADS), data=st.binary(max_size=2000))
 def test_any_bytes(head, data):
     quick(head + data)
 
 
-@settings(max_examples=200, deadline=None)
 @given(edits=st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), max_size=20), cut=st.integers(0, 1600))
 def test_damaged_files(edits, cut):
     exif = Image.Exif()
@@ -147,7 +145,6 @@ def test_damaged_files(edits, cut):
         quick(bytes(data[:cut] if cut < 1500 else data))
 
 
-@settings(max_examples=200, deadline=None)
 @given(packet=st.text(alphabet="<>/&;!\"'= ax:DigitalSourceType\n", max_size=400))
 def test_any_packet(packet):
     read_xmp(f'<a {IPTC} i:DigitalSourceType="x">{packet}'.encode())
