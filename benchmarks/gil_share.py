@@ -131,7 +131,7 @@ def steps(folder: Path, detector: Detector) -> dict[str, Callable[[], object]]:
         "open and hash": lambda: opened(stream_sha256),
         "decode": decode,
         "resize and crop": lambda: resize_crop(picture, preprocess),
-        "evidence": lambda: opened(collect),
+        "evidence": lambda: opened(lambda file: collect(file, Image.open(file))),
         "all of these: `Detector.prepare`": lambda: detector.prepare(next(files)),
         "record and JSON line": lambda: writer.write(detector._records([prepared], output)[0]),
     }

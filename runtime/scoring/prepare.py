@@ -133,7 +133,7 @@ class Preparer:
                 loaded = load_frames(
                     image, self.manifest.preprocess, self.frames, self.max_pixels, name, self.tile_patch
                 )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image, loaded.opened)
             frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
         except ImageError as error:
             if self.passes_on_large and isinstance(error, TooLargeError):
