@@ -54,6 +54,7 @@ def bench(
     Exit codes: 0 measured, 2 usage, 3 engine or environment.
     """
     import itertools
+    from dataclasses import asdict
     from functools import partial
     from json import dumps
 
@@ -78,7 +79,7 @@ def bench(
         why = f" ({items[0].path}: {items[0].error})" if items else ""
         raise UsageError(f"the inputs name no images{why}")
     result = measure(options, paths, lambda text: print(text, file=sys.stderr, flush=True))
-    text = dumps(result.as_dict(), indent=2)
+    text = dumps(asdict(result), indent=2)
     if out is not None:
         with writing(out):
             write_text(out, text + "\n")

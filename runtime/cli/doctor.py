@@ -43,23 +43,25 @@ def doctor(
                 print(line)
         return
 
-    from ..diagnose.doctor import examine, exit_code, report
+    from ..diagnose.doctor import examine, exit_code
     from ..engines.load import check_options
 
     check_options(device, None)
-    if json:
-        from json import dumps
-
-        findings = list(examine(engine, device))
-        print(dumps(report(findings), indent=2))
-    else:
-        findings = []
-        for finding in examine(engine, device):
-            findings.append(finding)
+    findings = []
+    for finding in examine(engine, device):
+        findings.append(finding)
+        if not json:
             mark = "PROBLEM" if finding.level == "problem" else finding.level
             print(hanging(f"{mark:8} {finding.topic:12} {finding.text}", 22, width), flush=True)
             if finding.fix:
                 print(hanging(f"{'':21} fix: {finding.fix}", 27, width))
+    if json:
+        from dataclasses import asdict
+        from json import dumps
+
+        found = {"ok": exit_code(findings) == 0, "findings": [asdict(finding) for finding in findings]}
+        print(dumps(found, indent=2))
+    else:
         problems = sum(finding.level == "problem" for finding in findings)
         warnings = sum(finding.level == "warning" for finding in findings)
         verdict = "; scoring will not work as it should" if problems else ""

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_bench_compares_engines_in_one_run(engines):
     text = table(result)
     assert "x baseline" in text
     assert text.count("sample@") == 4
-    assert json.loads(json.dumps(result.as_dict()))["inference"][0]["batch"] == 1
+    assert json.loads(json.dumps(asdict(result)))["inference"][0]["batch"] == 1
 
 
 def test_threads_are_measured_one_after_the_other(engines):
