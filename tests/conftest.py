@@ -16,7 +16,7 @@ ENGINE_VARIABLE = "CINEMAE_TINY_ENGINE"
 
 NEED_TORCH = [
     "export", "train", "test_examples.py", "runtime/test_lcas.py", "runtime/engines/test_crafted.py",
-    "runtime/engines/test_page_locked.py", "runtime/engines/test_tensorrt.py",
+    "runtime/engines/test_tensorrt.py",
 ]
 """Tests of the training side, and those of the runtime that build what they test with it."""
 

@@ -15,14 +15,14 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.diagnose.bench import BenchOptions, bench, interleave, measure_decoding, synthetic_jpeg
 from cinemae.runtime.diagnose.bench_result import table, timing
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.engines.base import Engine, EngineOutput
 from PIL import Image
 from report_samples import manifest, picture
 
 BRIEF = 0.01
 
 
-class CountingEngine:
+class CountingEngine(Engine):
     """Counts its inferences by batch size."""
 
     provider, notes = "CPUExecutionProvider", ()

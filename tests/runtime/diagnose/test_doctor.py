@@ -31,7 +31,7 @@ from cinemae.runtime.diagnose.doctor import (
 from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
 from cinemae.runtime.diagnose.hardware import InstalledGpu, cuda_packages, driver_cuda
 from cinemae.runtime.diagnose.probe import imported, probe
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.engines.base import Engine, EngineOutput
 from report_samples import manifest
 
 
@@ -207,7 +207,7 @@ def test_an_old_driver_is_told(monkeypatch):
     assert exit_code([finding]) == 0
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """Scores the golden image with `logits`, one for each place in the batch."""
 
     provider, path, notes = "CPUExecutionProvider", "fake.onnx", ("cuda is installed but does not work here",)
