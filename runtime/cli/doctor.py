@@ -1,4 +1,4 @@
-"""`cinemae-doctor`: examine the installation and say how to fix what is wrong."""
+"""`cinemae doctor`: examine the installation and say how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, EngineFile, command_app, print_version, run_command
+from ..scoring.options import EngineOptions
+from .common import Version, command_app, run_command
+from .expand import expanded
 
 app = command_app()
 
 
 @app.command()
+@expanded
 def doctor(
-    engine: EngineFile = None,
-    device: Device = "auto",
+    options: EngineOptions,
     card: Annotated[
         bool,
         typer.Option("--card", help="Print the engine's card instead: licences, rates by source, training images."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Version = False,
 ) -> None:
     """Show what is installed, what really works, and the fix for what does not.
 
@@ -37,18 +37,16 @@ def doctor(
         if json:
             from json import dumps
 
-            print(dumps(engine_card.card(engine), indent=2))
+            print(dumps(engine_card.card(options.engine), indent=2))
         else:
-            for line in engine_card.card_lines(engine, width):
+            for line in engine_card.card_lines(options.engine, width):
                 print(line)
         return
 
     from ..diagnose.doctor import examine, exit_code
-    from ..engines.load import check_options
 
-    check_options(device, None)
     findings = []
-    for finding in examine(engine, device):
+    for finding in examine(options):
         findings.append(finding)
         if not json:
             mark = "PROBLEM" if finding.level == "problem" else finding.level

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -24,12 +21,11 @@ from ..core.errors import CinemaeError, UsageError
 from ..core.manifest import Preprocess
 from ..engines.base import Engine
 from ..engines.load import load_engine
-from ..images.decode import decoded
+from ..images.decode import ImageSource, decoded
 from ..images.preprocess import prepare, shrink_to
-from ..images.source import AnySource
 from ..scoring.detector import Detector
-from ..scoring.record import engine_label
 from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
+from .options import BenchOptions
 
 MIN_ROUNDS = 5
 WARM_UP = 2
@@ -37,36 +33,6 @@ MAX_DECODED = 200
 """Inputs to decode; their pixels stay in memory."""
 SYNTHETIC_SIZE = (1600, 1200)
 """Width and height of the JPEG that is rendered where no input is named."""
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """The options of `cinemae-bench`.
-
-    Attributes:
-        engines: the engine to measure, then baselines; None is the bundled engine.
-        device: as `load_engine`.
-        batch_sizes: images in one inference.
-        threads: CPU threads of one inference, measured one after the other; None is the backend's choice.
-        workers: decoding threads of the pipeline, None for one a CPU.
-        seconds: time spent on each measurement.
-
-    Raises:
-        UsageError: a size or number of workers below 1, or seconds that are not positive and finite.
-    """
-
-    engines: tuple[Path | None, ...] = (None,)
-    device: str = "auto"
-    batch_sizes: tuple[int, ...] = (1, 8)
-    threads: tuple[int | None, ...] = (None,)
-    workers: int | None = None
-    seconds: float = 3.0
-
-    def __post_init__(self) -> None:
-        if min(self.batch_sizes, default=0) < 1 or not 0 < self.seconds < math.inf:
-            raise UsageError("batch sizes must be at least 1, and --seconds more than 0 and finite")
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers must be at least 1, got {self.workers}")
 
 
 def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = MIN_ROUNDS) -> np.ndarray:
@@ -107,7 +73,7 @@ def synthetic_jpeg(seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> tuple[Timing, Timing, np.ndarray]:
+def measure_decoding(sources: Sequence[ImageSource], preprocess: Preprocess) -> tuple[Timing, Timing, np.ndarray]:
     """Decode and preprocess inputs one by one in this thread. Unreadable inputs are left out.
 
     Returns:
@@ -134,13 +100,13 @@ def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> 
 
 
 def bench(
-    options: BenchOptions, inputs: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
+    options: BenchOptions, inputs: Sequence[ImageSource] = (), say: Callable[[str], None] = lambda text: None
 ) -> BenchResult:
     """Run the benchmark.
 
     Args:
         options: engines, sizes and times.
-        inputs: image files; rendered images where there are none.
+        inputs: images; rendered images where there are none.
         say: called with a line of progress before each step.
 
     Raises:
@@ -148,10 +114,10 @@ def bench(
         EngineError: an engine cannot be loaded.
         MissingDependencyError: a backend is not installed or a device does not work.
     """
-    sources: list[str | bytes] = list(inputs[:MAX_DECODED]) or [synthetic_jpeg(seed) for seed in range(8)]
+    sources: list[ImageSource] = list(inputs[:MAX_DECODED]) or [synthetic_jpeg(seed) for seed in range(8)]
     kind = f"{len(sources)} {'files' if inputs else 'rendered JPEGs of {} x {}'.format(*SYNTHETIC_SIZE)}"
     result: BenchResult | None = None
-    for threads in options.threads:
+    for threads in options.threads or (None,):
         with ExitStack() as stack:
             engines, loading = _load(options, threads, say, stack)
             if result is None:
@@ -173,7 +139,7 @@ def _load(
     """The engines, which `stack` closes, and the seconds that loading each of them took."""
     engines: list[Engine] = []
     loading: list[float] = []
-    for path in options.engines:
+    for path in (options.engine, *options.baseline):
         say(f"loading {path or 'the bundled engine'}")
         start = time.perf_counter()
         engines.append(stack.enter_context(closing(load_engine(path, options.device, threads))))
@@ -203,7 +169,7 @@ def _inference(
             latency = timing(times[:, index])
             has_ratio = len(engines) > 1 and index != 1
             yield InferenceRow(
-                engine=engine_label(engine.manifest), path=str(engine.path), provider=engine.provider,
+                engine=engine.manifest.label, path=str(engine.path), provider=engine.provider,
                 threads=threads, batch=size, timing=latency, images_per_s=size / latency.p50_ms * 1000,
                 ratio=float(np.median(times[:, index] / times[:, 1])) if has_ratio else None,
                 load_s=loading[index], first_ms=first[index],
@@ -211,14 +177,14 @@ def _inference(
 
 
 def _pipeline(
-    options: BenchOptions, engine: Engine, rows: list[InferenceRow], sources: Sequence[AnySource], inputs: str
+    options: BenchOptions, engine: Engine, rows: list[InferenceRow], sources: Sequence[ImageSource], inputs: str
 ) -> PipelineRow:
     """Throughput from sources to records at the largest batch size, measured for about `options.seconds`."""
     batch, workers = max(options.batch_sizes), options.workers or usable_cpus()
     alone = next(row for row in rows if row.batch == batch).images_per_s
     start = time.perf_counter()
 
-    def timed() -> Iterator[AnySource]:
+    def timed() -> Iterator[ImageSource]:
         for i in itertools.count():
             if i >= 4 * batch and time.perf_counter() - start > options.seconds:
                 return
@@ -227,6 +193,6 @@ def _pipeline(
     done = sum(1 for _ in Detector(engine, engine.manifest).detect_many(timed(), batch, workers))
     speed = done / (time.perf_counter() - start)
     return PipelineRow(
-        engine=engine_label(engine.manifest), inputs=inputs, batch=batch, workers=workers, images=done,
+        engine=engine.manifest.label, inputs=inputs, batch=batch, workers=workers, images=done,
         images_per_s=speed, share=speed / alone,
     )

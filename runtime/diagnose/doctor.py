@@ -10,12 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from ..core.environment import install_tensorrt, pip_install, pip_packages, usable_cpus
 from ..core.errors import CinemaeError, ExitCode
 from ..engines.onnx.library import import_onnxruntime
+from ..scoring.options import EngineOptions
 from . import hardware
 from .probe import imported, probe
 
@@ -58,18 +58,13 @@ class Finding:
     fix: str = ""
 
 
-def examine(engine: str | Path | None = None, device: str = "auto") -> Iterator[Finding]:
-    """Run all checks and yield each finding at once.
-
-    Args:
-        engine: the engine of the self-test, which comes last; None for the bundled engine.
-        device: as `load_engine`.
-    """
+def examine(options: EngineOptions) -> Iterator[Finding]:
+    """Run all checks and yield each finding at once; the self-test of the engine comes last."""
     yield from system_findings()
     yield from package_findings()
     yield from onnxruntime_findings()
     yield from gpu_findings()
-    yield from engine_findings(engine, device)
+    yield from engine_findings(options)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
@@ -205,30 +200,24 @@ def cuda_finding(driver: str) -> Finding:
     return Finding("cuda", "warning", f"{text}; these do not fit together", fix)
 
 
-def engine_findings(path: str | Path | None, device: str) -> Iterator[Finding]:
-    """Load an engine, which checks hash and manifest, and compare its score of the golden image with the manifest's.
-
-    Args:
-        path: the engine, None for the bundled engine.
-        device: as `load_engine`.
-    """
+def engine_findings(options: EngineOptions) -> Iterator[Finding]:
+    """Load the engine, which checks hash and manifest, and compare its score of the golden image with the manifest's."""
     import numpy as np
 
     from ..core.golden import golden_image
     from ..engines.load import load_engine
-    from ..scoring.record import engine_label
     from ..scoring.verdict import Decision
 
     try:
-        engine = load_engine(path, device)
+        engine = load_engine(options.engine, options.device)
     except CinemaeError as error:
         yield Finding("engine", "problem", str(error))  # these messages end with their fix
         return
     manifest = engine.manifest
-    yield Finding("engine", "ok", f"{engine_label(manifest)} on {engine.provider}: {engine.path} (--card tells more)")
+    yield Finding("engine", "ok", f"{manifest.label} on {engine.provider}: {engine.path} (--card tells more)")
     if Decision.of(manifest.calibration).uncalibrated:
         text = "none is calibrated: verdicts have no known error rate"
-        yield Finding("thresholds", "note", text, "cinemae-train calibrate CHECKPOINT, then export it again")
+        yield Finding("thresholds", "note", text, "cinemae train calibrate CHECKPOINT, then export it again")
     for note in engine.notes:
         yield Finding("engine", "warning", note, "see the provider's finding above")
     try:

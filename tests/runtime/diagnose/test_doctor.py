@@ -32,6 +32,7 @@ from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
 from cinemae.runtime.diagnose.hardware import InstalledGpu, cuda_packages, driver_cuda
 from cinemae.runtime.diagnose.probe import imported, probe
 from cinemae.runtime.engines.base import Engine, EngineOutput
+from cinemae.runtime.scoring.options import EngineOptions
 from report_samples import manifest
 
 
@@ -40,7 +41,7 @@ def by_topic(findings, topic: str) -> list[Finding]:
 
 
 def test_this_machine_can_score_with_the_tiny_engine(tiny_engine):
-    findings = list(examine(tiny_engine, "cpu"))
+    findings = list(examine(EngineOptions(engine=tiny_engine, device="cpu")))
     assert exit_code(findings) == ExitCode.OK, findings
     topics = {finding.topic for finding in findings}
     assert {"python", "cpu", "disk", "cinemae", "formats", "onnxruntime", "provider", "gpu", "engine"} <= topics
@@ -241,7 +242,7 @@ class FakeEngine(Engine):
 def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
     fake = FakeEngine(tiny_config, golden, **changes)
     monkeypatch.setattr("cinemae.runtime.engines.load.load_engine", lambda path, device: fake)
-    findings = list(engine_findings(None, "auto"))
+    findings = list(engine_findings(EngineOptions()))
     tests = by_topic(findings, "self-test")
     assert tests[0].level == level
     assert any(words in test.text for test in tests)
@@ -252,7 +253,7 @@ def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
 def test_a_damaged_engine_is_a_problem_with_one_line(tiny_engine, tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(tiny_engine.read_bytes()[:-100])
-    (finding,) = engine_findings(broken, "cpu")
+    (finding,) = engine_findings(EngineOptions(engine=broken, device="cpu"))
     assert finding.level == "problem"
     assert "\n" not in finding.text
     assert exit_code([finding]) == ExitCode.ENGINE_OR_ENVIRONMENT
@@ -298,8 +299,8 @@ def test_lines_of_the_card_fit_a_terminal():
 
 
 def test_an_engine_without_calibrated_thresholds_is_noted(tiny_engine):
-    (finding,) = by_topic(engine_findings(tiny_engine, "cpu"), "thresholds")
-    assert (finding.level, "cinemae-train calibrate" in finding.fix) == ("note", True)
+    (finding,) = by_topic(engine_findings(EngineOptions(engine=tiny_engine, device="cpu")), "thresholds")
+    assert (finding.level, "cinemae train calibrate" in finding.fix) == ("note", True)
 
 
 @pytest.mark.parametrize("module", ["doctor", "bench"])
