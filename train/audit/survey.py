@@ -16,8 +16,9 @@ from ...runtime.core.errors import ImageError, UsageError
 from ...runtime.core.manifest import Preprocess
 from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
-from ...runtime.images.decode import decode, open_image_file
+from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
+from ...runtime.images.source import open_image_file
 from ..data.balance import balance_bytes
 from ..data.samples import Sample, SkipLog
 from .file_facts import FileFacts, file_facts
