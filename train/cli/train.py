@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from ...runtime.cli.common import command_app, print_version, run_command
-from ...runtime.core.environment import pip_install
-from ...runtime.core.errors import ExitCode
 from ...runtime.ray.address import with_address
 from .pretrain_command import pretrain
 from .shared_options import (
@@ -32,8 +30,6 @@ from .shared_options import (
 from .studies import register
 
 app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)
-
-TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
 
 
 @app.callback()
@@ -250,13 +246,7 @@ register(app)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: user errors go to stderr without a traceback, a missing package with its pip line."""
-    try:
-        run_command(app, with_address(sys.argv[1:] if argv is None else argv), one_line=False)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
-            raise
-        print(f"error: {error.name} is missing; install it with: {pip_install('train')}", file=sys.stderr)
-        raise SystemExit(ExitCode.ENGINE_OR_ENVIRONMENT) from None
+    run_command(app, with_address(sys.argv[1:] if argv is None else argv))
 
 
 if __name__ == "__main__":
