@@ -143,11 +143,10 @@ class Session:
         """Called for each record after it is written: heatmaps and the report."""
         extras: list[Callable[[Scored], None]] = []
         if self._options.heatmaps is not None:
-            from ..report.heatmap import fixed_scale
             from ..report.heatmap_folder import HeatmapFolder
 
-            colours = fixed_scale(self.detector.manifest.heatmap_range)
-            pictures = self._stack.enter_context(HeatmapFolder(self._options.heatmaps, colours, say, self._arguments))
+            fixed = self.detector.manifest.heatmap_range
+            pictures = self._stack.enter_context(HeatmapFolder(self._options.heatmaps, fixed, say, self._arguments))
 
             def save(item: Scored) -> None:
                 pixels, lcas = item.prepared.picture(item.record), item.record.lcas
