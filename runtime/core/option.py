@@ -32,8 +32,8 @@ class Option:
     parser: Callable[[str], Any] | None = None
     names: tuple[str, ...] = ()
     envvar: str | None = None
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     argument: bool = False
     hidden: bool = False
 

@@ -12,7 +12,8 @@ from ..calibration.scores import OWN_HEAD, SourceScores
 from ..features.cache import FeatureCache
 from ..model.head import Head
 from .folds import out_of_fold, source_folds
-from .head_training import Examples, FitConfig, examples, logits_of, source_weights, sources_of, train_head
+from .head_training import Examples, examples, logits_of, source_weights, sources_of, train_head
+from .recipe import FitConfig
 
 log = logging.getLogger("cinemae.train")
 

@@ -22,13 +22,13 @@ from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metric
 from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.head_training import (
     Examples,
-    FitConfig,
     epoch_batches,
     is_held_out,
     logits_of,
     train_head,
     training_rows,
 )
+from cinemae.train.fitting.recipe import FitConfig
 from cinemae.train.model.head import Head
 from sklearn.metrics import roc_auc_score
 
