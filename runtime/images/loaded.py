@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from .preprocess import LoadedImage
 from .tiles import Tiling
@@ -18,14 +19,12 @@ class Frame:
         crops: what the engine scores.
         index: position in the file, from 0.
         time: of its appearance in seconds from the first frame; None where the file does not tell.
-        reasons: sentences that follow from its pixels alone.
         tiling: where the crops lie, if they are tiles; None for the centre crop alone.
     """
 
     crops: tuple[LoadedImage, ...]
     index: int = 0
     time: float | None = None
-    reasons: tuple[str, ...] = ()
     tiling: Tiling | None = None
 
     @property
@@ -43,9 +42,11 @@ class Loaded:
         moving: whether the input is an animation or a video.
         count: frames in the file; None where it is not known.
         notes: sentences about frames that were not looked at.
+        opened: what Pillow opened, with the file's metadata; None for videos, arrays and Pillow images.
     """
 
     frames: tuple[Frame, ...]
     moving: bool = False
     count: int | None = 1
     notes: tuple[str, ...] = ()
+    opened: Image.Image | None = None

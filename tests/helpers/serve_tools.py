@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.manifest import Manifest, StatRange
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.engines.base import Engine, EngineOutput
 from PIL import Image
 
 
-class ArithmeticEngine:
+class ArithmeticEngine(Engine):
     """Scores from pixel means: exact, instant. A `gate` must be set before it infers; `entered`: it waits there."""
 
     provider = "test"

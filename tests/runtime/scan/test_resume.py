@@ -51,8 +51,8 @@ def counting(monkeypatch):
     seen = []
     prepare = Detector.prepare
 
-    def spy(self, source, row=None):
-        prepared = prepare(self, source, row)
+    def spy(self, source):
+        prepared = prepare(self, source)
         seen.extend([source.name] if prepared.image else [])
         return prepared
 
