@@ -42,8 +42,8 @@ from cinemae.train.features import extract as extraction
 from cinemae.train.features.cache import Features
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extractor import FeatureExtractor
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.head_training import Examples, logits_of, train_head
-from cinemae.train.fitting.recipe import FitConfig
 from cinemae.train.model.head import Head
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.weights.load import LoadedBackbone, load_backbone

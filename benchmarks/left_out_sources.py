@@ -34,16 +34,17 @@ from cinemae.runtime.scoring.verdict import Decision
 from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
 from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import SourceScores
 from cinemae.train.data.transforms import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache, open_cache
 from cinemae.train.features.sample_list import SAMPLES_FILE, read_recorded
 from cinemae.train.fitting.checkpoint import LoadedHead, load_head
 from cinemae.train.fitting.checkpoint_folder import read_metrics
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.folds import out_of_fold, source_folds
 from cinemae.train.fitting.head_training import examples, logits_of, sources_of, train_head, training_rows
 from cinemae.train.fitting.held_out import held_out_scores
-from cinemae.train.fitting.recipe import FitConfig, Rates
 from cinemae.train.reporting.tables import MISSING, Table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -74,7 +75,7 @@ def low_level(cache: FeatureCache, rows: np.ndarray) -> Columns:
 def recipe(loaded: LoadedHead) -> FitConfig:
     """The configuration that the checkpoint was fitted with."""
     stored = read_metrics(loaded.folder)["fit"]["config"]
-    return FitConfig(**{**stored, "generators": tuple(stored["generators"]), "rates": Rates(**stored["rates"])})
+    return FitConfig(**{**stored, "generators": tuple(stored["generators"] or ()), "rates": Rates(**stored["rates"])})
 
 
 def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.ndarray, Columns]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..audit.audit import Audit, audit
 from ..compute import choose_device
 from ..data.sample import Sample
-from ..fitting.recipe import FitConfig
+from ..fitting.fit_config import FitConfig
 from ..studies.paper import Budget, Studies, paper
 from ..studies.study_data import StudyData
 

@@ -174,8 +174,9 @@ def fit(
     checks.check_cache(cache, augment)
     if backbone:
         checks.check_backbone(backbone)
+    from ..calibration.rates import Rates
     from ..compute import prepare_process
-    from ..fitting.recipe import FitConfig, Rates
+    from ..fitting.fit_config import FitConfig
     from . import train_steps as commands
 
     prepare_process(threads)

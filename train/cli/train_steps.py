@@ -26,7 +26,7 @@ from ..features.sample_list import SAMPLES_FILE, read_recorded, record_part
 from ..fitting.checkpoint import load_checkpoint_backbone, load_head
 from ..fitting.checkpoint_folder import SCORES_FILE, read_manifest, update_checkpoint
 from ..fitting.fit import fit
-from ..fitting.recipe import FitConfig
+from ..fitting.fit_config import FitConfig
 from ..reporting.tables import wrapped
 from ..weights.load import load_backbone
 from .option_checks import checked

@@ -14,10 +14,10 @@ from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
 from .checkpoint_folder import remember_checkpoint
+from .fit_config import FitConfig
 from .head_training import examples, train_head, training_rows
 from .held_out import calibration_scores
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
-from .recipe import FitConfig, describe
 
 log = logging.getLogger("cinemae.train")
 
@@ -56,7 +56,7 @@ def fit(
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
         n_real=len(train) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
-        note=f"best of {config.epochs} epochs by held-out loss; {describe(config)}",
+        note=f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}",
     )
     held_out = {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}
     mask_sets = cache.spec.mask_sets()[:, : method.k]

@@ -19,7 +19,7 @@ from ...runtime.core.progress import Progress
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..model.head import Head
-from .recipe import FitConfig
+from .fit_config import FitConfig
 
 SCORE_BATCH = 4096
 

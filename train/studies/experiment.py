@@ -13,8 +13,8 @@ from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..data.generators import canonical, same_generators
 from ..features.cache import FeatureCache
+from ..fitting.fit_config import FitConfig
 from ..fitting.head_training import training_rows
-from ..fitting.recipe import FitConfig
 
 
 @dataclass(frozen=True)

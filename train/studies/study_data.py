@@ -16,7 +16,7 @@ from ..data.samples import thin
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
-from ..fitting.recipe import FitConfig
+from ..fitting.fit_config import FitConfig
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from .choices import choose_training

@@ -20,6 +20,7 @@ from cinemae.train.features.extract import extract
 from cinemae.train.fitting.checkpoint import load_head
 from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metrics
 from cinemae.train.fitting.fit import fit
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.head_training import (
     Examples,
     epoch_batches,
@@ -28,7 +29,6 @@ from cinemae.train.fitting.head_training import (
     train_head,
     training_rows,
 )
-from cinemae.train.fitting.recipe import FitConfig
 from cinemae.train.model.head import Head
 from sklearn.metrics import roc_auc_score
 

@@ -17,10 +17,10 @@ from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
 from cinemae.train.fitting import held_out
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.folds import source_folds
 from cinemae.train.fitting.head_training import examples, logits_of, sources_of, train_head
 from cinemae.train.fitting.held_out import calibration_scores, held_out_scores
-from cinemae.train.fitting.recipe import FitConfig
 from cinemae.train.model.head import Head
 
 METHOD = MethodConfig(mask_sets=2)
