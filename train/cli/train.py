@@ -95,7 +95,7 @@ def extract(
         from ...runtime.ray.supervised import supervise
 
         supervise("the same command continues it")  # before torch: a fork takes no threads along
-    from ..device import prepare_process
+    from ..compute import prepare_process
     from . import train_steps as commands
 
     prepare_process(threads)
@@ -170,15 +170,17 @@ def fit(
     checks.check_cache(cache, augment)
     if backbone:
         checks.check_backbone(backbone)
-    from ..device import prepare_process
-    from ..fitting.head_training import FitConfig
+    from ..calibration.rates import Rates
+    from ..compute import prepare_process
+    from ..fitting.fit_config import FitConfig
     from . import train_steps as commands
 
     prepare_process(threads)
-    generators = tuple(generator) if generator else None
+    generators = tuple(generator or ())
     config = FitConfig(
-        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay,
-        standardize_global,
+        epochs=epochs, lr=lr, batch_size=batch_size, seed=seed, held_out=held_out, split=split,
+        generators=generators, rates=Rates(false_alarm=false_alarm, miss=miss), balance_sources=balance_sources,
+        weight_decay=weight_decay, standardize_global=standardize_global,
     )
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
@@ -234,7 +236,7 @@ def evaluate(
     samples = options.DataOptions(data, layout, split, generator).read_to_score()
     if backbone:
         checks.check_backbone(backbone)
-    from ..device import prepare_process
+    from ..compute import prepare_process
     from . import train_steps as commands
 
     prepare_process(threads)
