@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ...runtime.core.errors import UsageError, WeightsError
 from ...runtime.engines.wrong_path import ENGINE, WEIGHTS_FILES, is_checkpoint, what_is
-from ..features.augment import check_augment
+from ..data.transforms import check_augment
 from ..features.cache_spec import find_caches, no_cache
 from ..fitting.checkpoint_folder import read_manifest
 from ..weights.locate import locate_here

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import HeadConfig, MethodConfig, Preprocess
-from ..data.generators import canonical
-from ..data.samples import Sample, read_samples
-from ..device import check_device, choose_device
-from ..features.augment import check_augment
+from ..compute import Precision, check_device, choose_device, choose_precision, named_precision
+from ..data.sample import Sample
+from ..data.samples import read_all
+from ..data.transforms import check_augment
 from ..features.cache_spec import CacheSpec
-from ..precision import Precision, choose_precision, named_precision
 from .option_checks import checked
 
 if TYPE_CHECKING:
@@ -97,7 +96,9 @@ class DataOptions:
 
     def read(self) -> list[Sample]:
         """Read the samples of all roots, in their order."""
-        return read_all(self.roots, self.layout, self.split, self.generators)
+        return read_all(
+            self.roots, layout=self.layout, split=self.split, generators=self.generators or ()
+        )
 
     def read_to_score(self) -> list[Sample]:
         """Read the samples to score: those of the split, without one all but those for training.
@@ -161,10 +162,3 @@ def head_config(statistics: str, fusion: str, standardize: bool) -> HeadConfig:
     chosen = () if statistics in ("", "none") else tuple(part.strip() for part in statistics.split(","))
     config: HeadConfig = checked(HeadConfig, statistics=chosen, fusion=fusion, standardize=standardize)
     return config
-
-
-def read_all(data: Sequence[Path], layout: str, split: str | None, generators: Sequence[str] | None) -> list[Sample]:
-    """The samples of all DATA arguments, in their order; each generator is spelled as where it comes first."""
-    samples = [s for root in data for s in read_samples(root, layout=layout, split=split, generators=generators)]
-    spelling: dict[str, str] = {}
-    return [replace(s, generator=spelling.setdefault(canonical(s.generator), s.generator)) for s in samples]

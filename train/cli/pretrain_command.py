@@ -39,7 +39,7 @@ def pretrain(
     shape = preset(backbone)
     if init:
         checks.check_backbone(init)
-    from ..device import prepare_process
+    from ..compute import prepare_process
     from ..pretraining.pretrain import PretrainConfig
     from ..pretraining.pretrain import pretrain as run
     from ..weights.load import load_backbone

@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from ...runtime.cli.common import command_app, print_version, run_command
-from ...runtime.core.environment import pip_install
-from ...runtime.core.errors import ExitCode
 from ...runtime.ray.address import with_address
 from .pretrain_command import pretrain
 from .shared_options import (
@@ -32,8 +30,6 @@ from .shared_options import (
 from .studies import register
 
 app = command_app("Train, calibrate and study CINEMAE detectors.", no_args_is_help=True)
-
-TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
 
 
 @app.callback()
@@ -99,7 +95,7 @@ def extract(
         from ...runtime.ray.supervised import supervise
 
         supervise("the same command continues it")  # before torch: a fork takes no threads along
-    from ..device import prepare_process
+    from ..compute import prepare_process
     from . import train_steps as commands
 
     prepare_process(threads)
@@ -174,15 +170,17 @@ def fit(
     checks.check_cache(cache, augment)
     if backbone:
         checks.check_backbone(backbone)
-    from ..device import prepare_process
-    from ..fitting.head_training import FitConfig
+    from ..calibration.rates import Rates
+    from ..compute import prepare_process
+    from ..fitting.fit_config import FitConfig
     from . import train_steps as commands
 
     prepare_process(threads)
-    generators = tuple(generator) if generator else None
+    generators = tuple(generator or ())
     config = FitConfig(
-        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay,
-        standardize_global,
+        epochs=epochs, lr=lr, batch_size=batch_size, seed=seed, held_out=held_out, split=split,
+        generators=generators, rates=Rates(false_alarm=false_alarm, miss=miss), balance_sources=balance_sources,
+        weight_decay=weight_decay, standardize_global=standardize_global,
     )
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
@@ -238,7 +236,7 @@ def evaluate(
     samples = options.DataOptions(data, layout, split, generator).read_to_score()
     if backbone:
         checks.check_backbone(backbone)
-    from ..device import prepare_process
+    from ..compute import prepare_process
     from . import train_steps as commands
 
     prepare_process(threads)
@@ -250,13 +248,7 @@ register(app)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: user errors go to stderr without a traceback, a missing package with its pip line."""
-    try:
-        run_command(app, with_address(sys.argv[1:] if argv is None else argv), one_line=False)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
-            raise
-        print(f"error: {error.name} is missing; install it with: {pip_install('train')}", file=sys.stderr)
-        raise SystemExit(ExitCode.ENGINE_OR_ENVIRONMENT) from None
+    run_command(app, with_address(sys.argv[1:] if argv is None else argv))
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ from ...runtime.core.manifest import HeadConfig
 from ...runtime.core.text import terminal_width
 from ..calibration.platt import calibrate_probability
 from ..calibration.scores import SourceScores
-from ..data.samples import Sample
+from ..compute import named_precision
+from ..data.sample import Sample
 from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
 from ..evaluation.report import KEY, table, to_json, write_report
 from ..evaluation.verdicts import promise_kept, promise_text, promise_warnings, rates_table, verdict_table
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import ExtractReport, preprocess_for
-from ..features.sample_list import SAMPLES_FILE, read_samples, record_part
+from ..features.sample_list import SAMPLES_FILE, read_recorded, record_part
 from ..fitting.checkpoint import load_checkpoint_backbone, load_head
 from ..fitting.checkpoint_folder import SCORES_FILE, read_manifest, update_checkpoint
 from ..fitting.fit import fit
-from ..fitting.head_training import FitConfig
-from ..precision import named_precision
+from ..fitting.fit_config import FitConfig
 from ..reporting.tables import wrapped
 from ..weights.load import load_backbone
 from .option_checks import checked
@@ -86,7 +86,7 @@ def run_fit(
 ) -> Path:
     """`cinemae-train fit`; `samples` is a recorded list, None: that of the last extraction into the cache."""
     folder = open_cache(root, augment, key, config.split).folder
-    cache = FeatureCache(folder, read_samples(samples or folder / SAMPLES_FILE))
+    cache = FeatureCache(folder, read_recorded(samples or folder / SAMPLES_FILE))
     method = options.of(cache.spec.method(options.k))
     embedded = None
     if embed:

@@ -17,7 +17,7 @@ from ...runtime.core.errors import UsageError
 from ...runtime.core.files import atomic_path, write_text
 from ...runtime.core.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
 from ...runtime.core.progress import Progress
-from ..device import choose_device
+from ..compute import choose_device
 from ..model.mae import MaskedAutoencoder, patchify
 from ..weights.save import WEIGHTS_FILE, save_backbone
 from .photo_folder import PhotoFolder, collate, endless
