@@ -204,6 +204,6 @@ def open_cache(
         return opened[0]
     asked = {"--augment": augment, "--key": key, "split": split}
     text = " ".join(f"{name} {value}" for name, value in asked.items() if value) or "the command"
-    listed = "".join(f"\n  {spec.describe()}" for _, spec in caches)
+    listed = "; ".join(spec.describe() for _, spec in caches)
     count = "several caches" if len(fits) > 1 else "no cache"
-    raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough):{listed}")
+    raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough): {listed}")
