@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +84,7 @@ def _common(
     from ..compute import check_device
     from ..data.samples import read_all
     from ..studies.choices import check_report_only, choose_training
-    from .option_checks import check_backbone, check_folder
+    from .shared import check_backbone, check_folder
 
     workers, device, threads, quiet = machine
     check_device(device)
@@ -117,7 +117,7 @@ def audit(
 ) -> None:
     """List what a data set holds, and measure how well its classes can be told apart without looking at a picture."""
     from ..data.samples import read_all
-    from .option_checks import check_folder
+    from .shared import check_folder
 
     if out:
         check_folder("--out", out)
@@ -248,15 +248,4 @@ def paper(
     typer.echo(run_paper(common, budget, out))
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `cinemae-train`."""
-    commands: dict[Callable[..., None], str] = {
-        audit: "List what a data set holds, and what gives its classes away.",
-        controls: "Compare the detector with simpler ones on the same images.",
-        robustness: "Test under JPEG, noise, blur, downscaling and grayscale.",
-        ablate: "Run the paper's ablations [Tables 4-7, Fig. 10].",
-        analyze: "Analyse reconstruction error, correlations and heatmaps.",
-        paper: "Run the paper's whole protocol into one report.",
-    }
-    for command, summary in commands.items():
-        app.command(short_help=summary)(command)
+COMMANDS = (audit, controls, robustness, ablate, analyze, paper)
