@@ -42,7 +42,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def command(images, tiny_engine):
-    return [sys.executable, "-m", "cinemae.runtime.cli.run", str(images), "--engine", str(tiny_engine), "--quiet",
+    return [*RUN, str(images), "--engine", str(tiny_engine), "--quiet",
             "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
 
 

@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cinemae.runtime.scan.options import WatchOptions
 from cinemae.runtime.scan.scan import scan
 from cinemae.runtime.scan.targets import Targets
 from cinemae.runtime.scan.watch.scan import scan_folders
-from pictures import cinemae_run, encoded, folder_of, json_lines, picture
+from pictures import RUN, cinemae_run, encoded, folder_of, json_lines, picture
 from scans import scan_options
 
 
@@ -129,7 +128,7 @@ def test_full_devices(photo, tiny_engine, name):
     engine = ("--engine", tiny_engine, "-q", "--format", name)
     refused(3, "No space left on device", photo, "--out", "/dev/full", *engine)
     with open("/dev/full", "wb") as full:
-        command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(photo), *map(str, engine)]
+        command = [*RUN, str(photo), *map(str, engine)]
         found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert found.returncode == 3
     assert found.stderr == b"error: standard output: cannot be written (No space left on device)\n"
@@ -194,7 +193,7 @@ def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
 @pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
 @pytest.mark.slow
 def test_a_second_writer_is_refused(photo, tiny_engine, target):
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "-q", *target,
+    command = [*RUN, "-", "--engine", str(tiny_engine), "-q", *target,
                "--batch-size", "1", "--workers", "1"]
     other = ["--out", "o.jsonl"] if target[0] == "--report" else []
     with subprocess.Popen([*command, *other], stdin=subprocess.PIPE) as first:
@@ -223,7 +222,7 @@ def test_what_a_killed_run_left_is_used_again(photo, tiny_engine):
 
 def test_appended_standard_output_keeps_what_was_there(photo, tiny_engine):
     Path("log").write_bytes(b"earlier\n")
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(photo), "--engine", str(tiny_engine), "-q"]
+    command = [*RUN, str(photo), "--engine", str(tiny_engine), "-q"]
     with open("log", "ab") as log:
         log.seek(0)
         found = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, preexec_fn=limited(20), check=False)
