@@ -19,6 +19,7 @@ import pytest
 from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.file.integrity import seal
 from cinemae.runtime.engines.load import load_engine
+from pictures import RUN
 from PIL import Image
 
 ROUNDS = int(os.environ.get("CINEMAE_ATTACK_ROUNDS", "1"))
