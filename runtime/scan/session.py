@@ -142,11 +142,10 @@ class Session:
         options = self._options
         extras: list[Extra] = []
         if options.heatmaps is not None:
-            from ..report.heatmap import fixed_scale
             from ..report.heatmap_folder import HeatmapFolder
 
-            colours = fixed_scale(self.detector.manifest.heatmap_range)
-            pictures = self._stack.enter_context(HeatmapFolder(options.heatmaps, colours, say, options.inputs))
+            fixed = self.detector.manifest.heatmap_range
+            pictures = self._stack.enter_context(HeatmapFolder(options.heatmaps, fixed, say, options.inputs))
 
             def save(item: Scored) -> None:
                 pixels, lcas = item.prepared.picture(item.record), item.record.lcas

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cinemae.runtime.scoring.detector import Detector
 from PIL import Image
-from serve_tools import encode, picture, running
+from serve_tools import encode, picture, serving
 
 pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
@@ -54,12 +54,8 @@ def local(files, tiny_engine, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(tiny_engine):
-    from cinemae.runtime.serve.app import create_app
-    from cinemae.runtime.serve.settings import ServeSettings
-
-    settings = ServeSettings(drain=0.0)
-    load = lambda: Detector.load(tiny_engine, device="cpu", threads=1)  # noqa: E731
-    with running(create_app(load, settings), settings) as (base, _), httpx.Client(base_url=base, timeout=60) as made:
+    detector = Detector.load(tiny_engine, device="cpu", threads=1)
+    with serving(detector) as (base, _), httpx.Client(base_url=base, timeout=60) as made:
         yield made
 
 
