@@ -138,6 +138,7 @@ def test_command(tiny_engine, tmp_path):
     assert failed.stderr.splitlines()[-1] == "error: no.onnx: no such engine file"
 
 
+@pytest.mark.slow
 def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
     image = tmp_path / "photo.jpg"
     image.write_bytes(b"\xff\xd8 an image")

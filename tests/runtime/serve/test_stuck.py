@@ -20,6 +20,8 @@ from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.serve.options import Limits, ServeOptions  # noqa: E402
 from serve_tools import encode, picture, serving  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ServeOptions(limits=Limits(request_timeout=3, read_timeout=3), drain=0, last_seconds=0.5)
 
 STUCK_SERVER = """
