@@ -1,4 +1,4 @@
-"""The options of `cinemae run` and `cinemae watch`."""
+"""The options of `cinemae run` and `cinemae watch`, and those that `cinemae ray` shares with them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,13 @@ TABLE = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What `cinemae run` and `cinemae watch` have in common.
+class CommandOptions:
+    """What all commands that score files have in common.
 
     Attributes:
         scoring: how images are scored.
         batch_size: images per inference. Default: the best batch of a plan, else 8.
         workers: decoding threads. Default: one per CPU.
-        out: write records to this file instead of stdout.
-        heatmaps: save a heatmap of each image in this folder.
-        report: write the results and pictures as one self-contained HTML page.
         fail_on_ai: exit with 4 if an image is judged ai.
         quiet: print only errors on stderr.
 
@@ -37,9 +34,6 @@ class RunOptions:
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
     batch_size: int | None = None
     workers: int | None = None
-    out: Path | None = None
-    heatmaps: Path | None = None
-    report: Path | None = None
     fail_on_ai: bool = False
     quiet: Annotated[bool, Option(names=("--quiet", "-q"))] = False
 
@@ -50,25 +44,49 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanOptions(RunOptions):
-    """The options of `cinemae run`.
+class InputOptions:
+    """Which images are scored.
 
     Attributes:
         inputs: files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).
-        format: default: by the suffix of --out; a table on a terminal; else jsonl.
-        resume: keep the records in --out whose input has not changed, and score the rest.
         allow_empty: exit with 0 where there is no image to score, instead of 2.
         null: names in lists and on stdin end with a zero byte.
         allow_url: fetch inputs that are http or https URLs, from public addresses.
-        stdin_image: the input - is an image on stdin, no list of names.
     """
 
     inputs: Annotated[tuple[str, ...], Option(argument=True)] = ()
-    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
-    resume: bool = False
     allow_empty: bool = False
     null: Annotated[bool, Option(names=("--null", "-0"))] = False
     allow_url: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(CommandOptions):
+    """What `cinemae run` and `cinemae watch` have in common.
+
+    Attributes:
+        out: write records to this file instead of stdout.
+        heatmaps: save a heatmap of each image in this folder.
+        report: write the results and pictures as one self-contained HTML page.
+    """
+
+    out: Path | None = None
+    heatmaps: Path | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions(RunOptions, InputOptions):
+    """The options of `cinemae run`.
+
+    Attributes:
+        format: default: by the suffix of --out; a table on a terminal; else jsonl.
+        resume: keep the records in --out whose input has not changed, and score the rest.
+        stdin_image: the input - is an image on stdin, no list of names.
+    """
+
+    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
+    resume: bool = False
     stdin_image: bool = False
 
     def __post_init__(self) -> None:

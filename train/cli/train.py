@@ -12,7 +12,6 @@ import typer
 from ...runtime.cli.common import command_app, print_version, run_command
 from ...runtime.core.environment import pip_install
 from ...runtime.core.errors import ExitCode
-from ...runtime.ray.address import with_address
 from .pretrain_command import pretrain
 from .shared_options import (
     CACHE,
@@ -251,7 +250,7 @@ register(app)
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: user errors go to stderr without a traceback, a missing package with its pip line."""
     try:
-        run_command(app, with_address(sys.argv[1:] if argv is None else argv), one_line=False)
+        run_command(app, argv, one_line=False)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
             raise
