@@ -33,4 +33,5 @@ except urllib.error.URLError as error:
     raise SystemExit(f"no server answers at {SERVER} ({error.reason}); start one with: cinemae serve") from None
 
 for record in answer["records"]:
-    print(record["path"], record["verdict"], f"{record['probability']:.3f}", "; ".join(reason["text"] for reason in record["reasons"]))
+    reasons = "; ".join(reason["text"] for reason in record["reasons"])
+    print(record["path"], record["verdict"], f"{record['probability']:.3f}", reasons)

@@ -13,7 +13,7 @@ FORMATS = ("jsonl", "parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayOptions(CommandOptions, InputOptions):
+class RayOptions(InputOptions, CommandOptions):
     """The options of `cinemae ray`.
 
     Attributes:

@@ -34,8 +34,8 @@ with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "pytho
     import PIL.Image
     from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError
     from cinemae.runtime.core.masks import draw_visible
-    from cinemae.runtime.serve.problems import Problem
     from cinemae.runtime.serve.options import MIB, Limits
+    from cinemae.runtime.serve.problems import Problem
     from cinemae.runtime.serve.uploads import Body, ByteBudget, read_uploads
     from starlette.requests import Request
 

@@ -42,10 +42,13 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(files, tiny_engine, tmp_path_factory):
     """The records of cinemae-run."""
-    from cinemae.runtime.scan.scan import ScanOptions, scan
+    from cinemae.runtime.scan.options import ScanOptions
+    from cinemae.runtime.scan.scan import scan
+    from cinemae.runtime.scoring.options import ScoringOptions
 
     out = tmp_path_factory.mktemp("local") / "records.jsonl"
-    scan(ScanOptions(tuple(map(str, files)), engine=tiny_engine, device="cpu", threads=1, out=out, quiet=True))
+    scoring = ScoringOptions(engine=tiny_engine, device="cpu", threads=1)
+    scan(ScanOptions(inputs=tuple(map(str, files)), scoring=scoring, out=out, quiet=True))
     return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
 
 
@@ -59,7 +62,7 @@ def client(tiny_engine):
 def assert_agree(found, local):
     assert len(found) == len(local)
     for ours, theirs in zip(found, local, strict=True):
-        for name in ("path", "status", "error", "reasons", "width", "height", "sha256", "engine", "schema"):
+        for name in ("path", "status", "error", "reasons", "width", "height", "sha256", "run", "schema"):
             assert ours[name] == theirs[name]
         if theirs["status"] == "ok":
             assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE
