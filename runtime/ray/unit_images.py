@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from ..core.errors import ImageError
-from ..images.decode import MAX_FILE_BYTES
-from ..images.source import NamedSource
+from ..images.source import MAX_FILE_BYTES, NamedSource
 from ..scan.archives import archive_members
 from .storage import is_url, open_binary
 from .work_units import Unit
