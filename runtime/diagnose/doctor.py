@@ -201,7 +201,7 @@ def cuda_finding(driver: str) -> Finding:
 
 
 def engine_findings(options: EngineOptions) -> Iterator[Finding]:
-    """Load the engine, which checks hash and manifest, and compare its score of the golden image with the manifest's."""
+    """Load the engine, which checks hash and manifest, and compare its score of the golden image with its manifest."""
     import numpy as np
 
     from ..core.golden import golden_image
