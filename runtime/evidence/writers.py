@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from .fact import Declared, Evidence, excerpt, raw
 from .text import Text
 
-MAX_SEARCHED = 1 << 16
-"""Characters of one text that are searched, from its start: parameters stand there or are shorter."""
+MAX_SEARCHED, MAX_NAME = 1 << 16, 1 << 11
+"""Characters of one text that are searched for parameters and for names, from its start."""
 MAX_TOTAL = 1 << 20
 """Characters of all texts that are searched."""
 
@@ -145,9 +145,9 @@ def writers_of(texts: Sequence[Text]) -> Iterator[Found]:
             yield Found(writer, text, True)
             continue
         if text.key in PROGRAM_FIELDS:
-            writer = named(searched)
+            writer = named(searched[:MAX_NAME])
         elif text.key in PERSON_FIELDS or text.key in PROSE_FIELDS:
-            writer = next((one for one, names, _ in _NAMES if names.search(searched)), None)
+            writer = next((one for one, names, _ in _NAMES if names.search(searched[:MAX_NAME])), None)
         if writer is not None:
             yield Found(writer, text, False)
 
