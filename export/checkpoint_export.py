@@ -16,9 +16,8 @@ from ..train.fitting.checkpoint import LoadedCheckpoint, load_checkpoint
 from ..train.fitting.checkpoint_folder import last_checkpoint
 from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
-from .graph.tracing import HALF_QDQ_OPSET
 from .int8.recipe import Treatment, choose_recipe
-from .int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
+from .int8.rewrite import quantise_for_cpu
 from .licence import engine_licence
 from .output_names import refuse_bundled
 from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
@@ -35,14 +34,12 @@ class Exported:
 
     Attributes:
         engine: the fused ONNX file.
-        tensorrt_source: the ONNX file a plan is built from.
         table: the parity table as text.
         rows: the same as data.
         checkpoint: the folder that was exported.
     """
 
     engine: Path
-    tensorrt_source: Path
     table: str
     rows: list[Row]
     checkpoint: Path
@@ -69,8 +66,6 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     refuse_bundled(engine)
     if not request.force:
         refuse_other_precision(engine, request.precision)
-        if request.qdq:
-            refuse_other_precision(qdq_path(engine), "int8")
     # read first, so that unreadable data is an error before anything is written
     data = {folder: labelled(folder, None) for folder in (request.range_data, request.report) if folder is not None}
     folder = request.source or last_checkpoint()
@@ -80,8 +75,6 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     if licence == UNKNOWN_LICENCE:
         say(f"the licence of the backbone {loaded.manifest.backbone.source} is unknown; --licence states the engine's")
     loaded = replace(loaded, manifest=loaded.manifest.model_copy(update={"licence": licence}))
-    candidates: dict[str, tuple[Path, str]] = {}
-    source = engine
     images = parity_images(max(BATCHES), loaded.detector.mae.config.image_size)
     say(f"writing {engine}")
     recipe: Mapping[str, Treatment] = {}
@@ -89,13 +82,10 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
         assert request.range_data is not None
         batches = range_batches(data[request.range_data], loaded)
         images = np.concatenate(batches)[: max(BATCHES)]
-        recipe, qdq = export_int8(loaded, engine, batches, request.qdq)
-        if qdq is not None:
-            candidates["int8 QDQ"] = (qdq, "int8")
-            source = qdq
+        recipe = export_int8(loaded, engine, batches)
     else:
         export_fused(loaded.detector, loaded.manifest, engine, request.precision)
-    candidates = {f"fused {request.precision}": (engine, request.precision), **candidates}
+    candidates = {f"fused {request.precision}": (engine, request.precision)}
     if request.report is not None:
         report = request.out / f"{name}.report.md"
         say(f"measuring on {request.report} for {report}")
@@ -108,15 +98,10 @@ def export_checkpoint(request: Request, name: str, say: Callable[[str], None]) -
     say("comparing with eager PyTorch")
     expected = eager_output(loaded.detector, images)
     rows = parity_table(candidates, images, expected)
-    if source != engine or request.precision == "fp16":
-        write_reference(source, read_manifest(source).content_sha256, Reference(images, expected))
+    if request.precision == "fp16":
+        write_reference(engine, read_manifest(engine).content_sha256, Reference(images, expected))
     table = format_table(rows, {name: precision for name, (_, precision) in candidates.items()})
-    return Exported(engine, source, table, rows, Path(folder))
-
-
-def qdq_path(engine: Path) -> Path:
-    """`NAME.onnx` -> `NAME-qdq.onnx`, the INT8 graph for TensorRT."""
-    return engine.with_name(f"{engine.stem}-qdq.onnx")
+    return Exported(engine, table, rows, Path(folder))
 
 
 def refuse_other_precision(engine: Path, precision: str) -> None:
@@ -126,9 +111,8 @@ def refuse_other_precision(engine: Path, precision: str) -> None:
     except CinemaeError:
         return  # nothing there, or nothing that can be used
     if found != precision:
-        name = engine.stem.removesuffix("-qdq") if precision == "int8" else engine.stem
         raise UsageError(
-            f"{engine} holds a {found} engine: add --name {name}-{precision}, or --force to overwrite it"
+            f"{engine} holds a {found} engine: add --name {engine.stem}-{precision}, or --force to overwrite it"
         )
 
 
@@ -138,19 +122,11 @@ def range_batches(samples: Sequence[Sample], loaded: LoadedCheckpoint) -> list[n
     return [pixels for _, pixels in load_batches(spread(training, RANGE_IMAGES), loaded.manifest.preprocess)]
 
 
-def export_int8(
-    loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.ndarray], qdq: bool
-) -> tuple[dict[str, Treatment], Path | None]:
-    """Write the INT8 engine, and beside it NAME-qdq.onnx for TensorRT if asked for."""
+def export_int8(loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.ndarray]) -> dict[str, Treatment]:
+    """Write the INT8 engine, and return its recipe."""
     packed = PackedDetector(loaded.detector)
     recipe = choose_recipe(packed, batches)
     model = packed_graph(packed)
     quantise_for_cpu(model, packed, recipe)
     write_fused(model, loaded.manifest, engine, "int8")
-    if not qdq:
-        return recipe, None
-    path = qdq_path(engine)
-    model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
-    quantise_for_tensorrt(model, packed, recipe)
-    write_fused(model, loaded.manifest, path, "int8")
-    return recipe, path
+    return recipe

@@ -40,7 +40,7 @@ def export_request(request: Request) -> None:
     check(request)
     if request.source is not None and request.from_engine:
         name = request.name or request.source.stem
-        deploy(request, request.source, request.source, name)
+        deploy(request, request.source, name)
         return
     require_packages()
     from .checkpoint_export import export_checkpoint
@@ -50,18 +50,15 @@ def export_request(request: Request) -> None:
     print(exported.table, flush=True)
     exported.require()
     say(f"wrote {exported.engine}; next: cinemae-run PHOTOS --engine {exported.engine}")
-    deploy(request, exported.engine, exported.tensorrt_source, name, exported.checkpoint)
+    deploy(request, exported.engine, name, exported.checkpoint)
 
 
-def deploy(
-    request: Request, engine: Path, tensorrt_source: Path, name: str, checkpoint: Path | None = None
-) -> None:
+def deploy(request: Request, engine: Path, name: str, checkpoint: Path | None = None) -> None:
     """Build the plan, the Triton repository and the site, and push, as far as `request` asks for it.
 
     Args:
         request: the command line.
-        engine: the ONNX engine for Triton and the browser.
-        tensorrt_source: the ONNX engine that the plan is built from.
+        engine: the ONNX engine.
         name: file name of the plan, and stem of the model names in Triton.
         checkpoint: folder that the engine was exported from.
     """
@@ -75,13 +72,11 @@ def deploy(
     built: PlanSidecar | None = None
     if request.tensorrt or (request.tensorrt is None and manifest.precision == "fp16"):
         try:
-            built = make_plan(tensorrt_source, plan, request.build)
+            built = make_plan(engine, plan, request.build)
         except CinemaeError as error:
             if request.tensorrt:
                 raise
-            say(f"no plan ({error}); where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
-    elif tensorrt_source != engine and request.tensorrt is None:
-        say(f"for a plan, where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
+            say(f"no plan ({error}); where TensorRT finds a GPU: {plan_command(engine, plan)}")
     if request.triton is not None:
         onnx_model = write_repository(
             engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.build.batch

@@ -35,10 +35,10 @@ def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.Mode
     return model
 
 
-def packed_graph(packed: PackedDetector, opset: int = OPSET) -> onnx.ModelProto:
+def packed_graph(packed: PackedDetector) -> onnx.ModelProto:
     """The graph of a packed module, whatever its precision."""
     size = packed.config.image_size
-    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED, opset)
+    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED)
 
 
 def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, precision: str) -> Manifest:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..core.environment import install_tensorrt, pip_install, pip_packages, usable_cpus
 from ..core.errors import CinemaeError, ExitCode
+from ..core.text import last_line
 from ..engines.onnx.library import import_onnxruntime
 from . import hardware
 from .cuda_versions import MIN_DRIVER, cuda_packages, driver_cuda, misfits
@@ -238,7 +239,7 @@ def imported(code: str) -> str:
         raise ImportError("no answer within two minutes") from None
     if done.returncode == 0:
         return done.stdout.strip()
-    last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:200]
+    last = last_line(done.stderr or f"exit {done.returncode}")
     raise (ModuleNotFoundError if last.startswith("ModuleNotFoundError") else ImportError)(last)
 
 

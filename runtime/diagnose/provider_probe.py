@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from ..core.text import first_line, last_line
 from ..engines.onnx.library import import_onnxruntime, preload
 
 ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgBEgQKAggCQgQKABAR"
@@ -53,8 +54,8 @@ def probe(provider: str, timeout: float = PROBE_SECONDS) -> ProbeResult:
         detail = f"{answer['detail']}: {missing[1].strip()[:120]}" if missing and answer["detail"] else answer["detail"]
         return ProbeResult(provider, bool(answer["usable"]), str(detail))
     except (IndexError, ValueError, KeyError, TypeError):
-        message = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return ProbeResult(provider, False, f"the test process ended with {done.returncode}: {message[:200]}")
+        message = last_line(done.stderr)
+        return ProbeResult(provider, False, f"the test process ended with {done.returncode}: {message}")
 
 
 def run_here(provider: str) -> ProbeResult:
@@ -72,7 +73,7 @@ def run_here(provider: str) -> ProbeResult:
             return ProbeResult(provider, False, f"onnxruntime fell back to {used}, its libraries do not load")
         (result,) = session.run(None, {"x": np.array([1.5, -2.0], np.float32)})
     except Exception as error:  # whatever a provider raises, it does not work
-        return ProbeResult(provider, False, (str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+        return ProbeResult(provider, False, first_line(error))
     right = bool((result == np.array([3.0, -4.0], np.float32)).all())
     return ProbeResult(provider, right, "" if right else f"gives wrong numbers: {result.tolist()}")
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ..core.environment import pip_install
 from ..core.errors import EngineError, MissingDependencyError, UsageError
 from ..core.files import file_sha256, write_text
+from ..core.text import first_line
 
 SCHEME = "hf://"
 PINS = "cinemae-pins"
@@ -97,9 +98,8 @@ def hub_engine(text: str) -> Path:
             cached = hf_hub_download(address.repo, address.file, revision=revision)
         path = Path(cached)
     except Exception as error:  # its own classes and, by version, those of requests, httpx or httpx2
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EngineError(
-            f"{text}: cannot be fetched ({reason[0]}); check the address, the network and, for a private "
+            f"{text}: cannot be fetched ({first_line(error)}); check the address, the network and, for a private "
             "repository, `hf auth login`"
         ) from None
     found, wanted = file_sha256(path), address.sha256 or (pin.sha256 if pin else None)

@@ -63,19 +63,17 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
         EngineError: the file is missing, truncated, foreign or of an unknown kind.
         ManifestError: the manifest is invalid or of another schema version.
     """
-    engine_path = resolve(path)
-    if engine_path.is_dir():
-        from .file.header import read_manifest
+    found = resolve(path)
+    if found.is_dir():
+        found /= PARTS[0]
+    elif found.suffix.lower() == ".plan":
+        from .tensorrt.sidecar import read_sidecar
 
-        return read_manifest(engine_path / PARTS[0])
-    if engine_path.suffix.lower() == ".plan":
-        from .tensorrt.engine import read_plan_manifest
-
-        return read_plan_manifest(engine_path)
-    _check_suffix(engine_path)
+        return read_sidecar(found).manifest
+    _check_suffix(found)
     from .file.header import read_manifest
 
-    return read_manifest(engine_path)
+    return read_manifest(found)
 
 
 def plan_batch(path: str | Path | None = None) -> tuple[int, int, int] | None:
@@ -84,12 +82,12 @@ def plan_batch(path: str | Path | None = None) -> tuple[int, int, int] | None:
     Raises:
         EngineError: as `read_engine_manifest`.
     """
-    engine_path = resolve(path)
-    if engine_path.suffix.lower() != ".plan" or engine_path.is_dir():
+    found = resolve(path)
+    if found.suffix.lower() != ".plan" or found.is_dir():
         return None
     from .tensorrt.sidecar import read_sidecar
 
-    return read_sidecar(engine_path).batch
+    return read_sidecar(found).batch
 
 
 def best_batch(path: str | Path | None = None) -> int | None:

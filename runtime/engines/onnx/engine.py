@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from ...core.errors import EngineError, MissingDependencyError
 from ...core.manifest import Manifest
-from ..base import Engine, EngineOutput, checked_images
+from ...core.text import first_line
+from ..base import OUTPUTS, Engine, EngineOutput, checked_images, output_shapes
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from ..file.graph import check_graph
 from ..file.header import read_manifest
@@ -18,7 +20,7 @@ from ..file.integrity import check_content, check_external_data
 from ..tensorrt.library import is_out_of_memory
 from .binding import BoundSession
 from .library import import_onnxruntime
-from .session import CUDA, create_session, first_line
+from .session import CUDA, create_session
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def check_ports(path: Path, session: Any, inputs: list[Port], outputs: list[Port
                 )
 
 
-def run_session(path: Path, session: Any, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+def run_session(path: Path, session: Any, outputs: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Run a session.
 
     Args:
@@ -77,7 +79,7 @@ def run_session(path: Path, session: Any, outputs: list[str], feeds: dict[str, n
         EngineError: onnxruntime fails.
     """
     try:
-        return list(session.run(outputs, feeds))
+        return list(session.run(list(outputs), feeds))
     except Exception as error:
         raise inference_error(path, error) from None
 
@@ -133,9 +135,9 @@ class OnnxEngine(Engine):
             raise EngineError(f"{self.path}: the engine is closed")
         images = checked_images(images, self.manifest)
         if self._bound is None:
-            return EngineOutput(*run_session(self.path, self._session, ["logit", "stats", "lcas"], {"images": images}))
+            return EngineOutput(*run_session(self.path, self._session, OUTPUTS, {"images": images}))
         try:
-            return EngineOutput(*self._bound.run(images))
+            return self._bound.run(images)
         except Exception as error:
             raise inference_error(self.path, error) from None
 
@@ -151,17 +153,9 @@ def open_engine(path: Path, device: str, threads: int | None) -> OnnxEngine:
     manifest = checked_manifest(path, "fused")
     opened = create_session(path, device, threads, graphs=True)
     session = opened.session
-    size, n_patches = manifest.preprocess.crop, manifest.backbone.config.n_patches
-    check_ports(
-        path,
-        session,
-        [Port("images", "tensor(uint8)", (None, size, size, 3))],
-        [
-            Port("logit", "tensor(float)", (None,)),
-            Port("stats", "tensor(float)", (None, 3)),
-            Port("lcas", "tensor(float)", (None, n_patches)),
-        ],
-    )
+    size = manifest.preprocess.crop
+    outputs = [Port(name, "tensor(float)", (None, *shape)) for name, shape in output_shapes(manifest).items()]
+    check_ports(path, session, [Port("images", "tensor(uint8)", (None, size, size, 3))], outputs)
     if session.get_providers()[0] != CUDA:
         return OnnxEngine(path, manifest, session, opened.notes)
     notes = opened.notes
@@ -169,5 +163,4 @@ def open_engine(path: Path, device: str, threads: int | None) -> OnnxEngine:
         cuda = Cuda.load()
     except MissingDependencyError as error:
         cuda, notes = None, (*notes, f"copies to the GPU are slower than they could be: {error}")
-    bound = BoundSession(import_onnxruntime(), session, size, n_patches, opened.graphs, cuda)
-    return OnnxEngine(path, manifest, session, notes, bound)
+    return OnnxEngine(path, manifest, session, notes, BoundSession(import_onnxruntime(), opened, manifest, cuda))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from ...core.errors import CinemaeError, EngineError
+from ...core.errors import EngineError
 from ...core.files import file_sha256
 from ...core.manifest import Manifest, Model
 from ...core.text import shown
@@ -27,9 +27,6 @@ SIDECAR_SUFFIX = ".json"
 HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
 MAX_SIDECAR_BYTES = 1 << 20
 """A sidecar has a few kilobytes; a larger one is not read into memory."""
-
-OF_THE_CHECKPOINT = ("backbone", "method", "head", "masks", "preprocess", "calibration", "training")
-"""Fields of a manifest that engines of one checkpoint share, whatever their precision."""
 
 MAX_BATCH = 65_536
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -144,30 +141,17 @@ def check_plan(plan: Path, sidecar: PlanSidecar) -> None:
 
 
 def check_source(plan: Path, sidecar: PlanSidecar) -> None:
-    """Compare the ONNX engines beside the plan, where there are any, with the engine that the plan was built from.
-
-    One of the source's name must be the source itself; one of the plan's name, of the same checkpoint (with `--int8
-    --qdq` NAME.plan is built from NAME-qdq.onnx).
+    """Compare the ONNX engine beside the plan, where there is one, with the engine that the plan was built from.
 
     Raises:
-        EngineError: an engine was exported again after the plan was built, so their scores differ.
+        EngineError: the engine was exported again after the plan was built, so their scores differ.
     """
-    source, namesake = plan.with_name(sidecar.source), plan.with_suffix(".onnx")
+    source = plan.with_name(sidecar.source)
     if source.is_file() and read_manifest(source).content_sha256 != sidecar.source_sha256:
         raise EngineError(
             f"{plan}: was built from another {source.name} than the one beside it; build it again with "
             f"{rebuild_command(plan, sidecar)}"
         )
-    if namesake != source and namesake.is_file():
-        try:
-            beside = read_manifest(namesake)
-        except CinemaeError:
-            return  # no engine of this project
-        if any(getattr(beside, name) != getattr(sidecar.manifest, name) for name in OF_THE_CHECKPOINT):
-            raise EngineError(
-                f"{plan}: was built from {source.name}, of another checkpoint than {namesake.name} beside it; build it "
-                f"again with {plan_command(namesake, plan)}"
-            )
 
 
 def numbers(version: str) -> tuple[int, ...]:
