@@ -4,41 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from ..core.environment import DEVICES
-
-
-def local_engine(text: str) -> Path:
-    """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
-    if not text:
-        from ..core.errors import UsageError
-
-        raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
-    if not text.startswith("hf://"):
-        return Path(text)
-    from ..engines.hub import hub_engine
-
-    return hub_engine(text)
-
-
-def share(option: str) -> Callable[[object], float]:
-    """The parser of an option that takes a share: a number, or one in percent."""
-
-    def parse(given: object) -> float:
-        from ..core.errors import UsageError
-
-        text = str(given).strip()
-        try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            raise UsageError(f"{option} takes a number between 0 and 1, such as 0.02, not {text!r}") from None
-
-    return parse
 
 
 def only_with(other: str, there: bool, **options: bool) -> None:
@@ -59,9 +30,9 @@ def only_with(other: str, there: bool, **options: bool) -> None:
 
 
 EngineFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        parser=local_engine, metavar="PATH",
+        metavar="PATH",
         help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
     ),
 ]
@@ -71,24 +42,6 @@ Device = Annotated[
         metavar=f"[{'|'.join(DEVICES)}]", help="Where the engine runs; only auto falls back to another device."
     ),
 ]
-Prior = Annotated[
-    float,
-    typer.Option(
-        parser=share("--prior"), metavar="SHARE",
-        help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.",
-    ),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        parser=share("--threshold"), metavar="P",
-        help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds.",
-    ),
-]
-# Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
-# depend on `--ray`. `load_engine` checks the device for Python callers as well.
-
-
 def command_app(help: str | None = None, no_args_is_help: bool = False) -> typer.Typer:
     """A command: `-h` beside `--help`, shell completion, and plain text, so that `--help` imports nothing heavy."""
     return typer.Typer(
@@ -107,6 +60,11 @@ def print_version(wanted: bool) -> None:
         except PackageNotFoundError:
             print("cinemae (not installed: running from its source tree)")
         raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+]
 
 
 def open_standard_streams() -> None:

@@ -73,6 +73,8 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
         if str(kind).startswith("tuple["):
             kind = list[get_args(kind)[0]] | None  # type: ignore[misc]
             default = list(default) or None if isinstance(default, tuple) else default
+        elif len(set(get_args(kind)) - {type(None)}) > 1:  # int | str: the dataclass reads the text
+            kind, default = str, None if default is None else str(default)
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, declared],
             default=inspect.Parameter.empty if default is MISSING else default,

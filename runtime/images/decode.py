@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..core.environment import pip_install
-from ..core.errors import ImageError, TooLargeError
+from ..core.errors import ImageError
 from .jpeg_scans import check_scans
 from .library_messages import take_error
 from .modes import grey_scale, scale_to_8_bits, to_rgb
@@ -118,19 +118,20 @@ def open_image_file(path: str, name: str) -> BinaryIO:
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise ImageError(f"{name}: no such file or folder") from None
+        raise ImageError(f"{name}: no such file or folder", "missing") from None
     except PermissionError:
-        raise ImageError(f"{name}: permission denied") from None
+        raise ImageError(f"{name}: permission denied", "unreadable") from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be opened ({reason})", "unreadable") from None
     status = os.fstat(handle)
     if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE_BYTES:
         return os.fdopen(handle, "rb")
     os.close(handle)
     if stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{name}: the file's {status.st_size:,} bytes are more than {MAX_FILE_BYTES:,}")
+        raise ImageError(f"{name}: the file's {status.st_size:,} bytes are more than {MAX_FILE_BYTES:,}", "too_large")
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-    raise ImageError(f"{name}: is {kind}, not an image")
+    raise ImageError(f"{name}: is {kind}, not an image", "unsupported")
 
 
 @contextmanager
@@ -166,7 +167,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ImageError(
             "an array must be uint8 or uint16 of shape [H, W], [H, W, 3] or [H, W, 4], "
-            f"got {array.dtype} {list(array.shape)}"
+            f"got {array.dtype} {list(array.shape)}",
+            "unsupported",
         )
     return Image.fromarray(np.ascontiguousarray(array))
 
@@ -195,7 +197,7 @@ def _open_encoded(file: BinaryIO, max_pixels: int, shrink_to: int | None) -> tup
     except Image.UnidentifiedImageError:
         file.seek(4)
         if "HEIF" not in usable_formats() and file.read(4) == b"ftyp" and file.read(4) in HEIF_BRANDS:
-            raise ImageError(NO_HEIF) from None
+            raise ImageError(NO_HEIF, "unsupported") from None
         raise
     width, height = image.size
     if image.format in JPEG_FORMATS and width * height <= max_pixels:
@@ -270,17 +272,20 @@ def named_errors(name: str, max_pixels: int) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise type(error)(str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}") from None
+        text = str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}"
+        raise ImageError(text, error.kind) from None
     except MemoryError:
-        raise ImageError(f"{name}: not enough memory to decode it") from None
+        raise ImageError(f"{name}: not enough memory to decode it", "too_large") from None
     except Image.DecompressionBombError:
-        raise TooLargeError(f"{name}: {too_large('it', max_pixels)}") from None
+        raise ImageError(f"{name}: {too_large('it', max_pixels)}", "too_large") from None
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{name}: not a readable image (empty, damaged, or another kind of file)") from None
+        text = f"{name}: not a readable image (empty, damaged, or another kind of file)"
+        raise ImageError(text, "unsupported") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
         reason = ": ".join(filter(None, (type(error).__name__, str(error), take_error())))
         raise ImageError(f"{name}: cannot be decoded ({reason})") from None
 
 
-def too_large(size: str, max_pixels: int) -> TooLargeError:
-    return TooLargeError(f"{size} is more than {max_pixels:,} pixels; scale it down first")
+def too_large(size: str, max_pixels: int) -> ImageError:
+    """The error of an image of more pixels than `max_pixels`."""
+    return ImageError(f"{size} is more than {max_pixels:,} pixels; scale it down first", "too_large")

@@ -18,14 +18,12 @@ class Frame:
         crops: what the engine scores.
         index: position in the file, from 0.
         time: of its appearance in seconds from the first frame; None where the file does not tell.
-        reasons: sentences that follow from its pixels alone.
         tiling: where the crops lie, if they are tiles; None for the centre crop alone.
     """
 
     crops: tuple[LoadedImage, ...]
     index: int = 0
     time: float | None = None
-    reasons: tuple[str, ...] = ()
     tiling: Tiling | None = None
 
     @property

@@ -64,7 +64,7 @@ def read_video(
         ImageError: PyAV is missing, or no frame can be decoded.
     """
     if not can_read_video():
-        raise ImageError(f"{name}: {NO_PYAV}")
+        raise ImageError(f"{name}: {NO_PYAV}", "unsupported")
     import av
 
     with named_errors(name, max_pixels), av.open(

@@ -1,74 +1,137 @@
-"""The options of a local run, and the output format that follows from them."""
+"""The options of `cinemae run` and `cinemae watch`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 from ..core.errors import UsageError
+from ..core.option import Option
 from ..core.text import display_name
-from ..images.frame_selection import DEFAULT_FRAMES
-from .parquet import require_pyarrow
-from .targets import is_stream
-from .writers import FORMATS
+from ..scoring.options import ScoringOptions
 
+Format = Literal["jsonl", "json", "csv", "parquet"]
+FORMATS: tuple[str, ...] = get_args(Format)
 TABLE = "table"
 
 
-@dataclass(frozen=True)
-class ScanOptions:
-    """The options of `cinemae-run`; None stands for the default that the command documents."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `cinemae run` and `cinemae watch` have in common.
 
-    inputs: tuple[str, ...]
-    engine: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-    format: str | None = None
-    out: Path | None = None
-    threshold: float | None = None
-    prior: float = 0.5
+    Attributes:
+        scoring: how images are scored.
+        batch_size: images per inference. Default: the best batch of a plan, else 8.
+        workers: decoding threads. Default: one per CPU.
+        out: write records to this file instead of stdout.
+        heatmaps: save a heatmap of each image in this folder.
+        report: write the results and pictures as one self-contained HTML page.
+        fail_on_ai: exit with 4 if an image is judged ai.
+        quiet: print only errors on stderr.
+
+    Raises:
+        UsageError: a value that is not allowed, or options that contradict each other.
+    """
+
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
     batch_size: int | None = None
     workers: int | None = None
+    out: Path | None = None
     heatmaps: Path | None = None
     report: Path | None = None
-    resume: bool = False
     fail_on_ai: bool = False
-    quiet: bool = False
-    null: bool = False
-    watch: bool = False
-    settle: float = 2.0
-    decode: str | None = None
+    quiet: Annotated[bool, Option(names=("--quiet", "-q"))] = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions(RunOptions):
+    """The options of `cinemae run`.
+
+    Attributes:
+        inputs: files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).
+        format: default: by the suffix of --out; a table on a terminal; else jsonl.
+        resume: keep the records in --out whose input has not changed, and score the rest.
+        allow_empty: exit with 0 where there is no image to score, instead of 2.
+        null: names in lists and on stdin end with a zero byte.
+        allow_url: fetch inputs that are http or https URLs, from public addresses.
+        stdin_image: the input - is an image on stdin, no list of names.
+    """
+
+    inputs: Annotated[tuple[str, ...], Option(argument=True)] = ()
+    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
+    resume: bool = False
     allow_empty: bool = False
-    frames: int | str = DEFAULT_FRAMES
-    tiles: bool = False
+    null: Annotated[bool, Option(names=("--null", "-0"))] = False
     allow_url: bool = False
     stdin_image: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stdin_image and "-" not in self.inputs:
+            raise UsageError("--stdin-image: only with the input -")
 
-def output_format(options: ScanOptions, terminal: bool) -> str:
-    """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
+    def output_format(self, terminal: bool) -> str:
+        """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
 
-    Raises:
-        MissingDependencyError: Parquet without pyarrow.
-        UsageError: an unknown format, or options that contradict each other.
+        Raises:
+            MissingDependencyError: Parquet without pyarrow.
+            UsageError: an unknown format, or options that contradict each other.
+        """
+        from .targets import is_stream
+
+        if self.format is not None and self.format not in FORMATS:
+            raise UsageError(f"unknown format {self.format!r}: use one of {', '.join(FORMATS)}")
+        suffix = self.out.suffix.lower().lstrip(".") if self.out else ""
+        implied = suffix if suffix in FORMATS else "jsonl" if self.out or not terminal else TABLE
+        chosen = self.format or implied
+        if chosen == "parquet":
+            from .parquet import require_pyarrow
+
+            require_pyarrow()
+            if self.out is None or is_stream(self.out):
+                raise UsageError("Parquet is written to a file: give --out FILE.parquet")
+        if self.resume:
+            if self.out is None or chosen != "jsonl":
+                raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
+            if is_stream(self.out):
+                raise UsageError(f"{display_name(str(self.out))}: is not a file; --resume continues one")
+            if self.report is not None:
+                raise UsageError(
+                    "--report shows every image, and --resume does not decode those already scored: leave one out"
+                )
+        return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions(RunOptions):
+    """The options of `cinemae watch`.
+
+    Attributes:
+        folders: folders whose new files are scored.
+        settle: seconds without a change until a file is complete.
     """
-    if options.format is not None and options.format not in FORMATS:
-        raise UsageError(f"unknown format {options.format!r}: use one of {', '.join(FORMATS)}")
-    suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
-    implied = suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE
-    chosen = options.format or implied
-    if chosen == "parquet":
-        require_pyarrow()
-        if options.out is None or is_stream(options.out):
-            raise UsageError("Parquet is written to a file: give --out FILE.parquet")
-    if options.resume and (options.out is None or chosen != "jsonl"):
-        raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
-    if options.out is not None and (options.resume or options.watch) and is_stream(options.out):
-        raise UsageError(f"{display_name(str(options.out))}: is not a file; --resume and --watch continue one")
-    if options.watch and options.resume:
-        raise UsageError("--watch continues --out by itself: leave out --resume")
-    if options.watch and options.out is not None and chosen != "jsonl":
-        raise UsageError("--watch appends JSON lines: give --out FILE.jsonl")
-    if options.resume and options.report is not None:
-        raise UsageError("--report shows every image, and --resume does not decode those already scored: leave one out")
-    return chosen
+
+    folders: Annotated[tuple[str, ...], Option(argument=True)]
+    settle: float = 2.0
+
+    def output_format(self, terminal: bool) -> str:
+        """A table on a terminal, JSON lines elsewhere.
+
+        Raises:
+            UsageError: `--out` cannot be continued.
+        """
+        from .targets import is_stream
+
+        if self.out is None:
+            return TABLE if terminal else "jsonl"
+        if is_stream(self.out):
+            raise UsageError(f"{display_name(str(self.out))}: is not a file; cinemae watch continues one")
+        if self.out.suffix.lower().lstrip(".") in FORMATS[1:]:
+            raise UsageError("cinemae watch appends JSON lines: give --out FILE.jsonl")
+        return "jsonl"

@@ -113,7 +113,7 @@ def _batches(
     for source, prepared in decoded:
         sources.append(source)
         batch.append(prepared)
-        images += prepared.image is not None
+        images += bool(prepared.frames)
         if images == batch_size or len(batch) == 4 * batch_size:
             yield sources, batch
             sources, batch, images = [], [], 0
