@@ -52,11 +52,8 @@ def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, pr
     fused = manifest.model_copy(update=update)
 
     def golden(engine_path: Path) -> Golden:
-        engine = load_engine(engine_path, device="cpu")
-        try:
+        with load_engine(engine_path, device="cpu") as engine:
             logit = float(engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0])
-        finally:
-            engine.close()
         return Golden(logit=logit, tolerance=GOLDEN_TOLERANCE[precision] * max(abs(logit), LOGIT_FLOOR))
 
     return write_engine(model, fused, path, golden)

@@ -1,7 +1,7 @@
 """A plan built and run with TensorRT, cuda-python and numpy alone, where the product's backend lacks pydantic.
 
 The proof of `prove.py` takes the product's own builder and backend wherever they import; this is for TensorRT's own
-interpreter without them. `cinemae.runtime.engines.cuda.driver` needs no more than numpy.
+interpreter without them. `cinemae.runtime.engines.cuda.driver` and `tensorrt.tensorrt_8` need no more than numpy.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cinemae.runtime.engines.tensorrt import tensorrt_8
 
 OUTPUTS = ("logit", "stats", "lcas")
-
-
-def network_of(trt: Any, builder: Any) -> Any:
-    """An empty network, strongly typed where this TensorRT knows it."""
-    flags = trt.NetworkDefinitionCreationFlag
-    return builder.create_network(1 << int(getattr(flags, "STRONGLY_TYPED", getattr(flags, "EXPLICIT_BATCH", 0))))
 
 
 def serialized(trt: Any, builder: Any, network: Any, config: Any) -> bytes:
@@ -33,7 +28,7 @@ def serialized(trt: Any, builder: Any, network: Any, config: Any) -> bytes:
 def build_bare(trt: Any, engine: Path, plan: Path, batch: Sequence[int]) -> None:
     """Build `plan` from the ONNX file `engine`. TensorRT 8.6 reads types in `NAME.types.json` of stage a."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    network = network_of(trt, builder)
+    network = tensorrt_8.create_network(trt, builder)
     parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
     if not parser.parse_from_file(str(engine)):
         raise RuntimeError("; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)))
@@ -43,26 +38,9 @@ def build_bare(trt: Any, engine: Path, plan: Path, batch: Sequence[int]) -> None
     shape = tuple(network.get_input(0).shape)[1:]
     profile.set_shape("images", *((size, *shape) for size in batch))
     config.add_optimization_profile(profile)
-    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-        obey(trt, network, config, json.loads(engine.with_suffix(".types.json").read_text()))
+    if tensorrt_8.is_8(trt):
+        tensorrt_8.obey_types(trt, network, config, json.loads(engine.with_suffix(".types.json").read_text()))
     plan.write_bytes(serialized(trt, builder, network, config))
-
-
-def obey(trt: Any, network: Any, config: Any, types: dict[str, str]) -> None:
-    """TensorRT 8.6: the types of the graph, as `cinemae.export.tensorrt.obey_types` sets them."""
-    config.set_flag(trt.BuilderFlag.FP16)
-    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    free = {"CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER"}
-    kept = {getattr(trt.LayerType, name) for name in free if hasattr(trt.LayerType, name)}
-    found = ""
-    for index in reversed(range(network.num_layers)):
-        layer = network.get_layer(index)
-        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        found = next((types[output.name] for output in outputs if output.name in types), found)
-        if found and layer.type not in kept and all(output.dtype == trt.float32 for output in outputs):
-            layer.precision = getattr(trt, found)
-            for i in range(layer.num_outputs):
-                layer.set_output_type(i, getattr(trt, found))
 
 
 class BarePlan:
@@ -110,13 +88,13 @@ class BarePlan:
 def matmul_engine(trt: Any, size: int) -> bytes:
     """A plan of one fp16 product [size, size] x [size, size], inputs "a" and "b", output "y"."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    network = network_of(trt, builder)
+    network = tensorrt_8.create_network(trt, builder)
     inputs = [network.add_input(name, trt.float16, (size, size)) for name in "ab"]
     layer = network.add_matrix_multiply(inputs[0], trt.MatrixOperation.NONE, inputs[1], trt.MatrixOperation.NONE)
     layer.get_output(0).name = "y"
     network.mark_output(layer.get_output(0))
     config = builder.create_builder_config()
-    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+    if tensorrt_8.is_8(trt):
         config.set_flag(trt.BuilderFlag.FP16)
         layer.get_output(0).dtype = trt.float16
     return serialized(trt, builder, network, config)

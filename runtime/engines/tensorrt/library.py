@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 from ...core.environment import install_tensorrt
 from ...core.errors import MissingDependencyError
 from ...core.text import first_line, printable
+
+HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
+"""Which GPUs a plan runs on, besides those of the kind it was built on."""
 
 KEPT_LINES = 3
 

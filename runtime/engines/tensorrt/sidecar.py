@@ -6,7 +6,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
@@ -16,6 +16,7 @@ from ...core.manifest import Manifest, Model
 from ...core.text import shown
 from ..file.header import read_manifest
 from ..file.integrity import is_plain_name
+from .library import HardwareCompatibility
 
 
 def _plain_name(name: str) -> str:
@@ -24,7 +25,6 @@ def _plain_name(name: str) -> str:
     return name
 
 SIDECAR_SUFFIX = ".json"
-HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
 MAX_SIDECAR_BYTES = 1 << 20
 """A sidecar has a few kilobytes; a larger one is not read into memory."""
 
