@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,7 +151,7 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
     return rows
 
 
-def parity_table(candidates: dict[str, tuple[Path, str]], images: np.ndarray, expected: EngineOutput) -> list[Row]:
+def parity_table(candidates: Mapping[str, tuple[Path, str]], images: np.ndarray, expected: EngineOutput) -> list[Row]:
     """Compare every candidate, name -> (path, precision), with what the eager model gives for `images`."""
     found = (compare(name, path, images, expected, precision) for name, (path, precision) in candidates.items())
     return [row for rows in found for row in rows]

@@ -54,6 +54,7 @@ def test_score_folder(bundled, tmp_path, monkeypatch, capsys):
         run("score_folder.py", tmp_path, monkeypatch, "none")
 
 
+@pytest.mark.slow
 def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
     shutil.copy(tiny_weights, tmp_path / "backbone.safetensors")
     picture().save(tmp_path / "photo.jpg")
@@ -72,6 +73,7 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
     assert "path='0.png', status='ok'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_genimage_to_engine(tmp_path, monkeypatch):
     for split, count in (("train", 60), ("val", 8)):
         for label, name in enumerate(("nature", "ai")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -63,28 +63,6 @@ class Calibration(Model):
     n_ai: int = Field(0, ge=0)
     sources: tuple[SourceRates, ...] = ()
     fitted_on: str = "not calibrated"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_one_threshold(cls, values: Any) -> Any:
-        """Older engines stored one threshold and an uncertain band, both ends of it uncertain.
-
-        Nobody measured how many AI images they call real; so `real` also needs a probability of at most one half.
-        """
-        if not isinstance(values, dict) or "threshold" not in values:
-            return values
-        kept = dict(values)
-        threshold, target = kept.pop("threshold"), kept.pop("target_fpr", None)
-        low, high = kept.pop("uncertain_low", threshold), kept.pop("uncertain_high", threshold)
-        a, b = kept.get("a", 1.0), kept.get("b", 0.0)
-        if not all(isinstance(value, (int, float)) for value in (threshold, low, high, a, b, target or 0)):
-            raise ValueError("threshold, band, slope and offset must be numbers")
-        if not low <= threshold <= high:
-            raise ValueError("uncertain_low <= threshold <= uncertain_high does not hold")
-        kept["false_alarm"] = target if target and target < 1 else None
-        kept["ai_from"] = threshold if low == high else math.nextafter(high, math.inf)
-        kept["real_below"] = min(low, -b / a) if a > 0 else low
-        return kept
 
     @model_validator(mode="after")
     def _ordered(self) -> Calibration:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -49,4 +51,4 @@ def load_frames(
         if container is not None:
             return read_video(file, container, wanted, load, max_pixels, name)
         with decoded(file, max_pixels, name, shrink_to(preprocess)) as image:
-            return read_animation(image, file, wanted, load)
+            return replace(read_animation(image, file, wanted, load), opened=image.opened)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from .preprocess import LoadedImage
 from .tiles import Tiling
@@ -41,9 +42,11 @@ class Loaded:
         moving: whether the input is an animation or a video.
         count: frames in the file; None where it is not known.
         notes: sentences about frames that were not looked at.
+        opened: what Pillow opened, with the file's metadata; None for videos, arrays and Pillow images.
     """
 
     frames: tuple[Frame, ...]
     moving: bool = False
     count: int | None = 1
     notes: tuple[str, ...] = ()
+    opened: Image.Image | None = None

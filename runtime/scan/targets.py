@@ -59,7 +59,9 @@ class Targets:
     report: Path | None = None
     heatmaps: Path | None = None
 
-    def check(self, inputs: Iterable[str], engine: str | os.PathLike[str] | None = None, any_suffix: bool = False) -> None:
+    def check(
+        self, inputs: Iterable[str], engine: str | os.PathLike[str] | None = None, any_suffix: bool = False
+    ) -> None:
         """Refuse what would lose a file or fail after everything was scored; makes the folder of heatmaps.
 
         Args:

@@ -18,12 +18,32 @@ FIRST, ALL = "first", "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringOptions:
-    """How images are scored.
+class EngineOptions:
+    """Which engine is used, and where.
 
     Attributes:
         engine: an .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.
         device: where the engine runs; only auto falls back to another device.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+
+    engine: Annotated[str | PathLike[str] | None, Option(metavar="PATH")] = None
+    device: Annotated[str, Option(metavar=f"[{'|'.join(DEVICES)}]")] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.engine is not None and not str(self.engine):
+            raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
+        if self.device not in DEVICES:
+            raise UsageError(f"unknown device {self.device!r}: use one of {', '.join(DEVICES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions(EngineOptions):
+    """How images are scored.
+
+    Attributes:
         threads: CPU threads of one inference. Default: the backend chooses.
         threshold: probability in (0, 1), at equal priors, from which an image is ai; replaces the engine's two
             thresholds.
@@ -38,8 +58,6 @@ class ScoringOptions:
         UsageError: a value that is not allowed.
     """
 
-    engine: Annotated[str | PathLike[str] | None, Option(metavar="PATH")] = None
-    device: Annotated[str, Option(metavar=f"[{'|'.join(DEVICES)}]")] = "auto"
     threads: int | None = None
     threshold: Annotated[float | None, Option(metavar="P", parser=share("--threshold"))] = None
     prior: Annotated[float, Option(metavar="SHARE", parser=share("--prior"))] = 0.5
@@ -51,10 +69,7 @@ class ScoringOptions:
     def __post_init__(self) -> None:
         from ..core.manifest import Decode
 
-        if self.engine is not None and not str(self.engine):
-            raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
-        if self.device not in DEVICES:
-            raise UsageError(f"unknown device {self.device!r}: use one of {', '.join(DEVICES)}")
+        super().__post_init__()
         for name in ("threads", "max_pixels"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")

@@ -108,7 +108,7 @@ class Preparer:
                     image, self.manifest.preprocess, self.options.max_frames,
                     max_pixels=self.options.max_pixels or MAX_PIXELS, name=name, tile_patch=tile_patch,
                 )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image, loaded.opened)
             reasons = tuple(self._reasons(frame) for frame in loaded.frames)
         except ImageError as error:
             return Prepared(name, error=_failure(error.kind, str(error).removeprefix(f"{name}: ")), sha256=sha256)

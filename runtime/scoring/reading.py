@@ -34,7 +34,8 @@ def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
     return Run(
         engine=manifest.label, prior=options.prior, threshold=options.threshold,
         ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
-        false_alarm=decision.false_alarm, miss=decision.miss, decode=cast("Decode | None", options.decode) or manifest.preprocess.decode,
+        false_alarm=decision.false_alarm, miss=decision.miss,
+        decode=cast("Decode | None", options.decode) or manifest.preprocess.decode,
         max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
     )
 

@@ -51,6 +51,7 @@ def run(monkeypatch, *arguments):
     return ended.value.code
 
 
+@pytest.mark.slow
 def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypatch, capsys):
     code = run(monkeypatch, checkpoint, "--int8", "--qdq", "--calibration", data, "--report", data, "--out", tmp_path,
                "--triton", tmp_path / "triton")

@@ -14,7 +14,7 @@ from pictures import encoded, picture
 from PIL import Image
 from web_site import JPEG_LOGIT, SAME, agree, axe_findings, open_site, saved, score, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 GOLDEN = 1e-3
 

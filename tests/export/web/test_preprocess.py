@@ -74,6 +74,7 @@ def sizes() -> list[tuple[int, int]]:
     return ordinary + special
 
 
+@pytest.mark.slow
 def test_resize_and_crop_are_pillows_on_hundreds_of_sizes(run_js, data, tmp_path):
     rng = np.random.default_rng(1)
     cases, expected = [], []
@@ -221,19 +222,15 @@ def test_an_engine_is_known_by_its_hash(run_js, data, tmp_path):
 
 
 def calibrations(count: int) -> list[Calibration]:
-    """As new engines store them, without a band or a threshold, and migrated from older ones."""
+    """With two thresholds, without a band, and without one of the thresholds."""
     rng = np.random.default_rng(2)
     found = []
     for index in range(count):
-        low, cut, high = sorted(rng.normal(0, 2, 3).tolist()) if index % 4 else [0.5, 0.5, 0.5]
+        low, high = sorted(rng.normal(0, 2, 2).tolist()) if index % 4 else [0.5, 0.5]
         stored = {"a": float(rng.uniform(0.1, 4)), "b": float(rng.normal())}
-        if index % 2:
-            stored |= {"threshold": cut, "uncertain_low": low, "uncertain_high": high}
-            stored |= {"target_fpr": 0.05} if index % 3 else {}
-        else:
-            stored |= {"ai_from": high if index % 3 else None, "real_below": low if index % 5 else None}
-            stored |= {"false_alarm": 0.05, "miss": 0.05} if index % 8 else {}
-        found.append(Calibration.model_validate(stored))
+        stored |= {"ai_from": high if index % 3 else None, "real_below": low if index % 5 else None}
+        stored |= {"false_alarm": 0.05, "miss": 0.05} if index % 8 else {}
+        found.append(Calibration(**stored))
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -15,9 +14,9 @@ from cinemae.export.web import onnxruntime_web, operators
 from cinemae.export.web.page import site_html
 from cinemae.export.web.script import joined
 from cinemae.export.web.site import SHELL, site_data, write_site
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
 from cinemae.runtime.core.files import file_sha256
-from cinemae.runtime.core.manifest import Manifest
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.scoring.record import RECORD_FIELDS
 from onnx import TensorProto, helper
@@ -52,12 +51,10 @@ def test_the_command_writes_a_whole_site(tiny_engine, manifest, tmp_path, monkey
     assert str(site) in capsys.readouterr().err
 
 
-def test_the_script_knows_an_older_manifest_as_the_runtime_does(tiny_engine, manifest):
-    older = json.loads(manifest.to_json())
-    older["calibration"] = {"a": 2.0, "b": 1.0, "threshold": 0.5, "uncertain_low": 0.25, "uncertain_high": 0.75}
-    data = site_data(tiny_engine, Manifest.from_json(json.dumps(older), "older"), "ort/")
-    calibration = data["manifest"]["calibration"]
-    assert (calibration["ai_from"], calibration["real_below"]) == (math.nextafter(0.75, 1), -0.5)
+def test_the_script_knows_the_thresholds_as_the_runtime_does(tiny_engine, manifest):
+    calibration = Calibration(a=2.0, b=1.0, ai_from=0.75, real_below=-0.5)
+    data = site_data(tiny_engine, manifest.model_copy(update={"calibration": calibration}), "ort/")
+    assert data["manifest"]["calibration"] == calibration.model_dump(mode="json")
     assert tuple(data["record"]) == RECORD_FIELDS
     assert data["record"]["real_below"] == data["body"]["real_below"] == 0.5
     assert data["body"]["words"]["prior"]

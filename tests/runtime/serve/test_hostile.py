@@ -203,6 +203,7 @@ def ask(connection):
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_a_later_request_has_as_long_for_its_head_as_the_first(client, address):
     with connect(address) as connection:
         ask(connection)

@@ -24,7 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from serve_tools import ArithmeticEngine, encode, picture, running
 from web_site import axe_findings, npm_modules, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 STRIP = "return document.querySelector('.view').getContext('2d').getImageData(0, 150, 400, 1).data.join()"
 COLOUR_TOLERANCE = 3

@@ -21,6 +21,8 @@ from cinemae.runtime.serve.app import create_app  # noqa: E402
 from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
 from serve_tools import encode, picture, running  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ServeSettings(Limits(request_timeout=3.0, read_timeout=3.0), drain=0.0, last_seconds=0.5)
 
 STUCK_SERVER = """

@@ -176,6 +176,7 @@ def test_high_frequency_ratio_counts_the_whole_plane():
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_bench_metadata_is_near_chance(data_root):
     result = audit(read_samples(data_root / "bench"), limit=15, quiet=True)
     metadata = result.probes["metadata", ALL]

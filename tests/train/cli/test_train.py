@@ -29,20 +29,9 @@ def run(*arguments) -> None:
     assert stop.value.code in (0, None)
 
 
-@pytest.fixture(scope="module")
-def fitted(image_tree, tiny_weights, tmp_path_factory):
-    """A folder in which `extract` and `fit` ran. Do not modify."""
-    folder = tmp_path_factory.mktemp("chain")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run("extract", image_tree, "--backbone", tiny_weights, "-q", "--split", "train")
-        run("fit", "-q", "--epochs", "20", "--lr", "2e-2", "--held-out", "0.3", "--embed-backbone")
-    return folder
-
-
 @pytest.fixture
 def chain(fitted, tmp_path, monkeypatch):
-    """A copy of it, the current folder; the checkpoint's path."""
+    """The current folder, a copy of `fitted`; the checkpoint's path."""
     shutil.copytree(fitted / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     remember_checkpoint(Path("runs/checkpoint"))

@@ -19,7 +19,7 @@ from recording import recording
 PREPROCESS = Preprocess(resize_short=72, crop=64)
 ORIENTATION = 0x0112
 """The EXIF tag; 6: the picture is to be turned by 90 degrees clockwise."""
-pytestmark = pytest.mark.data
+pytestmark = pytest.mark.slow
 
 
 def odd_formats(photograph: Path, folder: Path) -> list[Path]:

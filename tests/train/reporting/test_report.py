@@ -71,6 +71,7 @@ def test_every_published_row_is_the_papers():
     assert full["Table 5a", "freezing"]["both frozen"] == full["Table 5b", "backbones"]["ViT-L/16, 307M"]
 
 
+@pytest.mark.slow
 def test_rows_are_found_by_their_labels_in_the_studies(report):
     """Every published row of an ablation has its row in the tiny run; backbones and data of the paper are not there."""
     _, _, shown = report
@@ -146,6 +147,7 @@ def test_the_page_is_self_contained_and_dark_too(page):
     assert "@media (prefers-color-scheme: dark) { :root { --ink: #eceae4;" in svg
 
 
+@pytest.mark.browser
 def test_no_width_overflows_and_dark_plots_are_light_on_dark_in_chromium(page):
     for dark in (False, True):
         with chromium(dark) as driver:

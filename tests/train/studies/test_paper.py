@@ -12,6 +12,8 @@ from cinemae.train.reporting.tables import Table
 from cinemae.train.studies.ablate_freezing import STRATEGIES
 from cinemae.train.studies.paper import Budget, Studies, paper
 
+pytestmark = pytest.mark.slow
+
 STUDIES = (
     "audit", "main", "controls", "balanced", "robustness", "statistics", "lambda", "pixels", "fusion", "training",
     "masks", "freezing", "backbones", "nll", "curve", "spearman", "heatmaps",
