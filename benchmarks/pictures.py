@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from cinemae.runtime.report.html import ReportWriter
-from cinemae.runtime.scan.scan import ScanOptions
+from cinemae.runtime.scan.options import ScanOptions
 from cinemae.runtime.scan.scan import scan as score
 from cinemae.runtime.scoring.detector import DEFAULT_BATCH, Detector
+from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.runtime.scoring.pipeline import decode_and_score
 from PIL import Image, ImageDraw, ImageFilter
 

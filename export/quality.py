@@ -161,6 +161,6 @@ def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, 
         costs.append(GeneratorCost(name, int(chosen.sum()), (full.auc, low.auc), (full.ece, low.ece), same))
     difference = np.abs(logits[1] - logits[0])
     return Quality(
-        manifest.precision, len(samples), float(equal.mean()), float(difference.mean()), float(difference.max()), lcas,
-        tuple(costs),
+        precision=manifest.precision, images=len(samples), agreement=float(equal.mean()),
+        mean_logit=float(difference.mean()), max_logit=float(difference.max()), lcas=lcas, generators=tuple(costs),
     )

@@ -58,30 +58,28 @@ class BarePlan:
         for name, shape in shapes.items():
             dtype = np.dtype(np.uint8 if name == "images" else np.float32)
             self.host[name] = cuda.pinned((largest, *shape), dtype)
-            self.device[name] = cuda.allocate(self.host[name][1].nbytes)
+            self.device[name] = cuda.allocate(self.host[name].nbytes)
             self.context.set_tensor_address(name, self.device[name])
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
         """uint8 [B, S, S, 3] -> logit [B], stats [B, 3], lcas [B, N]."""
         batch = len(images)
-        pointer, array = self.host["images"]
-        array[:batch] = images
+        self.host["images"][:batch] = images
         self.context.set_input_shape("images", images.shape)
-        self.cuda.to_device(self.device["images"], pointer, images.nbytes, self.stream)
+        self.cuda.to_device(self.device["images"], self.host["images"][:batch], self.stream)
         if not self.context.execute_async_v3(int(self.stream)):
             raise RuntimeError(f"TensorRT failed to run a batch of {batch}")
         for name in OUTPUTS:
-            pointer, array = self.host[name]
-            self.cuda.to_host(pointer, self.device[name], array[:batch].nbytes, self.stream)
-        self.cuda.synchronize(self.stream)
-        return [self.host[name][1][:batch].copy() for name in OUTPUTS]
+            self.cuda.to_host(self.host[name][:batch], self.device[name], self.stream)
+        self.cuda.call("cudaStreamSynchronize", self.stream)
+        return [self.host[name][:batch].copy() for name in OUTPUTS]
 
     def close(self) -> None:
         """Free the buffers and the stream."""
-        for name, (pointer, _) in self.host.items():
-            self.cuda.free(self.device[name])
-            self.cuda.free_pinned(pointer)
-        self.cuda.destroy_stream(self.stream)
+        for name, array in self.host.items():
+            self.cuda.call("cudaFree", self.device[name])
+            self.cuda.free_pinned(array)
+        self.cuda.call("cudaStreamDestroy", self.stream)
         self.context = self.engine = None
 
 
@@ -113,12 +111,12 @@ def matmul_peak(trt: Any, cuda: Any, clock: Any, size: int = 8192, repeats: int 
         start = clock()
         for _ in range(times):
             context.execute_async_v3(int(stream))
-        cuda.synchronize(stream)
+        cuda.call("cudaStreamSynchronize", stream)
         return clock() - start
 
     run(3)
     peak = repeats * 2.0 * size**3 / run(repeats)
     for pointer in pointers.values():
-        cuda.free(pointer)
-    cuda.destroy_stream(stream)
+        cuda.call("cudaFree", pointer)
+    cuda.call("cudaStreamDestroy", stream)
     return peak

@@ -132,7 +132,8 @@ def opened(arguments: argparse.Namespace, name: str, trt: Any, cuda: Any) -> Any
     from bare_plan import BarePlan
 
     known = reference(arguments, name)
-    return BarePlan(trt, cuda, plan, arguments.largest, known["images"].shape[1], known["lcas"].shape[1])
+    size, patches = known["images"].shape[1], known["lcas"].shape[1]
+    return BarePlan(trt, cuda, plan, arguments.largest, size=size, patches=patches)
 
 
 def outputs(engine: Any, images: np.ndarray) -> list[np.ndarray]:

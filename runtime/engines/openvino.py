@@ -45,15 +45,7 @@ class OpenVinoEngine(Engine):
         self._lock = threading.Lock()
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """Score a batch.
-
-        Args:
-            images: uint8 [B, S, S, 3], RGB.
-
-        Raises:
-            EngineError: the engine is closed, or OpenVINO fails.
-            UsageError: another dtype or shape.
-        """
+        """See `Engine.infer`."""
         images = checked_images(images, self.manifest)
         with self._lock:
             if self._request is None:
@@ -71,18 +63,7 @@ class OpenVinoEngine(Engine):
 
 
 def open_engine(path: Path, device: str, threads: int | None) -> OpenVinoEngine:
-    """Check and load a fused `.onnx` engine.
-
-    Args:
-        path: the ONNX file.
-        device: "openvino".
-        threads: CPU threads of one inference, None for OpenVINO's choice.
-
-    Raises:
-        EngineError: the engine is damaged, or OpenVINO cannot compile it: its version 2026.4 fails on INT8 engines with
-            static ranges.
-        MissingDependencyError: openvino is not installed.
-    """
+    """Check and load a fused `.onnx` engine, as `load.load_engine`. OpenVINO 2026.4 fails on static INT8 ranges."""
     manifest = checked_manifest(path, "fused")
     core = import_openvino().Core()
     # the default on newer CPUs is bfloat16, whose logits differ by more than the parity tolerance

@@ -63,7 +63,7 @@ class BoundSession:
         self._manifest, self._outputs = manifest, output_shapes(manifest)
         self._sizes = buckets(1, LARGEST)
         self._bindings: dict[int, Binding] = {}
-        self._pointers: list[int] = []
+        self._pinned: list[np.ndarray] = []
         self._lock = threading.Lock()
 
     def run(self, images: np.ndarray) -> EngineOutput:
@@ -113,8 +113,8 @@ class BoundSession:
         """A uint8 array of zeros."""
         if self._cuda is None:
             return np.zeros(shape, np.uint8)
-        pointer, array = self._cuda.pinned(shape, np.dtype(np.uint8))
-        self._pointers.append(pointer)
+        array = self._cuda.pinned(shape, np.dtype(np.uint8))
+        self._pinned.append(array)
         array[:] = 0
         return array
 
@@ -122,5 +122,5 @@ class BoundSession:
         """Free the buffers. A second call does nothing."""
         with self._lock:
             self._bindings.clear()
-            while self._pointers and self._cuda is not None:
-                self._cuda.free_pinned(self._pointers.pop())
+            while self._pinned and self._cuda is not None:
+                self._cuda.free_pinned(self._pinned.pop())

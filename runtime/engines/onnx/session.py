@@ -78,7 +78,7 @@ def create_session(path: Path, device: str, threads: int | None, graphs: bool = 
     Args:
         path: the ONNX file.
         device: as `choose_providers`.
-        threads: CPU threads of one inference, None for onnxruntime's choice.
+        threads: CPU threads of one inference; None: onnxruntime chooses.
         graphs: try CUDA graphs, which need IO binding to fixed memory.
 
     Raises:

@@ -15,12 +15,12 @@ import numpy as np
 
 from ...core.errors import EngineError, UsageError
 from ...core.manifest import Manifest
-from ..base import Engine, EngineOutput, checked_images, joined, no_output, output_shapes
+from ..base import OUTPUTS, Engine, EngineOutput, checked_images, joined, no_output, output_shapes
 from ..cuda.buckets import bucket_of, buckets
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from .library import collecting_logger, import_tensorrt, is_out_of_memory, reason
 from .session import INPUT, PlanSession, Slot
-from .sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
+from .sidecar import PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
 
 SLOTS = 2
 """Batches in flight: while one is computed, the next is copied to the GPU and records are made of the one before."""
@@ -71,24 +71,16 @@ class TensorRtEngine(Engine):
         try:
             if self._closed:
                 raise self._is_closed()
-            slot.synchronize()
+            self._session.wait(slot)
             with self._lock:
                 if self._closed:
                     raise self._is_closed()
-                return slot.output(batch)
+                return EngineOutput(*(slot.host[name][:batch].copy() for name in OUTPUTS))
         finally:
             self._free.put(slot)
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """Score a batch; one that is larger than the plan's profile allows is split.
-
-        Args:
-            images: uint8 [B, S, S, 3], RGB.
-
-        Raises:
-            EngineError: the engine is closed, or TensorRT or CUDA fails.
-            UsageError: another dtype or shape.
-        """
+        """See `Engine.infer`. A batch larger than the plan's is split."""
         images = checked_images(images, self.manifest)
         largest = self._buckets[-1]
         chunks = [list(images[start : start + largest]) for start in range(0, len(images), largest)]
@@ -127,19 +119,14 @@ def _ports(path: Path, manifest: Manifest, trt: Any, engine: Any) -> dict[str, n
 def open_engine(
     path: Path, device: str, threads: int | None, trt: Any = None, cuda: Cuda | None = None
 ) -> TensorRtEngine:
-    """Check and load a `.plan`.
+    """Check and load a `.plan` with its sidecar, as `load.load_engine`; `threads` means nothing on a GPU.
 
     Args:
-        path: the plan; its sidecar lies beside it.
+        path: the plan.
         device: "auto" or "tensorrt".
-        threads: ignored on a GPU.
+        threads: not used.
         trt: TensorRT's module; None imports it.
         cuda: the CUDA runtime; None imports it.
-
-    Raises:
-        EngineError: the plan is damaged or built for another GPU or TensorRT; names the command that rebuilds it.
-        MissingDependencyError: TensorRT, cuda-python or a GPU is missing.
-        UsageError: another device.
     """
     if device not in ("auto", "tensorrt"):
         raise UsageError(f"{path}: a plan runs on TensorRT only, not on device {device!r}; use its ONNX engine there")
@@ -149,7 +136,7 @@ def open_engine(
     trt = trt or import_tensorrt()
     cuda = cuda or Cuda.load()
     gpu = cuda.device()
-    notes = check_machine(path, sidecar, Machine(trt.__version__, gpu.name, gpu.capability))
+    notes = check_machine(path, sidecar, trt.__version__, gpu)
     logger = collecting_logger(trt)
     runtime = trt.Runtime(logger)
     if sidecar.version_compatible:

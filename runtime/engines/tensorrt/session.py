@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import CinemaeError, EngineError
-from ..base import OUTPUTS, EngineOutput
+from ..base import OUTPUTS
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from . import tensorrt_8
 from .library import is_out_of_memory, reason
@@ -27,113 +26,57 @@ INPUT = "images"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Buffer:
-    """Memory of one input or output, for the largest batch.
-
-    Attributes:
-        row_bytes: bytes of one image's share.
-        device: pointer to device memory.
-        host: pointer to page-locked host memory.
-        array: a numpy array over `host`, [largest batch, ...].
-    """
-
-    row_bytes: int
-    device: int
-    host: int
-    array: np.ndarray
-
-
-@dataclass(frozen=True)
-class Context:
-    """An execution context of one shape.
-
-    Attributes:
-        context: TensorRT's.
-        graph: its CUDA graph; None where capture failed, and the context is enqueued instead.
-    """
-
-    context: Any
-    graph: Any
-
-
 class Slot:
-    """The place of one batch in flight: page-locked and device buffers, a stream for the copies, and events.
+    """The place of one batch in flight.
 
     Attributes:
-        buffers: by the tensor's name.
-        contexts: by the batch size.
+        device: tensor -> pointer to device memory for the largest batch.
+        host: tensor -> page-locked array, [largest batch, ...].
+        contexts: batch size -> execution context and CUDA graph; None where capture failed and it is enqueued instead.
+        stream: of the copies.
         ready: the event after the copy to the device.
-        computed: the event after the computation, recorded on the stream that computes.
+        computed: the event after the computation.
+        done: the event after the copies to the host.
     """
 
-    def __init__(self, cuda: Cuda, ports: Mapping[str, np.dtype], largest: int) -> None:
-        self.buffers: dict[str, Buffer] = {}
-        self.contexts: dict[int, Context] = {}
+    def __init__(self, cuda: Cuda, rows: Mapping[str, np.dtype], largest: int) -> None:
+        self.device: dict[str, int] = {}
+        self.host: dict[str, np.ndarray] = {}
+        self.contexts: dict[int, tuple[Any, Any]] = {}
         self._cuda = cuda
         self._events: list[Any] = []
-        self._stream = cuda.stream()
+        self.stream = cuda.stream()
         try:
             for _ in range(3):
                 self._events.append(cuda.event())
-            self.ready, self.computed, self._done = self._events
-            for name, row in ports.items():
-                self.buffers[name] = self._buffer(row, largest)
+            self.ready, self.computed, self.done = self._events
+            for name, row in rows.items():
+                self.device[name] = cuda.allocate(row.itemsize * largest)
+                self.host[name] = cuda.pinned((largest, *row.shape), row.base)
         except BaseException:
             self.close()
             raise
 
-    def _buffer(self, row: np.dtype, largest: int) -> Buffer:
-        device = self._cuda.allocate(row.itemsize * largest)
-        try:
-            host, array = self._cuda.pinned((largest, *row.shape), row.base)
-        except BaseException:
-            self._cuda.free(device)
-            raise
-        return Buffer(row.itemsize, device, host, array)
-
-    def queue_input(self, images: Sequence[np.ndarray]) -> None:
-        """Copy images, each uint8 [S, S, 3], to the page-locked buffer, and queue their copy to the device."""
-        buffer = self.buffers[INPUT]
-        np.stack(images, out=buffer.array[: len(images)])
-        self._cuda.to_device(buffer.device, buffer.host, len(images) * buffer.row_bytes, self._stream)
-        self._cuda.record(self.ready, self._stream)
-
-    def queue_outputs(self, batch: int) -> None:
-        """Queue the copies of the outputs to the host, after the computation."""
-        self._cuda.wait(self._stream, self.computed)
-        for name in OUTPUTS:
-            buffer = self.buffers[name]
-            self._cuda.to_host(buffer.host, buffer.device, batch * buffer.row_bytes, self._stream)
-        self._cuda.record(self._done, self._stream)
-
-    def synchronize(self) -> None:
-        """Wait until the outputs are on the host."""
-        self._cuda.synchronize_event(self._done)
-
-    def output(self, batch: int) -> EngineOutput:
-        """Copies of the first `batch` rows of the outputs."""
-        return EngineOutput(*(self.buffers[name].array[:batch].copy() for name in OUTPUTS))
-
     def drain(self) -> None:
         """Wait until nothing uses the buffers, whatever has failed before."""
         with suppress(CinemaeError):
-            self._cuda.synchronize(self._stream)
+            self._cuda.call("cudaStreamSynchronize", self.stream)
 
     def close(self) -> None:
         """Free everything but the contexts."""
         self.drain()
-        for buffer in self.buffers.values():
-            self._cuda.free(buffer.device)
-            self._cuda.free_pinned(buffer.host)
-        self.buffers.clear()
+        for pointer in self.device.values():
+            self._cuda.call("cudaFree", pointer)
+        for array in self.host.values():
+            self._cuda.free_pinned(array)
+        self.device, self.host = {}, {}
         while self._events:
-            self._cuda.destroy_event(self._events.pop())
-        self._cuda.destroy_stream(self._stream)
+            self._cuda.call("cudaEventDestroy", self._events.pop())
+        self._cuda.call("cudaStreamDestroy", self.stream)
 
 
 class PlanSession:
-    """Computes the batches of a plan; not safe to call from several threads.
+    """Computes the batches of a plan; of its methods only `wait` may run beside another.
 
     Attributes:
         slots: places of the batches in flight, made by `add_slot`.
@@ -149,34 +92,44 @@ class PlanSession:
         self._profiles = [(int(smallest[0]), int(largest[0])) for smallest, _, largest in shapes]
         self._stream = cuda.stream()
 
-    def add_slot(self, ports: Mapping[str, np.dtype], largest: int) -> Slot:
-        """One more place for a batch of up to `largest` images; `ports` names the type of a row of each tensor."""
-        self.slots.append(Slot(self._cuda, ports, largest))
+    def add_slot(self, rows: Mapping[str, np.dtype], largest: int) -> Slot:
+        """One more place for a batch of up to `largest` images; `rows` names the type of a row of each tensor."""
+        self.slots.append(Slot(self._cuda, rows, largest))
         return self.slots[-1]
 
     def queue(self, slot: Slot, images: Sequence[np.ndarray], bucket: int) -> None:
-        """Queue the copies and the computation of a batch, padded to `bucket` images.
+        """Copy images, each uint8 [S, S, 3], to the slot, and queue their computation, padded to `bucket` images.
 
         Raises:
             EngineError: TensorRT or CUDA fails; gives TensorRT's reason. Nothing uses the slot then.
         """
+        cuda, batch = self._cuda, len(images)
         try:
-            slot.queue_input(images)
-            self._cuda.wait(self._stream, slot.ready)
-            made = slot.contexts.get(bucket)
-            if made is None:
+            np.stack(images, out=slot.host[INPUT][:batch])
+            cuda.to_device(slot.device[INPUT], slot.host[INPUT][:batch], slot.stream)
+            cuda.call("cudaEventRecord", slot.ready, slot.stream)
+            cuda.call("cudaStreamWaitEvent", self._stream, slot.ready, 0)
+            context, graph = slot.contexts.get(bucket, (None, None))
+            if context is None:
                 slot.contexts[bucket] = self._first_run(slot, bucket)
-            elif made.graph is None:
-                self._enqueue(made.context, bucket)
+            elif graph is None:
+                self._enqueue(context, bucket)
             else:
-                self._cuda.launch(made.graph, self._stream)
-            self._cuda.record(slot.computed, self._stream)
-            slot.queue_outputs(len(images))
+                cuda.call("cudaGraphLaunch", graph, self._stream)
+            cuda.call("cudaEventRecord", slot.computed, self._stream)
+            cuda.call("cudaStreamWaitEvent", slot.stream, slot.computed, 0)
+            for name in OUTPUTS:
+                cuda.to_host(slot.host[name][:batch], slot.device[name], slot.stream)
+            cuda.call("cudaEventRecord", slot.done, slot.stream)
         except BaseException:
             slot.drain()
             raise
 
-    def _first_run(self, slot: Slot, bucket: int) -> Context:
+    def wait(self, slot: Slot) -> None:
+        """Wait until the outputs of a slot are on the host."""
+        self._cuda.call("cudaEventSynchronize", slot.done)
+
+    def _first_run(self, slot: Slot, bucket: int) -> tuple[Any, Any]:
         """Make the context, compute once, which initialises TensorRT and cannot be captured, and capture its graph."""
         context = tensorrt_8.create_context(self._trt, self._engine)
         if context is None:
@@ -185,21 +138,21 @@ class PlanSession:
             context.set_optimization_profile_async(self._profile(bucket), int(self._stream))
         except RuntimeError as error:
             raise self._failure(f"set the profile of batch {bucket}", error) from None
-        if not context.set_input_shape(INPUT, (bucket, *slot.buffers[INPUT].array.shape[1:])):
+        if not context.set_input_shape(INPUT, (bucket, *slot.host[INPUT].shape[1:])):
             raise self._failure(f"take a batch of {bucket}")
-        for name, buffer in slot.buffers.items():
-            if not context.set_tensor_address(name, buffer.device):
+        for name, pointer in slot.device.items():
+            if not context.set_tensor_address(name, pointer):
                 raise self._failure(f"use the buffer of {name!r}")
         self._give_scratch(context)
         self._enqueue(context, bucket)
-        self._cuda.synchronize(self._stream)
+        self._cuda.call("cudaStreamSynchronize", self._stream)
         if self.capture_error is None:
             try:
-                return Context(context, self._cuda.capture(self._stream, lambda: self._enqueue(context, bucket)))
+                return context, self._cuda.capture(self._stream, lambda: self._enqueue(context, bucket))
             except EngineError as error:
                 self.capture_error = str(error)
                 _log.warning("without CUDA graphs, which cost a little speed: %s", error)
-        return Context(context, None)
+        return context, None
 
     def _profile(self, bucket: int) -> int:
         """The narrowest optimisation profile that admits a batch: it was tuned nearest to it."""
@@ -228,21 +181,21 @@ class PlanSession:
 
     def _release(self) -> None:
         """Free all graphs, contexts and the scratch memory, which graphs hold the address of."""
-        self._cuda.synchronize(self._stream)
+        self._cuda.call("cudaStreamSynchronize", self._stream)
         for slot in self.slots:
-            for made in slot.contexts.values():
-                if made.graph is not None:
-                    self._cuda.destroy_graph(made.graph)
+            for _, graph in slot.contexts.values():
+                if graph is not None:
+                    self._cuda.call("cudaGraphExecDestroy", graph)
             slot.contexts.clear()
         if self._scratch_bytes:
-            self._cuda.free(self._scratch)
+            self._cuda.call("cudaFree", self._scratch)
         self._scratch = self._scratch_bytes = 0
 
     def close(self) -> None:
         """Free everything; batches in flight are lost."""
-        self._cuda.synchronize(self._stream)
+        self._cuda.call("cudaStreamSynchronize", self._stream)
         for slot in self.slots:
             slot.close()
         self._release()
-        self._cuda.destroy_stream(self._stream)
+        self._cuda.call("cudaStreamDestroy", self._stream)
         self._engine = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +13,10 @@ from ...core.errors import EngineError
 from ...core.files import file_sha256
 from ...core.manifest import Manifest, Model
 from ...core.text import shown
+from ..cuda.driver import CudaDevice
 from ..file.header import read_manifest
 from ..file.integrity import is_plain_name
 from .library import HardwareCompatibility
-
-
-def _plain_name(name: str) -> str:
-    if not is_plain_name(name):
-        raise ValueError("not a plain file name")
-    return name
 
 SIDECAR_SUFFIX = ".json"
 MAX_SIDECAR_BYTES = 1 << 20
@@ -31,6 +25,14 @@ MAX_SIDECAR_BYTES = 1 << 20
 MAX_BATCH = 65_536
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[str, Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}(\.[0-9]{1,9}){0,3}$")]
+
+
+def _plain_name(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError("not a plain file name")
+    return name
+
+
 FileName = Annotated[str, AfterValidator(_plain_name)]
 
 
@@ -69,21 +71,6 @@ class PlanSidecar(Model):
         if not 1 <= batch[0] <= batch[1] <= batch[2] <= MAX_BATCH:
             raise ValueError(f"1 <= smallest <= optimal <= largest <= {MAX_BATCH} does not hold")
         return batch
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The machine that is to run a plan.
-
-    Attributes:
-        tensorrt: the installed version of TensorRT.
-        gpu: the GPU's name.
-        compute_capability: of the GPU, for example "8.9".
-    """
-
-    tensorrt: str
-    gpu: str
-    compute_capability: str
 
 
 def sidecar_path(plan: str | Path) -> Path:
@@ -159,7 +146,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.split(r"[^0-9.]", version)[0].strip(".").split("."))
 
 
-def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[str, ...]:
+def check_machine(plan: Path, sidecar: PlanSidecar, tensorrt: str, gpu: CudaDevice) -> tuple[str, ...]:
     """Check that a plan can run on a machine.
 
     TensorRT must have the same major.minor; a version-compatible plan also runs on later minors of its major. The GPU
@@ -167,8 +154,9 @@ def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[s
 
     Args:
         plan: the plan file, for messages.
-        sidecar: its sidecar.
-        machine: where it is to run.
+        sidecar: of the plan.
+        tensorrt: the installed version of TensorRT.
+        gpu: where the plan is to run.
 
     Returns:
         Warnings: another GPU of the same capability works, but the kernels were tuned on the first.
@@ -177,18 +165,18 @@ def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[s
         EngineError: the plan cannot run; names the command that rebuilds it.
     """
     fix = f"build it for this machine with: {rebuild_command(plan, sidecar)}"
-    built, here = numbers(sidecar.tensorrt)[:2], numbers(machine.tensorrt)[:2]
+    built, here = numbers(sidecar.tensorrt)[:2], numbers(tensorrt)[:2]
     later_minor = sidecar.version_compatible and built[0] == here[0] and here >= built
     if built != here and not later_minor:
-        raise EngineError(f"{plan}: built by TensorRT {sidecar.tensorrt}, here is {machine.tensorrt}; {fix}")
-    built_for, capability = numbers(sidecar.compute_capability), numbers(machine.compute_capability)
+        raise EngineError(f"{plan}: built by TensorRT {sidecar.tensorrt}, here is {tensorrt}; {fix}")
+    built_for, capability = numbers(sidecar.compute_capability), numbers(gpu.capability)
     if built_for != capability:
         if sidecar.hardware_compatibility != "ampere_plus" or capability < (8, 0):
             raise EngineError(
                 f"{plan}: built for compute capability {sidecar.compute_capability} ({sidecar.gpu}), "
-                f"this GPU ({machine.gpu}) has {machine.compute_capability}; {fix}"
+                f"this GPU ({gpu.name}) has {gpu.capability}; {fix}"
             )
-        return (f"the plan was built on {sidecar.gpu}; on {machine.gpu} a plan built here would be faster",)
-    if sidecar.gpu != machine.gpu:
-        return (f"the plan was built on {sidecar.gpu}, this is {machine.gpu} of the same compute capability",)
+        return (f"the plan was built on {sidecar.gpu}; on {gpu.name} a plan built here would be faster",)
+    if sidecar.gpu != gpu.name:
+        return (f"the plan was built on {sidecar.gpu}, this is {gpu.name} of the same compute capability",)
     return ()
