@@ -35,13 +35,15 @@ import numpy as np
 import torch
 from cinemae.runtime.core.manifest import HeadConfig, MethodConfig, Preprocess
 from cinemae.runtime.images.preprocess import load_image
-from cinemae.train.data.samples import Sample, read_samples
-from cinemae.train.device import prepare_process
+from cinemae.train.compute import prepare_process
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples
 from cinemae.train.features import extract as extraction
 from cinemae.train.features.cache import Features
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extractor import FeatureExtractor
-from cinemae.train.fitting.head_training import Examples, FitConfig, logits_of, train_head
+from cinemae.train.fitting.fit_config import FitConfig
+from cinemae.train.fitting.head_training import Examples, logits_of, train_head
 from cinemae.train.model.head import Head
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.weights.load import LoadedBackbone, load_backbone

@@ -19,9 +19,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,14 +34,16 @@ from cinemae.runtime.scoring.verdict import Decision
 from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
 from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import SourceScores
-from cinemae.train.features.augment import TRANSFORMS
+from cinemae.train.data.transforms import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache, open_cache
-from cinemae.train.features.sample_list import SAMPLES_FILE, read_samples
+from cinemae.train.features.sample_list import SAMPLES_FILE, read_recorded
 from cinemae.train.fitting.checkpoint import LoadedHead, load_head
 from cinemae.train.fitting.checkpoint_folder import read_metrics
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.folds import out_of_fold, source_folds
-from cinemae.train.fitting.head_training import FitConfig, examples, logits_of, sources_of, train_head, training_rows
+from cinemae.train.fitting.head_training import examples, logits_of, sources_of, train_head, training_rows
 from cinemae.train.fitting.held_out import held_out_scores
 from cinemae.train.reporting.tables import MISSING, Table
 from PIL import Image
@@ -75,11 +75,7 @@ def low_level(cache: FeatureCache, rows: np.ndarray) -> Columns:
 def recipe(loaded: LoadedHead) -> FitConfig:
     """The configuration that the checkpoint was fitted with."""
     stored = read_metrics(loaded.folder)["fit"]["config"]
-    known = {field.name for field in fields(FitConfig)}
-    values: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
-    if values.get("generators") is not None:
-        values["generators"] = tuple(values["generators"])
-    return FitConfig(**values)
+    return FitConfig(**{**stored, "generators": tuple(stored["generators"] or ()), "rates": Rates(**stored["rates"])})
 
 
 def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.ndarray, Columns]:
@@ -179,7 +175,8 @@ def leave_one_out(scores: SourceScores, config: FitConfig) -> tuple[dict[str, Co
     for label, name in ((0, "real"), (1, "AI")):
         for source in np.unique(scores.sources[scores.labels == label]):
             out = (scores.labels == label) & (scores.sources == source)
-            others = calibrate_probability(subset(scores, ~out), "all others", config.false_alarm, config.miss)
+            rates = config.rates
+            others = calibrate_probability(subset(scores, ~out), "all others", rates.false_alarm, rates.miss)
             counts = verdicts(subset(scores, out), others)[name]
             total[name] += counts
             error = counts["ai" if label == 0 else "real"]
@@ -223,7 +220,7 @@ def main() -> None:
     figures: dict[str, dict[str, list[list[str]]]] = {}
     for augment in ("none", "balanced"):
         folder = open_cache(options.cache, augment).folder
-        cache = FeatureCache(folder, read_samples(folder / SAMPLES_FILE))
+        cache = FeatureCache(folder, read_recorded(folder / SAMPLES_FILE))
         rows, test, columns = all_logits(loaded, cache)
         if options.earlier and augment == "none":
             columns["the engine before"] = earlier_logits(options.earlier, cache, rows)
@@ -231,7 +228,7 @@ def main() -> None:
         table = auc_table(labels, sources, test, columns)
         scores = SourceScores(columns["this engine"], labels, sources)
         total, worst = leave_one_out(subset(scores, ~test), config)
-        everything = calibrate_probability(subset(scores, ~test), "", config.false_alarm, config.miss)
+        everything = calibrate_probability(subset(scores, ~test), "", config.rates.false_alarm, config.rates.miss)
         shares = share_rows("left out, source by source", total)
         for source in np.unique(sources[test]):
             chosen = test & (sources == source)

@@ -20,4 +20,4 @@ def export(request: Request, version: Version = False) -> None:
 
 def main() -> None:
     """Entry point: errors that are the user's to fix go to stderr without a traceback, with their exit code."""
-    run_command(app, one_line=False)
+    run_command(app)

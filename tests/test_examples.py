@@ -94,15 +94,11 @@ def test_genimage_to_engine(tmp_path, monkeypatch):
 
 def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):
     pytest.importorskip("fastapi")
-    from cinemae.runtime.serve.app import create_app
-    from cinemae.runtime.serve.settings import ServeSettings
-    from serve_tools import ArithmeticEngine, running
+    from serve_tools import ArithmeticEngine, serving
 
-    detector = Detector(ArithmeticEngine(tiny_manifest), tiny_manifest)
     picture().save(tmp_path / "photo.jpg")
     picture().save(tmp_path / "my photo.png")
-    settings = ServeSettings()
-    with running(create_app(lambda: detector, settings), settings) as (address, _):
+    with serving(ArithmeticEngine(tiny_manifest)) as (address, _):
         monkeypatch.setenv("CINEMAE_SERVER", address)
         run("call_server.py", tmp_path, monkeypatch)
         assert capsys.readouterr().out.startswith("photo.jpg ")

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, NoReturn
 
 import typer
-
-from ..core.environment import DEVICES
-
-
-def only_with(other: str, there: bool, **options: bool) -> None:
-    """Refuse options that do nothing without `other`, instead of leaving them unused.
-
-    Args:
-        other: what they belong to, for the message.
-        there: whether the command line has it.
-        options: name of each option -> whether it was given.
-
-    Raises:
-        UsageError: one is given without `other`.
-    """
-    if not there and (given := [f"--{name.replace('_', '-')}" for name, used in options.items() if used]):
-        from ..core.errors import UsageError
-
-        raise UsageError(f"{', '.join(given)}: only with {other}")
+from typer.core import TyperGroup
 
 
-EngineFile = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH",
-        help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        metavar=f"[{'|'.join(DEVICES)}]", help="Where the engine runs; only auto falls back to another device."
-    ),
-]
-def command_app(help: str | None = None, no_args_is_help: bool = False) -> typer.Typer:
+def command_app(
+    help: str | None = None, no_args_is_help: bool = False, cls: type[TyperGroup] | None = None
+) -> typer.Typer:
     """A command: `-h` beside `--help`, shell completion, and plain text, so that `--help` imports nothing heavy."""
     return typer.Typer(
         help=help, no_args_is_help=no_args_is_help, context_settings={"help_option_names": ["-h", "--help"]},
-        pretty_exceptions_enable=False, rich_markup_mode=None,
+        pretty_exceptions_enable=False, rich_markup_mode=None, cls=cls,
     )
 
 
@@ -82,20 +53,59 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, one_line: bool = True) -> None:
-    """Run a command; a CinemaeError becomes one message on stderr and its exit code.
+ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
+"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
+
+
+def score_and_exit(score: Callable[[], int], advice: str = "") -> NoReturn:
+    """End the command with the exit code of `score`, or with that of an interrupt.
+
+    Args:
+        score: scores images.
+        advice: what an interrupted user can do.
+
+    Raises:
+        typer.Exit: always, but for the errors of `score`.
+    """
+    from ..images.library_messages import silence_libraries
+
+    silence_libraries()
+    try:
+        code = score()
+    except BrokenPipeError:
+        # the reader of stdout has gone (`head`, for example): nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ON_CLOSED_PIPE
+    except KeyboardInterrupt:
+        print(f"interrupted{advice}", file=sys.stderr)
+        code = ON_INTERRUPT
+    raise typer.Exit(code)
+
+
+TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
+
+
+def run_command(app: typer.Typer, arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a CinemaeError or a missing extra becomes one line on stderr and an exit code.
 
     Args:
         app: the command.
         arguments: the command line, by default that of the process.
-        one_line: escape line ends in the message too, because it quotes names from files.
     """
-    from ..core.errors import CinemaeError
+    from ..core.environment import pip_install
+    from ..core.errors import CinemaeError, ExitCode
     from ..core.text import printable
 
     open_standard_streams()
     try:
         app(args=arguments)
+        return
     except CinemaeError as error:
-        print(f"error: {printable(str(error)) if one_line else error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        message, code = str(error), error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
+            raise
+        message = f"{error.name} is missing; install it with: {pip_install('train')}"
+        code = ExitCode.ENGINE_OR_ENVIRONMENT
+    print(f"error: {printable(message)}", file=sys.stderr)
+    raise SystemExit(code)

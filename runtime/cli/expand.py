@@ -63,9 +63,10 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
             yield from _options(kind)
             continue
         default = field.default_factory() if field.default_factory is not MISSING else field.default
+        metavar = option.metavar or (field.name.upper() if option.argument else None)
         names = option.names or (f"--{field.name.strip('_').replace('_', '-')}",)
         shown: dict[str, Any] = {
-            "help": texts.get(field.name, ""), "metavar": option.metavar, "parser": option.parser,
+            "help": texts.get(field.name, ""), "metavar": metavar, "parser": option.parser,
             "envvar": option.envvar, "min": option.minimum, "max": option.maximum,
             "show_default": default is not MISSING,
         }

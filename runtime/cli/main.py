@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from .common import Version, command_app, run_command
 
 COMMANDS = {
-    "run": ("runtime.cli.run", "score images: one record each"),
-    "watch": ("runtime.cli.watch", "score the new files of folders"),
-    "serve": ("runtime.cli.serve", "score images over HTTP, with a page for people"),
-    "ray": ("runtime.cli.ray", "score images on a Ray cluster"),
-    "train": ("train.cli.train", "fit, evaluate and study a detector on your own data"),
-    "export": ("export.cli", "turn a checkpoint into an ONNX or TensorRT engine"),
-    "doctor": ("runtime.cli.doctor", "say what works on this machine, and how to fix the rest"),
-    "bench": ("runtime.cli.bench", "measure latency and throughput on this machine"),
+    "run": ("runtime.cli.run", "Score images: one record each."),
+    "watch": ("runtime.cli.watch", "Score the new files of folders."),
+    "serve": ("runtime.cli.serve", "Score images over HTTP, with a page for people."),
+    "ray": ("runtime.cli.ray", "Score images on a Ray cluster."),
+    "train": ("train.cli.train", "Fit, evaluate and study a detector on your own data."),
+    "export": ("export.cli", "Turn a checkpoint into an ONNX or TensorRT engine."),
+    "doctor": ("runtime.cli.doctor", "Say what works on this machine, and how to fix the rest."),
+    "bench": ("runtime.cli.bench", "Measure latency and throughput on this machine."),
 }
-"""Name -> module whose `main` reads the rest of the command line; purpose."""
+"""Name -> module that holds the command as `app`; purpose."""
 
 
-def usage() -> str:
-    """The list of commands."""
-    lines = "\n".join(f"  cinemae {name:<8}{purpose}" for name, (_, purpose) in COMMANDS.items())
-    return (
-        "Detect AI-generated images by contextual anomaly.\n\n"
-        f"{lines}\n\nEach command has --help. Start with: cinemae run --demo"
-    )
+class Commands(TyperGroup):
+    """The commands by name; the list of them imports none."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; None where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        return typer.main.get_command(import_module(f"cinemae.{COMMANDS[cmd_name][0]}").app)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of the first argument.
+
+        Raises:
+            UsageError: there is none; the message names what was probably meant.
+        """
+        name = args[0]
+        if name in COMMANDS or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        from ..core.errors import UsageError
+
+        meant = [f"cinemae {one}" for one in get_close_matches(name, COMMANDS, 1)]
+        meant += [f"cinemae run {name}"] if os.path.exists(name) else []
+        hint = f"did you mean: {meant[0]}" if meant else "cinemae --help lists them"
+        raise UsageError(f"there is no command {name!r}; {hint}")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+
+
+app = command_app("Detect AI-generated images by contextual anomaly.", no_args_is_help=True, cls=Commands)
+
+
+@app.callback(epilog="Each command has --help. Start with: cinemae run --demo")
+def cinemae(version: Version = False) -> None:
+    """Detect AI-generated images by contextual anomaly."""
 
 
 def main() -> None:
     """Entry point of `cinemae` and of `python -m cinemae`."""
-    name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
-    if name in COMMANDS:
-        sys.argv = [f"cinemae {name}", *rest]  # what help and messages call the command
-        import_module(f"cinemae.{COMMANDS[name][0]}").main()
-    elif name in ("-h", "--help"):
-        print(usage())
-    elif name == "--version":
-        from ..core.environment import cinemae_version
-
-        print(f"cinemae {cinemae_version()}")
-    else:
-        print(f"error: there is no command 'cinemae {name}'; cinemae --help lists them", file=sys.stderr)
-        raise SystemExit(2)
+    run_command(app)

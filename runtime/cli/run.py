@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from ..scan.options import ScanOptions
-from .common import Version, command_app, run_command
+from .common import Version, command_app, run_command, score_and_exit
 from .expand import expanded
 
 app = command_app()
-
-ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
-"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 EXAMPLES = """\b
 Examples:
@@ -50,20 +47,9 @@ def run(
         options = replace(options, inputs=tuple(inputs), report=report)
     elif not options.inputs:
         raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
-    from ..images.library_messages import silence_libraries
     from ..scan.scan import scan
 
-    silence_libraries()
-    try:
-        code = scan(options, sys.stdin.buffer)
-    except BrokenPipeError:
-        # the reader of stdout has gone (`head`, for example): nothing may be flushed into the closed pipe at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ON_CLOSED_PIPE
-    except KeyboardInterrupt:
-        print("interrupted; with --out FILE.jsonl, --resume continues", file=sys.stderr)
-        code = ON_INTERRUPT
-    raise typer.Exit(code)
+    score_and_exit(partial(scan, options, sys.stdin.buffer), "; with --out FILE.jsonl, --resume continues")
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import typer
+from functools import partial
 
 from ..scan.options import WatchOptions
-from .common import Version, command_app, run_command
+from .common import Version, command_app, run_command, score_and_exit
 from .expand import expanded
 
 app = command_app()
@@ -18,11 +18,9 @@ def watch(options: WatchOptions, version: Version = False) -> None:
 
     Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
     """
-    from ..images.library_messages import silence_libraries
     from ..scan.watch.scan import scan_folders
 
-    silence_libraries()
-    raise typer.Exit(scan_folders(options))
+    score_and_exit(partial(scan_folders, options))
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ class Option:
     parser: Callable[[Any], Any] | None = None
     names: tuple[str, ...] = ()
     envvar: str | None = None
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     argument: bool = False
     hidden: bool = False
 

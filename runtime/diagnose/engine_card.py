@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ FIELDS = {"demonstration", "licence", "precision", "backbone", "method", "head",
 INDENT = 14
 
 
-def card(path: str | Path | None = None) -> dict[str, Any]:
+def card(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     """The card as plain JSON types. No backend is imported and nothing is scored.
 
     Args:
@@ -31,7 +32,7 @@ def card(path: str | Path | None = None) -> dict[str, Any]:
     return named | manifest.model_dump(mode="json", include=FIELDS)
 
 
-def card_lines(path: str | Path | None = None, width: int | None = None) -> Iterator[str]:
+def card_lines(path: str | PathLike[str] | None = None, width: int | None = None) -> Iterator[str]:
     """The card for people; errors as `card`.
 
     Args:

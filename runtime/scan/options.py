@@ -1,10 +1,10 @@
-"""The options of `cinemae run` and `cinemae watch`."""
+"""The options of `cinemae run` and `cinemae watch`, and those that `cinemae ray` shares with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from ..core.errors import UsageError
 from ..core.option import Option
@@ -17,16 +17,13 @@ TABLE = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What `cinemae run` and `cinemae watch` have in common.
+class CommandOptions:
+    """What all commands that score files have in common.
 
     Attributes:
         scoring: how images are scored.
         batch_size: images per inference. Default: the best batch of a plan, else 8.
         workers: decoding threads. Default: one per CPU.
-        out: write records to this file instead of stdout.
-        heatmaps: save a heatmap of each image in this folder.
-        report: write the results and pictures as one self-contained HTML page.
         fail_on_ai: exit with 4 if an image is judged ai.
         quiet: print only errors on stderr.
 
@@ -37,9 +34,6 @@ class RunOptions:
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
     batch_size: int | None = None
     workers: int | None = None
-    out: Path | None = None
-    heatmaps: Path | None = None
-    report: Path | None = None
     fail_on_ai: bool = False
     quiet: Annotated[bool, Option(names=("--quiet", "-q"))] = False
 
@@ -50,43 +44,67 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanOptions(RunOptions):
-    """The options of `cinemae run`.
+class InputOptions:
+    """Which images are scored.
 
     Attributes:
         inputs: files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).
-        format: default: by the suffix of --out; a table on a terminal; else jsonl.
-        resume: keep the records in --out whose input has not changed, and score the rest.
         allow_empty: exit with 0 where there is no image to score, instead of 2.
         null: names in lists and on stdin end with a zero byte.
         allow_url: fetch inputs that are http or https URLs, from public addresses.
-        stdin_image: the input - is an image on stdin, no list of names.
     """
 
     inputs: Annotated[tuple[str, ...], Option(argument=True)] = ()
-    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
-    resume: bool = False
     allow_empty: bool = False
     null: Annotated[bool, Option(names=("--null", "-0"))] = False
     allow_url: bool = False
-    stdin_image: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(CommandOptions):
+    """What `cinemae run` and `cinemae watch` have in common.
+
+    Attributes:
+        inputs: files or folders.
+        format: default: by the suffix of --out; a table on a terminal; else jsonl.
+        out: write records to this file instead of stdout.
+        heatmaps: save a heatmap of each image in this folder.
+        report: write the results and pictures as one self-contained HTML page.
+    """
+
+    inputs: tuple[str, ...]
+    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
+    out: Path | None = None
+    heatmaps: Path | None = None
+    report: Path | None = None
+
+    CONTINUES: ClassVar[str]
+    """What makes the run continue `out`, in messages."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.stdin_image and "-" not in self.inputs:
-            raise UsageError("--stdin-image: only with the input -")
+        if self.format not in (None, *FORMATS):
+            raise UsageError(f"unknown format {self.format!r}: use one of {', '.join(FORMATS)}")
+
+    @property
+    def continues(self) -> bool:
+        """Whether records that `out` holds stay there."""
+        return self.out is not None
+
+    @property
+    def exclude(self) -> list[str]:
+        """Folders of outputs, which are no inputs."""
+        return [] if self.heatmaps is None else [str(self.heatmaps)]
 
     def output_format(self, terminal: bool) -> str:
-        """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
+        """`format`, else the suffix of `out`, else a table on a terminal and JSON lines elsewhere.
 
         Raises:
             MissingDependencyError: Parquet without pyarrow.
-            UsageError: an unknown format, or options that contradict each other.
+            UsageError: an output that cannot have this format, or cannot be continued.
         """
         from .targets import is_stream
 
-        if self.format is not None and self.format not in FORMATS:
-            raise UsageError(f"unknown format {self.format!r}: use one of {', '.join(FORMATS)}")
         suffix = self.out.suffix.lower().lstrip(".") if self.out else ""
         implied = suffix if suffix in FORMATS else "jsonl" if self.out or not terminal else TABLE
         chosen = self.format or implied
@@ -96,16 +114,41 @@ class ScanOptions(RunOptions):
             require_pyarrow()
             if self.out is None or is_stream(self.out):
                 raise UsageError("Parquet is written to a file: give --out FILE.parquet")
-        if self.resume:
+        if self.continues:
             if self.out is None or chosen != "jsonl":
-                raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
+                raise UsageError(f"{self.CONTINUES} continues a JSON-lines file: give --out FILE.jsonl")
             if is_stream(self.out):
-                raise UsageError(f"{display_name(str(self.out))}: is not a file; --resume continues one")
-            if self.report is not None:
-                raise UsageError(
-                    "--report shows every image, and --resume does not decode those already scored: leave one out"
-                )
+                raise UsageError(f"{display_name(str(self.out))}: is not a file; {self.CONTINUES} continues one")
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions(InputOptions, RunOptions):
+    """The options of `cinemae run`.
+
+    Attributes:
+        resume: keep the records in --out whose input has not changed, and score the rest.
+        stdin_image: the input - is an image on stdin, no list of names.
+    """
+
+    resume: bool = False
+    stdin_image: bool = False
+
+    CONTINUES = "--resume"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stdin_image and "-" not in self.inputs:
+            raise UsageError("--stdin-image: only with the input -")
+        if self.resume and self.report is not None:
+            raise UsageError(
+                "--report shows every image, and --resume does not decode those already scored: leave one out"
+            )
+
+    @property
+    def continues(self) -> bool:
+        """Whether records that `out` holds stay there."""
+        return self.resume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,25 +156,11 @@ class WatchOptions(RunOptions):
     """The options of `cinemae watch`.
 
     Attributes:
-        folders: folders whose new files are scored.
+        inputs: folders whose new files are scored.
         settle: seconds without a change until a file is complete.
     """
 
-    folders: Annotated[tuple[str, ...], Option(argument=True)]
+    inputs: Annotated[tuple[str, ...], Option(argument=True, metavar="FOLDERS")]
     settle: float = 2.0
 
-    def output_format(self, terminal: bool) -> str:
-        """A table on a terminal, JSON lines elsewhere.
-
-        Raises:
-            UsageError: `--out` cannot be continued.
-        """
-        from .targets import is_stream
-
-        if self.out is None:
-            return TABLE if terminal else "jsonl"
-        if is_stream(self.out):
-            raise UsageError(f"{display_name(str(self.out))}: is not a file; cinemae watch continues one")
-        if self.out.suffix.lower().lstrip(".") in FORMATS[1:]:
-            raise UsageError("cinemae watch appends JSON lines: give --out FILE.jsonl")
-        return "jsonl"
+    CONTINUES = "cinemae watch"

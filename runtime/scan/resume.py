@@ -19,8 +19,7 @@ from PIL import Image
 from ..core.errors import UsageError
 from ..core.files import atomic_path, stream_sha256, writing
 from ..core.text import display_name
-from ..images.decode import ImageSource, opened
-from ..images.source import AnySource, NamedSource
+from ..images.source import AnySource, ImageSource, NamedSource, opened
 from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
 from ..scoring.record import Record, Run, from_dict
@@ -101,10 +100,12 @@ class Earlier:
         self._offsets: dict[bytes, int] = {}
         with writing(self._store):
             with atomic_path(self._store) as temporary, temporary.open("wb") as target:
-                for path in (self._store, out):
+                for path in (out, self._store):
                     for raw, record in read_lines(path):
-                        if record.status == "ok":  # a missing package or lack of memory may be why an input failed
-                            self._offsets[_key(record.path, record.sha256)] = target.tell()
+                        key = _key(record.path, record.sha256)
+                        # a missing package or lack of memory may be why an input failed
+                        if record.status == "ok" and key not in self._offsets:
+                            self._offsets[key] = target.tell()
                             target.write(raw)
             with out.open("r+b") as file:
                 file.truncate(0)
@@ -121,9 +122,18 @@ class Earlier:
                     return Prepared(display_name(source.name), previous=from_dict(json.loads(file.readline())))
         return self._detector.prepare(source)
 
-    def remove(self) -> None:
-        """Remove the store, once all records are in the new file."""
-        self._store.unlink(missing_ok=True)
+def forget(out: Path) -> None:
+    """Remove the store, once all records are in `out`.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
+    store = store_path(out)
+    if store.exists():
+        with writing(store):
+            with out.open("r+b") as file:
+                os.fsync(file.fileno())
+            store.unlink()
 
 
 def _key(path: str, sha256: str | None) -> bytes:

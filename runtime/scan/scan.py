@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import BinaryIO
 
 from ..core.errors import UsageError
@@ -24,28 +23,22 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         UsageError, EngineError, MissingDependencyError: before the first record, or when the engine fails for good.
         OutputError: the records cannot be written.
     """
-    format_name = options.output_format(sys.stdout.isatty())
-    exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
     inputs = Inputs(
-        options.inputs, stdin, null=options.null, exclude=exclude, allow_url=options.allow_url,
+        options.inputs, stdin, null=options.null, exclude=options.exclude, allow_url=options.allow_url,
         stdin_image=options.stdin_image,
     )
-    with Session(options, options.inputs, format_name, append=options.resume) as session:
-        prepare, earlier = None, None
+    with Session(options) as session:
+        prepare = None
         if options.resume and options.out is not None:
-            earlier = Earlier(options.out, session.detector)
-            prepare = earlier.prepare
+            session.detector.wait()  # an engine that cannot be used moves no record
+            prepare = Earlier(options.out, session.detector).prepare
         session.consume(session.score(inputs, prepare), inputs.count if inputs.countable else None)
         if not session.tally.total and not options.allow_empty:
             raise UsageError(_nothing_scored(inputs))
-        for name in inputs.empty:
-            session.say(f"warning: {display_name(name)}: holds no images")
+        notes = [f"warning: {display_name(name)}: holds no images" for name in inputs.empty]
         if skipped := inputs.skipped.summary():
-            session.say(f"note: {skipped}")
-        code = session.finish()
-        if earlier is not None:
-            earlier.remove()
-        return code
+            notes.append(f"note: {skipped}")
+        return session.finish(notes)
 
 
 def _nothing_scored(inputs: Inputs) -> str:

@@ -16,10 +16,13 @@ from ..images.source import AnySource, NamedSource
 from ..scoring.detector import Detector
 from ..scoring.pipeline import Prepare, Scored, decode_and_score
 from .options import TABLE, RunOptions
+from .resume import forget
 from .table import TableWriter
 from .tally import Tally
 from .targets import Targets
 from .writers import Writer, file_writer, stdout_writer
+
+Extra = Callable[[Scored], None]
 
 
 def say(text: str) -> None:
@@ -33,27 +36,19 @@ class Session:
     Attributes:
         detector: of the run; its engine loads in the background.
         tally: counts of the records so far.
-        exclude: folders of outputs, which are no inputs.
     """
 
-    def __init__(self, options: RunOptions, arguments: tuple[str, ...], format_name: str, append: bool = False) -> None:
+    def __init__(self, options: RunOptions) -> None:
         """Check the outputs; nothing is opened yet.
 
-        Args:
-            options: of the command.
-            arguments: its inputs.
-            format_name: of the records.
-            append: continue the JSON lines that are there.
-
         Raises:
-            UsageError, OutputError: as `Targets.check`.
+            MissingDependencyError, OutputError, UsageError: as `RunOptions.output_format` and `Targets.check`.
         """
-        self._options, self._arguments, self._format, self._append = options, arguments, format_name, append
+        self._options, self._format = options, options.output_format(sys.stdout.isatty())
         self._targets = Targets(options.out, options.report, options.heatmaps)
-        self._targets.check(arguments, options.scoring.engine, any_suffix=getattr(options, "format", None) is not None)
+        self._targets.check(options.inputs, options.scoring.engine, any_suffix=options.format is not None)
         self._stack, self._start = ExitStack(), time.monotonic()
         self.tally = Tally()
-        self.exclude = [] if options.heatmaps is None else [str(options.heatmaps)]
 
     def __enter__(self) -> Session:
         with ExitStack() as stack:
@@ -96,7 +91,7 @@ class Session:
             EngineError, MissingDependencyError: the engine cannot be used, even where no input ever reached it.
             OutputError: a record cannot be written.
         """
-        extras = [*self._extras(), self._announcer()]
+        extras = self._extras()
         progress = Progress("inputs", total, quiet=self._options.quiet, closing=False, console=self._console)
         with self._stack.enter_context(progress), closing(scored):
             for item in scored:
@@ -107,26 +102,29 @@ class Session:
                 progress.advance()
         self.detector.wait()
 
-    def finish(self) -> int:
-        """Complete the outputs, say what was done, and return the exit code.
+    def finish(self, notes: Iterable[str] = ()) -> int:
+        """Complete the outputs, say `notes` and what was done, and return the exit code.
 
         Raises:
             OutputError: an output cannot be completed.
         """
         self._writer.finish()
+        if self._options.out is not None and self._format == "jsonl":
+            forget(self._options.out)  # while this run still holds the lock
         self._stack.close()
-        for line in (self.tally.summary(time.monotonic() - self._start), *self._targets.written()):
+        for line in (*notes, self.tally.summary(time.monotonic() - self._start), *self._targets.written()):
             self.say(line)
         return self.tally.exit_code(self._options.fail_on_ai)
 
     def _open_writer(self, stack: ExitStack) -> Writer:
-        if self._options.out is not None:
-            return stack.enter_context(file_writer(self._options.out, self._format, append=self._append))
+        out = self._options.out
+        if out is not None:
+            return stack.enter_context(file_writer(out, self._format, append=self._options.continues))
         if self._console is not None:
             return TableWriter(self._console, self.detector.run)
         return stdout_writer(sys.stdout.buffer, self._format)
 
-    def _announcer(self) -> Callable[[Scored], None]:
+    def _announcer(self) -> Extra:
         """Prints the engine's notes once, at the first record: a fallback to another device, for example."""
         said = False
 
@@ -139,15 +137,15 @@ class Session:
 
         return announce
 
-    def _extras(self) -> list[Callable[[Scored], None]]:
-        """Called for each record after it is written: heatmaps and the report."""
-        extras: list[Callable[[Scored], None]] = []
-        if self._options.heatmaps is not None:
-            from ..report.heatmap import fixed_scale
+    def _extras(self) -> list[Extra]:
+        """Called for each record after it is written: heatmaps, the report and the engine's notes."""
+        options = self._options
+        extras: list[Extra] = []
+        if options.heatmaps is not None:
             from ..report.heatmap_folder import HeatmapFolder
 
-            colours = fixed_scale(self.detector.manifest.heatmap_range)
-            pictures = self._stack.enter_context(HeatmapFolder(self._options.heatmaps, colours, say, self._arguments))
+            fixed = self.detector.manifest.heatmap_range
+            pictures = self._stack.enter_context(HeatmapFolder(options.heatmaps, fixed, say, options.inputs))
 
             def save(item: Scored) -> None:
                 pixels, lcas = item.prepared.picture(item.record), item.record.lcas
@@ -155,12 +153,11 @@ class Session:
                     pictures.add(item.source.name, pixels, lcas)
 
             extras.append(save)
-        if self._options.report is not None:
+        if options.report is not None:
             from ..report.html import ReportWriter
 
-            writer = ReportWriter(
-                self._options.report, self.detector.manifest, self.detector.run, title=_report_title(self._arguments)
-            )
+            title = _report_title(options.inputs)
+            writer = ReportWriter(options.report, self.detector.manifest, self.detector.run, title=title)
             report = self._stack.enter_context(writer)
 
             def add(item: Scored) -> None:
@@ -168,7 +165,7 @@ class Session:
                 report.provider = report.provider or self.detector.wait().provider
 
             extras.append(add)
-        return extras
+        return [*extras, self._announcer()]
 
 
 def _console() -> Any:
@@ -178,7 +175,7 @@ def _console() -> Any:
     return Console()
 
 
-def _report_title(arguments: tuple[str, ...]) -> str:
+def _report_title(inputs: tuple[str, ...]) -> str:
     """The folder's name where a single folder is scored."""
-    folder = os.path.basename(os.path.abspath(arguments[0]))
-    return display_name(folder) if len(arguments) == 1 and folder and os.path.isdir(arguments[0]) else "Image report"
+    folder = os.path.basename(os.path.abspath(inputs[0]))
+    return display_name(folder) if len(inputs) == 1 and folder and os.path.isdir(inputs[0]) else "Image report"

@@ -9,17 +9,16 @@ from os import PathLike
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ErrorKind, ImageError
+from ..core.errors import ImageError
 from ..core.files import stream_sha256
 from ..core.manifest import Manifest
 from ..core.text import display_name
 from ..evidence.collect import collect
 from ..evidence.fact import Evidence
-from ..images.decode import MAX_PIXELS, describe, opened
-from ..images.frames import load_frames
-from ..images.loaded import Frame
+from ..images.decode import MAX_PIXELS
+from ..images.frames import Frame, load_frames
 from ..images.preprocess import LoadedImage
-from ..images.source import AnySource, NamedSource
+from ..images.source import AnySource, NamedSource, describe, opened
 from .options import ScoringOptions
 from .reasons import image_reasons
 from .record import Failure, Reason, Record
@@ -97,7 +96,7 @@ class Preparer:
         try:
             if isinstance(source, NamedSource):
                 if source.error is not None:
-                    raise source.error
+                    return _failed(name, source.error)
                 source = source.image
             if not isinstance(source, SOURCES) and not hasattr(source, "read") and not callable(source):
                 raise ImageError(NOT_A_SOURCE.format(type(source).__name__), "unsupported")
@@ -108,13 +107,15 @@ class Preparer:
                     image, self.manifest.preprocess, self.options.max_frames,
                     max_pixels=self.options.max_pixels or MAX_PIXELS, name=name, tile_patch=tile_patch,
                 )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image, loaded.opened)
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(
+                    image, loaded.opened, self.options.trust_list
+                )
             reasons = tuple(self._reasons(frame) for frame in loaded.frames)
         except ImageError as error:
-            return Prepared(name, error=_failure(error.kind, str(error).removeprefix(f"{name}: ")), sha256=sha256)
+            return _failed(name, error, sha256)
         except Exception as error:  # one bad input must not end a run of thousands
             text = f"cannot be read ({type(error).__name__}: {error})"
-            return Prepared(name, error=_failure("unreadable", text), sha256=sha256)
+            return _failed(name, ImageError(text, "unreadable"), sha256)
         return Prepared(
             name, loaded.frames, reasons, sha256=sha256, evidence=evidence, moving=loaded.moving, count=loaded.count,
             notes=loaded.notes,
@@ -125,5 +126,6 @@ class Preparer:
         return tuple(reason for reason in of_crops[0] if all(reason in reasons for reasons in of_crops))
 
 
-def _failure(kind: ErrorKind, text: str) -> Failure:
-    return Failure(kind, display_name(text))
+def _failed(name: str, error: ImageError, sha256: str | None = None) -> Prepared:
+    text = display_name(str(error).removeprefix(f"{name}: "))
+    return Prepared(name, error=Failure(error.kind, text), sha256=sha256)

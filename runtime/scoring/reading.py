@@ -25,8 +25,8 @@ def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
     """What the records of an engine have in common, by default at a base rate of one half."""
     options = options or ScoringOptions()
     calibration, decision = manifest.calibration, Decision.of(manifest.calibration, options.threshold)
-    if options.tiles:  # nobody measured the rates of a mean of tiles
-        decision = decision.without_rates()
+    decode = cast("Decode | None", options.decode) or manifest.preprocess.decode
+    measured = not options.tiles  # nobody measured the rates of a mean of tiles
 
     def probability(logit: float) -> float | None:
         return calibration.probability(logit, options.prior) if math.isfinite(logit) else None
@@ -34,23 +34,19 @@ def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
     return Run(
         engine=manifest.label, prior=options.prior, threshold=options.threshold,
         ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
-        false_alarm=decision.false_alarm, miss=decision.miss,
-        decode=cast("Decode | None", options.decode) or manifest.preprocess.decode,
-        max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
+        false_alarm=decision.false_alarm if measured else None, miss=decision.miss if measured else None,
+        decode=decode, max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
     )
 
 
-def promise(threshold: float | None, rate: float | None, others: str, own: bool = False) -> str:
+def promise(threshold: float | None, rate: float | None, others: str) -> str:
     """What `ai` or `real` promises.
 
     Args:
         threshold: probability at which the verdict begins; None where it is never given.
         rate: largest share of the other class that gets it; None where none is known.
         others: name of that class, "real" or "AI".
-        own: the caller gave the threshold.
     """
-    if own:
-        return OWN_THRESHOLD
     if threshold is None:
         return f"never given, too few {others} images were measured"
     if rate is None:
@@ -66,8 +62,8 @@ def words(run: Run) -> dict[str, str]:
     """
     own = run.threshold is not None
     return {
-        "ai": promise(run.ai_from, run.false_alarm, "real", own),
-        "real": promise(run.real_below, run.miss, "AI", own),
+        "ai": OWN_THRESHOLD if own else promise(run.ai_from, run.false_alarm, "real"),
+        "real": OWN_THRESHOLD if own else promise(run.real_below, run.miss, "AI"),
         "uncertain": NEITHER,
         "prior": f"assuming that {100 * run.prior:g} % of the images are AI-generated",
         "caveat": "" if run.false_alarm is None and run.miss is None else CAVEAT,

@@ -68,10 +68,6 @@ class Decision:
         cut = calibration.logit_of(threshold)
         return cls(cut, cut)
 
-    def without_rates(self) -> Decision:
-        """The same thresholds for scores whose error rates nobody measured."""
-        return replace(self, false_alarm=None, miss=None)
-
     def verdict(self, logit: float) -> Verdict:
         """The verdict for a finite raw logit of an ordinary image. The one comparison of training and runtime."""
         if logit >= self.ai_from:

@@ -16,7 +16,7 @@ from cinemae.runtime.core.manifest import (
 )
 from cinemae.runtime.core.masks import draw_visible
 from cinemae.runtime.scoring.reading import run_of
-from cinemae.runtime.scoring.record import Reason, Record, Stats
+from cinemae.runtime.scoring.record import Failure, Reason, Record, Stats
 from cinemae.runtime.scoring.verdict import Decision, decide
 
 NASTY = [
@@ -47,6 +47,11 @@ def picture(seed: int, size: int = 64) -> np.ndarray:
     """uint8 [size, size, 3], coloured."""
     rng = np.random.default_rng(seed)
     return np.clip(rng.integers(60, 200, 3) + rng.integers(-40, 40, (size, size, 3)), 0, 255).astype(np.uint8)
+
+
+def failed(path: str, text: str, sample: Manifest) -> Record:
+    """The record of an input without a score."""
+    return Record(path=path, status="error", error=Failure("unsupported", text), run=run_of(sample))
 
 
 def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tuple[Reason, ...] = ()) -> Record:

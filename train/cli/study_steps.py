@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..audit.audit import Audit, audit
-from ..data.samples import Sample
-from ..device import choose_device
-from ..fitting.head_training import FitConfig
+from ..compute import choose_device
+from ..data.sample import Sample
+from ..fitting.fit_config import FitConfig
 from ..studies.paper import Budget, Studies, paper
 from ..studies.study_data import StudyData
 

@@ -19,49 +19,9 @@ from ...runtime.core.progress import Progress
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..model.head import Head
+from .fit_config import FitConfig
 
 SCORE_BATCH = 4096
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Recipe of a fit; the defaults are the paper's.
-
-    Attributes:
-        epochs: passes over the training images.
-        lr: constant learning rate of Adam.
-        batch_size: images of one step.
-        seed: of initialisation, order, drawn mask sets and the held-out share.
-        held_out: share of the training images, chosen by their content, that selects the epoch and calibrates.
-        split: to train on.
-        generators: to train on; None for all that have `split`.
-        false_alarm: largest share of real images that may be called ai.
-        miss: largest share of AI images that may be called real.
-        balance_sources: give both classes, and within a class all its sources, the same weight in the loss.
-        weight_decay: decoupled weight decay of AdamW, which shrinks the head; with 0 it is Adam, the paper's.
-        standardize_global: start with f_global standardised feature by feature (`Head.start_standardised`).
-    """
-
-    epochs: int = 25
-    lr: float = 1e-4
-    batch_size: int = 32
-    seed: int = 0
-    held_out: float = 0.1
-    split: str = "train"
-    generators: tuple[str, ...] | None = None
-    false_alarm: float = 0.05
-    miss: float = 0.05
-    balance_sources: bool = False
-    weight_decay: float = 0.0
-    standardize_global: bool = False
-
-
-def describe(config: FitConfig) -> str:
-    """The optimisation in words, for the manifest."""
-    shrunk = f"AdamW, weight decay {config.weight_decay:g}" if config.weight_decay else "Adam"
-    balanced = ", sources and classes balanced" if config.balance_sources else ""
-    standardised = ", f_global standardised" if config.standardize_global else ""
-    return f"batch {config.batch_size}, {shrunk}, lr {config.lr:g}{balanced}{standardised}"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..calibration.scores import OWN_HEAD, SourceScores
 from ..features.cache import FeatureCache
 from ..model.head import Head
+from .fit_config import FitConfig
 from .folds import out_of_fold, source_folds
-from .head_training import Examples, FitConfig, examples, logits_of, source_weights, sources_of, train_head
+from .head_training import Examples, examples, logits_of, source_weights, sources_of, train_head
 
 log = logging.getLogger("cinemae.train")
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...runtime.core.manifest import HeadConfig
 from ..reporting.result import StudyResult
 from ..reporting.tables import Cell, Table
-from ..weights.layouts import is_decoder
+from ..weights.key_layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import comparison, fit_scores, head_inputs
 from .nll import image_nll

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.core.masks import masked_from_visible
 from ...runtime.core.progress import Progress
-from ..device import choose_device
+from ..compute import choose_device
 from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
@@ -21,7 +21,7 @@ from ..model.mae import MaskedAutoencoder
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Table
-from ..weights.layouts import is_decoder
+from ..weights.key_layouts import is_decoder
 from .ablate import plot_comparison
 from .comparison import HeadInputs, accuracies, comparison, fit_scores, head_inputs
 from .experiment import Experiment

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...runtime.core.errors import UsageError
 from ..data.generators import same_generators
-from ..data.samples import Sample
+from ..data.sample import Sample
 
 CACHED_STUDIES = ("statistics", "lambda", "pixels", "fusion")
 """Ablations of cached features alone: the keys of `ablate.CACHED_PARTS`."""

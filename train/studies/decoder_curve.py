@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...runtime.core.masks import masked_from_visible
 from ...runtime.core.progress import Progress
-from ..device import choose_device
+from ..compute import choose_device
 from ..model.lcas import by_channel
 from ..model.mae import MaskedAutoencoder, patchify
 from ..model.masked_runs import predict_masked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,8 @@ from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..data.generators import canonical, same_generators
 from ..features.cache import FeatureCache
-from ..fitting.head_training import FitConfig, training_rows
+from ..fitting.fit_config import FitConfig
+from ..fitting.head_training import training_rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Experiment:
 
     def is_trained(self, name: str) -> bool:
         """Whether a generator, in any spelling, was trained on."""
-        return canonical(name) in map(canonical, self.fit.generators or ())
+        return canonical(name) in map(canonical, self.fit.generators)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -96,5 +97,6 @@ class Experiment:
             contents.update(f"{row.content}{row.label}{row.generator}{row.split}\n".encode())
         return {
             "cache": self.cache.spec.key, "rows": contents.hexdigest(), "method": self.method.model_dump(),
-            "fit": vars(self.fit), "report_only": self.report_only, "seeds": self.seeds, "head": self.head.model_dump(),
+            "fit": asdict(self.fit), "report_only": self.report_only, "seeds": self.seeds,
+            "head": self.head.model_dump(),
         }

@@ -158,7 +158,7 @@ class Studies:
                 errors.append(error)
         if errors and len(errors) == len(done):
             raise errors[0]
-        return Report(tuple(self.facts()), tuple(done), tuple(self.data.fit.generators or ()))
+        return Report(tuple(self.facts()), tuple(done), self.data.fit.generators)
 
     def facts(self) -> list[str]:
         """Backbone, training data and recipe, for the head of the report."""
@@ -168,7 +168,7 @@ class Studies:
         return [
             f"Backbone: {Path(data.backbone).name}, {config.encoder_dim} x {config.encoder_depth}, "
             f"SHA-256 {data.info.sha256[:16]}, licence {data.info.licence}.",
-            f"Trained on {', '.join(data.fit.generators or ())}; {len(self.main.rows[0]):,} images to train on, "
+            f"Trained on {', '.join(data.fit.generators)}; {len(self.main.rows[0]):,} images to train on, "
             f"{len(self.main.rows[1]):,} held out, {len(self.main.eval_rows):,} tested{rest}.",
             f"Heads: {data.fit.epochs} epochs, batch {data.fit.batch_size}; seeds a figure: {data.seeds}.",
         ]

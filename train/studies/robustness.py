@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ...runtime.core.manifest import HeadConfig
-from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
+from ..data.transforms import CORRUPTIONS, LEVELS, Corruption
 from ..evaluation.metrics import MACC
-from ..features.augment import Transform
 from ..features.cache import FeatureCache
 from ..fitting.head_training import logits_of, train_head
 from ..model.head import Head
@@ -56,15 +54,6 @@ class ConditionScores:
         return figures(self.labels[own], self.logits[detector][own])
 
 
-def as_transform(chosen: Corruption) -> Transform:
-    """Make a corruption a transform for the extraction."""
-
-    def transform(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        return corrupt(image, chosen, rng)
-
-    return transform
-
-
 def robustness(
     data: StudyData, experiment: Experiment, out: Path, names: Sequence[str] = tuple(CORRUPTIONS)
 ) -> StudyResult:
@@ -87,8 +76,7 @@ def robustness(
     deployed = experiment.method.model_copy(update={"mask_sets": 1})
     conditions = {CLEAN: _score(experiment, data.fill(samples, method=deployed), detectors)}
     for name in names:
-        transform = as_transform(CORRUPTIONS[name])
-        cache = data.fill(samples, method=deployed, augment=f"corruption:{name}", transform=transform)
+        cache = data.fill(samples, method=deployed, augment=f"corruption:{name}")
         conditions[name] = _score(experiment, cache, detectors)
     tables = tuple(_table(label, conditions, experiment.generators, data.limit) for label in detectors)
     pictures = _plots(conditions, experiment.generators, list(detectors), out)

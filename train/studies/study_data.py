@@ -10,16 +10,14 @@ from pathlib import Path
 import torch
 
 from ...runtime.core.manifest import Backbone, HeadConfig, MethodConfig
-from ..audit.survey import thin
-from ..data.samples import Sample
-from ..device import choose_device
-from ..features.augment import Transform
+from ..compute import choose_device, choose_precision
+from ..data.sample import Sample
+from ..data.samples import thin
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
-from ..fitting.head_training import FitConfig
+from ..fitting.fit_config import FitConfig
 from ..model.mae import MaskedAutoencoder
-from ..precision import choose_precision
 from ..weights.load import load_backbone
 from .choices import choose_training
 from .experiment import Experiment
@@ -82,7 +80,7 @@ class StudyData:
     @property
     def used(self) -> list[Sample]:
         """The samples, of the training split those of the generators trained on alone."""
-        trained = self.fit.generators or ()
+        trained = self.fit.generators
         return [s for s in self.samples if s.split != self.fit.split or s.generator in trained]
 
     @cached_property
@@ -114,16 +112,14 @@ class StudyData:
         return f"{' and '.join(said).capitalize()}." if said else ""
 
     def fill(
-        self, samples: Sequence[Sample] | None = None, *, method: MethodConfig | None = None, augment: str = "none",
-        transform: Transform | None = None,
+        self, samples: Sequence[Sample] | None = None, *, method: MethodConfig | None = None, augment: str = "none"
     ) -> FeatureCache:
         """Extract what the cache lacks.
 
         Args:
             samples: the samples to extract; None is all that are used.
             method: gives the masks; None is the main method.
-            augment: name of what is done to the images.
-            transform: does it, where `augment` is none of the named augmentations.
+            augment: name of what is done to the images, of `transforms.TRANSFORMS`.
 
         Returns:
             The cache, limited to the samples.
@@ -133,7 +129,7 @@ class StudyData:
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), method or self.method, augment=augment,
                                 precision=choose_precision("auto", device))
         report = extract(chosen, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
-                         device=device, transform=transform, quiet=self.quiet)
+                         device=device, quiet=self.quiet)
         return FeatureCache(report.folder, report.samples)
 
     def experiment(self, cache: FeatureCache | None = None, method: MethodConfig | None = None) -> Experiment:

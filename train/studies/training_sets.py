@@ -21,7 +21,7 @@ def training_sets(data: StudyData, out: Path) -> StudyResult:
     Raises:
         UsageError: no generator has a training split besides those chosen.
     """
-    chosen, every = data.fit.generators or (), training_generators(data.samples)
+    chosen, every = data.fit.generators, training_generators(data.samples)
     if set(chosen) == set(every):
         raise UsageError(
             f"{', '.join(every)}: no other generator has a training split, so that there is no larger training set to "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -31,11 +30,10 @@ def scan_folders(options: WatchOptions) -> int:
         EngineError, MissingDependencyError: the engine fails; records already written stand.
         OutputError: the records cannot be written.
     """
-    format_name = options.output_format(sys.stdout.isatty())
-    with stop_on_signals() as stop, Session(options, options.folders, format_name, append=True) as session:
+    with stop_on_signals() as stop, Session(options) as session:
         earlier = {} if options.out is None else earlier_scores(options.out, session.detector.run)
-        watcher = Watcher(options.folders, options.settle, [_identity(folder) for folder in session.exclude])
-        session.say(f"watching {', '.join(map(display_name, options.folders))}; Ctrl-C or SIGTERM stops")
+        watcher = Watcher(options.inputs, options.settle, [_identity(folder) for folder in options.exclude])
+        session.say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
         session.consume(_new_files(session, watcher, earlier, stop, options.settle))
         return session.finish()
 

@@ -16,6 +16,7 @@ COMMANDS = """
 import contextlib, io, json, sys
 from cinemae.export.cli import main as export
 from cinemae.train.cli.train import main as train
+HEAVY = {"torch", "torchvision", "timm", "onnx", "sklearn", "scipy", "matplotlib"}
 for line in sys.stdin:
     command, *arguments = json.loads(line)
     sys.argv = [command, *arguments]
@@ -25,7 +26,7 @@ for line in sys.stdin:
             train(arguments) if command == "train" else export()
         except SystemExit as stop:
             code = stop.code
-    print(json.dumps([code, shown.getvalue(), sorted({"torch", "timm", "onnx", "sklearn"} & set(sys.modules))]))
+    print(json.dumps([code, shown.getvalue(), sorted(HEAVY & set(sys.modules))]))
 """
 EXTRACT = ("train", "extract", "DATA", "--backbone", "WEIGHTS")
 EVAL = ("train", "eval", "CHECKPOINT", "DATA")
@@ -33,7 +34,7 @@ STUDY = ("train", "controls", "DATA", "--backbone", "WEIGHTS")
 WRONG = [
     (("train", "extract", "nowhere", "--backbone", "WEIGHTS"), "nowhere: no such file or folder"),
     (("train", "extract", "DATA", "--backbone", "gone.pth"), "gone.pth: no such file or folder"),
-    (("train", "extract", "DATA", "--backbone", "CHECKPOINT"), "is a checkpoint, not backbone weights; those"),
+    (("train", "extract", "DATA", "--backbone", "CHECKPOINT"), "is a checkpoint, not backbone weights"),
     (("train", "extract", "DATA", "--backbone", "ENGINE"), "is an engine, not backbone weights"),
     ((*EXTRACT, "--layout", "folders"), "unknown layout 'folders'; there are: auto, genimage"),
     ((*EXTRACT, "--split", "dev"), "no split 'dev'; there are: train, val"),

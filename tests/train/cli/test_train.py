@@ -15,7 +15,7 @@ import pytest
 import torch
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.cli.train import main
-from cinemae.train.features.sample_list import kept_samples, read_samples
+from cinemae.train.features.sample_list import kept_samples, read_recorded
 from cinemae.train.fitting.checkpoint import load_checkpoint, load_head
 from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_manifest, read_metrics, remember_checkpoint
 
@@ -127,7 +127,7 @@ def fit_again(*arguments) -> dict:
 def trained_on(recipe: dict) -> set[str]:
     """Names of the files a fit read, from the list it recorded."""
     (folder,) = Path("runs/cache").iterdir()
-    return {Path(sample.path).name for sample in read_samples(kept_samples(folder, recipe["samples"]))}
+    return {Path(sample.path).name for sample in read_recorded(kept_samples(folder, recipe["samples"]))}
 
 
 def test_moved_renamed_deleted_and_replaced_images_leave_the_fit(chain, image_tree, tiny_weights, tmp_path):
@@ -145,7 +145,7 @@ def test_moved_renamed_deleted_and_replaced_images_leave_the_fit(chain, image_tr
     shutil.copy(tree / "gen_b" / "val" / "ai" / "000.png", replaced)
     run(*extract)
     (folder,) = Path("runs/cache").iterdir()
-    listed = {sample.path: sample for sample in read_samples(folder / "samples.jsonl")}
+    listed = {sample.path: sample for sample in read_recorded(folder / "samples.jsonl")}
     assert set(listed) == {str(path) for path in tree.rglob("*.png")}
     after = fit_again()
     manifest = read_manifest(Path("runs/again"))

@@ -20,9 +20,9 @@ from cinemae.train.features.extract import extract
 from cinemae.train.fitting.checkpoint import load_head
 from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metrics
 from cinemae.train.fitting.fit import fit
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.head_training import (
     Examples,
-    FitConfig,
     epoch_batches,
     is_held_out,
     logits_of,

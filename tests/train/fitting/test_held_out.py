@@ -11,13 +11,15 @@ import torch
 from cinemae.runtime.core.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
 from cinemae.train.calibration.platt import calibrate_probability
 from cinemae.train.calibration.scores import OWN_HEAD
+from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples
-from cinemae.train.features.cache import FeatureCache, Row
+from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
 from cinemae.train.fitting import held_out
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.folds import source_folds
-from cinemae.train.fitting.head_training import FitConfig, examples, logits_of, sources_of, train_head
+from cinemae.train.fitting.head_training import examples, logits_of, sources_of, train_head
 from cinemae.train.fitting.held_out import calibration_scores, held_out_scores
 from cinemae.train.model.head import Head
 
@@ -84,7 +86,7 @@ class DrawnFeatures:
                 number = 1000 * label + (index if index < shared else index + (500 if name == "b" else 0))
                 drawn = rng.normal() + label
                 for view in range(views):
-                    self.rows.append(Row(f"/{name}/{index}", label, name, "train", f"{number:064x}", view, 9, 9))
+                    self.rows.append(Sample(f"/{name}/{index}", label, name, "train", f"{number:064x}", view))
                     features.append((number, drawn))
         self.features = np.array(features, np.float32)
 

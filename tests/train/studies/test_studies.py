@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
-from cinemae.train.data.samples import Sample
+from cinemae.train.data.sample import Sample
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
@@ -20,7 +19,7 @@ from cinemae.train.studies.choices import choose_parts, choose_training
 from cinemae.train.studies.comparison import accuracies, comparison, figures, fit_scores, head_inputs
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
-from cinemae.train.weights.layouts import is_decoder
+from cinemae.train.weights.key_layouts import is_decoder
 
 NLL_TOLERANCE = 2e-4
 """The cache keeps sums in [0, 1] pixels in float32; the direct path squares normalised ones."""
@@ -106,9 +105,9 @@ def test_studies_read_their_own_samples_alone(data, samples):
     """An image that another run cached as training data is test data here, and nothing else."""
     chosen = samples[:8]
     data.fill(chosen)
-    moved = [replace(chosen[0], split="test"), *chosen[1:4]]
+    moved = [chosen[0]._replace(split="test"), *chosen[1:4]]
     rows = data.fill(moved).rows
-    assert {(row.path, row.split) for row in rows} == {(str(s.path), s.split) for s in moved}
+    assert {(row.path, row.split) for row in rows} == {(s.path, s.split) for s in moved}
     assert data.experiment(data.fill(moved)).identity != data.experiment(data.fill(chosen)).identity
 
 
@@ -126,7 +125,7 @@ def test_report_only_generators_stand_last_and_apart(experiment):
 
 def test_training_generator_is_the_papers_or_asked_for():
     def sample(generator: str, split: str = "train") -> Sample:
-        return Sample(Path("x"), 1, generator, split)
+        return Sample("x", 1, generator, split)
 
     several = [sample("ADM"), sample("stable_diffusion_v_1_4"), sample("wukong", "val")]
     assert choose_training(several, None) == ("stable_diffusion_v_1_4",)
