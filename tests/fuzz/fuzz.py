@@ -47,7 +47,7 @@ from metadata_files import exif_of, gif_with_xmp, iptc_of, photoshop_of, png_tex
 from pictures import encoded, picture
 
 SMALL = manifests.Preprocess(resize_short=72, crop=64)
-HERE = plan_sidecar.Machine("10.3.0", "NVIDIA L4", "8.9")
+TENSORRT, GPU = "10.3.0", plan_sidecar.CudaDevice("NVIDIA L4", "8.9")
 LIMITS = Limits(max_body_mb=3000 / MIB, max_file_mb=2000 / MIB, max_images=4, max_buffered_mb=6000 / MIB)
 LOOP = asyncio.new_event_loop()
 MAX_PIXELS = 1_000_000
@@ -109,7 +109,7 @@ def sidecar(data: bytes) -> None:
     for check in (
         lambda: plan_sidecar.check_plan(plan, found),
         lambda: plan_sidecar.check_source(plan, found),
-        lambda: plan_sidecar.check_machine(plan, found, HERE),
+        lambda: plan_sidecar.check_machine(plan, found, TENSORRT, GPU),
     ):
         try:
             check()
@@ -247,10 +247,10 @@ def engine_seed() -> bytes:
 
 
 def sidecar_seed() -> bytes:
-    """A sidecar that fits the plan of `sidecar` and the machine `HERE`."""
+    """A sidecar that fits the plan of `sidecar` and this `GPU`."""
     found = plan_sidecar.PlanSidecar(
-        manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=HERE.tensorrt, gpu=HERE.gpu,
-        compute_capability=HERE.compute_capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
+        manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=TENSORRT, gpu=GPU.name,
+        compute_capability=GPU.capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
         source="x.onnx", source_sha256="0" * 64, source_external={"x.data": "0" * 64},
     )
     return found.model_dump_json().encode()
