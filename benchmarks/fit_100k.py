@@ -25,7 +25,7 @@ from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint_folder import read_manifest
 from cinemae.train.fitting.fit import fit
-from cinemae.train.fitting.head_training import FitConfig
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.model.presets import PRESETS
 
 SHARD_ROWS = 1000

@@ -17,7 +17,7 @@ from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract, preprocess_for
 from cinemae.train.fitting.checkpoint import load_head
 from cinemae.train.fitting.fit import fit
-from cinemae.train.fitting.head_training import FitConfig
+from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.weights.load import load_backbone
 
 LIST = Path(sys.argv[1] if len(sys.argv) > 1 else "images.csv")

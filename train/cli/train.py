@@ -161,28 +161,28 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Fit and calibrate the head on cached features: seconds to minutes."""
-    from ..calibration.thresholds import check_rates
+    from ..calibration.rates import Rates
     from ..fitting.checkpoint_folder import refuse_foreign
     from . import option_checks as checks
     from . import option_groups as options
 
     method = options.MethodOptions(k, lambda_, pixel_space, stat_reduction, fidelity_reduction)
     head = options.head_config(statistics, fusion, standardize)
-    check_rates(false_alarm, miss)
+    rates = Rates(false_alarm=false_alarm, miss=miss)
     checks.check_folder("--out", out)
     refuse_foreign(out)
     checks.check_cache(cache, augment)
     if backbone:
         checks.check_backbone(backbone)
     from ..device import prepare_process
-    from ..fitting.head_training import FitConfig
+    from ..fitting.fit_config import FitConfig
     from . import train_steps as commands
 
     prepare_process(threads)
     generators = tuple(generator) if generator else None
     config = FitConfig(
-        epochs, lr, batch_size, seed, held_out, split, generators, false_alarm, miss, balance_sources, weight_decay,
-        standardize_global,
+        epochs=epochs, lr=lr, batch_size=batch_size, seed=seed, held_out=held_out, split=split, generators=generators,
+        balance_sources=balance_sources, weight_decay=weight_decay, standardize_global=standardize_global, rates=rates,
     )
     folder = commands.run_fit(
         cache, key, augment, samples, out, method, head, config, name, demonstration, embed_backbone, backbone, quiet
@@ -193,15 +193,15 @@ def fit(
 @app.command(short_help="Choose other rates of wrong verdicts for a checkpoint.")
 def calibrate(checkpoint: CheckpointArg = None, false_alarm: FalseAlarm = 0.05, miss: Miss = 0.05) -> None:
     """Choose other rates of wrong verdicts; probability and thresholds follow from the scores that fitting kept."""
-    from ..calibration.thresholds import check_rates
+    from ..calibration.rates import Rates
     from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
 
-    check_rates(false_alarm, miss)
+    rates = Rates(false_alarm=false_alarm, miss=miss)
     folder = checkpoint or last_checkpoint()
     read_manifest(folder)
     from . import train_steps as commands
 
-    typer.echo(commands.run_calibrate(folder, false_alarm, miss))
+    typer.echo(commands.run_calibrate(folder, rates))
 
 
 @app.command("eval", short_help="Report a checkpoint's figures, generator by generator.")

@@ -13,10 +13,11 @@ from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import HeadConfig
 from ...runtime.core.text import terminal_width
 from ..calibration.platt import calibrate_probability
-from ..calibration.scores import SourceScores
+from ..calibration.rates import Rates
+from ..calibration.scores import Scores
 from ..data.samples import Sample
+from ..evaluation.eval_files import KEY, eval_json, eval_table, write_eval
 from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
-from ..evaluation.report import KEY, table, to_json, write_report
 from ..evaluation.verdicts import promise_kept, promise_text, promise_warnings, rates_table, verdict_table
 from ..features.cache import FeatureCache, open_cache
 from ..features.cache_spec import CacheSpec
@@ -25,7 +26,7 @@ from ..features.sample_list import SAMPLES_FILE, read_samples, record_part
 from ..fitting.checkpoint import load_checkpoint_backbone, load_head
 from ..fitting.checkpoint_folder import SCORES_FILE, read_manifest, update_checkpoint
 from ..fitting.fit import fit
-from ..fitting.head_training import FitConfig
+from ..fitting.fit_config import FitConfig
 from ..precision import named_precision
 from ..reporting.tables import wrapped
 from ..weights.load import load_backbone
@@ -119,11 +120,11 @@ def describe_fit(folder: Path) -> str:
     )
 
 
-def run_calibrate(folder: Path, false_alarm: float, miss: float) -> str:
+def run_calibrate(folder: Path, rates: Rates) -> str:
     """`cinemae-train calibrate`; returns the new calibration in words."""
     manifest = load_head(folder).manifest
-    scores = SourceScores.load(folder / SCORES_FILE)
-    new = calibrate_probability(scores, manifest.calibration.fitted_on, false_alarm, miss)
+    scores = Scores.load(folder / SCORES_FILE)
+    new = calibrate_probability(scores, manifest.calibration.fitted_on, rates)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
     warn_of_rates(new)
     sign = "-" if new.b < 0 else "+"
@@ -146,13 +147,13 @@ def run_eval(
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     evaluation = evaluate(loaded, scores, resamples, seed)
     folder = out or loaded.folder / ("eval" if augment == "none" else f"eval-{augment}")
-    written = write_report(evaluation, scores, folder)
+    written = write_eval(evaluation, scores, folder)
     if augment == "none":
         figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
-        update_checkpoint(loaded.folder, manifest, {"eval": to_json(evaluation)})
+        update_checkpoint(loaded.folder, manifest, {"eval": eval_json(evaluation)})
     lines = [
-        table(evaluation, intervals=False).plain(terminal_width()),
+        eval_table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
         wrapped(KEY, terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),

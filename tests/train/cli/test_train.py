@@ -111,11 +111,11 @@ def test_rates_that_so_few_images_cannot_promise_are_a_warning(chain, capsys):
     run("calibrate", "--false-alarm", "0.01", "--miss", "0.4")
     shown = capsys.readouterr().err
     held = read_manifest(chain).calibration.n_real
-    assert f"{held} real images promise no rate of false alarms below" in shown
+    assert f"{held} real images are too few to promise" in shown
     rate = re.search(r"--false-alarm (0\.\d+)", shown)[1]
-    assert "AI images promise" not in shown
+    assert "AI images are too few" not in shown
     run("calibrate", "--false-alarm", rate, "--miss", "0.4")
-    assert "promise no rate" not in capsys.readouterr().err
+    assert "too few" not in capsys.readouterr().err
     assert read_manifest(chain).calibration.ai_from is not None
 
 
