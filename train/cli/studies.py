@@ -173,9 +173,9 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Run the paper's ablations [Tables 4-7, Fig. 10]; `cached` are those that need the cached features alone."""
-    from ..studies.choices import choose_parts
+    from ..studies.choices import choose_studies
 
-    names, others = choose_parts(parts), (*(other_backbone or ()), *(freezing_backbone or ()))
+    names, others = choose_studies("ablation", parts), (*(other_backbone or ()), *(freezing_backbone or ()))
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet), others)
     from ..studies.budget import Budget
@@ -197,9 +197,9 @@ def analyze(
     workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:
     """Analyse reconstruction error, its curve in decoder training, correlations and heatmaps [Fig. 2-4, 7-9]."""
-    from ..studies.choices import choose_analyses
+    from ..studies.choices import choose_studies
 
-    names = choose_analyses(parts)
+    names = choose_studies("analysis", parts)
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))
     from ..studies.budget import Budget

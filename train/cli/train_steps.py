@@ -16,7 +16,7 @@ from ..calibration.platt import calibrate_probability
 from ..calibration.rates import Rates
 from ..calibration.scores import Scores
 from ..data.samples import Sample
-from ..evaluation.eval_files import KEY, eval_json, eval_table, write_eval
+from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
 from ..evaluation.evaluate import Evaluation, evaluate, score, spec_of
 from ..evaluation.verdicts import promise_kept, promise_text, promise_warnings, rates_table, verdict_table
 from ..features.cache import FeatureCache, open_cache
@@ -155,7 +155,7 @@ def run_eval(
     lines = [
         eval_table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
-        wrapped(KEY, terminal_width()),
+        wrapped(NOTE, terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"written: {', '.join(str(path) for path in written)}",
     ]
