@@ -16,7 +16,8 @@ import numpy as np
 from cinemae.runtime import Detector
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.progress import Progress
-from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples
 from cinemae.train.evaluation.metrics import Metrics, binary_metrics
 from cinemae.train.reporting.tables import MISSING, Cell, Table
 

@@ -35,8 +35,9 @@ import numpy as np
 import torch
 from cinemae.runtime.core.manifest import HeadConfig, MethodConfig, Preprocess
 from cinemae.runtime.images.preprocess import load_image
-from cinemae.train.data.samples import Sample, read_samples
-from cinemae.train.device import prepare_process
+from cinemae.train.compute import prepare_process
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples
 from cinemae.train.features import extract as extraction
 from cinemae.train.features.cache import Features
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets

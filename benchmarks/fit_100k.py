@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from cinemae.runtime.core.files import write_text
 from cinemae.runtime.core.manifest import Backbone, HeadConfig, MethodConfig, Preprocess
-from cinemae.train.features.cache import FeatureCache, Row
+from cinemae.train.data.sample import Sample
+from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint_folder import read_manifest
@@ -49,7 +50,7 @@ def fill(folder: Path, images: int, mask_sets: int) -> FeatureCache:
         label = i % 2
         features = rng.normal(size=config.encoder_dim).astype(np.float32)
         features[:SIGNAL_DIMS] += SIGNAL * label
-        row = Row(f"/synthetic/{i}", label, "synthetic", "train", f"{i:064x}", 0, 256, 256)
+        row = Sample(f"/synthetic/{i}", label, "synthetic", "train", f"{i:064x}")
         writer.add(row, features, sums * np.float32(rng.uniform(0.5, 1.5)), context)
     writer.flush()
     return FeatureCache(writer.folder)

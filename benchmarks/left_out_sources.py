@@ -36,9 +36,9 @@ from cinemae.train.audit.probe import transfer
 from cinemae.train.calibration.platt import calibrate_probability
 from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import Scores
-from cinemae.train.features.augment import TRANSFORMS
+from cinemae.train.data.transforms import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache, open_cache
-from cinemae.train.features.sample_list import SAMPLES_FILE, read_samples
+from cinemae.train.features.sample_list import SAMPLES_FILE, read_recorded
 from cinemae.train.fitting.checkpoint import LoadedHead, load_head
 from cinemae.train.fitting.checkpoint_folder import read_metrics
 from cinemae.train.fitting.examples import read_examples, training_rows
@@ -75,8 +75,7 @@ def low_level(cache: FeatureCache, rows: np.ndarray) -> Columns:
 def recipe(loaded: LoadedHead) -> FitConfig:
     """The configuration that the checkpoint was fitted with."""
     stored = read_metrics(loaded.folder)["fit"]["config"]
-    generators = None if stored["generators"] is None else tuple(stored["generators"])
-    return FitConfig(**{**stored, "generators": generators, "rates": Rates(**stored["rates"])})
+    return FitConfig(**{**stored, "generators": tuple(stored["generators"]), "rates": Rates(**stored["rates"])})
 
 
 def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.ndarray, Columns]:
@@ -215,7 +214,7 @@ def main() -> None:
     figures: dict[str, dict[str, list[list[str]]]] = {}
     for augment in ("none", "balanced"):
         folder = open_cache(options.cache, augment).folder
-        cache = FeatureCache(folder, read_samples(folder / SAMPLES_FILE))
+        cache = FeatureCache(folder, read_recorded(folder / SAMPLES_FILE))
         rows, test, columns = all_logits(loaded, cache)
         if options.earlier and augment == "none":
             columns["the engine before"] = earlier_logits(options.earlier, cache, rows)

@@ -34,7 +34,8 @@ from cinemae.runtime.diagnose.bench import synthetic_jpeg
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.writers import file_writer
-from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 

@@ -16,6 +16,7 @@ ELSEWHERE = (
     "examples/*.*",
 )
 NAME = re.compile(r"`(cinemae\.(?:runtime|train|export)\.(?:\w+\.)*?)((?:[A-Z]\w*\.)?\w+)`")
+DOCS = re.compile(r"\]\(((?:\.\./)*)docs/")
 STAGED = tempfile.TemporaryDirectory(prefix="cinemae-docs-")
 """Removed when mkdocs ends."""
 
@@ -48,7 +49,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     A full name in backticks becomes a link to the Python API, shown without its modules.
     """
     if page.file.generated_by:
-        return markdown.replace("](docs/", "](")
+        return DOCS.sub(r"](\1", markdown)
     if "/" not in page.file.src_uri:
         markdown = markdown.replace("](../", "](")
     return NAME.sub(r"[`\2`][\1\2]", markdown)

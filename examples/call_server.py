@@ -1,4 +1,4 @@
-"""Send an image to a running `cinemae-serve`, with nothing but the standard library.
+"""Send an image to a running `cinemae serve`, with nothing but the standard library.
 
     python examples/call_server.py [IMAGE]
 """
@@ -30,7 +30,8 @@ except urllib.error.HTTPError as error:
     reason = json.loads(text)["detail"] if error.headers.get_content_type() == "application/json" else text
     raise SystemExit(f"{IMAGE}: {reason} (HTTP {error.code})") from None
 except urllib.error.URLError as error:
-    raise SystemExit(f"no server answers at {SERVER} ({error.reason}); start one with: cinemae-serve") from None
+    raise SystemExit(f"no server answers at {SERVER} ({error.reason}); start one with: cinemae serve") from None
 
 for record in answer["records"]:
-    print(record["path"], record["verdict"], f"{record['probability']:.3f}", "; ".join(record["reasons"]))
+    reasons = "; ".join(reason["text"] for reason in record["reasons"])
+    print(record["path"], record["verdict"], f"{record['probability']:.3f}", reasons)

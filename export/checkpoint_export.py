@@ -11,7 +11,7 @@ import numpy as np
 from ..runtime.core.errors import CinemaeError, UsageError
 from ..runtime.core.manifest import UNKNOWN_LICENCE
 from ..runtime.engines.file.header import read_manifest
-from ..train.data.samples import Sample
+from ..train.data.sample import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint, load_checkpoint
 from ..train.fitting.checkpoint_folder import last_checkpoint
 from .fused import export_fused, packed_graph, write_fused

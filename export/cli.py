@@ -92,4 +92,4 @@ def export(
 
 def main() -> None:
     """Entry point: errors that are the user's to fix go to stderr without a traceback, with their exit code."""
-    run_command(app, one_line=False)
+    run_command(app)

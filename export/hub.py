@@ -11,8 +11,7 @@ from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyEr
 from ..runtime.core.files import file_sha256
 from ..runtime.core.manifest import Manifest
 from ..runtime.engines.hub import SCHEME
-from ..runtime.scoring.reading import Reading
-from ..runtime.scoring.verdict import Decision
+from ..runtime.scoring.reading import run_of, words
 
 HUB_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "CC-BY-4.0": "cc-by-4.0"}
 """Licences that the hub has an identifier for; others are `other` with their name."""
@@ -87,7 +86,7 @@ def card(manifest: Manifest, pinned: str) -> str:
     head = ["---", "library_name: cinemae", "pipeline_tag: image-classification"]
     head += ["tags: [ai-generated-image-detection]"]
     head += [f"license: {licence}"] if licence else ["license: other", f"license_name: {_cell(manifest.licence)!r}"]
-    words = Reading.of(manifest.calibration, Decision.of(manifest.calibration)).words()
+    said = words(run_of(manifest))
     training, backbone = manifest.training, manifest.backbone
     rows = {
         "precision": manifest.precision,
@@ -96,7 +95,7 @@ def card(manifest: Manifest, pinned: str) -> str:
         "method": f"K = {manifest.method.k}",
         "training": f"{training.data}: {training.n_ai:,} AI and {training.n_real:,} real images. {training.note}",
         "licence": manifest.licence,
-        **{f"verdict {verdict}": words[verdict] for verdict in ("ai", "real", "uncertain")},
+        **{f"verdict {verdict}": said[verdict] for verdict in ("ai", "real", "uncertain")},
     }
     lines = [*head, "---", f"# {_cell(manifest.name)}", ""]
     if manifest.demonstration:
@@ -110,7 +109,7 @@ def card(manifest: Manifest, pinned: str) -> str:
             cells = (f"{values[metric]:.4g}" if metric in values else "" for metric in METRICS)
             lines.append(f"| {_cell(name)} | {' | '.join(cells)} |")
     caveat = "A score is evidence, not proof. A high anomaly does not mean that an image is AI-generated."
-    return "\n".join([*lines, "", f"{words['caveat']} {caveat}".strip(), ""])
+    return "\n".join([*lines, "", f"{said['caveat']} {caveat}".strip(), ""])
 
 
 def _cell(text: str) -> str:

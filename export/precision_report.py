@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..runtime.core.files import write_text
-from ..train.data.samples import Sample
+from ..train.data.sample import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint
 from ..train.reporting.tables import Table
 from .fused import export_fused

@@ -15,7 +15,8 @@ from ..runtime.engines.base import Engine
 from ..runtime.engines.load import load_engine
 from ..runtime.images.preprocess import load_image
 from ..runtime.scoring.verdict import Decision, decide
-from ..train.data.samples import Sample, read_samples
+from ..train.data.sample import Sample
+from ..train.data.samples import read_samples
 from ..train.evaluation.metrics import binary_metrics
 from .parity import LCAS_FLOOR
 

@@ -1,11 +1,18 @@
-"""Shared fixtures: the development data, a tiny seeded model in which every parameter is random, small images."""
+"""Shared fixtures: the development data, a tiny seeded model in which every parameter is random, small images.
+
+Workers of pytest-xdist share what is expensive: see `made_once`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from random_parameters import randomise
@@ -13,26 +20,96 @@ from random_parameters import randomise
 DATA_VARIABLE = "CINEMAE_DATA"
 ENGINE_VARIABLE = "CINEMAE_TINY_ENGINE"
 """Where `tiny_engine` lies: made there once, tests of the runtime find it without torch (`.ci/lower-bounds`)."""
+MAY_SKIP_VARIABLE = "CINEMAE_MAY_SKIP"
+"""Markers, separated by commas, of the tests that may skip; every other skip is then an error (`.ci/run`)."""
 
-NEED_TORCH = [
-    "export", "train", "test_examples.py", "runtime/test_lcas.py", "runtime/engines/test_crafted.py",
-    "runtime/engines/test_page_locked.py", "runtime/engines/test_tensorrt.py",
-]
-"""Tests of the training side, and those of the runtime that build what they test with it."""
+# The OpenMP library reads these when torch is first imported, here and in the processes the tests start. Threads that
+# wait for each other by spinning slow tiny models down a hundredfold where another program wants the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Whatever imports onnxruntime in a test or a process that it starts: nothing is sent to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-collect_ignore = NEED_TORCH if find_spec("torch") is None else []
+for profile, examples in {"quick": 25, "thorough": 300}.items():
+    shared_fixtures = [hypothesis.HealthCheck.function_scoped_fixture]
+    hypothesis.settings.register_profile(
+        profile, max_examples=examples, deadline=None, suppress_health_check=shared_fixtures
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+TRAINING_SIDE = re.compile(
+    r"^(?:import|from) (?:torch|onnx|cinemae\.train|cinemae\.export|published_layouts|tensorrt_fakes)\b", re.MULTILINE
+)
+"""Imports of a test file that need torch or come with it."""
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what an install without the training side cannot import."""
+    if find_spec("torch") is not None:
+        return None
+    if collection_path.is_dir():
+        return collection_path.name in ("export", "train") or None
+    return (collection_path.suffix == ".py" and bool(TRAINING_SIDE.search(collection_path.read_text("utf-8")))) or None
 
 
 def pytest_report_header() -> str | None:
     """Say what an install without the training side leaves out."""
-    return f"torch is not installed, so these are left out: {', '.join(NEED_TORCH)}" if collect_ignore else None
+    return None if find_spec("torch") else "torch is not installed: tests of training and export are left out"
 
 
-# Threads that wait for each other by spinning slow tiny models down a hundredfold where another program wants the
-# cores. The OpenMP library reads this when torch is first imported, here and in the processes the tests start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Whatever imports onnxruntime in a test or a process that it starts: nothing is sent to its maker.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that read the development data."""
+    for item in items:
+        if "data_root" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+
+
+def forbid_skip(report: pytest.TestReport | pytest.CollectReport, node: pytest.Item | pytest.Collector) -> None:
+    """Turn a skip into a failure where `MAY_SKIP_VARIABLE` is set and does not name a marker of the test."""
+    allowed = os.environ.get(MAY_SKIP_VARIABLE)
+    if allowed is None or not report.skipped or any(node.get_closest_marker(name) for name in allowed.split(",")):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome, report.longrepr = "failed", f"{node.nodeid}: {reason} ({MAY_SKIP_VARIABLE}={allowed} forbids it)"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report = yield
+    forbid_skip(report, item)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    report = yield
+    forbid_skip(report, collector)
+    return report
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: a path that `make(path)` wrote in the first worker that asked for it; others wait."""
+    folder = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (folder.parent if is_worker else folder) / "shared"  # the parent without workers: that of all runs
+    folder.mkdir(exist_ok=True)
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        lock: contextlib.AbstractContextManager = contextlib.nullcontext()
+        if is_worker:
+            from filelock import FileLock
+
+            lock = FileLock(folder / f"{name}.lock")
+        done = folder / f"{name}.done"
+        with lock:
+            if not done.exists():
+                make(folder / name)
+                done.touch()
+        return folder / name
+
+    return once
 
 
 @pytest.fixture(scope="session")
@@ -90,24 +167,35 @@ def tiny_manifest(tiny_config, request):
 
 
 @pytest.fixture(scope="session")
-def tiny_engine(tmp_path_factory, tiny_manifest, request) -> Path:
+def tiny_engine(made_once, tiny_manifest, request) -> Path:
     """The fused `.onnx` engine of `tiny_detector`, made by the real export. Do not modify; copy it first."""
-    path = Path(os.environ.get(ENGINE_VARIABLE) or tmp_path_factory.mktemp("engine") / "tiny.onnx")
-    if not path.is_file():
+
+    def export(path: Path) -> None:
         from cinemae.export.fused import export_fused
 
         export_fused(request.getfixturevalue("tiny_detector"), tiny_manifest, path)
-    return path
+
+    if not (given := os.environ.get(ENGINE_VARIABLE)):
+        return made_once("tiny.onnx", export)
+    if not os.path.isfile(given):
+        export(Path(given))
+    return Path(given)
 
 
 @pytest.fixture(scope="session")
-def tiny_parts(tmp_path_factory, tiny_detector, tiny_manifest) -> Path:
+def tiny_fp16_engine(made_once, tiny_detector, tiny_manifest) -> Path:
+    """`tiny_engine` in half precision. Do not modify; copy it first."""
+    from cinemae.export.fused import export_fused
+
+    return made_once("tiny-fp16.onnx", lambda path: export_fused(tiny_detector, tiny_manifest, path, "fp16"))
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(made_once, tiny_detector, tiny_manifest) -> Path:
     """The same detector as a folder of parts."""
     from cinemae.export.parts import export_parts
 
-    folder = tmp_path_factory.mktemp("parts")
-    export_parts(tiny_detector, tiny_manifest, folder)
-    return folder
+    return made_once("parts", lambda folder: export_parts(tiny_detector, tiny_manifest, folder))
 
 
 @pytest.fixture
@@ -117,18 +205,37 @@ def random_images():
 
 
 @pytest.fixture(scope="session")
-def tiny_weights(tiny_detector, tmp_path_factory):
+def tiny_weights(made_once, tiny_detector) -> Path:
     """The backbone of `tiny_detector` as our own weights file."""
     from cinemae.train.weights.save import save_backbone
 
-    path = tmp_path_factory.mktemp("weights") / "backbone.safetensors"
-    save_backbone(tiny_detector.mae, path)
-    return path
+    return made_once("backbone.safetensors", lambda path: save_backbone(tiny_detector.mae, path))
 
 
 @pytest.fixture(scope="session")
-def image_tree(tmp_path_factory):
+def image_tree(made_once) -> Path:
     """A rendered GenImage tree: gen_a with train (24 + 24) and val (8 + 8), gen_b with val. Do not modify."""
     from training_tree import make_tree
 
-    return make_tree(tmp_path_factory.mktemp("tree"))
+    return made_once("tree", make_tree)
+
+
+@pytest.fixture(scope="session")
+def fitted(made_once, image_tree, tiny_weights) -> Path:
+    """A folder in which `cinemae-train` extract and fit ran on `image_tree`. Do not modify; copy it first."""
+    from cinemae.train.cli.train import main
+
+    def train(folder: Path) -> None:
+        folder.mkdir()
+        commands = (
+            f"extract {image_tree} --backbone {tiny_weights} -q --split train",
+            "fit -q --epochs 20 --lr 2e-2 --held-out 0.3 --embed-backbone",
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for command in commands:
+                with pytest.raises(SystemExit) as stop:
+                    main(command.split())
+                assert stop.value.code in (0, None), command
+
+    return made_once("chain", train)

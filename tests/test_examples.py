@@ -54,6 +54,7 @@ def test_score_folder(bundled, tmp_path, monkeypatch, capsys):
         run("score_folder.py", tmp_path, monkeypatch, "none")
 
 
+@pytest.mark.slow
 def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
     shutil.copy(tiny_weights, tmp_path / "backbone.safetensors")
     picture().save(tmp_path / "photo.jpg")
@@ -72,6 +73,7 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
     assert "path='0.png', status='ok'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_genimage_to_engine(tmp_path, monkeypatch):
     for split, count in (("train", 60), ("val", 8)):
         for label, name in enumerate(("nature", "ai")):
@@ -92,15 +94,11 @@ def test_genimage_to_engine(tmp_path, monkeypatch):
 
 def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):
     pytest.importorskip("fastapi")
-    from cinemae.runtime.serve.app import create_app
-    from cinemae.runtime.serve.settings import ServeSettings
-    from serve_tools import ArithmeticEngine, running
+    from serve_tools import ArithmeticEngine, serving
 
-    detector = Detector(ArithmeticEngine(tiny_manifest), tiny_manifest)
     picture().save(tmp_path / "photo.jpg")
     picture().save(tmp_path / "my photo.png")
-    settings = ServeSettings()
-    with running(create_app(lambda: detector, settings), settings) as (address, _):
+    with serving(ArithmeticEngine(tiny_manifest)) as (address, _):
         monkeypatch.setenv("CINEMAE_SERVER", address)
         run("call_server.py", tmp_path, monkeypatch)
         assert capsys.readouterr().out.startswith("photo.jpg ")

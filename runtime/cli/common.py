@@ -5,40 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from ..core.environment import DEVICES
-
-
-def local_engine(text: str) -> Path:
-    """The path of an engine; one on the hub is downloaded first, so that no command needs to know of the hub."""
-    if not text:
-        from ..core.errors import UsageError
-
-        raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
-    if not text.startswith("hf://"):
-        return Path(text)
-    from ..engines.hub import hub_engine
-
-    return hub_engine(text)
-
-
-def share(option: str) -> Callable[[object], float]:
-    """The parser of an option that takes a share: a number, or one in percent."""
-
-    def parse(given: object) -> float:
-        from ..core.errors import UsageError
-
-        text = str(given).strip()
-        try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            raise UsageError(f"{option} takes a number between 0 and 1, such as 0.02, not {text!r}") from None
-
-    return parse
 
 
 def only_with(other: str, there: bool, **options: bool) -> None:
@@ -59,9 +31,9 @@ def only_with(other: str, there: bool, **options: bool) -> None:
 
 
 EngineFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        parser=local_engine, metavar="PATH",
+        metavar="PATH",
         help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
     ),
 ]
@@ -71,29 +43,15 @@ Device = Annotated[
         metavar=f"[{'|'.join(DEVICES)}]", help="Where the engine runs; only auto falls back to another device."
     ),
 ]
-Prior = Annotated[
-    float,
-    typer.Option(
-        parser=share("--prior"), metavar="SHARE",
-        help="Share of AI images among those scored, in (0, 1); shifts the probability, no verdict.",
-    ),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        parser=share("--threshold"), metavar="P",
-        help="Probability in (0, 1) from which an image is ai; replaces the engine's two thresholds.",
-    ),
-]
-# Literal would have typer list and check the choices, but with its own four-line message, and `--format` could not
-# depend on `--ray`. `load_engine` checks the device for Python callers as well.
 
 
-def command_app(help: str | None = None, no_args_is_help: bool = False) -> typer.Typer:
+def command_app(
+    help: str | None = None, no_args_is_help: bool = False, cls: type[TyperGroup] | None = None
+) -> typer.Typer:
     """A command: `-h` beside `--help`, shell completion, and plain text, so that `--help` imports nothing heavy."""
     return typer.Typer(
         help=help, no_args_is_help=no_args_is_help, context_settings={"help_option_names": ["-h", "--help"]},
-        pretty_exceptions_enable=False, rich_markup_mode=None,
+        pretty_exceptions_enable=False, rich_markup_mode=None, cls=cls,
     )
 
 
@@ -107,6 +65,11 @@ def print_version(wanted: bool) -> None:
         except PackageNotFoundError:
             print("cinemae (not installed: running from its source tree)")
         raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+]
 
 
 def open_standard_streams() -> None:
@@ -124,20 +87,59 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def run_command(app: typer.Typer, arguments: Sequence[str] | None = None, one_line: bool = True) -> None:
-    """Run a command; a CinemaeError becomes one message on stderr and its exit code.
+ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
+"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
+
+
+def score_and_exit(score: Callable[[], int], advice: str = "") -> NoReturn:
+    """End the command with the exit code of `score`, or with that of an interrupt.
+
+    Args:
+        score: scores images.
+        advice: what an interrupted user can do.
+
+    Raises:
+        typer.Exit: always, but for the errors of `score`.
+    """
+    from ..images.library_messages import silence_libraries
+
+    silence_libraries()
+    try:
+        code = score()
+    except BrokenPipeError:
+        # the reader of stdout has gone (`head`, for example): nothing may be flushed into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ON_CLOSED_PIPE
+    except KeyboardInterrupt:
+        print(f"interrupted{advice}", file=sys.stderr)
+        code = ON_INTERRUPT
+    raise typer.Exit(code)
+
+
+TRAIN_PACKAGES = ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "matplotlib", "huggingface_hub")
+
+
+def run_command(app: typer.Typer, arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a CinemaeError or a missing extra becomes one line on stderr and an exit code.
 
     Args:
         app: the command.
         arguments: the command line, by default that of the process.
-        one_line: escape line ends in the message too, because it quotes names from files.
     """
-    from ..core.errors import CinemaeError
+    from ..core.environment import pip_install
+    from ..core.errors import CinemaeError, ExitCode
     from ..core.text import printable
 
     open_standard_streams()
     try:
         app(args=arguments)
+        return
     except CinemaeError as error:
-        print(f"error: {printable(str(error)) if one_line else error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        message, code = str(error), error.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
+            raise
+        message = f"{error.name} is missing; install it with: {pip_install('train')}"
+        code = ExitCode.ENGINE_OR_ENVIRONMENT
+    print(f"error: {printable(message)}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,4 +1,4 @@
-"""`cinemae-doctor`: examine the installation and say how to fix what is wrong."""
+"""`cinemae doctor`: examine the installation and say how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, EngineFile, command_app, print_version, run_command
+from ..scoring.options import EngineOptions
+from .common import Version, command_app, run_command
+from .expand import expanded
 
 app = command_app()
 
 
 @app.command()
+@expanded
 def doctor(
-    engine: EngineFile = None,
-    device: Device = "auto",
+    options: EngineOptions,
     card: Annotated[
         bool,
         typer.Option("--card", help="Print the engine's card instead: licences, rates by source, training images."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Version = False,
 ) -> None:
     """Show what is installed, what really works, and the fix for what does not.
 
@@ -37,29 +37,29 @@ def doctor(
         if json:
             from json import dumps
 
-            print(dumps(engine_card.card(engine), indent=2))
+            print(dumps(engine_card.card(options.engine), indent=2))
         else:
-            for line in engine_card.card_lines(engine, width):
+            for line in engine_card.card_lines(options.engine, width):
                 print(line)
         return
 
-    from ..diagnose.doctor import examine, exit_code, report
-    from ..engines.load import check_options
+    from ..diagnose.doctor import examine, exit_code
 
-    check_options(device, None)
-    if json:
-        from json import dumps
-
-        findings = list(examine(engine, device))
-        print(dumps(report(findings), indent=2))
-    else:
-        findings = []
-        for finding in examine(engine, device):
-            findings.append(finding)
+    findings = []
+    for finding in examine(options):
+        findings.append(finding)
+        if not json:
             mark = "PROBLEM" if finding.level == "problem" else finding.level
             print(hanging(f"{mark:8} {finding.topic:12} {finding.text}", 22, width), flush=True)
             if finding.fix:
                 print(hanging(f"{'':21} fix: {finding.fix}", 27, width))
+    if json:
+        from dataclasses import asdict
+        from json import dumps
+
+        found = {"ok": exit_code(findings) == 0, "findings": [asdict(finding) for finding in findings]}
+        print(dumps(found, indent=2))
+    else:
         problems = sum(finding.level == "problem" for finding in findings)
         warnings = sum(finding.level == "warning" for finding in findings)
         verdict = "; scoring will not work as it should" if problems else ""

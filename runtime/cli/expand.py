@@ -63,9 +63,10 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
             yield from _options(kind)
             continue
         default = field.default_factory() if field.default_factory is not MISSING else field.default
+        metavar = option.metavar or (field.name.upper() if option.argument else None)
         names = option.names or (f"--{field.name.strip('_').replace('_', '-')}",)
         shown: dict[str, Any] = {
-            "help": texts.get(field.name, ""), "metavar": option.metavar, "parser": option.parser,
+            "help": texts.get(field.name, ""), "metavar": metavar, "parser": option.parser,
             "envvar": option.envvar, "min": option.minimum, "max": option.maximum,
             "show_default": default is not MISSING,
         }
@@ -73,6 +74,8 @@ def _options(group: Any) -> Iterator[inspect.Parameter]:
         if str(kind).startswith("tuple["):
             kind = list[get_args(kind)[0]] | None  # type: ignore[misc]
             default = list(default) or None if isinstance(default, tuple) else default
+        elif len(set(get_args(kind)) - {type(None)}) > 1:  # int | str: the dataclass reads the text
+            kind, default = str, None if default is None else str(default)
         yield inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, declared],
             default=inspect.Parameter.empty if default is MISSING else default,

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+ErrorKind = Literal["missing", "unreadable", "unsupported", "damaged", "too_large", "engine"]
+"""Why an input has no score: there is no such file; it cannot be opened or fetched; it is of no kind that is decoded
+here; its content is broken; it exceeds a limit; the engine gave no finite score."""
+
 
 class ExitCode:
     """Exit codes shared by all commands."""
@@ -30,13 +36,17 @@ class UsageError(CinemaeError):
 
 
 class ImageError(CinemaeError):
-    """One image cannot be read; a folder run records it and goes on."""
+    """One image cannot be read; a folder run records it and goes on.
+
+    Attributes:
+        kind: why.
+    """
 
     exit_code = ExitCode.SOME_INPUTS_FAILED
 
-
-class TooLargeError(ImageError):
-    """An image has more pixels than may be decoded."""
+    def __init__(self, message: str, kind: ErrorKind = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class EngineError(CinemaeError):

@@ -16,6 +16,8 @@ from .masks import MASK_RATIO, MaskStrategy, visible_count
 from .text import shown
 
 SCHEMA_VERSION: Final = 1
+SHORT_HASH = 12
+"""Digits of an engine's content hash that records name."""
 METADATA_KEY = "cinemae.manifest"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -212,6 +214,12 @@ class Manifest(Model):
         if self.preprocess.crop != config.image_size:
             raise ValueError(f"preprocess.crop {self.preprocess.crop} is not image_size {config.image_size}")
         return self
+
+    @property
+    def label(self) -> str:
+        """How records name an engine: `name@short hash`, marked when it is a demonstration."""
+        label = f"{self.name}@{self.content_sha256[:SHORT_HASH]}"
+        return f"{label} (demonstration)" if self.demonstration else label
 
     def to_json(self, indent: int | None = None) -> str:
         """The manifest as JSON text."""

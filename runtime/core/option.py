@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import UsageError
+
 
 @dataclass(frozen=True)
 class Option:
@@ -29,18 +31,33 @@ class Option:
     """
 
     metavar: str | None = None
-    parser: Callable[[str], Any] | None = None
+    parser: Callable[[Any], Any] | None = None
     names: tuple[str, ...] = ()
     envvar: str | None = None
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     argument: bool = False
     hidden: bool = False
 
 
+def share(option: str) -> Callable[[object], float]:
+    """The parser of an option that takes a share: a number, or one in percent."""
+
+    def parse(given: object) -> float:
+        text = str(given).strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            raise UsageError(f"{option} takes a number between 0 and 1, such as 0.02, not {text!r}") from None
+
+    return parse
+
+
 def attribute_help(owner: type) -> dict[str, str]:
-    """The texts under `Attributes:` in the docstring of `owner`, by attribute; the first letter is a capital."""
-    _, _, section = inspect.cleandoc(owner.__doc__ or "").partition("\nAttributes:\n")
-    section = re.split(r"\n(?=\S)", section)[0]
-    found = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
-    return {name: " ".join((text[:1].upper() + text[1:]).split()) for name, text in found}
+    """The texts under `Attributes:` in the docstrings of `owner` and its bases; the first letter is a capital."""
+    texts: dict[str, str] = {}
+    for one in reversed(owner.__mro__):
+        _, _, section = inspect.cleandoc(one.__doc__ or "").partition("\nAttributes:\n")
+        found = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", re.split(r"\n(?=\S)", section)[0], re.MULTILINE)
+        texts |= {name: " ".join((text[:1].upper() + text[1:]).split()) for name, text in found}
+    return texts

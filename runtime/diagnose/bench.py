@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -25,10 +23,10 @@ from ..engines.base import Engine
 from ..engines.load import load_engine
 from ..images.decode import decoded
 from ..images.preprocess import prepare, shrink_to
-from ..images.source import AnySource
+from ..images.source import ImageSource
 from ..scoring.detector import Detector
-from ..scoring.record import engine_label
 from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
+from .options import BenchOptions
 
 MIN_ROUNDS = 5
 WARM_UP = 2
@@ -36,27 +34,6 @@ MAX_DECODED = 200
 """Inputs to decode; their pixels stay in memory."""
 SYNTHETIC_SIZE = (1600, 1200)
 """Width and height of the JPEG that is rendered where no input is named."""
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """The options of `cinemae-bench`.
-
-    Attributes:
-        engines: the engine to measure, then baselines; None is the bundled engine.
-        device: as `load_engine`.
-        batch_sizes: images in one inference.
-        threads: CPU threads of one inference, measured one after the other; None is the backend's choice.
-        workers: decoding threads of the pipeline, None for one a CPU.
-        seconds: time spent on each measurement.
-    """
-
-    engines: tuple[Path | None, ...] = (None,)
-    device: str = "auto"
-    batch_sizes: tuple[int, ...] = (1, 8)
-    threads: tuple[int | None, ...] = (None,)
-    workers: int | None = None
-    seconds: float = 3.0
 
 
 def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = MIN_ROUNDS) -> np.ndarray:
@@ -77,8 +54,7 @@ def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds
     end = time.perf_counter() + seconds * len(calls)
     while len(rounds) < min_rounds or time.perf_counter() < end:
         row = [0.0] * len(calls)
-        order = range(len(calls)) if len(rounds) % 2 == 0 else range(len(calls) - 1, -1, -1)
-        for index in order:
+        for index in range(len(calls))[:: -1 if len(rounds) % 2 else 1]:
             start = time.perf_counter()
             calls[index]()
             row[index] = time.perf_counter() - start
@@ -98,7 +74,7 @@ def synthetic_jpeg(seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> tuple[Timing, Timing, np.ndarray]:
+def measure_decoding(sources: Sequence[ImageSource], preprocess: Preprocess) -> tuple[Timing, Timing, np.ndarray]:
     """Decode and preprocess inputs one by one in this thread. Unreadable inputs are left out.
 
     Returns:
@@ -125,80 +101,64 @@ def measure_decoding(sources: Sequence[str | bytes], preprocess: Preprocess) -> 
 
 
 def bench(
-    options: BenchOptions, inputs: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
+    options: BenchOptions, inputs: Sequence[ImageSource] = (), say: Callable[[str], None] = lambda text: None
 ) -> BenchResult:
     """Run the benchmark.
 
     Args:
         options: engines, sizes and times.
-        inputs: image files; rendered images where there are none.
+        inputs: images; rendered images where there are none.
         say: called with a line of progress before each step.
 
     Raises:
-        UsageError: a size or number of workers below 1, a batch that memory does not hold, engines of different input
-            sizes, or no readable input.
+        UsageError: a batch that memory does not hold, engines of different input sizes, or no readable input.
         EngineError: an engine cannot be loaded.
         MissingDependencyError: a backend is not installed or a device does not work.
     """
-    if min(options.batch_sizes, default=0) < 1 or not 0 < options.seconds < math.inf:
-        raise UsageError("batch sizes must be at least 1, and --seconds more than 0 and finite")
-    if options.workers is not None and options.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {options.workers}")
-    sources: list[str | bytes] = list(inputs[:MAX_DECODED]) or [synthetic_jpeg(seed) for seed in range(8)]
-    rendered = f"rendered JPEGs of {SYNTHETIC_SIZE[0]} x {SYNTHETIC_SIZE[1]}"
-    what = f"{len(sources)} {'files' if inputs else rendered}"
+    sources: list[ImageSource] = list(inputs[:MAX_DECODED]) or [synthetic_jpeg(seed) for seed in range(8)]
+    kind = f"{len(sources)} {'files' if inputs else 'rendered JPEGs of {} x {}'.format(*SYNTHETIC_SIZE)}"
     result: BenchResult | None = None
-    for threads in options.threads:
-        engines, loading = _load(options, threads, say)
-        try:
+    for threads in options.threads or (None,):
+        with ExitStack() as stack:
+            engines, loading = _load(options, threads, say, stack)
             if result is None:
-                say(f"decoding {what}")
+                say(f"decoding {kind}")
                 decoding, preparing, pixels = measure_decoding(sources, engines[0].manifest.preprocess)
-                result = BenchResult(describe_machine(), what, decoding, preparing)
-            rows = _inference(options, engines, loading, threads, pixels, say)
+                result = BenchResult(describe_machine(), kind, decoding, preparing)
+            rows = list(_inference(options, engines, loading, threads, pixels, say))
             result.inference += rows
             say("the whole pipeline")
-            result.pipeline.append(_pipeline(options, engines[0], rows, sources, what))
+            result.pipeline.append(_pipeline(options, engines[0], rows, sources, kind))
             result.pipeline.append(_pipeline(options, engines[0], rows, list(pixels), "decoded images"))
-        finally:
-            for engine in engines:
-                engine.close()
     assert result is not None
     return result
 
 
-def _load(options: BenchOptions, threads: int | None, say: Callable[[str], None]) -> tuple[list[Engine], list[float]]:
+def _load(
+    options: BenchOptions, threads: int | None, say: Callable[[str], None], stack: ExitStack
+) -> tuple[list[Engine], list[float]]:
+    """The engines, which `stack` closes, and the seconds that loading each of them took."""
     engines: list[Engine] = []
     loading: list[float] = []
-    try:
-        for path in options.engines:
-            say(f"loading {path or 'the bundled engine'}")
-            start = time.perf_counter()
-            engines.append(load_engine(path, options.device, threads))
-            loading.append(time.perf_counter() - start)
-        if len({engine.manifest.preprocess.crop for engine in engines}) > 1:
-            raise UsageError("the engines take images of different sizes: compare engines of one size")
-    except BaseException:
-        for engine in engines:
-            engine.close()
-        raise
+    for path in (options.engine, *options.baseline):
+        say(f"loading {path or 'the bundled engine'}")
+        start = time.perf_counter()
+        engines.append(stack.enter_context(closing(load_engine(path, options.device, threads))))
+        loading.append(time.perf_counter() - start)
+    if len({engine.manifest.preprocess.crop for engine in engines}) > 1:
+        raise UsageError("the engines take images of different sizes: compare engines of one size")
     return engines, loading
 
 
 def _inference(
-    options: BenchOptions,
-    engines: list[Engine],
-    loading: list[float],
-    threads: int | None,
-    pixels: np.ndarray,
+    options: BenchOptions, engines: list[Engine], loading: list[float], threads: int | None, pixels: np.ndarray,
     say: Callable[[str], None],
-) -> list[InferenceRow]:
+) -> Iterator[InferenceRow]:
     first = []
     for engine in engines:
         start = time.perf_counter()
         engine.infer(pixels[:1])
         first.append((time.perf_counter() - start) * 1000)
-    rows = []
     for size in options.batch_sizes:
         say(f"inference, batch {size}" + (f", {threads} threads" if threads else ""))
         try:
@@ -209,24 +169,23 @@ def _inference(
         for index, engine in enumerate(engines):
             latency = timing(times[:, index])
             has_ratio = len(engines) > 1 and index != 1
-            ratio = float(np.median(times[:, index] / times[:, 1])) if has_ratio else None
-            rows.append(InferenceRow(
-                engine_label(engine.manifest), str(engine.path), engine.provider, threads, size, latency,
-                size / latency.p50_ms * 1000, ratio, loading[index], first[index],
-            ))
-    return rows
+            yield InferenceRow(
+                engine=engine.manifest.label, path=str(engine.path), provider=engine.provider,
+                threads=threads, batch=size, timing=latency, images_per_s=size / latency.p50_ms * 1000,
+                ratio=float(np.median(times[:, index] / times[:, 1])) if has_ratio else None,
+                load_s=loading[index], first_ms=first[index],
+            )
 
 
 def _pipeline(
-    options: BenchOptions, engine: Engine, rows: list[InferenceRow], sources: Sequence[AnySource], what: str
+    options: BenchOptions, engine: Engine, rows: list[InferenceRow], sources: Sequence[ImageSource], inputs: str
 ) -> PipelineRow:
     """Throughput from sources to records at the largest batch size, measured for about `options.seconds`."""
-    batch = max(options.batch_sizes)
-    workers = usable_cpus() if options.workers is None else options.workers
+    batch, workers = max(options.batch_sizes), options.workers or usable_cpus()
     alone = next(row for row in rows if row.batch == batch).images_per_s
     start = time.perf_counter()
 
-    def timed() -> Iterator[AnySource]:
+    def timed() -> Iterator[ImageSource]:
         for i in itertools.count():
             if i >= 4 * batch and time.perf_counter() - start > options.seconds:
                 return
@@ -234,4 +193,7 @@ def _pipeline(
 
     done = sum(1 for _ in Detector(engine, engine.manifest).detect_many(timed(), batch, workers))
     speed = done / (time.perf_counter() - start)
-    return PipelineRow(engine_label(engine.manifest), what, batch, workers, done, speed, speed / alone)
+    return PipelineRow(
+        engine=engine.manifest.label, inputs=inputs, batch=batch, workers=workers, images=done,
+        images_per_s=speed, share=speed / alone,
+    )

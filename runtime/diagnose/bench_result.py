@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -93,10 +93,6 @@ class BenchResult:
     preprocess: Timing
     inference: list[InferenceRow] = field(default_factory=list)
     pipeline: list[PipelineRow] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result as plain JSON types."""
-        return asdict(self)
 
 
 def timing(seconds: Sequence[float] | np.ndarray) -> Timing:

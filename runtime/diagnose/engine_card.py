@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..core.calibration import Calibration
 from ..core.manifest import Manifest
 from ..core.text import hanging, printable
 from ..engines.load import plan_batch, read_engine_manifest, resolve
-from ..scoring.reading import Reading
-from ..scoring.record import engine_label
-from ..scoring.verdict import Decision
+from ..scoring.reading import run_of, words
 
 FIELDS = {"demonstration", "licence", "precision", "backbone", "method", "head", "calibration", "training", "tools"}
 """Of the manifest, in the card as JSON."""
 INDENT = 14
 
 
-def card(path: str | Path | None = None) -> dict[str, Any]:
+def card(path: str | PathLike[str] | None = None) -> dict[str, Any]:
     """The card as plain JSON types. No backend is imported and nothing is scored.
 
     Args:
@@ -30,11 +28,11 @@ def card(path: str | Path | None = None) -> dict[str, Any]:
     """
     found = resolve(path)
     manifest, batch = read_engine_manifest(found), plan_batch(found)
-    named = {"engine": engine_label(manifest), "path": str(found), "batch": None if batch is None else list(batch)}
+    named = {"engine": manifest.label, "path": str(found), "batch": None if batch is None else list(batch)}
     return named | manifest.model_dump(mode="json", include=FIELDS)
 
 
-def card_lines(path: str | Path | None = None, width: int | None = None) -> Iterator[str]:
+def card_lines(path: str | PathLike[str] | None = None, width: int | None = None) -> Iterator[str]:
     """The card for people; errors as `card`.
 
     Args:
@@ -56,12 +54,12 @@ def card_lines(path: str | Path | None = None, width: int | None = None) -> Iter
 def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) -> Iterator[tuple[str, str]]:
     backbone, training = manifest.backbone, manifest.training
     batches = "batches of any size" if batch is None else "batches of {0} to {2}, best {1}".format(*batch)
-    yield "engine", f"{engine_label(manifest)}: {path}"
+    yield "engine", f"{manifest.label}: {path}"
     yield "file", f"{manifest.precision}, opset {manifest.tools.get('opset', 'unknown')}, {batches}"
     yield "licence", manifest.licence
     yield "backbone", f"{backbone.source} ({backbone.config.name}), SHA-256 {backbone.sha256[:12]}"
     yield "", f"licence: {backbone.licence}"
-    yield from _verdicts(manifest.calibration)
+    yield from _verdicts(manifest)
     yield "trained on", training.data or "not stated"
     images = f"{training.n_ai:,} AI and {training.n_real:,} real images"
     yield "", f"{images}, {training.epochs} epochs, augment {training.augment}"
@@ -71,11 +69,11 @@ def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) ->
         yield "", training.note
 
 
-def _verdicts(calibration: Calibration) -> Iterator[tuple[str, str]]:
-    reading = Reading.of(calibration, Decision.of(calibration))
-    words, counts = reading.words(), {"ai": calibration.n_real, "real": calibration.n_ai}
-    for verdict, start, threshold in (("ai", "from", reading.ai_from), ("real", "below", reading.real_below)):
+def _verdicts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    run, calibration = run_of(manifest), manifest.calibration
+    counts = {"ai": calibration.n_real, "real": calibration.n_ai}
+    for verdict, start, threshold in (("ai", "from", run.ai_from), ("real", "below", run.real_below)):
         at = "" if threshold is None else f"{start} a probability of {threshold:.1%}: "
         images = f" ({counts[verdict]:,} images)" if counts[verdict] else ""
-        yield verdict, f"{at}{words[verdict]}{images}"
+        yield verdict, f"{at}{words(run)[verdict]}{images}"
     yield "calibrated on", calibration.fitted_on

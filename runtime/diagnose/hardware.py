@@ -1,4 +1,4 @@
-"""CPU, memory, disk, NVIDIA GPUs and installed packages of this machine, found without importing the packages."""
+"""CPU, memory, NVIDIA GPUs and installed packages of this machine, found without importing the packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
 
 NVIDIA_SMI_SECONDS = 20.0
@@ -15,6 +15,8 @@ FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "bf16"
 )
 ORT_WHEEL = re.compile(r"(ort-nightly|onnxruntime)-?(gpu|openvino|directml|rocm|qnn|training.*)?")
+MIN_DRIVER = {13: 580, 12: 525}
+"""The oldest driver for each major version of CUDA, on Linux (CUDA release notes, minor version compatibility)."""
 
 
 @dataclass(frozen=True)
@@ -34,42 +36,46 @@ class InstalledGpu:
     capability: str
 
 
+@dataclass(frozen=True)
+class CudaPackage:
+    """An installed package that needs CUDA.
+
+    Attributes:
+        name: the distribution, for pip.
+        version: of the package.
+        cuda: the major version of CUDA for which the package is made.
+    """
+
+    name: str
+    version: str
+    cuda: int
+
+
+def _proc(name: str) -> str:
+    """The text of a file in /proc, "" where the system has no such file."""
+    try:
+        return Path("/proc", name).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def cpu_name() -> str:
     """The CPU's model name where the system gives it, else its architecture."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.lower().startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    line = re.search(r"^model name\s*:(.*)$", _proc("cpuinfo"), re.MULTILINE | re.IGNORECASE)
+    return line[1].strip() if line else platform.processor() or platform.machine()
 
 
 def cpu_features() -> list[str]:
     """Instruction sets of this CPU that make inference fast; empty where the system does not list them."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    line = re.search(r"^(?:flags|Features)\s*:(.*)$", _proc("cpuinfo"), re.MULTILINE)
     flags = set(line[1].split()) if line else set()
     return [flag for flag in FEATURES if flag in flags]
 
 
 def memory_gib() -> tuple[float, float] | None:
     """(available, total) GiB, or None where the system does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    lines = re.findall(r"^(MemAvailable|MemTotal):\s+(\d+) kB", text, re.MULTILINE)
-    values = {key: int(kib) / 2**20 for key, kib in lines}
-    return (values["MemAvailable"], values["MemTotal"]) if len(values) == 2 else None
-
-
-def disk_free_gib(path: str | Path) -> float:
-    """Free space of the file system that holds `path`."""
-    return shutil.disk_usage(path).free / 2**30
+    kib = dict(re.findall(r"^(MemAvailable|MemTotal):\s+(\d+) kB", _proc("meminfo"), re.MULTILINE))
+    return (int(kib["MemAvailable"]) / 2**20, int(kib["MemTotal"]) / 2**20) if len(kib) == 2 else None
 
 
 def gpus() -> list[InstalledGpu] | str:
@@ -103,3 +109,26 @@ def onnxruntime_wheels() -> dict[str, str]:
         if ORT_WHEEL.fullmatch(name):
             wheels[name] = distribution.version
     return dict(sorted(wheels.items()))
+
+
+def driver_cuda(driver: str) -> int | None:
+    """The newest major version of CUDA that a driver runs, None for drivers that run no version in `MIN_DRIVER`."""
+    number = int((re.match(r"[0-9]+", driver) or ["0"])[0])
+    return next((cuda for cuda, oldest in MIN_DRIVER.items() if number >= oldest), None)
+
+
+def cuda_packages() -> list[CudaPackage]:
+    """The installed packages whose metadata state a major version of CUDA. A TensorRT of the system states none."""
+    found = []
+    for cuda in MIN_DRIVER:
+        name = f"tensorrt-cu{cuda}"
+        if there := installed(name) or installed(f"{name}-libs"):
+            found.append(CudaPackage(name, there, cuda))
+    for name in ("cuda-bindings", "cuda-python"):
+        if there := installed(name):
+            found.append(CudaPackage(name, there, int(there.split(".")[0])))
+            break
+    if there := installed("onnxruntime-gpu"):
+        cudnn = re.search(r"nvidia-cudnn-cu([0-9]+)", " ".join(requires("onnxruntime-gpu") or []))
+        found += [CudaPackage("onnxruntime-gpu", there, int(cudnn[1]))] if cudnn else []
+    return found

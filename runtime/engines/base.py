@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ..core.errors import UsageError
 from ..core.manifest import Manifest
-from ..core.rows import stacked
 
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
 """Files of an engine in parts."""
@@ -32,7 +31,7 @@ class EngineOutput:
     lcas: np.ndarray
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """A loaded engine.
 
     Attributes:
@@ -47,6 +46,7 @@ class Engine(Protocol):
     provider: str
     notes: tuple[str, ...]
 
+    @abstractmethod
     def infer(self, images: np.ndarray) -> EngineOutput:
         """Score a batch.
 
@@ -57,65 +57,26 @@ class Engine(Protocol):
             EngineError: the engine is closed, or the backend fails.
             UsageError: `images` has another dtype or shape.
         """
-        ...
 
+    def begin(self, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
+        """Begin a batch of images, each uint8 [S, S, 3]. An engine on the CPU also finishes it.
+
+        An engine on a GPU computes beside the CPU, and waits here while too many batches are in flight. The images may
+        be changed as soon as this returns.
+
+        Returns:
+            A function that waits for the outputs; it must be called once, and raises EngineError where the engine was
+            closed meanwhile or the backend fails.
+
+        Raises:
+            EngineError, UsageError: as `infer`.
+        """
+        output = self.infer(np.stack(images))
+        return lambda: output
+
+    @abstractmethod
     def close(self) -> None:
         """Free the backend's memory. A second call does nothing."""
-        ...
-
-
-class InFlight(Protocol):
-    """A batch that an engine has begun."""
-
-    def result(self) -> EngineOutput:
-        """Wait for the outputs; must be called once, and other batches may wait until it is.
-
-        Raises:
-            EngineError: the engine was closed meanwhile, or the backend fails.
-        """
-        ...
-
-
-@runtime_checkable
-class SubmittingEngine(Protocol):
-    """An engine that computes beside the CPU, several batches one after another."""
-
-    def submit(self, images: Sequence[np.ndarray]) -> InFlight:
-        """Begin a batch of images, each uint8 [S, S, 3]; waits while too many are in flight.
-
-        Raises:
-            EngineError: as `Engine.infer`.
-        """
-        ...
-
-
-@runtime_checkable
-class PageLockingEngine(Protocol):
-    """An engine that takes images from page-locked memory, where they lie, to a GPU."""
-
-    def lock_pages(self, memory: np.ndarray) -> None:
-        """Page-lock memory in which images of later batches lie; what was locked before stays.
-
-        Images elsewhere, also in memory that cannot be locked, are copied within the host first.
-        """
-        ...
-
-
-def begin(engine: Engine, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
-    """Begin a batch of images, each uint8 [S, S, 3]; an engine that computes on the CPU finishes it at once.
-
-    The images may be changed again once the outputs are there.
-
-    Returns:
-        A function that waits for the outputs; it must be called once.
-
-    Raises:
-        EngineError: as `Engine.infer`.
-    """
-    if isinstance(engine, SubmittingEngine):
-        return engine.submit(images).result
-    output = engine.infer(stacked(images))
-    return lambda: output
 
 
 def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:

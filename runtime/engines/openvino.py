@@ -12,7 +12,7 @@ import numpy as np
 from ..core.environment import pip_install
 from ..core.errors import EngineError, MissingDependencyError
 from ..core.manifest import Manifest
-from .base import EngineOutput, checked_images
+from .base import Engine, EngineOutput, checked_images
 from .onnx.engine import checked_manifest
 
 PROVIDER = "OpenVINO"
@@ -35,7 +35,7 @@ def import_openvino() -> Any:
     return openvino
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """A fused engine in OpenVINO. `infer` may be called from several threads; a lock serialises the calls."""
 
     provider = PROVIDER

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
+from PIL import Image
+
 from .camera import camera
-from .containers import read_metadata
 from .content_credentials import content_credentials
-from .exif import Exif, read_exif
 from .fact import Evidence
 from .generator import excerpt, generators, named_generator
 from .jpeg_quality import estimate_quality, is_standard
-from .metadata import Metadata
+from .metadata import Metadata, read_metadata
 from .source_type import source_type
 from .xmp import read_xmp
 
@@ -21,21 +21,24 @@ MAX_FACTS = 8
 """Facts of one kind of source."""
 
 
-def collect(file: BinaryIO) -> tuple[Evidence, ...]:
+def collect(file: BinaryIO, image: Image.Image | None) -> tuple[Evidence, ...]:
     """Read the facts that a file holds about its origin; nothing outside the file is opened, and nothing is raised.
 
     Args:
-        file: a seekable binary file; read from its start, its metadata only (all of it to verify a C2PA manifest).
+        file: a seekable binary file, searched for a C2PA manifest.
+        image: what Pillow opened and loaded; None gives no facts.
     """
+    if image is None:
+        return ()
     facts: list[Evidence] = []
     try:
-        metadata = read_metadata(file)
-        exif, xmp = read_exif(metadata.exif), read_xmp(metadata.xmp)
+        metadata = read_metadata(file, image)
+        xmp = read_xmp(metadata.xmp)
     except Exception:  # metadata is a stranger's, and none of it may cost the image its score
         return ()
     readers = (
         content_credentials(file, metadata, xmp.get("remote_manifest", "")), _declared(xmp),
-        generators(metadata, exif), _programs(exif, xmp), _camera(exif), _quality(metadata),
+        generators(metadata), _programs(metadata.exif, xmp), _camera(metadata.exif), _quality(metadata),
     )
     for reader in readers:
         try:
@@ -53,9 +56,9 @@ def _declared(xmp: dict[str, str]) -> Iterator[Evidence]:
         yield Evidence("generator", "XMP Iptc4xmpExt:AISystemUsed", f"names the AI system {name}", name)
 
 
-def _programs(exif: Exif, xmp: dict[str, str]) -> Iterator[Evidence]:
+def _programs(exif: dict[str, str], xmp: dict[str, str]) -> Iterator[Evidence]:
     """The program that wrote the file: a generator where its name says so."""
-    fields = (("EXIF Software", exif.text("software")), ("XMP xmp:CreatorTool", xmp.get("software", "")),
+    fields = (("EXIF Software", exif.get("software", "")), ("XMP xmp:CreatorTool", xmp.get("software", "")),
               ("XMP photoshop:Credit", xmp.get("credit", "")))
     seen: set[str] = set()
     for source, text in fields:
@@ -67,7 +70,7 @@ def _programs(exif: Exif, xmp: dict[str, str]) -> Iterator[Evidence]:
             yield Evidence("software", source, f'was written by "{excerpt(text)}"', excerpt(text))
 
 
-def _camera(exif: Exif) -> Iterator[Evidence]:
+def _camera(exif: dict[str, str]) -> Iterator[Evidence]:
     fact = camera(exif)
     if fact is not None:
         yield fact

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 
 from ..core.text import printable
-from .exif import Exif
 from .fact import Evidence
 from .metadata import Metadata
 
@@ -52,13 +51,14 @@ def named_generator(text: str) -> str | None:
     return match[0] if match else None
 
 
-def generators(metadata: Metadata, exif: Exif) -> Iterator[Evidence]:
+def generators(metadata: Metadata) -> Iterator[Evidence]:
     """Yield a fact for each text that a generator wrote, one for each generator and place."""
     texts = [(place, keyword, text, f"{place} {keyword!r}" if keyword else place)
              for place, keyword, text in metadata.texts]
-    texts.append(("EXIF", "", exif.comment(), "EXIF UserComment"))
+    texts.append(("EXIF", "", metadata.exif.get("comment", ""), "EXIF UserComment"))
     # ComfyUI's WebP writer puts "prompt:{...}" and "workflow:{...}" into the camera's fields
-    texts += [("EXIF", "", exif.text(name), f"EXIF {name.title()}") for name in ("make", "model", "description")]
+    fields = ("make", "model", "description")
+    texts += [("EXIF", "", metadata.exif.get(name, ""), f"EXIF {name.title()}") for name in fields]
     seen: set[str] = set()
     for _, keyword, text, source in texts:
         name = generator_of_text(keyword, text)

@@ -40,12 +40,14 @@ def grey_scale(image: Image.Image) -> GreyScale:
         return SIXTEEN_BITS
     if image.mode in ("LA", "La") and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES:
         raise ImageError("a grey TIFF with its alpha in a plane of its own, which is read as wholly transparent; "
-                         "save it with interleaved samples")
+                         "save it with interleaved samples", "unsupported")
     bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
     if bits > 8 and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES and image.info.get("compression") == "raw":
-        raise ImageError(f"an uncompressed {bits}-bit TIFF with separate colour planes; save it with interleaved ones")
+        reason = f"an uncompressed {bits}-bit TIFF with separate colour planes; save it with interleaved ones"
+        raise ImageError(reason, "unsupported")
     if image.mode == "I":
-        raise ImageError("a TIFF of signed or 32-bit whole numbers, whose black and white are not known; save 16 bits")
+        reason = "a TIFF of signed or 32-bit whole numbers, whose black and white are not known; save 16 bits"
+        raise ImageError(reason, "unsupported")
     return GreyScale(min(bits, 16), tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 

@@ -87,10 +87,7 @@ class ScoreUnits:
         options = self._options
         detector = self._detector
         batch_size = options.batch_size or detector.best_batch
-        rows = detector.rows(batch_size, options.workers)
-        scored = decode_and_score(
-            sources(unit), preparer(detector), detector.begin, batch_size, options.workers, rows
-        )
+        scored = decode_and_score(sources(unit), preparer(detector), detector.begin, batch_size, options.workers)
         with closing(scored):
             records = (item.record for item in scored)
             tally = write_shard(self._folder, unit.index, options.format, records)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..core.errors import ImageError
-from ..core.rows import Row
 from ..images.source import AnySource, NamedSource
 from ..scan.archives import archive_members
 from ..scoring.detector import Detector
@@ -39,7 +38,7 @@ def sources(unit: Unit) -> Iterator[NamedSource]:
 def preparer(detector: Detector) -> Prepare:
     """`detector.prepare`, extended to read URLs; it is called in the decoding threads."""
 
-    def prepare(source: AnySource, row: Row | None) -> Prepared:
+    def prepare(source: AnySource) -> Prepared:
         if isinstance(source, NamedSource) and isinstance(source.source, str) and source.error is None:
             name = source.source
             if is_url(name):
@@ -48,8 +47,8 @@ def preparer(detector: Detector) -> Prepare:
                         data = file.read(MAX_BYTES + 1)
                 except Exception as error:  # stores raise exceptions of their own
                     return detector.prepare(NamedSource(name, b"", _why(error)))
-                return detector.prepare(_bounded(name, data), row)
-        return detector.prepare(source, row)
+                return detector.prepare(_bounded(name, data))
+        return detector.prepare(source)
 
     return prepare
 

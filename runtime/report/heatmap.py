@@ -6,9 +6,7 @@ labelled "contextual anomaly", and all images share one fixed scale, the manifes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -31,44 +29,18 @@ _PAPER, _INK, _MUTED, _MID_GREY = (255, 255, 255), (24, 26, 31), (92, 97, 108), 
 _HATCH_LIGHT, _HATCH_DARK, _HATCH_STEP = (214, 216, 220), (120, 124, 132), 5
 
 
-@dataclass(frozen=True)
-class ColourScale:
-    """The LCAS values at the two ends of the colour bar.
-
-    Attributes:
-        low: LCAS of the first colour.
-        high: LCAS of the last colour.
-        fixed: whether all images share this scale, so that their colours can be compared.
-    """
-
-    low: float
-    high: float
-    fixed: bool = True
-
-
-def fixed_scale(heatmap_range: StatRange | None) -> ColourScale | None:
-    """The scale in an engine's manifest; None if the manifest has none, in which case `image_scale` is used."""
-    return ColourScale(heatmap_range.low, heatmap_range.high) if heatmap_range else None
-
-
-def image_scale(lcas: np.ndarray) -> ColourScale:
-    """A scale from the minimum to the maximum of one image; colours of two such images cannot be compared.
-
-    Args:
-        lcas: float [N].
-    """
+def own_range(lcas: np.ndarray) -> StatRange:
+    """From the minimum to the maximum of one image, float [N]; colours of two such images cannot be compared."""
     known = np.asarray(lcas)[np.isfinite(lcas)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    return ColourScale(low, high, fixed=False)
+    return StatRange(low=float(known.min()), high=float(known.max())) if known.size else StatRange(low=0.0, high=1.0)
 
 
 def _as_grid(lcas: np.ndarray) -> np.ndarray:
-    if np.ndim(lcas) == 2:
-        return np.asarray(lcas, np.float64)
-    side = round(np.asarray(lcas).size ** 0.5)
-    if side < 1 or side * side != np.asarray(lcas).size:
-        raise UsageError(f"lcas must hold N = grid x grid values, got {np.asarray(lcas).size}")
-    return np.asarray(lcas, np.float64).reshape(side, side)
+    values = np.asarray(lcas, np.float64)
+    side = round(values.size**0.5)
+    if values.ndim != 2 and (side < 1 or side * side != values.size):
+        raise UsageError(f"lcas must hold N = grid x grid values, got {values.size}")
+    return values if values.ndim == 2 else values.reshape(side, side)
 
 
 def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Image.Image:
@@ -107,45 +79,39 @@ def _hatching(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.where(stripe, light, dark))
 
 
-def format_value(value: float) -> str:
-    """A number for the colour bar, with three significant digits."""
-    return f"{value:.3g}"
-
-
-def figure(pixels: np.ndarray, lcas: np.ndarray, colour_scale: ColourScale, size: int = 448) -> Image.Image:
+def figure(pixels: np.ndarray, lcas: np.ndarray, fixed: StatRange | None, size: int = 448) -> Image.Image:
     """The image and its heatmap side by side, with caption and colour bar.
 
     Args:
         pixels: uint8 [S, S, 3], the input of the network.
         lcas: float [N].
-        colour_scale: the scale of the colours.
+        fixed: LCAS at the two ends of the colour bar, the same for all images; None for the image's own range.
         size: side of each of the two pictures, in pixels; rounded down to a multiple of S, and at least S.
 
     Returns:
         RGB image.
     """
+    ends = fixed or own_range(lcas)
     scale = max(1, size // pixels.shape[0])
     photo = Image.fromarray(pixels)
     photo = photo.resize((photo.width * scale, photo.height * scale), Image.Resampling.BICUBIC)
-    heat = overlay(np.asarray(photo), lcas, colour_scale.low, colour_scale.high)
     margin, gap, foot = 16, 12, 78
-    width = 2 * margin + gap + 2 * photo.width
-    page = Image.new("RGB", (width, 2 * margin + photo.height + foot), _PAPER)
+    page = Image.new("RGB", (2 * margin + gap + 2 * photo.width, 2 * margin + photo.height + foot), _PAPER)
     page.paste(photo, (margin, margin))
-    page.paste(heat, (margin + photo.width + gap, margin))
-    _legend(page, lcas, colour_scale, margin, margin + photo.height + 12)
+    page.paste(overlay(np.asarray(photo), lcas, ends.low, ends.high), (margin + photo.width + gap, margin))
+    note = "one fixed scale for all images" if fixed else "own scale: colours of two images do not compare"
+    holes = int(np.isnan(lcas).sum())
+    note += f"; hatched: {holes} patches never masked" if holes else ""
+    _legend(page, note, ends, margin, margin + photo.height + 12)
     return page
 
 
-def _legend(page: Image.Image, lcas: np.ndarray, colour_scale: ColourScale, left: int, top: int) -> None:
-    """Draw caption and caveat on the left, the colour bar with its numbers on the right."""
+def _legend(page: Image.Image, note: str, ends: StatRange, left: int, top: int) -> None:
+    """Draw caption, caveat and note on the left, the colour bar with its numbers on the right."""
     draw = ImageDraw.Draw(page)
-    strong, small = _font(17), _font(13)
+    strong, small = ImageFont.load_default(size=17), ImageFont.load_default(size=13)
     draw.text((left, top), CAPTION, fill=_INK, font=strong)
     draw.text((left, top + 26), CAVEAT, fill=_MUTED, font=small)
-    note = "one fixed scale for all images" if colour_scale.fixed else "own scale: colours of two images do not compare"
-    holes = int(np.isnan(lcas).sum())
-    note += f"; hatched: {holes} patches never masked" if holes else ""
     draw.text((left, top + 45), note, fill=_MUTED, font=small)
     bar_width, bar_height = min(300, page.width // 3), 14
     x, y = page.width - left - bar_width, top + 4
@@ -153,34 +119,23 @@ def _legend(page: Image.Image, lcas: np.ndarray, colour_scale: ColourScale, left
     # Blended over mid-grey, so that the bar has the colours of the heatmap.
     page.paste(Image.blend(Image.new("RGB", bar.size, _MID_GREY), bar, OPACITY), (x, y))
     draw.rectangle((x - 1, y - 1, x + bar_width, y + bar_height), outline=_MUTED)
-    middle = (colour_scale.low + colour_scale.high) / 2
-    for share, value in ((0.0, colour_scale.low), (0.5, middle), (1.0, colour_scale.high)):
-        text, at = format_value(value), x + share * (bar_width - 1)
+    for share, value in ((0.0, ends.low), (0.5, (ends.low + ends.high) / 2), (1.0, ends.high)):
+        text, at = f"{value:.3g}", x + share * (bar_width - 1)
         draw.line((at, y + bar_height, at, y + bar_height + 4), fill=_MUTED)
         draw.text((at - share * draw.textlength(text, font=small), y + bar_height + 5), text, fill=_INK, font=small)
-
-
-def _font(points: int) -> Any:
-    return ImageFont.load_default(size=points)
 
 
 def is_heatmap(path: str | Path) -> bool:
     """Whether `path` is a heatmap that `save_heatmap` wrote, by its PNG text chunk."""
     try:
-        with Image.open(path) as image:
-            return image.format == "PNG" and str(image.info.get(MARK_KEY, "")) == MARK
+        with Image.open(path, formats=("PNG",)) as image:
+            return str(image.info.get(MARK_KEY, "")) == MARK
     except (OSError, SyntaxError, ValueError):
         return False
 
 
-def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, colour_scale: ColourScale | None) -> None:
-    """Write `figure` as PNG, atomically; an earlier heatmap at `path` is replaced.
-
-    Args:
-        path: the PNG file.
-        pixels: uint8 [S, S, 3], the input of the network.
-        lcas: float [N].
-        colour_scale: the fixed scale; None for the image's own scale, which the caption then states.
+def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, fixed: StatRange | None) -> None:
+    """Write `figure` as PNG, atomically; an earlier heatmap at `path` is replaced. The arguments are those of `figure`.
 
     Raises:
         UsageError: a file that is not a heatmap exists at `path`; it may be an input.
@@ -191,4 +146,4 @@ def save_heatmap(path: str | Path, pixels: np.ndarray, lcas: np.ndarray, colour_
     mark = PngInfo()
     mark.add_text(MARK_KEY, MARK)
     with atomic_path(path) as temporary:
-        figure(pixels, lcas, colour_scale or image_scale(lcas)).save(temporary, "PNG", pnginfo=mark, compress_level=1)
+        figure(pixels, lcas, fixed).save(temporary, "PNG", pnginfo=mark, compress_level=1)

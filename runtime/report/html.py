@@ -13,7 +13,7 @@ import os
 import re
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +24,11 @@ import numpy as np
 from PIL import Image
 
 from ..core.colour_map import hex_colours
-from ..core.environment import cinemae_version
 from ..core.errors import UsageError
 from ..core.files import exclusive_path, writing
 from ..core.manifest import Manifest
-from ..scoring.reading import Reading
-from ..scoring.record import Frames, Record, engine_label
+from ..scoring.reading import run_of, words
+from ..scoring.record import Frames, Record, Run
 from ..scoring.verdict import Decision
 from .heatmap import OPACITY
 
@@ -54,7 +53,7 @@ UNKNOWN_BYTE = 255
 class ReportWriter:
     """Writes the report record by record; the file appears when the `with` block ends without an error.
 
-        with ReportWriter("report.html", manifest, decision, provider) as report:
+        with ReportWriter("report.html", manifest, run) as report:
             report.add(record, pixels)
 
     The page's content security policy forbids all other servers; it loads nothing but, on a click, the original image
@@ -67,27 +66,21 @@ class ReportWriter:
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        manifest: Manifest,
-        decision: Decision | None = None,
-        provider: str = "",
+        self, path: str | Path, manifest: Manifest, run: Run | None = None, provider: str = "",
         title: str = "Image report",
-        prior: float = 0.5,
     ) -> None:
         """Collect what the head of the page displays.
 
         Args:
             path: the HTML file.
             manifest: manifest of the engine.
-            decision: the thresholds that the records were made with; None for those of the manifest.
+            run: what all records have in common; None for the engine's own thresholds and a prior of one half.
             provider: execution provider of the engine.
             title: title of the page.
-            prior: share of AI images that the records' probabilities assume.
         """
         self.path = Path(path)
         self.provider = provider
-        self._info = page_info(manifest, decision or Decision.of(manifest.calibration), title, prior)
+        self._info = page_info(manifest, run or run_of(manifest), title)
         self._count = 0
         self._rows: list[str] = []
         self._media: list[str] = []
@@ -141,9 +134,9 @@ class ReportWriter:
             self._file.write(page_frame({**self._info, "provider": self.provider, "pictures": limit})[1])
 
 
-def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) -> dict[str, Any]:
+def page_info(manifest: Manifest, run: Run, title: str) -> dict[str, Any]:
     """The data for the head of the page, as JSON types. A threshold is [probability, logit], null if there is none."""
-    reading, limits = Reading.of(manifest.calibration, decision, prior), manifest.heatmap_range
+    decision, limits = Decision.of(manifest.calibration, run.threshold), manifest.heatmap_range
     # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
     try:
         now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
@@ -152,15 +145,13 @@ def page_info(manifest: Manifest, decision: Decision, title: str, prior: float) 
         raise UsageError("SOURCE_DATE_EPOCH must be a time in seconds since 1970") from None
     return {
         "title": title.encode("utf-8", "backslashreplace").decode("utf-8"),
-        "engine": engine_label(manifest),
-        "version": cinemae_version(),
+        "run": asdict(run),
         "when": when,
         "demonstration": manifest.demonstration,
-        "aiFrom": None if reading.ai_from is None else [reading.ai_from, decision.ai_from],
-        "realBelow": None if reading.real_below is None else [reading.real_below, decision.real_below],
-        "words": reading.words(),
+        "aiFrom": None if run.ai_from is None else [run.ai_from, decision.ai_from],
+        "realBelow": None if run.real_below is None else [run.real_below, decision.real_below],
+        "words": words(run),
         "scale": [limits.low, limits.high] if limits else None,
-        "rates": {"ai": reading.false_alarm, "real": reading.miss},
         "crop": manifest.preprocess.crop / manifest.preprocess.resize_short,
         "colours": hex_colours(),
         "opacity": OPACITY,
@@ -210,17 +201,18 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
     Returns:
         JSON with one-letter keys and without null values; and the quantised LCAS in base64, "" for none.
     """
-    stats = record.stats
+    stats, error = record.stats, record.error
     quantised = None if record.lcas is None else quantise(record.lcas)
     values = {
         "p": record.path,
         "f": file_link(record.path, folder),
-        "e": None if record.status == "ok" else record.error or "unknown error",
+        "e": error and error.text,
+        "k": error and error.kind,
         "v": record.verdict,
         "q": _rounded(record.probability, 4),
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
-        "r": list(record.reasons) or None,
+        "r": [reason.text for reason in record.reasons] or None,
         "o": [[fact.statement, fact.source] for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,
@@ -228,16 +220,14 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "m": [_rounded(quantised[1], 5), _rounded(quantised[2], 5)] if quantised else None,
         "g": record.lcas.shape[1] if record.lcas is not None and record.lcas.ndim == 2 else None,
         "t": [[tile.left, tile.top, tile.side, _rounded(tile.logit, 4)] for tile in record.tiles] or None,
-        "n": _frames(record.frames),
+        "n": record.frames and _frames(record.frames),
     }
     kept = {key: value for key, value in values.items() if value is not None}
     return script_json(kept), base64.b64encode(quantised[0]).decode("ascii") if quantised else ""
 
 
-def _frames(frames: Frames | None) -> dict[str, Any] | None:
-    """Of an animation or a video: frames in the file, the one that gives the verdict, index and probability of each."""
-    if frames is None:
-        return None
+def _frames(frames: Frames) -> dict[str, Any]:
+    """Frames in the file, index of the frame that gives the verdict, index and probability of each scored frame."""
     scored = [[frame.index, _rounded(frame.probability, 4)] for frame in frames.scored]
     return {"count": frames.count, "from": frames.verdict_from, "scored": scored}
 

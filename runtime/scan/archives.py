@@ -18,9 +18,9 @@ from typing import IO, Any, BinaryIO, Literal
 
 from ..core.errors import ImageError
 from ..core.text import printable
-from ..images.decode import Opener
+from ..images.source import NamedSource, Opener
 from .image_files import has_image_suffix
-from .walk import InputPath, Skipped
+from .walk import Skipped
 
 ZIP_SUFFIXES, TAR_SUFFIXES = (".zip",), (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_MEMBERS = 100_000
@@ -54,7 +54,7 @@ def _open(name: str) -> BinaryIO:
 
 def archive_members(
     name: str, skipped: Skipped | None = None, open_file: Callable[[str], IO[bytes]] = _open
-) -> Iterator[InputPath]:
+) -> Iterator[NamedSource]:
     """The images in an archive, in its order, named `ARCHIVE::MEMBER`; what ends it early is one input with an error.
 
     Names are only names: `../x` is not a path. Links, devices and archives in the archive are left out.
@@ -74,18 +74,18 @@ def archive_members(
             seen[member] += 1
             path = f"{name}::{member}" + (f"#{seen[member]}" if seen[member] > 1 else "")
             if error is None and size > MAX_MEMBER_BYTES:
-                error = f"its {size:,} bytes are more than {MAX_MEMBER_BYTES:,}"
-            yield InputPath(path, error, open_member)
+                error = ImageError(f"its {size:,} bytes are more than {MAX_MEMBER_BYTES:,}", "too_large")
+            yield NamedSource(path, open_member, error)
     except ImageError as error:
-        yield InputPath(name, f"the archive {error}")
+        yield NamedSource(name, error=ImageError(f"the archive {error}", error.kind))
     except FileNotFoundError:
-        yield InputPath(name, "no such file")
+        yield NamedSource(name, error=ImageError("no such file", "missing"))
     except Exception as error:  # stores, decompressors, zipfile and tarfile raise exceptions of their own
         what = f"{type(error).__name__}: {printable(str(error))}"
-        yield InputPath(name, f"the archive is damaged or cannot be read ({what})")
+        yield NamedSource(name, error=ImageError(f"the archive is damaged or cannot be read ({what})"))
 
 
-def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
+def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, ImageError | None]]:
     limit = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
     bounded: Any = _BoundedReads(file)
     archive = zipfile.ZipFile(bounded)
@@ -96,12 +96,13 @@ def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
         size = max(info.file_size, info.compress_size)
         limit -= size
         if i >= MAX_MEMBERS or limit < 0:
-            raise ImageError(TOO_MANY.format(MAX_MEMBERS) if i >= MAX_MEMBERS else EXPANDS)
+            raise ImageError(TOO_MANY.format(MAX_MEMBERS) if i >= MAX_MEMBERS else EXPANDS, "too_large")
         error = None
         if info.flag_bits & 1:
-            error = "is encrypted: unpack the archive first"
+            error = ImageError("is encrypted: unpack the archive first", "unsupported")
         elif info.compress_type in EXPANDS_AT_ONCE:
-            error = f"is compressed with {EXPANDS_AT_ONCE[info.compress_type]}: unpack the archive first"
+            method = EXPANDS_AT_ONCE[info.compress_type]
+            error = ImageError(f"is compressed with {method}: unpack the archive first", "unsupported")
         yield info.filename, size, partial(_open_in_zip, archive, info), error
 
 
@@ -118,7 +119,7 @@ class _BoundedReads:
 
     def read(self, size: int = -1) -> bytes:
         if size > self.limit:
-            raise ImageError(f"has a directory of {size:,} bytes, more than {self.limit:,}")
+            raise ImageError(f"has a directory of {size:,} bytes, more than {self.limit:,}", "too_large")
         return self._file.read(size)
 
     def __getattr__(self, name: str) -> Any:
@@ -132,23 +133,23 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         header = super().frombuf(buf, encoding, errors)
         if header.size > MAX_HEADER_BYTES and header.type in _EXTENDED:
-            raise ImageError(f"has a header of {header.size:,} bytes")
+            raise ImageError(f"has a header of {header.size:,} bytes", "too_large")
         return header
 
 
-def _tar(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, str | None]]:
+def _tar(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, ImageError | None]]:
     limited: Any = _Limited(file)
     limit = FREE_BYTES + MAX_RATIO * limited.size
     with file, tarfile.open(fileobj=limited, mode="r|", tarinfo=_Header) as archive:
         for i, member in enumerate(archive):
             if i >= MAX_MEMBERS:
-                raise ImageError(TOO_MANY.format(MAX_MEMBERS))
+                raise ImageError(TOO_MANY.format(MAX_MEMBERS), "too_large")
             if not member.isfile():
                 continue
             wanted = has_image_suffix(member.name) and member.size <= MAX_MEMBER_BYTES
             limit -= member.size if wanted else 0  # holes of sparse members are not in the archive
             if limit < 0:
-                raise ImageError(EXPANDS)
+                raise ImageError(EXPANDS, "too_large")
             stream = archive.extractfile(member) if wanted else None
             held = io.BytesIO() if stream is None else _held(stream.read(), member.size)
             yield member.name, member.size, partial(_again, held), None
@@ -178,7 +179,7 @@ class _Limited:
         data: bytes = self._file.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise ImageError(EXPANDS)
+            raise ImageError(EXPANDS, "too_large")
         return data
 
 

@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Collection, Iterator
 
-from ..core.errors import UsageError
+from ..core.errors import ImageError, UsageError
 from ..core.text import display_name
-from .walk import InputPath, Skipped, identity_of, listing, unreadable, walk
+from ..images.source import NamedSource
+from .walk import Skipped, identity_of, listing, unreadable, walk
 
 MAX_WILDCARDS = 100
 _GLOB = re.compile(r"[*?\[]")
@@ -22,7 +23,7 @@ def is_glob(name: str) -> bool:
 
 def glob_inputs(
     pattern: str, excluded: Collection[tuple[int, int]] = (), skipped: Skipped | None = None
-) -> Iterator[InputPath]:
+) -> Iterator[NamedSource]:
     """The files that a shell would expand `pattern` to; no match is one input with an error.
 
     Folders that match are walked, except for patterns with `**`, which name the files themselves. A folder that cannot
@@ -38,19 +39,19 @@ def glob_inputs(
     matched = False
     failed: set[str] = set()
     for item in _match(drive + (os.sep if rest.startswith(os.sep) else ""), parts, excluded):
-        if item.error is None and os.path.isdir(item.path):
+        if item.error is None and os.path.isdir(item.name):
             if "**" not in parts:
                 matched = True
-                yield from walk(item.path, excluded, skipped)
-        elif item.path not in failed:  # a folder may be searched twice, for itself and for those below it
+                yield from walk(item.name, excluded, skipped)
+        elif item.name not in failed:  # a folder may be searched twice, for itself and for those below it
             matched = True
-            failed.update([item.path] if item.error else [])
+            failed.update([item.name] if item.error else [])
             yield item
     if not matched:
-        yield InputPath(pattern, "no such file, and no file matches it as a pattern")
+        yield NamedSource(pattern, error=ImageError("no such file, and no file matches it as a pattern", "missing"))
 
 
-def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]]) -> Iterator[InputPath]:
+def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]]) -> Iterator[NamedSource]:
     while parts and not is_glob(parts[0]):
         parent, folder, parts = folder, os.path.join(folder, parts[0]), parts[1:]
         try:
@@ -63,17 +64,17 @@ def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]])
     if excluded and identity_of(folder or os.curdir) in excluded:
         return
     if not parts:
-        yield InputPath(folder)
+        yield NamedSource(folder)
         return
     head, *tail = parts
     if head == "**":
         for path, is_folder in _below(folder, excluded):
-            if isinstance(path, InputPath):
+            if isinstance(path, NamedSource):
                 yield path
             elif is_folder and tail:
                 yield from _match(path, tail, excluded)
             elif not is_folder and not tail:
-                yield InputPath(path)
+                yield NamedSource(path)
         return
     try:
         names = listing(folder)
@@ -88,7 +89,7 @@ def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]])
             yield from _match(os.path.join(folder, name), tail, excluded)
 
 
-def _below(folder: str, excluded: Collection[tuple[int, int]]) -> Iterator[tuple[InputPath | str, bool]]:
+def _below(folder: str, excluded: Collection[tuple[int, int]]) -> Iterator[tuple[NamedSource | str, bool]]:
     """`folder` and everything below it, and whether it is a folder; without hidden names and links to folders."""
     pending = [iter([(folder, True)])]
     while pending:

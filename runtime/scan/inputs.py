@@ -16,12 +16,12 @@ from typing import BinaryIO
 
 from ..core.errors import ImageError, UsageError
 from ..core.text import display_name
-from ..images.decode import MAX_FILE_BYTES
+from ..images.source import MAX_FILE_BYTES, NamedSource
 from .archives import archive_kind, archive_members
 from .globs import glob_inputs, is_glob
 from .image_files import SIGNATURES
 from .urls import NOT_ALLOWED, fetch, is_web_url
-from .walk import InputPath, Skipped, identity_of, walk
+from .walk import Skipped, identity_of, walk
 
 STDIN = "-"
 LIST_PREFIX = "@"
@@ -78,7 +78,7 @@ class Inputs:
         """How many inputs there are; walks everything once."""
         return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude, self.allow_url))
 
-    def __iter__(self) -> Iterator[InputPath]:
+    def __iter__(self) -> Iterator[NamedSource]:
         excluded = {identity for folder in self.exclude if (identity := identity_of(folder)) is not None}
         for argument in self.arguments:
             empty = True
@@ -88,12 +88,12 @@ class Inputs:
             if empty:
                 self.empty.append(argument)
 
-    def _expand(self, argument: str, excluded: set[tuple[int, int]]) -> Iterator[InputPath]:
+    def _expand(self, argument: str, excluded: set[tuple[int, int]]) -> Iterator[NamedSource]:
         if argument == STDIN:
             if self.stdin is None:
                 raise UsageError("- reads from stdin, and there is none here")
             if self.stdin_image:
-                yield InputPath(STDIN, open=partial(_image, self.stdin))
+                yield NamedSource(STDIN, partial(_image, self.stdin))
                 return
             names = read_names(self.stdin, "stdin", self.null)
         elif _is_list(argument):
@@ -102,20 +102,21 @@ class Inputs:
             names = iter((argument,))
         for name in names:
             if is_web_url(name) and not os.path.lexists(name):
-                yield InputPath(name, None if self.allow_url else NOT_ALLOWED, partial(fetch, name))
+                error = None if self.allow_url else ImageError(NOT_ALLOWED, "unreadable")
+                yield NamedSource(name, partial(fetch, name), error)
             elif os.path.isdir(name):
                 yield from walk(name, excluded, self.skipped)
             elif is_glob(name) and not os.path.lexists(name):
                 for item in glob_inputs(name, excluded, self.skipped):
                     yield from self._members(item)
             else:
-                yield from self._members(InputPath(name))
+                yield from self._members(NamedSource(name))
 
-    def _members(self, item: InputPath) -> Iterator[InputPath]:
+    def _members(self, item: NamedSource) -> Iterator[NamedSource]:
         """The images in an archive; any other input stands for itself."""
-        archive = self.archives and item.error is None and archive_kind(item.path) is not None
-        if archive and os.path.isfile(item.path):
-            yield from archive_members(item.path, self.skipped)
+        archive = self.archives and item.error is None and archive_kind(item.name) is not None
+        if archive and os.path.isfile(item.name):
+            yield from archive_members(item.name, self.skipped)
         else:
             yield item
 
@@ -128,7 +129,7 @@ def _image(stdin: BinaryIO) -> BinaryIO:
 def _content(stdin: BinaryIO) -> bytes:
     data = stdin.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise ImageError(f"more than {MAX_FILE_BYTES:,} bytes")
+        raise ImageError(f"more than {MAX_FILE_BYTES:,} bytes", "too_large")
     return data
 
 

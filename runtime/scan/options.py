@@ -1,75 +1,145 @@
-"""The options of a local run, and the output format that follows from them."""
+"""The options of `cinemae run` and `cinemae watch`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal, get_args
 
 from ..core.errors import UsageError
+from ..core.option import Option
 from ..core.text import display_name
-from ..images.frame_selection import DEFAULT_FRAMES
-from .parquet import require_pyarrow
-from .targets import is_stream
-from .writers import FORMATS
+from ..scoring.options import ScoringOptions
 
+Format = Literal["jsonl", "json", "csv", "parquet"]
+FORMATS: tuple[str, ...] = get_args(Format)
 TABLE = "table"
 
 
-@dataclass(frozen=True)
-class ScanOptions:
-    """The options of `cinemae-run`; None stands for the default that the command documents."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `cinemae run` and `cinemae watch` have in common.
+
+    Attributes:
+        inputs: files or folders.
+        scoring: how images are scored.
+        format: default: by the suffix of --out; a table on a terminal; else jsonl.
+        out: write records to this file instead of stdout.
+        heatmaps: save a heatmap of each image in this folder.
+        report: write the results and pictures as one self-contained HTML page.
+        batch_size: images per inference. Default: the best batch of a plan, else 8.
+        workers: decoding threads. Default: one per CPU.
+        fail_on_ai: exit with 4 if an image is judged ai.
+        quiet: print only errors on stderr.
+
+    Raises:
+        UsageError: a value that is not allowed, or options that contradict each other.
+    """
 
     inputs: tuple[str, ...]
-    engine: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-    format: str | None = None
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
     out: Path | None = None
-    threshold: float | None = None
-    prior: float = 0.5
-    batch_size: int | None = None
-    workers: int | None = None
-    processes: bool = False
     heatmaps: Path | None = None
     report: Path | None = None
-    resume: bool = False
+    batch_size: int | None = None
+    workers: int | None = None
     fail_on_ai: bool = False
-    quiet: bool = False
-    null: bool = False
-    watch: bool = False
-    settle: float = 2.0
-    decode: str | None = None
+    quiet: Annotated[bool, Option(names=("--quiet", "-q"))] = False
+
+    CONTINUES: ClassVar[str]
+    """What makes the run continue `out`, in messages."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.format not in (None, *FORMATS):
+            raise UsageError(f"unknown format {self.format!r}: use one of {', '.join(FORMATS)}")
+
+    @property
+    def continues(self) -> bool:
+        """Whether records that `out` holds stay there."""
+        return self.out is not None
+
+    @property
+    def exclude(self) -> list[str]:
+        """Folders of outputs, which are no inputs."""
+        return [] if self.heatmaps is None else [str(self.heatmaps)]
+
+    def output_format(self, terminal: bool) -> str:
+        """`format`, else the suffix of `out`, else a table on a terminal and JSON lines elsewhere.
+
+        Raises:
+            MissingDependencyError: Parquet without pyarrow.
+            UsageError: an output that cannot have this format, or cannot be continued.
+        """
+        from .targets import is_stream
+
+        suffix = self.out.suffix.lower().lstrip(".") if self.out else ""
+        implied = suffix if suffix in FORMATS else "jsonl" if self.out or not terminal else TABLE
+        chosen = self.format or implied
+        if chosen == "parquet":
+            from .parquet import require_pyarrow
+
+            require_pyarrow()
+            if self.out is None or is_stream(self.out):
+                raise UsageError("Parquet is written to a file: give --out FILE.parquet")
+        if self.continues:
+            if self.out is None or chosen != "jsonl":
+                raise UsageError(f"{self.CONTINUES} continues a JSON-lines file: give --out FILE.jsonl")
+            if is_stream(self.out):
+                raise UsageError(f"{display_name(str(self.out))}: is not a file; {self.CONTINUES} continues one")
+        return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions(RunOptions):
+    """The options of `cinemae run`.
+
+    Attributes:
+        inputs: files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).
+        resume: keep the records in --out whose input has not changed, and score the rest.
+        allow_empty: exit with 0 where there is no image to score, instead of 2.
+        null: names in lists and on stdin end with a zero byte.
+        allow_url: fetch inputs that are http or https URLs, from public addresses.
+        stdin_image: the input - is an image on stdin, no list of names.
+    """
+
+    inputs: Annotated[tuple[str, ...], Option(argument=True)] = ()
+    resume: bool = False
     allow_empty: bool = False
-    frames: int | str = DEFAULT_FRAMES
-    tiles: bool = False
+    null: Annotated[bool, Option(names=("--null", "-0"))] = False
     allow_url: bool = False
     stdin_image: bool = False
 
+    CONTINUES = "--resume"
 
-def output_format(options: ScanOptions, terminal: bool) -> str:
-    """`--format`, else the suffix of `--out`, else a table on a terminal and JSON lines elsewhere.
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stdin_image and "-" not in self.inputs:
+            raise UsageError("--stdin-image: only with the input -")
+        if self.resume and self.report is not None:
+            raise UsageError(
+                "--report shows every image, and --resume does not decode those already scored: leave one out"
+            )
 
-    Raises:
-        MissingDependencyError: Parquet without pyarrow.
-        UsageError: an unknown format, or options that contradict each other.
+    @property
+    def continues(self) -> bool:
+        """Whether records that `out` holds stay there."""
+        return self.resume
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions(RunOptions):
+    """The options of `cinemae watch`.
+
+    Attributes:
+        inputs: folders whose new files are scored.
+        settle: seconds without a change until a file is complete.
     """
-    if options.format is not None and options.format not in FORMATS:
-        raise UsageError(f"unknown format {options.format!r}: use one of {', '.join(FORMATS)}")
-    suffix = options.out.suffix.lower().lstrip(".") if options.out else ""
-    implied = suffix if suffix in FORMATS else "jsonl" if options.out or not terminal else TABLE
-    chosen = options.format or implied
-    if chosen == "parquet":
-        require_pyarrow()
-        if options.out is None or is_stream(options.out):
-            raise UsageError("Parquet is written to a file: give --out FILE.parquet")
-    if options.resume and (options.out is None or chosen != "jsonl"):
-        raise UsageError("--resume continues a JSON-lines file: give --out FILE.jsonl")
-    if options.out is not None and (options.resume or options.watch) and is_stream(options.out):
-        raise UsageError(f"{display_name(str(options.out))}: is not a file; --resume and --watch continue one")
-    if options.watch and options.resume:
-        raise UsageError("--watch continues --out by itself: leave out --resume")
-    if options.watch and options.out is not None and chosen != "jsonl":
-        raise UsageError("--watch appends JSON lines: give --out FILE.jsonl")
-    if options.resume and options.report is not None:
-        raise UsageError("--report shows every image, and --resume does not decode those already scored: leave one out")
-    return chosen
+
+    inputs: Annotated[tuple[str, ...], Option(argument=True, metavar="FOLDERS")]
+    settle: float = 2.0
+
+    CONTINUES = "cinemae watch"

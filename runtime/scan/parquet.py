@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -56,17 +54,6 @@ def _arrow_type(kind: Any) -> Any:
     if arguments:  # X | None
         return _arrow_type(arguments[0])
     return {str: pa.string(), float: pa.float64(), int: pa.int64()}[kind]
-
-
-def write_parquet(path: Path, records: Iterator[Record]) -> None:
-    """Write all records to a new file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = arrow_schema()
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        while rows := [to_dict(record) for record in itertools.islice(records, ROWS)]:
-            writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 class ParquetFile:

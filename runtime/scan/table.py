@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..core.text import printable
-from ..scoring.reading import CONTRARY, Reading, is_contrary
-from ..scoring.reason_codes import CODES, legend_of, reason_code
-from ..scoring.record import Record
+from ..scoring.reading import CONTRARY, is_contrary, legend
+from ..scoring.reasons import TEXTS
+from ..scoring.record import Reason, Record, Run
 
 STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
 SCREEN = 24
 """Rows after which the words on verdicts have scrolled away; they are then printed again at the end."""
 INDENT = 19
 """Width of the columns before the input's name."""
+LEGEND = TEXTS | {"prior": CONTRARY}
+"""Code -> sentence; a value that differs between images is left open."""
 
 
 class TableWriter:
@@ -22,9 +25,9 @@ class TableWriter:
     Only a name longer than a line is left to the terminal to break, so that it can be copied as one piece.
     """
 
-    def __init__(self, console: Any, reading: Reading) -> None:
+    def __init__(self, console: Any, run: Run) -> None:
         self._console = console
-        self._reading = reading
+        self._run = run
         self._rows = 0
         self._codes: set[str] = set()
 
@@ -40,12 +43,12 @@ class TableWriter:
         probability = "" if record.probability is None else f"{record.probability:.1%}"
         contrary = is_contrary(record.verdict, record.probability)
         style = STYLES["uncertain" if contrary else word]
-        name, reasons = printable(record.path), [*record.reasons, *([CONTRARY] if contrary else [])]
-        codes = {reason: code for reason in reasons if (code := reason_code(reason)) is not None}
-        self._codes.update(codes.values())
+        name, reasons = printable(record.path), [*record.reasons, *([Reason("prior", CONTRARY)] if contrary else [])]
+        codes = [reason.code for reason in reasons if reason.code != "unseen"]
+        self._codes.update(codes)
         line = Text.assemble((f"{word:<10}", style), f" {probability:>6}  ")
-        below = [reason for reason in reasons if reason not in codes]
-        short = f"[{' '.join(codes.values())}]" if codes else ""
+        below = [reason.text for reason in reasons if reason.code == "unseen"]
+        short = f"[{' '.join(codes)}]" if codes else ""
         room = self._console.width - INDENT - len(name)
         if room < 0:  # on a line of its own
             self._print(line)
@@ -56,15 +59,15 @@ class TableWriter:
         else:
             self._print(Text.assemble(line, name))
         facts = "; ".join(fact.statement for fact in record.evidence if fact.kind != "jpeg_quality")
-        for note in (short, *below, record.error, facts and f"file: {facts}"):
+        for note in (short, *below, record.error and record.error.text, facts and f"file: {facts}"):
             if note:
                 self._note(printable(note))
 
     def finish(self) -> None:
         """Print the legend of the codes that were used; below a long table also that of the verdicts."""
-        for code in CODES:
+        for code in LEGEND:
             if code in self._codes:
-                self._note(f"{code:<6} {legend_of(code)}", indent=0, hanging=7)
+                self._note(f"{code:<6} {re.sub(r'{[^}]*}', 'N', LEGEND[code])}", indent=0, hanging=7)
         if self._rows > SCREEN:
             self._verdicts()
 
@@ -72,7 +75,7 @@ class TableWriter:
         """Every row is printed already."""
 
     def _verdicts(self) -> None:
-        for line in self._reading.legend():
+        for line in legend(self._run):
             self._note(line, indent=0)
 
     def _note(self, text: str, indent: int = INDENT, hanging: int = 0) -> None:

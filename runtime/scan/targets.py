@@ -59,7 +59,9 @@ class Targets:
     report: Path | None = None
     heatmaps: Path | None = None
 
-    def check(self, inputs: Iterable[str], engine: Path | None = None, any_suffix: bool = False) -> None:
+    def check(
+        self, inputs: Iterable[str], engine: str | os.PathLike[str] | None = None, any_suffix: bool = False
+    ) -> None:
         """Refuse what would lose a file or fail after everything was scored; makes the folder of heatmaps.
 
         Args:
@@ -71,7 +73,7 @@ class Targets:
             UsageError: by its name, an output is an input, an image, another output, or of no kind that can be written.
             OutputError: an output cannot be written, or what lies there is something else.
         """
-        self._check_names([*map(input_name, inputs), *([] if engine is None else [str(engine)])])
+        self._check_names([*map(input_name, inputs), *([] if engine is None else [os.fspath(engine)])])
         if self.out is not None:
             for path in (self.out, store_path(self.out)):
                 check_file("--out", path, _holds_records, "records")

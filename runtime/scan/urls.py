@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from contextlib import closing, suppress
+from functools import partial
 from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -30,6 +31,9 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _UNICAST = ipaddress.ip_network("2000::/3")
 """The public addresses of IPv6 so far (IANA's registry): not site-local or IPv4-compatible ones, which ipaddress takes
 for global."""
+
+
+_unreadable = partial(ImageError, kind="unreadable")
 
 
 def is_web_url(name: str) -> bool:
@@ -66,7 +70,7 @@ def _connect(host: str, port: int, end: float) -> socket.socket:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in found:
         if not is_public(str(address[0])):
-            raise ImageError(f"{shown(host)} has the address {address[0]}, which is not public; it is not fetched")
+            raise _unreadable(f"{shown(host)} has the address {address[0]}, which is not public; it is not fetched")
     error: OSError = OSError("no address")
     for family, kind, protocol, _, address in found:
         left = end - time.monotonic()
@@ -111,20 +115,20 @@ def fetch(url: str) -> BinaryIO:
             if isinstance(answer, bytes):
                 return io.BytesIO(answer)
             url = urljoin(url, answer)
-        raise ImageError(f"the server redirects more than {MAX_REDIRECTS} times")
+        raise _unreadable(f"the server redirects more than {MAX_REDIRECTS} times")
     except ImageError:
         raise
     except Exception as error:  # sockets, TLS and http.client raise many kinds
         if time.monotonic() > end:
-            raise ImageError(f"the server takes longer than {TOTAL_SECONDS:g} s") from None
-        raise ImageError(f"cannot be fetched ({type(error).__name__}: {shown(error)})") from None
+            raise _unreadable(f"the server takes longer than {TOTAL_SECONDS:g} s") from None
+        raise _unreadable(f"cannot be fetched ({type(error).__name__}: {shown(error)})") from None
 
 
 def _get(url: str, end: float) -> bytes | str:
     """One request: the body, or where it redirects to."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ImageError(f"{shown(url)} is not an http or https URL")
+        raise _unreadable(f"{shown(url)} is not an http or https URL")
     connection: _Plain | _Secure = (_Secure if parts.scheme == "https" else _Plain)(
         parts.hostname, parts.port, timeout=READ_SECONDS
     )
@@ -157,8 +161,8 @@ def _answer(response: http.client.HTTPResponse, end: float) -> bytes | str:
     if response.status in (301, 302, 303, 307, 308) and location:
         return location
     if response.status != 200:
-        raise ImageError(f"the server answers {response.status} {shown(response.reason)}")
-    too_large = ImageError(f"more than {MAX_URL_BYTES:,} bytes")
+        raise _unreadable(f"the server answers {response.status} {shown(response.reason)}")
+    too_large = ImageError(f"more than {MAX_URL_BYTES:,} bytes", "too_large")
     if response.length is not None and response.length > MAX_URL_BYTES:
         raise too_large
     body = bytearray()
@@ -167,9 +171,9 @@ def _answer(response: http.client.HTTPResponse, end: float) -> bytes | str:
         if len(body) > MAX_URL_BYTES:
             raise too_large
         if time.monotonic() > end:
-            raise ImageError(f"the server takes longer than {TOTAL_SECONDS:g} s")
+            raise _unreadable(f"the server takes longer than {TOTAL_SECONDS:g} s")
     if response.length:
-        raise ImageError(f"the connection ended {response.length:,} bytes too early")
+        raise _unreadable(f"the connection ended {response.length:,} bytes too early")
     coding = response.getheader("Content-Encoding", "identity").lower()
     if coding in ("gzip", "x-gzip", "deflate"):
         expander = zlib.decompressobj(47)
@@ -178,5 +182,5 @@ def _answer(response: http.client.HTTPResponse, end: float) -> bytes | str:
             raise too_large
         return content
     if coding not in ("identity", ""):
-        raise ImageError(f"the answer has the unknown content encoding {shown(coding)}")
+        raise _unreadable(f"the answer has the unknown content encoding {shown(coding)}")
     return bytes(body)

@@ -9,25 +9,11 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from ..core.environment import pip_install
+from ..core.errors import ImageError
 from ..core.text import display_name
-from ..images.decode import Opener
+from ..images.source import NamedSource
 from ..images.video import VIDEO_SUFFIXES
 from .image_files import has_image_suffix, is_image_file
-
-
-@dataclass(frozen=True)
-class InputPath:
-    """One input.
-
-    Attributes:
-        path: the file.
-        error: why it cannot be listed; set for an unreadable folder, which gets a record of its own.
-        open: opens it, where it is no file of its own, such as a member of an archive.
-    """
-
-    path: str
-    error: str | None = None
-    open: Opener | None = None
 
 
 @dataclass
@@ -71,9 +57,9 @@ def identity_of(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def unreadable(folder: str, error: OSError) -> InputPath:
+def unreadable(folder: str, error: OSError) -> NamedSource:
     """The input that stands for a folder or link that cannot be looked into."""
-    return InputPath(folder, f"the folder cannot be read ({error.strerror})")
+    return NamedSource(folder, error=ImageError(f"the folder cannot be read ({error.strerror})", "unreadable"))
 
 
 def walk(
@@ -81,7 +67,7 @@ def walk(
     excluded: Collection[tuple[int, int]] = (),
     skipped: Skipped | None = None,
     wanted: Callable[[str], bool] = is_image_file,
-) -> Iterator[InputPath]:
+) -> Iterator[NamedSource]:
     """Image files below `folder`, in name order.
 
     Symbolic links are followed, and each real folder is entered once. A broken link counts as an input, and a folder
@@ -104,7 +90,7 @@ def walk(
         entry = next(pending[-1], None)
         if entry is None:
             pending.pop()
-        elif isinstance(entry, InputPath):
+        elif isinstance(entry, NamedSource):
             yield entry
         elif entry.endswith(os.sep):
             path = entry.rstrip(os.sep)
@@ -117,12 +103,12 @@ def walk(
                 seen.add((status.st_dev, status.st_ino))
                 pending.append(_entries(path))
         elif wanted(entry):
-            yield InputPath(entry)
+            yield NamedSource(entry)
         elif skipped is not None:
             skipped.add(entry)
 
 
-def _entries(folder: str) -> Iterator[InputPath | str]:
+def _entries(folder: str) -> Iterator[NamedSource | str]:
     """Paths in `folder`, sorted by name; folders end with the separator."""
     try:
         listed = listing(folder)

@@ -9,16 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, get_args
+from typing import IO, Any, Protocol
 
 from ..core.files import exclusive_path, locked, writing
 from ..scoring.record import FLAT_FIELDS, Record, flat, to_json
 from .parquet import ParquetFile
 from .targets import is_stream
-
-Format = Literal["jsonl", "json", "csv", "parquet"]
-FORMATS: tuple[str, ...] = get_args(Format)
-CSV_COLUMNS = FLAT_FIELDS
 
 
 class Writer(Protocol):
@@ -66,7 +62,7 @@ class StreamWriter:
             OutputError: it cannot be written. The records before it stay whole.
         """
         if self._format == "csv":
-            text = _csv_line(csv_row(record))
+            text = _csv_line("" if value is None else value for value in flat(record).values())
         elif self._format == "json":
             text = (b",\n" if self._count else b"\n") + to_json(record).encode("utf-8")
         else:
@@ -94,7 +90,7 @@ class StreamWriter:
         with writing(self._name):
             if self._stream is None:
                 self._stream = self._open(self._stack)
-                text = {"json": b"[", "csv": _csv_line(CSV_COLUMNS)}.get(self._format, b"") + text
+                text = {"json": b"[", "csv": _csv_line(FLAT_FIELDS)}.get(self._format, b"") + text
             start = self._stream.tell() if self._in_place else 0
             try:
                 _write_all(self._stream, text)
@@ -153,11 +149,6 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[
                 return file
 
             yield StreamWriter(open_stream, format_name, path, in_place=True)
-
-
-def csv_row(record: Record) -> list[Any]:
-    """Cells of `CSV_COLUMNS`; floats in full precision, empty for none."""
-    return ["" if value is None else value for value in flat(record).values()]
 
 
 def _csv_line(cells: Any) -> bytes:

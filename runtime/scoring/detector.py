@@ -5,29 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from types import TracebackType
-from typing import get_args
+from typing import Any
 
 import numpy as np
 
-from ..core.environment import cinemae_version, usable_cpus
 from ..core.errors import EngineError, UsageError
-from ..core.manifest import Decode, Manifest
-from ..core.rows import Row, Rows
-from ..engines.base import Engine, EngineOutput, PageLockingEngine, begin, joined
-from ..engines.load import best_batch, check_options, load_engine, read_engine_manifest, resolve
-from ..images.decode import MAX_PIXELS
-from ..images.frame_selection import DEFAULT_FRAMES, frames_wanted
+from ..core.manifest import Manifest
+from ..engines.base import Engine, EngineOutput, joined
+from ..engines.load import best_batch, load_engine, read_engine_manifest, resolve
 from ..images.source import AnySource
-from .judge import record_of
-from .pipeline import check_sizes, decode_and_score, images_held
+from .options import ScoringOptions
+from .pipeline import decode_and_score
 from .prepare import Prepared, Preparer
-from .reading import Reading
-from .record import Record, engine_label
-from .verdict import Decision
+from .reading import run_of
+from .record import Record
+from .verdict import Decision, record_of
 
 DEFAULT_BATCH = 8
 """Images of one inference, where the engine's file names no best number."""
@@ -40,101 +35,64 @@ class Detector:
     serialised by a lock, because GPU backends reuse their buffers. `close` waits for a running inference.
 
     Attributes:
+        manifest: of the engine; its `preprocess` is that of the run.
+        options: of the run.
+        decision: the thresholds of the run.
+        run: what all records have in common.
         best_batch: images of one inference, unless the caller chooses.
-        preparer: what `prepare` does; it can be sent to another process.
     """
 
     def __init__(
-        self,
-        engine: Engine | Future[Engine] | None = None,
-        manifest: Manifest | None = None,
-        threshold: float | None = None,
-        max_pixels: int = MAX_PIXELS,
-        prior: float = 0.5,
-        decode: str | None = None,
-        best_batch: int = DEFAULT_BATCH,
-        frames: int | str = DEFAULT_FRAMES,
-        tiles: bool = False,
+        self, engine: Engine | Future[Engine] | None = None, manifest: Manifest | None = None,
+        options: ScoringOptions | None = None, best_batch: int = DEFAULT_BATCH,
     ) -> None:
         if engine is None or manifest is None:
             raise UsageError("Detector() wraps a loaded engine; Detector.load() opens the bundled one or a file")
+        self.options = options or ScoringOptions()
         self._engine = engine
         self.best_batch = best_batch
         self._lock = threading.Lock()
         self._closed = False
-        self._rows: Rows | None = None
-        self.frames = frames_wanted(frames)
-        self.decision = Decision.of(manifest.calibration, threshold)
-        if tiles:  # nobody measured the rates of a mean of tiles
-            self.decision = replace(self.decision, false_alarm=None, miss=None)
-            manifest = manifest.model_copy(update={"name": f"{manifest.name}+tiles"})
-        tile_patch = manifest.backbone.config.patch_size if tiles else None
-        self.reading = Reading.of(manifest.calibration, self.decision, prior)
-        if decode not in (None, *get_args(Decode)):
-            raise UsageError(f"unknown way to decode {decode!r}: use full or scaled")
-        if decode not in (None, manifest.preprocess.decode):
-            preprocess = manifest.preprocess.model_copy(update={"decode": decode})
-            name = f"{manifest.name}+decode-{decode}"  # so that records, report and --resume tell the two apart
-            manifest = manifest.model_copy(update={"name": name, "preprocess": preprocess})
+        self.decision = Decision.of(manifest.calibration, self.options.threshold)
+        self.run = run_of(manifest, self.options)
+        if self.run.decode != manifest.preprocess.decode:
+            preprocess = manifest.preprocess.model_copy(update={"decode": self.run.decode})
+            manifest = manifest.model_copy(update={"preprocess": preprocess})
         self.manifest = manifest
-        self.preparer = Preparer(manifest, self.frames, max_pixels, tile_patch)
-        self.label = engine_label(manifest)
-        self._new_record = partial(
-            Record, engine=self.label, prior=prior, ai_from=self.reading.ai_from, real_below=self.reading.real_below,
-            false_alarm=self.reading.false_alarm, miss=self.reading.miss, cinemae=cinemae_version(),
-        )
+        self.prepare = Preparer(manifest, self.options)
 
     @classmethod
     def load(
-        cls,
-        path: str | Path | None = None,
-        device: str = "auto",
-        threads: int | None = None,
-        threshold: float | None = None,
-        background: bool = False,
-        max_pixels: int = MAX_PIXELS,
-        prior: float = 0.5,
-        decode: str | None = None,
-        frames: int | str = DEFAULT_FRAMES,
-        tiles: bool = False,
+        cls, engine: str | PathLike[str] | ScoringOptions | None = None, *, background: bool = False, **options: Any
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 
         Args:
-            path: as for `load_engine`.
-            device: as for `load_engine`.
-            threads: as for `load_engine`.
-            threshold: a probability in (0, 1), at equal priors, that replaces the manifest's two thresholds.
+            engine: as for `load_engine`, or all options in one object.
             background: return as soon as the manifest is read; the first inference waits for the engine. The error
                 of an engine that cannot be used is then raised there, or by `wait`.
-            max_pixels: images with more pixels are refused.
-            prior: share of AI images among those scored, in (0, 1). It shifts probabilities, never a verdict.
-            decode: "full" or "scaled", None for the engine's own way. Another way changes scores a little, and every
-                record's `engine` says so.
-            frames: frames of an animation or a video that are scored: "first", "all" or a number of frames spread
-                over the file. The most suspicious one gives the verdict.
-            tiles: score overlapping squares that cover the whole image, in place of its centre crop; the mean of their
-                logits counts. No error rate is known for it, and every record's `engine` says so.
+            options: fields of `ScoringOptions`.
 
         Raises:
             EngineError: missing, damaged, foreign, or not fit for this machine.
             MissingDependencyError: the backend or the device is not usable here.
-            UsageError: an unknown device or decode, a thread count below 1, a threshold or prior outside (0, 1), or
-                frames that are neither a word nor a number that is allowed.
+            UsageError: an option has a value that is not allowed.
         """
-        check_options(device, threads)
-        path = resolve(path)
+        if not isinstance(engine, ScoringOptions):
+            engine = ScoringOptions(engine=engine, **options)
+        elif options:
+            raise UsageError(f"give {', '.join(options)} as fields of the ScoringOptions")
+        chosen, path = engine, resolve(engine.engine)
+        batch = best_batch(path) or DEFAULT_BATCH
         if not background:
-            engine = load_engine(path, device, threads)
-            batch = best_batch(path) or DEFAULT_BATCH
-            return cls(engine, engine.manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
-        manifest, batch = read_engine_manifest(path), best_batch(path) or DEFAULT_BATCH
+            loaded = load_engine(path, chosen.device, chosen.threads)
+            return cls(loaded, loaded.manifest, chosen, batch)
         future: Future[Engine] = Future()
-        detector = cls(future, manifest, threshold, max_pixels, prior, decode, batch, frames, tiles)
+        detector = cls(future, read_engine_manifest(path), chosen, batch)
 
         def load() -> None:
             try:
-                future.set_result(load_engine(path, device, threads))
+                future.set_result(load_engine(path, chosen.device, chosen.threads))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -198,34 +156,8 @@ class Detector:
             EngineError: the engine fails or is closed; records already yielded stand.
         """
         size = self.best_batch if batch_size is None else batch_size
-        workers = usable_cpus() if workers is None else workers
-        check_sizes(size, workers)
-        rows = self.rows(size, workers)
-        for scored in decode_and_score(sources, self.prepare, self.begin, size, workers, rows):
-            yield scored.record
-
-    def prepare(self, source: AnySource, row: Row | None = None) -> Prepared:
-        """Decode one input; one that cannot be read is returned with its `error`. Safe to call from many threads.
-
-        Args:
-            source: the input.
-            row: where its pixels are to lie, one of `rows`; None for memory of their own.
-        """
-        return self.preparer(source, row)
-
-    def rows(self, batch_size: int, workers: int, shared: bool = False) -> Rows:
-        """Memory for the pixels of all images that `decode_and_score` holds; engines on a GPU page-lock it.
-
-        Args:
-            batch_size: as for `decode_and_score`.
-            workers: as for `decode_and_score`.
-            shared: it can be sent to other processes.
-        """
-        count, size = images_held(batch_size, workers), self.manifest.preprocess.crop
-        with self._lock:
-            if self._rows is None or len(self._rows.memory) < count or (shared and self._rows.shared is None):
-                self._rows = Rows(count, size, shared)
-            return self._rows
+        scored = decode_and_score(sources, self.prepare, self.begin, size, workers)
+        return (item.record for item in scored)
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -258,17 +190,14 @@ class Detector:
             if self._closed:
                 raise EngineError(f"{self.manifest.name}: the detector is closed")
             engine = self.wait()
-            if self._rows is not None and isinstance(engine, PageLockingEngine):
-                engine.lock_pages(self._rows.memory)
             try:
-                return begin(engine, images)
+                return engine.begin(images)
             except EngineError:
                 if len(images) == 1:
                     raise
                 # most often out of memory: slower one by one, but the run goes on
                 rows = [engine.infer(image[None]) for image in images]
-        output = joined(rows)
-        return lambda: output
+        return partial(joined, rows)
 
     def _records(self, prepared: Sequence[Prepared], output: EngineOutput | None) -> list[Record]:
         records: list[Record] = []
@@ -277,10 +206,11 @@ class Detector:
             if item.previous is not None:
                 records.append(item.previous)
             elif output is None or not item.frames:
-                records.append(self._new_record(item.name, "error", item.error, sha256=item.sha256))
+                failed = Record(path=item.name, status="error", error=item.error, sha256=item.sha256, run=self.run)
+                records.append(failed)
             else:
                 end = row + len(item.crops)
                 own = EngineOutput(output.logit[row:end], output.stats[row:end], output.lcas[row:end])
-                records.append(record_of(item, own, self.manifest, self.decision, self.reading, self._new_record))
+                records.append(record_of(item, own, self.manifest, self.decision, self.run))
                 row = end
         return records

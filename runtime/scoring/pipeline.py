@@ -8,7 +8,6 @@ the same command forms the same batches every time. `detector.Detector` supplies
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +16,12 @@ from dataclasses import dataclass
 from ..core.environment import usable_cpus
 from ..core.errors import UsageError
 from ..core.read_ahead import read_ahead
-from ..core.rows import Row, Rows
 from ..images.source import AnySource
 from .prepare import Prepared
 from .record import Record
 
-Prepare = Callable[[AnySource, Row | None], Prepared]
-"""Decodes one input, its pixels into the row if there is one; never raises for a bad one."""
+Prepare = Callable[[AnySource], Prepared]
+"""Decodes one input; never raises for a bad one."""
 Begin = Callable[[Sequence[Prepared]], Callable[[], list[Record]]]
 """Begins to score one batch; the function it returns is called once, and makes a record for each input, in order."""
 
@@ -52,15 +50,8 @@ def check_sizes(batch_size: int, workers: int) -> None:
         raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
 
 
-def images_held(batch_size: int, workers: int) -> int:
-    """Images of one crop that `decode_and_score` and its caller hold at the same time, in whole batches."""
-    batches = BATCHES_AHEAD + 1 + BATCHES_AHEAD + 2  # decoded, being formed, begun, with the caller
-    return batch_size * (batches + math.ceil(workers / batch_size))
-
-
 def decode_and_score(
-    sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int | None = None,
-    rows: Rows | None = None,
+    sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int | None = None
 ) -> Generator[Scored, None, None]:
     """Score `sources`, reading them lazily and at most a few batches ahead.
 
@@ -70,7 +61,6 @@ def decode_and_score(
         begin: begins to score one batch, in a thread of its own; usually `Detector.begin`.
         batch_size: decodable images in one inference.
         workers: decoding threads, None for one per CPU.
-        rows: memory for the pixels, as large as `images_held`; usually `Detector.rows`.
 
     Returns:
         one `Scored` for each source, in order; closing the generator stops the threads.
@@ -81,20 +71,19 @@ def decode_and_score(
     """
     workers = usable_cpus() if workers is None else workers
     check_sizes(batch_size, workers)
-    return _scored(sources, prepare, begin, batch_size, workers, rows)
+    return _scored(sources, prepare, begin, batch_size, workers)
 
 
 def _scored(
-    sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int, rows: Rows | None
+    sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int
 ) -> Generator[Scored, None, None]:
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
     engine = ThreadPoolExecutor(1, thread_name_prefix="cinemae-infer")
     finisher = ThreadPoolExecutor(1, thread_name_prefix="cinemae-records")
     running: deque[tuple[list[AnySource], list[Prepared], Future[list[Record]]]] = deque()
     try:
-        items = ((source, None if rows is None else rows.take()) for source in sources)
-        ahead = read_ahead(decoders, lambda item: prepare(*item), items, batch_size * BATCHES_AHEAD + workers)
-        decoded = ((source, future.result()) for (source, _), future in ahead)
+        ahead = read_ahead(decoders, prepare, sources, batch_size * BATCHES_AHEAD + workers)
+        decoded = ((source, future.result()) for source, future in ahead)
         for batch_sources, batch in _batches(decoded, batch_size):
             begun = engine.submit(begin, batch)
             running.append((batch_sources, batch, finisher.submit(_finish, begun)))
@@ -124,7 +113,7 @@ def _batches(
     for source, prepared in decoded:
         sources.append(source)
         batch.append(prepared)
-        images += prepared.image is not None
+        images += bool(prepared.frames)
         if images == batch_size or len(batch) == 4 * batch_size:
             yield sources, batch
             sources, batch, images = [], [], 0

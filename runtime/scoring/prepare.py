@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ImageError, TooLargeError
+from ..core.errors import ImageError
 from ..core.files import stream_sha256
 from ..core.manifest import Manifest
-from ..core.rows import Row
 from ..core.text import display_name
 from ..evidence.collect import collect
 from ..evidence.fact import Evidence
-from ..images.decode import describe, opened
-from ..images.frames import load_frames
-from ..images.loaded import Frame
+from ..images.decode import MAX_PIXELS
+from ..images.frames import Frame, load_frames
 from ..images.preprocess import LoadedImage
-from ..images.source import AnySource, NamedSource
+from ..images.source import AnySource, NamedSource, describe, opened
+from .options import ScoringOptions
 from .reasons import image_reasons
-from .record import Record
+from .record import Failure, Reason, Record
 
+SOURCES = (str, PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
 NOT_A_SOURCE = "{} is no image: give a path, bytes, an open file, a Pillow image or a uint8 array [H, W, 3]"
 
 
@@ -35,6 +34,7 @@ class Prepared:
     Attributes:
         name: the record's `path`.
         frames: the frames that are scored; one for a still image.
+        reasons: of each frame, what follows from its pixels alone.
         error: why there is none.
         sha256: of the input's bytes, hex; None where there are no bytes.
         evidence: facts from the file's metadata.
@@ -46,7 +46,8 @@ class Prepared:
 
     name: str
     frames: tuple[Frame, ...] = ()
-    error: str | None = None
+    reasons: tuple[tuple[Reason, ...], ...] = ()
+    error: Failure | None = None
     sha256: str | None = None
     evidence: tuple[Evidence, ...] = ()
     moving: bool = False
@@ -60,23 +61,9 @@ class Prepared:
         return self.frames[0].crops[0] if self.frames else None
 
     @property
-    def reasons(self) -> tuple[str, ...]:
-        """Sentences that follow from the pixels of the first frame alone."""
-        return self.frames[0].reasons if self.frames else ()
-
-    @property
     def crops(self) -> list[np.ndarray]:
         """All inputs of the network, each uint8 [S, S, 3]."""
         return [crop.pixels for frame in self.frames for crop in frame.crops]
-
-    def with_crops(self, crops: Sequence[np.ndarray]) -> Prepared:
-        """The same input with other arrays for `crops`, in their order."""
-        rest = iter(crops)
-        frames = (
-            replace(frame, crops=tuple(replace(crop, pixels=next(rest)) for crop in frame.crops))
-            for frame in self.frames
-        )
-        return replace(self, frames=tuple(frames))
 
     def picture(self, record: Record) -> np.ndarray | None:
         """The picture that `record` judges, uint8 [H, W, 3]; None where there is none."""
@@ -87,64 +74,56 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparer:
-    """Decodes inputs. Safe to call from many threads, and can be sent to another process.
+    """Decodes inputs. Safe to call from many threads.
 
     Attributes:
         manifest: of the engine.
-        frames: frames of a moving picture that are scored.
-        max_pixels: images with more pixels are refused.
-        tile_patch: side of a patch in pixels, to cut frames into tiles; None for the centre crop.
-        passes_on_large: an image with more pixels raises TooLargeError, in place of giving an error.
+        options: of the run.
     """
 
     manifest: Manifest
-    frames: int
-    max_pixels: int
-    tile_patch: int | None = None
-    passes_on_large: bool = False
+    options: ScoringOptions
 
     @cached_property
     def _visible(self) -> np.ndarray:
         return self.manifest.masks.array()
 
-    def __call__(self, source: AnySource, row: Row | None = None) -> Prepared:
-        """Decode one input; one that cannot be read is returned with its `error`.
-
-        Args:
-            source: the input.
-            row: where the pixels are to lie; None for memory of their own.
-
-        Raises:
-            TooLargeError: see `passes_on_large`.
-        """
+    def __call__(self, source: AnySource) -> Prepared:
+        """Decode one input; one that cannot be read is returned with its `error`."""
         name = display_name(source.name if isinstance(source, NamedSource) else describe(source))
         sha256: str | None = None
+        tile_patch = self.manifest.backbone.config.patch_size if self.options.tiles else None
         try:
             if isinstance(source, NamedSource):
                 if source.error is not None:
-                    return Prepared(name, error=source.error)
-                source = source.source
-            kinds = (str, PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
-            if not isinstance(source, kinds) and not hasattr(source, "read") and not callable(source):
-                raise ImageError(NOT_A_SOURCE.format(type(source).__name__))
+                    return _failed(name, source.error)
+                source = source.image
+            if not isinstance(source, SOURCES) and not hasattr(source, "read") and not callable(source):
+                raise ImageError(NOT_A_SOURCE.format(type(source).__name__), "unsupported")
             with opened(source, name) as image:
                 if not isinstance(image, (np.ndarray, Image.Image)):
                     sha256 = stream_sha256(image)
                 loaded = load_frames(
-                    image, self.manifest.preprocess, self.frames, self.max_pixels, name, self.tile_patch
+                    image, self.manifest.preprocess, self.options.max_frames,
+                    max_pixels=self.options.max_pixels or MAX_PIXELS, name=name, tile_patch=tile_patch,
                 )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image)
-            frames = tuple(replace(frame, reasons=self._reasons(frame)) for frame in loaded.frames)
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image, loaded.opened)
+            reasons = tuple(self._reasons(frame) for frame in loaded.frames)
         except ImageError as error:
-            if self.passes_on_large and isinstance(error, TooLargeError):
-                raise
-            return Prepared(name, error=display_name(str(error).removeprefix(f"{name}: ")), sha256=sha256)
+            return _failed(name, error, sha256)
         except Exception as error:  # one bad input must not end a run of thousands
-            reason = display_name(f"cannot be read ({type(error).__name__}: {error})")
-            return Prepared(name, error=reason, sha256=sha256)
-        prepared = Prepared(name, frames, None, sha256, evidence, loaded.moving, loaded.count, loaded.notes)
-        return prepared if row is None else prepared.with_crops(row.place(prepared.crops))
+            text = f"cannot be read ({type(error).__name__}: {error})"
+            return _failed(name, ImageError(text, "unreadable"), sha256)
+        return Prepared(
+            name, loaded.frames, reasons, sha256=sha256, evidence=evidence, moving=loaded.moving, count=loaded.count,
+            notes=loaded.notes,
+        )
 
-    def _reasons(self, frame: Frame) -> tuple[str, ...]:
+    def _reasons(self, frame: Frame) -> tuple[Reason, ...]:
         of_crops = [image_reasons(crop, self.manifest, self._visible) for crop in frame.crops]
         return tuple(reason for reason in of_crops[0] if all(reason in reasons for reasons in of_crops))
+
+
+def _failed(name: str, error: ImageError, sha256: str | None = None) -> Prepared:
+    text = display_name(str(error).removeprefix(f"{name}: "))
+    return Prepared(name, error=Failure(error.kind, text), sha256=sha256)

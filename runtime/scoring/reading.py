@@ -1,83 +1,82 @@
-"""How the records of a run are to be read: base rate, thresholds as probabilities, error rates, and the words for them.
+"""How the records of a run are to be read: the words for its base rate, thresholds and error rates.
 
-Terminal, report and server's page take their words from here. A probability depends on the base rate, a verdict does
-not; so the two can point in different directions, and then the verdict is displayed without its colour.
+Terminal, report, server's page and notebooks take their words from here. A probability depends on the base rate, a
+verdict does not; so the two can point in different directions, and then the verdict is displayed without its colour.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import cast
 
-from ..core.calibration import Calibration
-from ..core.errors import UsageError
-from .promise import NEITHER, OWN_THRESHOLD, promise
-from .record import Verdict
+from ..core.environment import cinemae_version
+from ..core.manifest import Decode, Manifest
+from .options import ScoringOptions
+from .record import Run, Verdict
 from .verdict import Decision
 
 CONTRARY = "the probability points the other way"
 CAVEAT = "Rates hold for the kinds of images that the engine was measured on; images of a new kind can exceed them."
+OWN_THRESHOLD = "your own threshold, no rate is known"
+NEITHER = "the score supports neither"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a reader of the records must know. All numbers are in [0, 1].
+def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
+    """What the records of an engine have in common, by default at a base rate of one half."""
+    options = options or ScoringOptions()
+    calibration, decision = manifest.calibration, Decision.of(manifest.calibration, options.threshold)
+    decode = cast("Decode | None", options.decode) or manifest.preprocess.decode
+    measured = not options.tiles  # nobody measured the rates of a mean of tiles
 
-    Attributes:
-        prior: share of AI images that the probabilities assume.
-        ai_from: probability from which the verdict is `ai`; None where it is never given.
-        real_below: probability below which it is `real`; None where it is never given.
-        false_alarm: largest share of real images called ai; None where none is known.
-        miss: largest share of AI images called real; None where none is known.
-        own: the caller gave one threshold in place of the engine's two.
+    def probability(logit: float) -> float | None:
+        return calibration.probability(logit, options.prior) if math.isfinite(logit) else None
+
+    return Run(
+        engine=manifest.label, prior=options.prior, threshold=options.threshold,
+        ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
+        false_alarm=decision.false_alarm if measured else None, miss=decision.miss if measured else None,
+        decode=decode, max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
+    )
+
+
+def promise(threshold: float | None, rate: float | None, others: str) -> str:
+    """What `ai` or `real` promises.
+
+    Args:
+        threshold: probability at which the verdict begins; None where it is never given.
+        rate: largest share of the other class that gets it; None where none is known.
+        others: name of that class, "real" or "AI".
     """
+    if threshold is None:
+        return f"never given, too few {others} images were measured"
+    if rate is None:
+        return f"no rate is known, any share of {others} images may get this"
+    return f"at most {100 * rate:g} % of {others} images get this"
 
-    prior: float
-    ai_from: float | None
-    real_below: float | None
-    false_alarm: float | None
-    miss: float | None
-    own: bool
 
-    @classmethod
-    def of(cls, calibration: Calibration, decision: Decision, prior: float = 0.5) -> Reading:
-        """The reading of records that were made with `decision` at the base rate `prior`.
+def words(run: Run) -> dict[str, str]:
+    """What each verdict promises (keys `ai`, `real`, `uncertain`), and the sentences beside them.
 
-        Raises:
-            UsageError: a prior outside (0, 1).
-        """
-        if not 0 < prior < 1:
-            raise UsageError(f"a prior is a share of images between 0 and 1 (both excluded), got {prior}")
+    `prior` names the base rate, `caveat` limits the rates, `contrary` marks a verdict whose probability points the
+    other way.
+    """
+    own = run.threshold is not None
+    return {
+        "ai": OWN_THRESHOLD if own else promise(run.ai_from, run.false_alarm, "real"),
+        "real": OWN_THRESHOLD if own else promise(run.real_below, run.miss, "AI"),
+        "uncertain": NEITHER,
+        "prior": f"assuming that {100 * run.prior:g} % of the images are AI-generated",
+        "caveat": "" if run.false_alarm is None and run.miss is None else CAVEAT,
+        "contrary": CONTRARY,
+    }
 
-        def probability(logit: float) -> float | None:
-            return calibration.probability(logit, prior) if math.isfinite(logit) else None
 
-        return cls(
-            prior, probability(decision.ai_from), probability(decision.real_below), decision.false_alarm,
-            decision.miss, decision.own,
-        )
-
-    def words(self) -> dict[str, str]:
-        """What each verdict promises (keys `ai`, `real`, `uncertain`), and the sentences beside them.
-
-        `prior` names the base rate, `caveat` limits the rates, `contrary` marks a verdict whose probability points the
-        other way.
-        """
-        return {
-            "ai": promise(self.ai_from, self.false_alarm, "real", self.own),
-            "real": promise(self.real_below, self.miss, "AI", self.own),
-            "uncertain": NEITHER,
-            "prior": f"assuming that {100 * self.prior:g} % of the images are AI-generated",
-            "caveat": "" if self.false_alarm is None and self.miss is None else CAVEAT,
-            "contrary": CONTRARY,
-        }
-
-    def legend(self) -> list[str]:
-        """The same as lines of text."""
-        words = self.words()
-        claims = "; ".join(f"{verdict}: {words[verdict]}" for verdict in ("ai", "real", "uncertain"))
-        base_rate = f"P(AI): {words['prior']}."
-        return [f"ai and real: {OWN_THRESHOLD}" if self.own else claims, f"{words['caveat']} {base_rate}".strip()]
+def legend(run: Run) -> list[str]:
+    """The same as lines of text."""
+    said = words(run)
+    claims = "; ".join(f"{verdict}: {said[verdict]}" for verdict in ("ai", "real", "uncertain"))
+    first = f"ai and real: {OWN_THRESHOLD}" if run.threshold is not None else claims
+    return [first, f"{said['caveat']} P(AI): {said['prior']}.".strip()]
 
 
 def is_contrary(verdict: Verdict | None, probability: float | None) -> bool:

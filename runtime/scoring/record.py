@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import field, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,15 +13,11 @@ from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
-from ..core.manifest import Manifest
+from ..core.errors import ErrorKind
+from ..core.manifest import Decode
 from ..evidence.fact import Evidence
 
 RECORD_SCHEMA = 1
-SHORT_HASH = 12
-ADDED_FIELDS = (
-    "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames", "scored_area", "tiles",
-)
-"""Older records lack these."""
 
 Status = Literal["ok", "error"]
 Verdict = Literal["ai", "real", "uncertain"]
@@ -30,6 +26,27 @@ LcasMap: TypeAlias = SkipJsonSchema[SkipValidation[np.ndarray | None]]
 _CONFIG = ConfigDict(
     arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True, use_attribute_docstrings=True
 )
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Failure:
+    """Why an input has no score."""
+
+    kind: ErrorKind
+    """missing: no such file; unreadable: it cannot be opened or fetched; unsupported: no kind of image that is decoded;
+    damaged: its content is broken; too_large: it exceeds a limit; engine: the engine gave no finite score."""
+    text: str
+    """The same as a sentence, with the fix where there is one."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Reason:
+    """Something that qualifies a score."""
+
+    code: str
+    """One of a fixed set of words, such as `grey`."""
+    text: str
+    """The same as a sentence."""
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -82,51 +99,67 @@ class Tile:
 
 
 @dataclass(frozen=True, config=_CONFIG)
+class Run:
+    """What is the same for all records of a run."""
+
+    engine: str
+    """Name and short content hash, and `(demonstration)` for the bundled engine."""
+    prior: float
+    """Share of AI images that probabilities assume, in (0, 1)."""
+    threshold: float | None
+    """Probability, at equal priors, that the caller set in place of the engine's two thresholds."""
+    ai_from: float | None
+    """Probability from which the verdict is `ai`, at this prior; null if it is never given."""
+    real_below: float | None
+    """Probability below which the verdict is `real`, at this prior; null if it is never given."""
+    false_alarm: float | None
+    """Largest share of a source's real images that get `ai`; null where no rate is known."""
+    miss: float | None
+    """Largest share of a source's AI images that get `real`; null where no rate is known."""
+    decode: Decode
+    """How JPEGs are decoded."""
+    max_frames: int
+    """Frames of an animation or a video that are scored."""
+    tiled: bool
+    """Whether overlapping squares are scored in place of the centre crop."""
+    cinemae: str
+    """Version of the package."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class Record:
     """One image's record. The fields up to `schema` are the JSON record, in this order."""
 
     path: str
     """Name of the input, always valid Unicode (bytes that are not UTF-8 appear as `\\xNN`)."""
     status: Status
-    error: str | None = None
+    error: Failure | None = None
     """Why there is no score; set where the status is `error`."""
     verdict: Verdict | None = None
     """From the raw logit and the engine's two thresholds; the prior does not change it."""
     probability: float | None = None
-    """Calibrated probability of AI generation, in [0, 1], at the base rate `prior`."""
+    """Calibrated probability of AI generation, in [0, 1], at the run's prior."""
     logit: float | None = None
     """The raw score."""
     stats: Stats | None = None
-    reasons: tuple[str, ...] = ()
-    """Sentences that qualify the score; empty for an ordinary image."""
+    reasons: tuple[Reason, ...] = ()
+    """What qualifies the score; empty for an ordinary image."""
+    evidence: tuple[Evidence, ...] = ()
+    """Facts about the image's origin from its own file; they never change the score."""
     width: int | None = None
     """Of the image as displayed, before any resize."""
     height: int | None = None
     """Of the image as displayed, before any resize."""
     sha256: str | None = None
     """Of the input's bytes, hex; null for arrays and Pillow images and where nothing could be read."""
-    engine: str = ""
-    """Name and short content hash, and `(demonstration)` for the bundled engine."""
-    prior: float = 0.5
-    """Share of AI images that `probability` assumes, in (0, 1)."""
-    ai_from: float | None = None
-    """Probability from which the verdict is `ai`, at the same prior; null if it is never given."""
-    real_below: float | None = None
-    """Probability below which the verdict is `real`, at the same prior; null if it is never given."""
-    false_alarm: float | None = None
-    """Largest share of real images that get `ai`; null where no rate is known."""
-    miss: float | None = None
-    """Largest share of AI images that get `real`; null where no rate is known."""
-    cinemae: str = ""
-    """Version of the package that made the record; empty in older records."""
-    evidence: tuple[Evidence, ...] = ()
-    """Facts about the image's origin from its own file; they never change the score."""
-    frames: Frames | None = None
-    """Of an animation or a video; null for a still image."""
     scored_area: float | None = None
     """Share of the image's area that was scored, in (0, 1]: the centre crop, or all tiles together."""
+    frames: Frames | None = None
+    """Of an animation or a video; null for a still image."""
     tiles: tuple[Tile, ...] = ()
     """Under `--tiles`, the squares that were scored; empty for the centre crop."""
+    run: Run
+    """What is the same for all records of the run."""
     schema: int = RECORD_SCHEMA
     """Version of this record."""
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
@@ -141,44 +174,37 @@ class Record:
         """How notebooks show the record: verdict with its rate, heatmap, reasons, facts of the file."""
         from .record_html import record_html
 
-        return record_html(to_dict(self), self.lcas)
+        return record_html(self)
 
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))
 RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name != "lcas")
-FLAT_FIELDS = tuple(
-    column for name in RECORD_FIELDS for column in (STATS_FIELDS if name == "stats" else (name,))
-)
-"""Columns of a record in a table: `stats` becomes three; `reasons` and the statements of `evidence` are joined."""
+_COLUMNS = {
+    "error": ("error", "error_kind"), "stats": STATS_FIELDS, "reasons": ("reasons", "reason_codes"),
+    "run": tuple(item.name for item in fields(Run)),
+}
+FLAT_FIELDS = tuple(column for name in RECORD_FIELDS for column in _COLUMNS.get(name, (name,)))
+"""Columns of a record in a table: `stats` becomes three, `run` one for each of its fields; sentences are joined."""
 
 
-def engine_label(manifest: Manifest) -> str:
-    """How records name an engine: `name@short hash`, marked when it is a demonstration."""
-    label = f"{manifest.name}@{manifest.content_sha256[:SHORT_HASH]}"
-    return f"{label} (demonstration)" if manifest.demonstration else label
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def to_dict(record: Record) -> dict[str, Any]:
     """The JSON record: plain types, keys in schema order."""
-    values = {name: getattr(record, name) for name in RECORD_FIELDS}
-    stats = record.stats
-    values["stats"] = None if stats is None else {name: getattr(stats, name) for name in STATS_FIELDS}
-    values["reasons"] = list(record.reasons)
-    values["evidence"] = [asdict(fact) for fact in record.evidence]
-    values["tiles"] = [asdict(tile) for tile in record.tiles]
-    values["frames"] = None if record.frames is None else _plain(record.frames)
-    return values
-
-
-def _plain(frames: Frames) -> dict[str, Any]:
-    return asdict(frames) | {"scored": [asdict(frame) for frame in frames.scored]}
+    return {name: _plain(getattr(record, name)) for name in RECORD_FIELDS}
 
 
 def flat(record: Record) -> dict[str, Any]:
     """The record as one row of a table, with the columns `FLAT_FIELDS`; None for none."""
     values = to_dict(record)
-    values |= values.pop("stats") or dict.fromkeys(STATS_FIELDS)
-    values["reasons"] = "; ".join(record.reasons)
+    values |= (values.pop("stats") or dict.fromkeys(STATS_FIELDS)) | values.pop("run")
+    values["error"], values["error_kind"] = (record.error.text, record.error.kind) if record.error else (None, None)
+    values["reasons"] = "; ".join(reason.text for reason in record.reasons)
+    values["reason_codes"] = " ".join(reason.code for reason in record.reasons)
     values["evidence"] = "; ".join(fact.statement for fact in record.evidence)
     for name in ("frames", "tiles"):
         values[name] = json.dumps(values[name]) if values[name] else None
@@ -186,14 +212,14 @@ def flat(record: Record) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:
-    """The inverse of `to_dict`. Unknown keys are ignored, and fields added later may be missing.
+    """The inverse of `to_dict`. Unknown keys are ignored.
 
     Raises:
         KeyError, TypeError, ValueError: not a record of this schema.
     """
     if values["schema"] != RECORD_SCHEMA:
         raise ValueError(f"record schema {values['schema']!r} is not {RECORD_SCHEMA}")
-    return Record(**{name: values[name] for name in RECORD_FIELDS if name in values or name not in ADDED_FIELDS})
+    return Record(**{name: values[name] for name in RECORD_FIELDS})
 
 
 def to_json(record: Record) -> str:

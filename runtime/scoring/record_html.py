@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..core.colour_map import colour_table, normalise
-from .promise import NEITHER, UNCALIBRATED, promise
+from .reading import words
+from .record import Record
 
 SIDE = 168
 """Of the heatmap, in pixels."""
@@ -23,39 +22,19 @@ _TONES = {"ai": "#c8385c", "uncertain": "#94730a", "real": "#1b8571", "error": "
 """Between the light and the dark tones of the report, because a notebook's ground is unknown."""
 
 
-def record_html(record: Mapping[str, Any], lcas: np.ndarray | None) -> str:
-    """The HTML of a record.
-
-    Args:
-        record: as `records.to_dict` gives it. All text in it is escaped.
-        lcas: float [N] anomaly map, N a square number, or [h, w] of tiles; NaN where a patch was never masked; None for
-            no heatmap.
-    """
-    kind = record["verdict"] or "error"
+def record_html(record: Record) -> str:
+    """The HTML of a record; all text in it is escaped. NaN in its map marks a patch that was never masked."""
+    kind, said = record.verdict or "error", words(record.run)
     parts = [f'<strong style="color:{_TONES[kind]}">{_SIGNS[kind]} {_WORDS[kind]}</strong>']
-    if record["probability"] is not None:
-        prior = f"assuming that {100 * record['prior']:g} % of the images are AI-generated"
-        parts.append(f" {record['probability']:.1%}, {prior}")
-    claim = _claim(record)
-    notes = [*([claim] if claim else []), *record["reasons"], *([record["error"]] if record["error"] else [])]
-    notes += [f"in the file: {fact['statement']} [{fact['source']}]" for fact in record["evidence"]]
+    if record.probability is not None:
+        parts.append(f" {record.probability:.1%}, {said['prior']}")
+    notes = [said[record.verdict]] if record.verdict else []
+    notes += [reason.text for reason in record.reasons] + ([record.error.text] if record.error else [])
+    notes += [f"in the file: {fact.statement} [{fact.source}]" for fact in record.evidence]
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    path, engine = escape(record["path"]), escape(record["engine"])
+    path, engine = escape(record.path), escape(record.run.engine)
     text = f"<div><code>{path}</code><br>{''.join(parts)}<ul>{lines}</ul><small>{engine}</small></div>"
-    return f'<div style="display:flex;gap:1em;align-items:flex-start">{_figure(lcas)}{text}</div>'
-
-
-def _claim(record: Mapping[str, Any]) -> str:
-    """What the verdict promises; "" for a failed record."""
-    ai_from, real_below, rates = record["ai_from"], record["real_below"], (record["false_alarm"], record["miss"])
-    several = record["tiles"] or (record["frames"] and len(record["frames"]["scored"]) > 1)
-    own = rates == (None, None) and ai_from is not None and ai_from == real_below
-    own = own and not several and UNCALIBRATED not in record["reasons"]
-    claims = {
-        "ai": promise(ai_from, rates[0], "real", own), "real": promise(real_below, rates[1], "AI", own),
-        "uncertain": NEITHER,
-    }
-    return claims.get(record["verdict"], "")
+    return f'<div style="display:flex;gap:1em;align-items:flex-start">{_figure(record.lcas)}{text}</div>'
 
 
 def _figure(lcas: np.ndarray | None) -> str:

@@ -1,21 +1,31 @@
-"""From a raw logit to the verdict: `ai` and `real` are claims with an error rate, `uncertain` is neither.
+"""From an engine's output to the record of one input: the most suspicious frame, its verdict and its reasons.
 
-The engine stores two thresholds (`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share
-`false_alarm` of real images gets there. Below `real_below` it is `real`: at most a share `miss` of AI images lies
-there. Between them it is `uncertain`. A reason says that the input differs from the images that the head was fitted
-on; such an input must clear the band between the thresholds by the band's own width as well. A threshold given by the
-caller replaces both, and promises nothing.
+`ai` and `real` are claims with an error rate, `uncertain` is neither. The engine stores two thresholds
+(`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share `false_alarm` of real images gets
+there. Below `real_below` it is `real`: at most a share `miss` of AI images lies there. Between them it is `uncertain`.
+A reason says that the input differs from the images that the head was fitted on; such an input must clear the band
+between the thresholds by the band's own width as well. A threshold of the caller replaces both, and promises nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from ..core.calibration import Calibration
 from ..core.errors import UsageError
-from .reasons import BAND, NEAR_BAND, UNCALIBRATED
-from .record import Stats, Verdict
+from ..core.manifest import Manifest
+from ..engines.base import EngineOutput
+from ..images.tiles import stitch
+from .prepare import Prepared
+from .reasons import frame_reasons, reason, stat_reasons
+from .record import Failure, Frames, Reason, Record, Run, ScoredFrame, Stats, Tile, Verdict
+
+NOT_FINITE = Failure("engine", "the engine gave a score that is not finite; use an engine of higher precision")
 
 
 @dataclass(frozen=True)
@@ -27,15 +37,13 @@ class Decision:
         real_below: raw logit below which it is `real`, at most `ai_from`; minus infinity where it is never given.
         false_alarm: largest share of real images called ai; None where nothing is promised.
         miss: largest share of AI images called real; None where nothing is promised.
-        own: both thresholds are one that the caller gave.
-        uncalibrated: they are the engine's, and no rate is known for either.
+        uncalibrated: the thresholds are the engine's, and no rate is known for either.
     """
 
     ai_from: float
     real_below: float
     false_alarm: float | None = None
     miss: float | None = None
-    own: bool = False
     uncalibrated: bool = False
 
     @classmethod
@@ -58,7 +66,7 @@ class Decision:
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
         cut = calibration.logit_of(threshold)
-        return cls(cut, cut, own=True)
+        return cls(cut, cut)
 
     def verdict(self, logit: float) -> Verdict:
         """The verdict for a finite raw logit of an ordinary image. The one comparison of training and runtime."""
@@ -75,16 +83,68 @@ def decide(logit: float, decision: Decision, unusual: bool) -> Verdict:
     return decision.verdict(logit)
 
 
-def verdict_reasons(logit: float, decision: Decision, verdict: Verdict) -> list[str]:
+def verdict_reasons(logit: float, decision: Decision, verdict: Verdict) -> list[Reason]:
     """Why a verdict is `uncertain`, and that no rate is known for the engine's verdicts."""
     reasons = []
     if verdict != decision.verdict(logit):
-        reasons.append(NEAR_BAND)
+        reasons.append(reason("near"))
     elif verdict == "uncertain" and not decision.uncalibrated:
-        reasons.append(BAND)
-    return [*reasons, UNCALIBRATED] if decision.uncalibrated else reasons
+        reasons.append(reason("band"))
+    return [*reasons, reason("norate")] if decision.uncalibrated else reasons
 
 
-def is_finite(logit: float, stats: Stats) -> bool:
-    """Whether the logit and all statistics are finite."""
+def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision: Decision, run: Run) -> Record:
+    """The record of an input that was decoded.
+
+    Args:
+        item: the input.
+        output: of its crops, in their order.
+        manifest: of the engine.
+        decision: thresholds of the run.
+        run: of the records.
+    """
+    ends = list(itertools.accumulate(len(frame.crops) for frame in item.frames))
+    scores = [_mean(output, end - len(frame.crops), end) for frame, end in zip(item.frames, ends, strict=True)]
+    chosen = int(np.argmax([logit for logit, _ in scores]))
+    frame, end = item.frames[chosen], ends[chosen]
+    image, first = frame.crops[0], end - len(frame.crops)
+    shared: dict[str, Any] = {"path": item.name, "width": image.width, "height": image.height, "sha256": item.sha256}
+    if not all(_is_finite(logit, stats) for logit, stats in scores):
+        return Record(**shared, status="error", error=NOT_FINITE, run=run)
+    (logit, stats), lcas = scores[chosen], output.lcas[first]
+    probabilities = [manifest.calibration.probability(one, run.prior) for one, _ in scores]
+    frames: Frames | None = None
+    tiles: tuple[Tile, ...] = ()
+    reasons = [*item.reasons[chosen], *stat_reasons(stats, manifest)]
+    if item.moving:
+        scored = tuple(
+            ScoredFrame(one.index, one.time, logit, probability)
+            for one, (logit, _), probability in zip(item.frames, scores, probabilities, strict=True)
+        )
+        frames = Frames(item.count, frame.index, scored)
+        if len(scored) > 1:  # no rate is known for the most suspicious of several
+            run = replace(run, false_alarm=None, miss=None)
+        reasons += [*frame_reasons(frames), *(reason("unseen", note) for note in item.notes)]
+    if frame.tiling is not None:
+        reasons.append(reason("tiles", len(frame.crops)))
+        patch_size = manifest.backbone.config.patch_size
+        lcas = stitch(output.lcas[first:end], frame.tiling, manifest.preprocess.crop, patch_size)
+        of_tiles = zip(frame.tiling.squares, output.logit[first:end], strict=True)
+        tiles = tuple(Tile(*square, float(logit)) for square, logit in of_tiles)
+    verdict = decide(logit, decision, bool(reasons))
+    reasons += verdict_reasons(logit, decision, verdict)
+    return Record(
+        **shared, status="ok", verdict=verdict, probability=probabilities[chosen], logit=logit, stats=stats,
+        reasons=tuple(reasons), evidence=item.evidence, scored_area=image.scored_area, frames=frames, tiles=tiles,
+        run=run, lcas=np.array(lcas, dtype=np.float32),
+    )
+
+
+def _is_finite(logit: float, stats: Stats) -> bool:
     return all(math.isfinite(value) for value in (logit, stats.s1, stats.s2, stats.s3))
+
+
+def _mean(output: EngineOutput, first: int, end: int) -> tuple[float, Stats]:
+    """Logit and statistics of a frame: the mean of its crops."""
+    logit, stats = output.logit[first:end], output.stats[first:end]
+    return float(logit.mean(dtype=np.float64)), Stats(*map(float, stats.mean(axis=0, dtype=np.float64)))

@@ -9,24 +9,22 @@ from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ...runtime import report
 from ..core.environment import cinemae_version
-from ..core.manifest import Manifest
 from ..scan import samples
 from ..scoring.detector import Detector
-from ..scoring.record import lcas_values, to_dict
-from .body import Body
+from ..scoring.record import Record, lcas_values, to_dict
 from .guard import Guard
+from .options import ServeOptions
 from .problems import Problem
 from .schema import DetectBody, EngineBody, FailedBody, ProblemBody, StateBody
-from .service import ScoredUpload, Service
-from .settings import ServeSettings
-from .uploads import read_uploads
+from .service import Service, status_of
+from .uploads import Body, read_uploads
 
 _PAGE, _REPORT = files(__package__) / "page", files(report) / "templates"
 PAGE_FILES = {
@@ -68,29 +66,154 @@ _REQUEST_BODY = {
 }
 
 
-def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": ProblemBody, "description": _DESCRIPTIONS[code]} for code in codes}
+router = APIRouter()
 
 
-def _image_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Responses for status codes that concern either the request or the images in it."""
-    return {code: {"model": FailedBody | ProblemBody, "description": _DESCRIPTIONS[code]} for code in codes}
+def _responses(*codes: int, model: Any = ProblemBody) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": model, "description": _DESCRIPTIONS[code]} for code in codes}
 
 
-def create_app(load: Callable[[], Detector], settings: ServeSettings | None = None) -> FastAPI:
-    """The HTTP interface and the page.
+def _service(request: Request) -> Service:
+    return request.app.state.service
+
+
+@router.post(
+    "/v1/detect",
+    summary="Score one or many images",
+    response_model=None,
+    responses={
+        200: {"model": DetectBody, "description": "At least one image was scored"},
+        **_responses(400, 401, 403, 408, 421, 429, 503, 504),
+        **_responses(413, 415, 422, model=FailedBody | ProblemBody),  # of an image, or of the request
+    },
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def detect(
+    request: Request,
+    name: Annotated[str, Query(max_length=1024, description="path of the record of a raw body")] = "upload",
+    lcas: Annotated[bool, Query(description="also return the LCAS of each image's patches")] = False,
+) -> Response:
+    """Send one image as the body, or several as the files of a multipart form.
+
+    The response contains one record for each image, in order. Its status is 200 if at least one image was scored;
+    otherwise it is the status of the first error, whose text is repeated in `detail`.
+    """
+    started = time.monotonic()
+    service, body = _service(request), Body(request.scope, request.receive)
+    limits, status = service.options.limits, 500
+    try:
+        service.check_room()
+        with service.budget.account() as take:
+            uploads = await read_uploads(request, body, name, limits, take)
+            gone = asyncio.create_task(_disconnected(request))
+            try:
+                records = await service.score(uploads, gone.done)
+            finally:
+                gone.cancel()
+        response = _answer(records, service.detector.manifest.backbone.config.grid if lcas else None, service.draining)
+        status = response.status_code
+        return response
+    except Problem as problem:
+        status = problem.status
+        problem.close = status == 408 or not await body.discard(limits)
+        raise
+    finally:
+        service.metrics.request(status, time.monotonic() - started)
+
+
+async def _disconnected(request: Request) -> None:
+    """Ends when the client closes the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(records: list[Record], grid: int | None, last: bool) -> JSONResponse:
+    """The response.
+
+    Args:
+        records: of the images.
+        grid: patches along one side of the centre crop; None for no heatmaps.
+        last: the connection is closed.
+    """
+    errors: list[dict[str, Any]] = [
+        {"index": index, "code": status_of(record), "detail": record.error.text}
+        for index, record in enumerate(records) if record.error is not None
+    ]
+    body: dict[str, Any] = {"records": [to_dict(record) for record in records], "errors": errors, "heatmaps": None}
+    if grid is not None:
+        body["heatmaps"] = [
+            None if record.lcas is None
+            else {"grid": record.lcas.shape[1] if record.tiles else grid, "lcas": lcas_values(record)}
+            for record in records
+        ]
+    status = 200
+    if len(errors) == len(records):
+        status, body["detail"] = errors[0]["code"], errors[0]["detail"]
+    return JSONResponse(body, status, {"Connection": "close"} if last else None)
+
+
+@router.get("/healthz", summary="Whether the process is alive", responses=_responses(421))
+async def healthz() -> StateBody:
+    return StateBody(status="ok")
+
+
+@router.get("/readyz", summary="Whether the server accepts requests", responses=_responses(421, 503))
+async def readyz(request: Request) -> StateBody:
+    if (trouble := _service(request).trouble()) is not None:
+        raise Problem(503, trouble, retry_after=5)
+    return StateBody(status="ready")
+
+
+@router.get("/v1/engine", summary="The engine and the limits", responses=_responses(401, 421))
+async def engine(request: Request) -> EngineBody:
+    service = _service(request)
+    return EngineBody.of(service.detector.manifest, service.detector.run, limits_of(service.options))
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text format"},
+        **_responses(401, 421),
+    },
+)
+async def metrics(request: Request) -> Response:
+    return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def limits_of(options: ServeOptions) -> dict[str, int | None]:
+    """The limits that a client can meet, by name."""
+    names = ("max_body_bytes", "max_file_bytes", "max_images", "max_queue", "max_buffered_bytes")
+    return {name: getattr(options.limits, name) for name in names} | {"max_pixels": options.scoring.max_pixels}
+
+
+def _static(data: bytes, kind: str) -> Callable[[], Any]:
+    async def answer() -> Response:
+        return Response(data, headers={"Content-Type": kind})
+
+    return answer
+
+
+for _path, _file in PAGE_FILES.items():
+    _kind = _MEDIA_TYPES[_file.name.rpartition(".")[2]]
+    router.add_api_route(_path, _static(_file.read_bytes(), _kind), methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def create_app(load: Callable[[], Detector], options: ServeOptions | None = None) -> FastAPI:
+    """The HTTP interface and the page. Every error is answered with the JSON `{"detail": sentence}`.
 
     Args:
         load: returns the detector; called once when the application starts. The application closes the detector.
-        settings: limits, batching and access control; None for the defaults.
+        options: limits, batching and access control; None for the defaults.
     """
-    settings = settings or ServeSettings()
+    options = options or ServeOptions()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(await asyncio.to_thread(load), settings)
+        app.state.service = service = Service(await asyncio.to_thread(load), options)
         await service.start()
-        app.state.service = service
         try:
             yield
         finally:
@@ -100,24 +223,12 @@ def create_app(load: Callable[[], Detector], settings: ServeSettings | None = No
         title="CINEMAE", summary="Detects AI-generated images.", version=cinemae_version(), lifespan=lifespan,
         docs_url=None, redoc_url=None,
     )
-    app.add_middleware(Guard, settings=settings)
-    _add_errors(app)
-    _add_detect(app, settings)
-    _add_state(app, settings)
-    _add_page(app)
-    return app
-
-
-def _problem(problem: Problem) -> JSONResponse:
-    return JSONResponse({"detail": problem.detail}, problem.status, problem.headers())
-
-
-def _add_errors(app: FastAPI) -> None:
-    """Answer every error with the JSON `{"detail": sentence}`."""
+    app.add_middleware(Guard, options=options)
+    app.include_router(router)
 
     @app.exception_handler(Problem)
     async def on_problem(request: Request, error: Problem) -> JSONResponse:
-        return _problem(error)
+        return error.response()
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
@@ -128,130 +239,4 @@ def _add_errors(app: FastAPI) -> None:
         detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         return JSONResponse({"detail": detail}, 422)
 
-
-def _service(app: FastAPI) -> Service:
-    return app.state.service
-
-
-def _add_detect(app: FastAPI, settings: ServeSettings) -> None:
-    limits = settings.limits
-
-    @app.post(
-        "/v1/detect",
-        summary="Score one or many images",
-        response_model=None,
-        responses={
-            200: {"model": DetectBody, "description": "At least one image was scored"},
-            **_responses(400, 401, 403, 408, 421, 429, 503, 504),
-            **_image_responses(413, 415, 422),
-        },
-        openapi_extra={"requestBody": _REQUEST_BODY},
-    )
-    async def detect(
-        request: Request,
-        name: Annotated[str, Query(max_length=1024, description="path of the record of a raw body")] = "upload",
-        lcas: Annotated[bool, Query(description="also return the LCAS of each image's patches")] = False,
-    ) -> Response:
-        """Send one image as the body, or several as the files of a multipart form.
-
-        The response contains one record for each image, in order. Its status is 200 if at least one image was scored;
-        otherwise it is the status of the first error, whose text is repeated in `detail`.
-        """
-        started = time.monotonic()
-        service, body = _service(app), Body(request.scope, request.receive)
-        status = 500
-        try:
-            response = await _detect(service, request, body, name, lcas)
-            status = response.status_code
-            return response
-        except Problem as problem:
-            status = problem.status
-            drained = status != 408 and await body.discard(limits.max_body_bytes, limits.read_timeout)
-            problem.close = not drained
-            raise
-        finally:
-            service.metrics.request(status, time.monotonic() - started)
-
-    async def _detect(service: Service, request: Request, body: Body, name: str, lcas: bool) -> Response:
-        service.check_room()
-        with service.budget.account() as account:
-            uploads = await read_uploads(request, body, name, limits, account, service.batcher.retry_after())
-            gone = asyncio.Event()
-            watch = asyncio.create_task(_watch_for_disconnect(request, gone))
-            try:
-                scored = await service.score(uploads, gone.is_set)
-            finally:
-                watch.cancel()
-        return _answer(scored, service.detector.manifest, lcas, service.draining)
-
-
-async def _watch_for_disconnect(request: Request, gone: asyncio.Event) -> None:
-    """Set `gone` when the client closes the connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
-
-
-def _answer(scored: list[ScoredUpload], manifest: Manifest, lcas: bool, last: bool) -> JSONResponse:
-    body: dict[str, Any] = {
-        "records": [to_dict(item.record) for item in scored],
-        "errors": [
-            {"index": index, "code": item.code, "detail": item.record.error}
-            for index, item in enumerate(scored)
-            if item.record.status == "error"
-        ],
-        "heatmaps": None,
-    }
-    if lcas:
-        values = [lcas_values(item.record) for item in scored]
-        grid = manifest.backbone.config.grid
-        body["heatmaps"] = [None if lcas_map is None else {"grid": grid, "lcas": lcas_map} for lcas_map in values]
-    status = 200
-    if all(item.record.status == "error" for item in scored):
-        status, body["detail"] = scored[0].code, scored[0].record.error
-    return JSONResponse(body, status, {"Connection": "close"} if last else None)
-
-
-def _add_state(app: FastAPI, settings: ServeSettings) -> None:
-    @app.get("/healthz", summary="Whether the process is alive", responses=_responses(421))
-    async def healthz() -> StateBody:
-        return StateBody(status="ok")
-
-    @app.get("/readyz", summary="Whether the server accepts requests", responses=_responses(421, 503))
-    async def readyz() -> StateBody:
-        if (trouble := _service(app).trouble()) is not None:
-            raise Problem(503, trouble, retry_after=5)
-        return StateBody(status="ready")
-
-    @app.get("/v1/engine", summary="The engine and the limits", responses=_responses(401, 421))
-    async def engine() -> EngineBody:
-        return _engine_body(_service(app).detector, settings)
-
-    @app.get(
-        "/metrics",
-        summary="Prometheus metrics",
-        response_class=Response,
-        responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text format"},
-            **_responses(401, 421),
-        },
-    )
-    async def metrics() -> Response:
-        return Response(_service(app).metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-def _engine_body(detector: Detector, settings: ServeSettings) -> EngineBody:
-    limits = {name: value for name, value in vars(settings.limits).items() if not name.endswith("_timeout")}
-    return EngineBody.of(detector.label, detector.manifest, detector.reading, limits)
-
-
-def _add_page(app: FastAPI) -> None:
-    def serve(data: bytes, kind: str) -> Callable[[], Any]:
-        async def answer() -> Response:
-            return Response(data, headers={"Content-Type": kind})
-
-        return answer
-
-    for path, file in PAGE_FILES.items():
-        route = serve(file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]])
-        app.add_api_route(path, route, methods=["GET", "HEAD"], include_in_schema=False)
+    return app

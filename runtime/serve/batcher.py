@@ -34,6 +34,13 @@ class Batcher:
     A slot is reserved for an image before it is decoded and released when its request is answered, so that `pending`
     never exceeds `capacity`. All methods must be called in the same event loop.
 
+    Args:
+        score: scores one batch.
+        max_batch: largest number of images in one inference.
+        max_wait: seconds that an inference waits for further images.
+        capacity: largest number of pending images.
+        observe: called with the size and the seconds of each inference.
+
     Attributes:
         capacity: largest number of pending images.
         pending: images that were accepted and are not yet answered.
@@ -41,18 +48,11 @@ class Batcher:
     """
 
     def __init__(
-        self,
-        score: Callable[[Sequence[Prepared]], list[Record]],
-        *,
-        max_batch: int,
-        max_wait: float,
-        capacity: int,
-        observe: Callable[[int, float], None] = lambda size, seconds: None,
+        self, score: Callable[[Sequence[Prepared]], list[Record]], *, max_batch: int, max_wait: float, capacity: int,
+        observe: Callable[[int, float], None],
     ) -> None:
-        self._score = score
-        self._max_batch = max_batch
-        self._max_wait = max_wait
-        self._observe = observe
+        self._score, self._observe = score, observe
+        self._max_batch, self._max_wait = max_batch, max_wait
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="infer")
         self._seconds_per_image = 0.05

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import json
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .body import Body
+from .options import ServeOptions
 from .problems import Problem
-from .settings import ServeSettings
+from .uploads import Body
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -42,11 +41,10 @@ def host_of(header: str) -> str:
 class Guard:
     """Checks the Host header, rejects cross-site posts, checks the bearer token, and adds the security headers."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
-        self._app = app
-        self._hosts = None if settings.allowed_hosts is None else {host.lower() for host in settings.allowed_hosts}
-        self._limits = settings.limits
-        self._token = None if settings.token is None else settings.token.encode()
+    def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
+        self._app, self._limits = app, options.limits
+        self._hosts = None if options.allowed_hosts is None else {host.lower() for host in options.allowed_hosts}
+        self._token = None if options.token is None else options.token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,9 +62,8 @@ class Guard:
         if problem is None:
             await self._app(scope, receive, send_guarded)
         else:
-            limits = self._limits
-            problem.close = not await Body(scope, receive).discard(limits.max_body_bytes, limits.read_timeout)
-            await _answer(problem, send_guarded)
+            problem.close = not await Body(scope, receive).discard(self._limits)
+            await problem.response()(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
@@ -85,11 +82,3 @@ class Guard:
         # Compared in constant time, so that the response time does not reveal how much of the token was right.
         same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token or b"")
         return scheme.lower() == "bearer" and same
-
-
-async def _answer(problem: Problem, send: Send) -> None:
-    body = json.dumps({"detail": problem.detail}).encode()
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **problem.headers()}
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})

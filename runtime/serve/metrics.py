@@ -22,29 +22,23 @@ class Metrics:
     """
 
     def __init__(self, engine: str, pending: Callable[[], int], ready: Callable[[], bool]) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "cinemae_requests", "Responses of /v1/detect by status code", ["status"], registry=self.registry
-        )
-        self._images = Counter("cinemae_images", "Images by verdict, or error", ["verdict"], registry=self.registry)
-        self._request_seconds = Histogram(
-            "cinemae_request_seconds", "From a request's head to its response", buckets=_SECONDS, registry=self.registry
-        )
-        self._decode_seconds = Histogram(
-            "cinemae_decode_seconds", "Decoding and preprocessing one image", buckets=_SECONDS, registry=self.registry
-        )
-        self._inference_seconds = Histogram(
-            "cinemae_inference_seconds", "One inference of a batch", buckets=_SECONDS, registry=self.registry
-        )
-        self._batch_size = Histogram(
-            "cinemae_batch_size", "Images in one inference", buckets=_BATCHES, registry=self.registry
-        )
-        self._gauge("cinemae_pending_images", "Images accepted and not yet answered", pending)
-        self._gauge("cinemae_ready", "1 when /readyz answers 200", lambda: float(ready()))
-        Gauge("cinemae_engine", "The engine in use", ["engine"], registry=self.registry).labels(engine).set(1)
+        self._registry = registry = CollectorRegistry()
 
-    def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        Gauge(name, text, registry=self.registry).set_function(value)
+        def seconds(of: str, text: str) -> Histogram:
+            return Histogram(f"cinemae_{of}_seconds", text, buckets=_SECONDS, registry=registry)
+
+        self._requests = Counter(
+            "cinemae_requests", "Responses of /v1/detect by status code", ["status"], registry=registry
+        )
+        self._images = Counter("cinemae_images", "Images by verdict, or error", ["verdict"], registry=registry)
+        self._request_seconds = seconds("request", "From a request's head to its response")
+        self._decode_seconds = seconds("decode", "Decoding and preprocessing one image")
+        self._inference_seconds = seconds("inference", "One inference of a batch")
+        self._sizes = Histogram("cinemae_batch_size", "Images in one inference", buckets=_BATCHES, registry=registry)
+        gauge = Gauge("cinemae_pending_images", "Images accepted and not yet answered", registry=registry)
+        gauge.set_function(pending)
+        Gauge("cinemae_ready", "1 when /readyz answers 200", registry=registry).set_function(lambda: float(ready()))
+        Gauge("cinemae_engine", "The engine in use", ["engine"], registry=registry).labels(engine).set(1)
 
     def request(self, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -56,14 +50,14 @@ class Metrics:
         self._images.labels(record.verdict or "error").inc()
 
     def decoded(self, seconds: float) -> None:
-        """Count an image that was decoded, or could not be."""
+        """Count an image that was decoded, or could not be decoded."""
         self._decode_seconds.observe(seconds)
 
     def inference(self, size: int, seconds: float) -> None:
         """Count an inference of `size` images."""
         self._inference_seconds.observe(seconds)
-        self._batch_size.observe(size)
+        self._sizes.observe(size)
 
     def text(self) -> bytes:
         """All metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)

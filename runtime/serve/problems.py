@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from starlette.responses import JSONResponse
+
 
 class Problem(Exception):
     """Ends a request with an error response.
@@ -20,11 +22,11 @@ class Problem(Exception):
         self.retry_after = retry_after
         self.close = False
 
-    def headers(self) -> dict[str, str]:
-        """The response headers that go with the status."""
+    def response(self) -> JSONResponse:
+        """The JSON `{"detail": sentence}` with the headers that go with the status."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="cinemae"'
         if self.close:
             headers["Connection"] = "close"
-        return headers
+        return JSONResponse({"detail": self.detail}, self.status, headers)

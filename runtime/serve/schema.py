@@ -12,8 +12,8 @@ from ..core.calibration import Calibration
 from ..core.colour_map import hex_colours
 from ..core.manifest import Backbone, Manifest, Training
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
-from ..scoring.reading import Reading
-from ..scoring.record import Record
+from ..scoring.reading import words
+from ..scoring.record import Record, Run
 
 
 class ErrorBody(BaseModel):
@@ -25,10 +25,10 @@ class ErrorBody(BaseModel):
 
 
 class HeatmapBody(BaseModel):
-    """The contextual anomaly (LCAS) of each patch of the centre crop. High does not mean AI-generated."""
+    """The contextual anomaly (LCAS) of each scored patch. High does not mean AI-generated."""
 
-    grid: int = Field(description="patches along one side, row-major")
-    lcas: list[float | None] = Field(description="grid x grid values, null where a patch was never masked")
+    grid: int = Field(description="patches in one row of the centre crop, or of the whole image where it was tiled")
+    lcas: list[float | None] = Field(description="row by row, null where a patch was never masked")
 
 
 class DetectBody(BaseModel):
@@ -60,14 +60,9 @@ class StateBody(BaseModel):
 class EngineBody(BaseModel):
     """The engine, its thresholds and preprocessing, the colours of its heatmaps, and the limits of requests."""
 
-    engine: str
+    run: Run
     demonstration: bool
     licence: str
-    prior: float = Field(description="share of AI images that probabilities assume")
-    ai_from: float | None = Field(description="probability from which the verdict is ai; null if it is never given")
-    real_below: float | None = Field(description="probability below which it is real; null if it is never given")
-    false_alarm: float | None = Field(description="largest share of real images that get ai; null if not known")
-    miss: float | None = Field(description="largest share of AI images that get real; null if not known")
     words: dict[str, str] = Field(description="how the page puts this: a sentence for each verdict, prior and caveat")
     precision: str
     backbone: Backbone
@@ -78,39 +73,26 @@ class EngineBody(BaseModel):
     crop: int
     grid: int
     heatmap_range: list[float] | None = Field(description="LCAS at the two ends of the fixed colour scale; [low, high]")
-    heatmap_opacity: float
-    heatmap_caption: str
-    heatmap_caveat: str
-    colours: list[str] = Field(description="the colour table, low to high, as #rrggbb")
+    heatmap_opacity: float = OPACITY
+    heatmap_caption: str = CAPTION
+    heatmap_caveat: str = CAVEAT
+    colours: list[str] = Field(hex_colours(), description="the colour table, low to high, as #rrggbb")
     limits: dict[str, Any]
 
     @classmethod
-    def of(cls, label: str, manifest: Manifest, reading: Reading, limits: Mapping[str, Any]) -> EngineBody:
-        """The body for an engine that records call `label`."""
+    def of(cls, manifest: Manifest, run: Run, limits: Mapping[str, Any]) -> EngineBody:
+        """The body for an engine whose records state `run`."""
         heat, source = manifest.heatmap_range, PurePath(manifest.backbone.source)
         shown = source.name if source.is_absolute() else manifest.backbone.source  # no folders of the engine's maker
+        copied = ("demonstration", "licence", "precision", "calibration", "training", "tools")
         return cls(
-            engine=label,
-            demonstration=manifest.demonstration,
-            licence=manifest.licence,
-            prior=reading.prior,
-            ai_from=reading.ai_from,
-            real_below=reading.real_below,
-            false_alarm=reading.false_alarm,
-            miss=reading.miss,
-            words=reading.words(),
-            precision=manifest.precision,
+            run=run,
+            words=words(run),
             backbone=manifest.backbone.model_copy(update={"source": shown}),
-            calibration=manifest.calibration,
-            training=manifest.training,
-            tools=manifest.tools,
             resize_short=manifest.preprocess.resize_short,
             crop=manifest.preprocess.crop,
             grid=manifest.backbone.config.grid,
             heatmap_range=None if heat is None else [heat.low, heat.high],
-            heatmap_opacity=OPACITY,
-            heatmap_caption=CAPTION,
-            heatmap_caveat=CAVEAT,
-            colours=hex_colours(),
             limits=dict(limits),
+            **{name: getattr(manifest, name) for name in copied},
         )

@@ -1,19 +1,24 @@
-"""uvicorn with two additions: slow connections are closed, and a shutdown begins with a grace period."""
+"""The server on this machine: uvicorn, which also closes slow connections and begins a shutdown with a grace period."""
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
+import logging
 import os
 import socket
+import sys
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .settings import ServeSettings
+from ..core.errors import CinemaeError
+from ..images.library_messages import silence_libraries
+from ..scoring.detector import Detector
+from .app import create_app
+from .options import ServeOptions, url_of
 
 _KEEP_ALIVE_SECONDS = 15
 _BACKLOG = 1024
@@ -63,14 +68,13 @@ class DrainingServer(uvicorn.Server):
 
     On SIGTERM or SIGINT, /readyz answers 503 and every response closes its connection. After `drain` seconds no new
     connection is accepted; requests that have arrived by then are answered before the process ends. A thread that is
-    stuck in a decoder or the engine cannot hold the process beyond `ServeSettings.stops_within`; a second signal ends
+    stuck in a decoder or the engine cannot hold the process beyond `ServeOptions.stops_within`; a second signal ends
     it without waiting for anything.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: ServeSettings) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, options: ServeOptions) -> None:
         super().__init__(config)
-        self._app = app
-        self._settings = settings
+        self._app, self._options = app, options
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start the shutdown and its deadline; a second signal cuts the shutdown short."""
@@ -79,7 +83,7 @@ class DrainingServer(uvicorn.Server):
         else:
             # A thread in C: it needs neither the event loop nor the interpreter's lock. What it prints is not wanted.
             self._nowhere = open(os.devnull, "w")  # noqa: SIM115
-            faulthandler.dump_traceback_later(self._settings.stops_within, exit=True, file=self._nowhere)
+            faulthandler.dump_traceback_later(self._options.stops_within, exit=True, file=self._nowhere)
         super().handle_exit(sig, frame)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -96,28 +100,20 @@ class DrainingServer(uvicorn.Server):
         service = getattr(self._app.state, "service", None)
         if service is not None:
             service.draining = True
-            await asyncio.sleep(0 if self.force_exit else self._settings.drain)
+            await asyncio.sleep(0 if self.force_exit else self._options.drain)
         await super().shutdown(sockets)
 
 
-def make_server(app: FastAPI, settings: ServeSettings, host: str, port: int, **options: Any) -> DrainingServer:
-    """A server ready to `run`.
-
-    Args:
-        app: the application of `create_app`.
-        settings: the limits, and the grace period at shutdown.
-        host: address that the server listens on.
-        port: port that the server listens on.
-        **options: further arguments of uvicorn.Config.
-    """
-    limits = settings.limits
+def make_server(app: FastAPI, options: ServeOptions) -> DrainingServer:
+    """A server ready to `run`."""
+    limits = options.limits
     config = uvicorn.Config(
-        app, host=host, port=port, http=_protocol(limits.header_timeout), ws="none", log_config=None,
+        app, host=options.host, port=options.port, http=_protocol(limits.header_timeout), ws="none", log_config=None,
         access_log=False, server_header=False, proxy_headers=False, backlog=_BACKLOG,
         limit_concurrency=_MAX_CONNECTIONS, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(limits.read_timeout + limits.request_timeout) + 1, **options,
+        timeout_graceful_shutdown=int(limits.read_timeout + limits.request_timeout) + 1,
     )
-    return DrainingServer(config, app, settings)
+    return DrainingServer(config, app, options)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -136,3 +132,30 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def launch(options: ServeOptions) -> None:
+    """Serve until SIGTERM or SIGINT; one line on stderr gives the address.
+
+    Raises:
+        CinemaeError: the engine cannot be loaded, or the port is in use.
+    """
+    silence_libraries()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    host, port = options.host, options.port
+    try:
+        listener = bind(host, port)
+    except OSError as error:
+        why = error.strerror or error
+        raise CinemaeError(f"cannot listen on {host}:{port} ({why}); choose another --host or --port") from None
+    with listener:
+        detector = Detector.load(options.scoring)
+        for note in detector.wait().notes:
+            print(f"note: {note}", file=sys.stderr)
+        if not options.is_local and options.token is None:
+            print("warning: reachable from other machines without a token; see --token-file", file=sys.stderr)
+        # From here on, connections wait in the backlog of the socket until the application runs.
+        listener.listen()
+        address = url_of(host, listener.getsockname()[1])
+        print(f"{detector.run.engine}: serving {address}", file=sys.stderr, flush=True)
+        make_server(create_app(lambda: detector, options), options).run(sockets=[listener])

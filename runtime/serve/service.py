@@ -3,81 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
-from PIL import Image
+from contextlib import contextmanager
 
 from ..core.golden import golden_image
 from ..images.source import NamedSource
 from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
-from ..scoring.record import Record
+from ..scoring.record import Failure, Record
 from .batcher import Batcher
 from .metrics import Metrics
+from .options import ServeOptions
 from .problems import Problem
-from .running_jobs import RunningJobs
-from .settings import ServeSettings
-from .uploads import ByteBudget, Upload
+from .uploads import ByteBudget
 
 _log = logging.getLogger(__name__)
-TOO_LARGE, NOT_AN_IMAGE, UNREADABLE = 413, 415, 422
+STATUS = {"too_large": 413, "unsupported": 415}
+"""HTTP status of a record by the kind of its error; 422 for the other kinds."""
+ABANDONED = Failure("unreadable", "the request was abandoned")
 
 
-@dataclass(frozen=True)
-class ScoredUpload:
-    """The record of one upload.
-
-    Attributes:
-        record: the record.
-        code: 200, or the HTTP status of the error: 413 too large, 415 not an image, 422 damaged.
-    """
-
-    record: Record
-    code: int = 200
-
-
-def error_status(data: bytes, max_pixels: int, max_bytes: int) -> int:
-    """The HTTP status for an upload that could not be decoded, from its size and its header."""
-    if len(data) > max_bytes:
-        return TOO_LARGE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return TOO_LARGE if image.width * image.height > max_pixels else UNREADABLE
-    except Image.DecompressionBombError:
-        return TOO_LARGE
-    except Image.UnidentifiedImageError:
-        return NOT_AN_IMAGE
-    except Exception:  # damaged headers make Pillow raise many kinds
-        return UNREADABLE
+def status_of(record: Record) -> int:
+    """The HTTP status that a record alone would have."""
+    return 200 if record.error is None else STATUS.get(record.error.kind, 422)
 
 
 class Service:
     """A detector, its threads and its queue. All coroutines must run in the same event loop."""
 
-    def __init__(self, detector: Detector, settings: ServeSettings) -> None:
-        limits = settings.limits
+    def __init__(self, detector: Detector, options: ServeOptions) -> None:
         self.detector = detector
-        self.settings = settings
-        self.budget = ByteBudget(limits.max_buffered_bytes)
+        self.options = options
         self.batcher = Batcher(
-            self._infer, max_batch=settings.max_batch, max_wait=settings.max_wait, capacity=limits.max_queue,
-            observe=lambda size, seconds: self.metrics.inference(size, seconds),
+            self._infer, max_batch=options.batch_size, max_wait=options.max_wait_ms / 1000,
+            capacity=options.limits.max_queue, observe=lambda *inference: self.metrics.inference(*inference),
         )
-        self.metrics = Metrics(detector.label, lambda: self.batcher.pending, self.is_ready)
+        self.budget = ByteBudget(options.limits.max_buffered_bytes, self.batcher.retry_after)
+        self.metrics = Metrics(detector.run.engine, lambda: self.batcher.pending, lambda: self.trouble() is None)
         self.draining = False
         self._started = False
-        self._decoding, self._inferring = RunningJobs(), RunningJobs()
-        self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
+        self._jobs: dict[object, tuple[str, float]] = {}
+        """Of each thread at work: what it is, and when it began."""
+        self._decoders = ThreadPoolExecutor(options.workers, thread_name_prefix="decode")
         # asyncio holds tasks weakly; those of an abandoned request must live until they release their slots.
-        self._tasks: set[asyncio.Task[ScoredUpload]] = set()
+        self._tasks: set[asyncio.Task[Record]] = set()
 
     async def start(self) -> None:
         """Warm the engine up, so that the first request is not slow, and start the batcher."""
@@ -89,7 +61,7 @@ class Service:
     async def stop(self) -> None:
         """Close the engine, once no image is in work; images that outlive their requests are abandoned."""
         self.draining = True
-        await self.batcher.stop(self.settings.last_seconds)
+        await self.batcher.stop(self.options.last_seconds)
         self._decoders.shutdown(wait=not self.batcher.pending)
         if self.batcher.pending:
             _log.warning("%d images do not end and are abandoned", self.batcher.pending)
@@ -102,18 +74,29 @@ class Service:
             return "the server is stopping" if self.draining else "the server is starting"
         if self.batcher.failure is not None:
             return f"the engine failed: {self.batcher.failure}"
-        for what, jobs in (("decoder", self._decoding), ("engine", self._inferring)):
-            if (seconds := jobs.oldest()) > self.settings.limits.request_timeout:
-                return f"the {what} is stuck: busy with one job for {seconds:.0f} s"
+        for kind in ("decoder", "engine"):
+            if (seconds := self._busy(kind)) > self.options.limits.request_timeout:
+                return f"the {kind} is stuck: busy with one job for {seconds:.0f} s"
         return None
 
     def is_busy(self) -> bool:
         """Whether a thread is decoding or inferring."""
-        return max(self._decoding.oldest(), self._inferring.oldest()) > 0
+        return bool(self._jobs)
 
-    def is_ready(self) -> bool:
-        """Whether a load balancer should send requests here."""
-        return self.trouble() is None
+    @contextmanager
+    def _job(self, kind: str) -> Iterator[None]:
+        """The context is one job of a thread; a job that never ends is noticed by `trouble`."""
+        key = object()
+        self._jobs[key] = (kind, time.monotonic())
+        try:
+            yield
+        finally:
+            del self._jobs[key]
+
+    def _busy(self, kind: str) -> float:
+        """Seconds since the oldest job of a kind began that has not ended; 0 without such a job."""
+        started = [began for other, began in list(self._jobs.values()) if other == kind]
+        return time.monotonic() - min(started) if started else 0.0
 
     def check_room(self) -> None:
         """Reject a request before its body is read if the queue is full.
@@ -124,7 +107,7 @@ class Service:
         if self.batcher.pending >= self.batcher.capacity:
             raise Problem(429, "the queue is full; try again later", retry_after=self.batcher.retry_after())
 
-    async def score(self, uploads: list[Upload], is_gone: Callable[[], bool] = lambda: False) -> list[ScoredUpload]:
+    async def score(self, uploads: list[NamedSource], is_gone: Callable[[], bool]) -> list[Record]:
         """Score the uploads of one request.
 
         Args:
@@ -133,7 +116,7 @@ class Service:
                 dropped.
 
         Returns:
-            one result for each upload, in order.
+            one record for each upload, in order.
 
         Raises:
             Problem: 429 the queue has no room for all uploads; 503 the engine failed; 504 the time limit was exceeded.
@@ -147,61 +130,46 @@ class Service:
         tasks = [asyncio.create_task(self._one(upload, wanted)) for upload in uploads]
         for task in tasks:
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        limit = self.settings.limits.request_timeout
+            task.add_done_callback(self._ended)
+        limit = self.options.limits.request_timeout
         try:
-            done, late = await asyncio.wait(tasks, timeout=limit)
+            _, late = await asyncio.wait(tasks, timeout=limit)
         finally:
             # Threads cannot be interrupted: the tasks end at their next step and release their slots then.
             given_up.set()
-        for task in late:
-            task.add_done_callback(_ignore)
         if late:
-            for task in done:
-                _ignore(task)
-            raise Problem(504, f"not scored within {limit:g} s; send fewer or smaller images", retry_after=None)
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, asyncio.CancelledError):
-                raise Problem(400, "the client closed the connection before the response")
-            if isinstance(result, BaseException):
-                raise result
-        scored = [result for result in results if isinstance(result, ScoredUpload)]
-        for item in scored:
-            self.metrics.image(item.record)
-        return scored
+            raise Problem(504, f"not scored within {limit:g} s; send fewer or smaller images")
+        if any(task.cancelled() for task in tasks):
+            raise Problem(400, "the client closed the connection before the response")
+        records = [task.result() for task in tasks]
+        for record in records:
+            self.metrics.image(record)
+        return records
 
-    async def _one(self, upload: Upload, wanted: Callable[[], bool]) -> ScoredUpload:
+    def _ended(self, task: asyncio.Task[Record]) -> None:
+        """Let a task go, and retrieve its exception, so that asyncio does not log it as never retrieved."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _one(self, upload: NamedSource, wanted: Callable[[], bool]) -> Record:
         try:
-            loop = asyncio.get_running_loop()
-            prepared, code = await loop.run_in_executor(self._decoders, self._decode, upload, wanted)
-            if prepared.image is None:
-                return ScoredUpload(self.detector.score([prepared])[0], code)
-            record = await self.batcher.submit(prepared, wanted)
-            return ScoredUpload(record, 200 if record.status == "ok" else UNREADABLE)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, upload, wanted)
+            if prepared.error is not None:
+                return self.detector.score([prepared])[0]
+            return await self.batcher.submit(prepared, wanted)
         finally:
             self.batcher.release()
 
     def _infer(self, images: Sequence[Prepared]) -> list[Record]:
-        with self._inferring.job():
+        with self._job("engine"):
             return self.detector.score(images)
 
-    def _decode(self, upload: Upload, wanted: Callable[[], bool]) -> tuple[Prepared, int]:
-        limits = self.settings.limits
+    def _decode(self, upload: NamedSource, wanted: Callable[[], bool]) -> Prepared:
         if not wanted():
-            return Prepared(upload.name, error="the request was abandoned"), UNREADABLE
+            return Prepared(upload.name, error=ABANDONED)
         started = time.monotonic()
-        size, bound = len(upload.data), limits.max_file_bytes
-        error = f"{upload.name}: {size:,} bytes is more than {bound:,}" if size > bound else None
-        with self._decoding.job():
-            prepared = self.detector.prepare(NamedSource(upload.name, upload.data, error))
-            self.metrics.decoded(time.monotonic() - started)
-            if prepared.image is not None:
-                return prepared, 200
-            return prepared, error_status(upload.data, limits.max_pixels, limits.max_file_bytes)
-
-
-def _ignore(task: asyncio.Task[ScoredUpload]) -> None:
-    """Retrieve a task's exception, so that asyncio does not log it as never retrieved."""
-    if not task.cancelled():
-        task.exception()
+        with self._job("decoder"):
+            prepared = self.detector.prepare(upload)
+        self.metrics.decoded(time.monotonic() - started)
+        return prepared

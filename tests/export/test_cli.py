@@ -84,6 +84,7 @@ def test_help_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_of_another_precision_is_not_overwritten(command, checkpoint, tmp_path):
     assert command(checkpoint, "--out", tmp_path).code == 0
     before = (tmp_path / "cinemae.onnx").read_bytes()
@@ -106,6 +107,7 @@ def test_the_graph_for_tensorrt_overwrites_no_engine_of_its_name(command, checkp
     assert not (tmp_path / "mine.onnx").exists()
 
 
+@pytest.mark.slow
 def test_an_unrequested_plan_is_tried_for_fp16_only_and_its_failure_is_a_note(
     command, checkpoint, tmp_path, monkeypatch
 ):
@@ -145,6 +147,7 @@ def test_an_out_folder_that_looks_like_an_engine_is_refused(command, checkpoint,
     assert "--name best" in done.err
 
 
+@pytest.mark.slow
 def test_the_licence_is_the_backbones_unless_one_is_given(command, checkpoint, tmp_path, tiny_manifest):
     backbone = tiny_manifest.backbone.model_copy(update={"licence": "unknown"})
     update_checkpoint(checkpoint, tiny_manifest.model_copy(update={"backbone": backbone, "licence": "Apache-2.0"}), {})

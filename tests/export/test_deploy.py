@@ -16,7 +16,7 @@ from cinemae.export.precision_report import quality_table
 from cinemae.export.quality import measure, spread
 from cinemae.export.triton import write_repository
 from cinemae.runtime.engines.file.integrity import check_content
-from cinemae.train.data.samples import Sample
+from cinemae.train.data.sample import Sample
 from cinemae.train.fitting.checkpoint import save_checkpoint
 from PIL import Image
 
@@ -51,6 +51,7 @@ def run(monkeypatch, *arguments):
     return ended.value.code
 
 
+@pytest.mark.slow
 def test_int8_export_with_report_and_triton(checkpoint, data, tmp_path, monkeypatch, capsys):
     code = run(monkeypatch, checkpoint, "--int8", "--qdq", "--calibration", data, "--report", data, "--out", tmp_path,
                "--triton", tmp_path / "triton")
@@ -110,7 +111,7 @@ def test_deploying_an_engine_needs_no_torch(tiny_detector, tiny_manifest, tmp_pa
 def test_report_compares_the_same_engine_as_equal(tiny_detector, tiny_manifest, data, tmp_path):
     export_fused(tiny_detector, tiny_manifest, tmp_path / "a.onnx")
     folder = data / "stable_diffusion_v_1_5" / "val"
-    samples = [Sample(p, int(p.parent.name == "ai"), "x", "val") for p in sorted(folder.rglob("*.png"))]
+    samples = [Sample(str(p), int(p.parent.name == "ai"), "x", "val") for p in sorted(folder.rglob("*.png"))]
     quality = measure(tmp_path / "a.onnx", tmp_path / "a.onnx", samples)
     assert (quality.images, quality.agreement, quality.max_logit, quality.lcas) == (8, 1.0, 0.0, 0.0)
     assert quality.generators[0].auc[0] == quality.generators[0].auc[1]

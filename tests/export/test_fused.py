@@ -123,6 +123,7 @@ def test_manifest_hash_and_golden_logit(engines, tiny_detector, tiny_manifest):
     assert manifest.tools["opset"] == "17"
 
 
+@pytest.mark.slow
 def test_weights_above_the_limit_go_beside_the_graph(tmp_path, tiny_detector, tiny_manifest, random_images):
     path = tmp_path / "big.onnx"
     fused = tiny_manifest.model_copy(update={"kind": "fused"})

@@ -7,7 +7,7 @@ from cinemae.export.parity import eager_output, parity_images
 from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.core.errors import CinemaeError
-from cinemae.runtime.diagnose.provider_probe import probe
+from cinemae.runtime.diagnose.probe import probe
 from cinemae.runtime.engines.cuda.driver import Cuda
 from cinemae.runtime.engines.load import load_engine
 from cinemae.runtime.engines.tensorrt.library import import_tensorrt
@@ -66,9 +66,8 @@ def test_batches_in_flight_and_sizes_in_any_order_agree_with_singles(tiny_detect
 
 @pytest.mark.gpu
 def test_onnxruntime_on_cuda_agrees_with_the_cpu(tiny_engine):
-    works = probe("CUDAExecutionProvider")
-    if not works.usable:
-        pytest.skip(f"needs onnxruntime-gpu and an NVIDIA GPU: {works.detail}")
+    if trouble := probe("CUDAExecutionProvider"):
+        pytest.skip(f"needs onnxruntime-gpu and an NVIDIA GPU: {trouble}")
     images = parity_images(11, 64)
     gpu, cpu = load_engine(tiny_engine, "cuda"), load_engine(tiny_engine, "cpu")
     assert gpu.notes == ()

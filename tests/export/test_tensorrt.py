@@ -89,6 +89,7 @@ def rtx():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.slow
 def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector, tiny_manifest, tmp_path):
     path = tmp_path / "engine.onnx"
     if precision == "int8":
@@ -246,6 +247,7 @@ def test_a_plan_beside_another_engine_of_its_name_is_refused(engine, trt, cuda, 
         open_engine(path, "auto", None, trt, cuda)
 
 
+@pytest.mark.slow
 def test_a_plan_beside_the_engine_of_a_later_checkpoint_is_refused(
     engine, trt, cuda, tiny_detector, tiny_manifest, tmp_path
 ):

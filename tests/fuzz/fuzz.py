@@ -34,17 +34,16 @@ with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "pytho
     import PIL.Image
     from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError
     from cinemae.runtime.core.masks import draw_visible
-    from cinemae.runtime.serve.body import Body
+    from cinemae.runtime.serve.options import MIB, Limits
     from cinemae.runtime.serve.problems import Problem
-    from cinemae.runtime.serve.settings import Limits
-    from cinemae.runtime.serve.uploads import ByteBudget, read_uploads
+    from cinemae.runtime.serve.uploads import Body, ByteBudget, read_uploads
     from starlette.requests import Request
 
 from pictures import encoded, picture
 
 SMALL = manifests.Preprocess(resize_short=72, crop=64)
 HERE = plan_sidecar.Machine("10.3.0", "NVIDIA L4", "8.9")
-LIMITS = Limits(max_body_bytes=3000, max_file_bytes=2000, max_images=4, max_buffered_bytes=6000)
+LIMITS = Limits(max_body_mb=3000 / MIB, max_file_mb=2000 / MIB, max_images=4, max_buffered_mb=6000 / MIB)
 LOOP = asyncio.new_event_loop()
 MAX_PIXELS = 1_000_000
 
@@ -126,17 +125,17 @@ def multipart(data: bytes) -> None:
         return next(left, {"type": "http.disconnect"})
 
     scope = {"type": "http", "method": "POST", "path": "/v1/detect", "headers": [(b"content-type", kind)]}
-    budget = ByteBudget(LIMITS.max_buffered_bytes)
-    with budget.account() as account:
+    budget = ByteBudget(LIMITS.max_buffered_bytes, lambda: 1)
+    with budget.account() as take:
         try:
-            reading = read_uploads(Request(scope, receive), Body(scope, receive), "upload", LIMITS, account, 1)
+            reading = read_uploads(Request(scope, receive), Body(scope, receive), "upload", LIMITS, take)
             uploads = LOOP.run_until_complete(reading)
         except Problem as problem:
             if problem.status >= 500:
                 raise RuntimeError(f"blames the server: {problem!r}") from problem
         else:
             assert 1 <= len(uploads) <= LIMITS.max_images
-            assert sum(len(upload.data) for upload in uploads) <= len(content) <= LIMITS.max_body_bytes
+            assert sum(len(upload.image) for upload in uploads) <= len(content) <= LIMITS.max_body_bytes
     assert budget.used == 0
 
 

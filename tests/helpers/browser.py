@@ -46,6 +46,7 @@ def chromium(dark: bool = False) -> Iterator[Any]:
 
 
 def requested_urls(driver: Any) -> list[str]:
-    """Every address the page asked for since the last call."""
+    """Every address asked for since the last call, but for the parts of the browser's own first page."""
     messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    urls = (m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent")
+    return [url for url in urls if not url.startswith(("chrome:", "chrome-untrusted:"))]

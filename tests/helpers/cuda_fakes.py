@@ -25,7 +25,6 @@ class FakeCudaApi:
     """cuda.bindings.runtime."""
 
     cudaStreamNonBlocking = 1
-    cudaHostRegisterDefault = 0
     cudaEventBlockingSync = 1
     cudaEventDisableTiming = 2
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
@@ -41,9 +40,7 @@ class FakeCudaApi:
         self.capturing = None  # None, the captured stream, or "invalidated"
         self.captured: list = []
         self.last_error = OK
-        self.instantiates = self.registers = True
-        self.registered: dict = {}
-        self.to_device: list = []
+        self.instantiates = True
         self.captures = self.launches = 0
         self.counter = 100
         self.running = threading.RLock()
@@ -91,19 +88,6 @@ class FakeCudaApi:
 
     cudaFreeHost = cudaFree
 
-    def cudaHostRegister(self, pointer, size, flags):
-        """`cudaHostRegister(ptr, size_t size, unsigned int flags)` gives (status,), as does `cudaHostUnregister(ptr)`
-        (cuda/bindings/runtime.pyx of cuda-bindings 12.9.0)."""
-        if not self.registers:
-            return (self.failed(Status.cudaErrorMemoryAllocation)[0],)
-        self.live.add(("registered", pointer))
-        self.registered[pointer] = size
-        return (OK,)
-
-    def cudaHostUnregister(self, pointer):
-        self.live.remove(("registered", pointer))
-        return (OK,)
-
     def do(self, stream, action):
         if self.capturing == stream:
             self.captured.append(action)
@@ -111,8 +95,6 @@ class FakeCudaApi:
             self.streams[stream].append(action)
 
     def cudaMemcpyAsync(self, target, source, size, kind, stream):
-        if kind == 1:
-            self.to_device.append((source, size))
         self.do(stream, lambda: ctypes.memmove(target, source, size))
         return (OK,)
 

@@ -15,7 +15,8 @@ from cinemae.runtime.core.manifest import (
     StatRange,
 )
 from cinemae.runtime.core.masks import draw_visible
-from cinemae.runtime.scoring.record import Record, Stats
+from cinemae.runtime.scoring.reading import run_of
+from cinemae.runtime.scoring.record import Failure, Reason, Record, Stats
 from cinemae.runtime.scoring.verdict import Decision, decide
 
 NASTY = [
@@ -48,11 +49,16 @@ def picture(seed: int, size: int = 64) -> np.ndarray:
     return np.clip(rng.integers(60, 200, 3) + rng.integers(-40, 40, (size, size, 3)), 0, 255).astype(np.uint8)
 
 
-def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tuple[str, ...] = ()) -> Record:
+def failed(path: str, text: str, sample: Manifest) -> Record:
+    """The record of an input without a score."""
+    return Record(path=path, status="error", error=Failure("unsupported", text), run=run_of(sample))
+
+
+def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tuple[Reason, ...] = ()) -> Record:
     """A successful record with an LCAS map."""
     lcas = np.random.default_rng(seed).uniform(0, 10, sample.backbone.config.n_patches).astype(np.float32)
     return Record(
         path=path, status="ok", verdict=decide(logit, Decision.of(sample.calibration), False), logit=logit,
         probability=sample.calibration.probability(logit), stats=Stats(1.0, float(lcas.mean()), 0.1), reasons=reasons,
-        width=640, height=480, engine="sample", lcas=lcas,
+        width=640, height=480, run=run_of(sample), lcas=lcas,
     )

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.manifest import Manifest, StatRange
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.engines.base import Engine, EngineOutput
+from cinemae.runtime.scoring.detector import Detector
 from PIL import Image
 
 
-class ArithmeticEngine:
+class ArithmeticEngine(Engine):
     """Scores from pixel means: exact, instant. A `gate` must be set before it infers; `entered`: it waits there."""
 
     provider = "test"
@@ -77,13 +78,16 @@ def post(client, data, **params):
 
 
 @contextlib.contextmanager
-def running(app, settings):
-    """Serve `app` on a free port in a thread; yields (base URL, server)."""
+def serving(engine, options=None):
+    """Serve an engine or a detector on a free port, in a thread; yields (base URL, server)."""
+    from cinemae.runtime.serve.app import create_app
+    from cinemae.runtime.serve.options import ServeOptions
     from cinemae.runtime.serve.server import bind, make_server
 
+    options = options or ServeOptions(drain=0)
+    detector = Detector(engine, engine.manifest, options.scoring) if isinstance(engine, Engine) else engine
     listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    server = make_server(app, settings, "127.0.0.1", port)
+    server = make_server(create_app(lambda: detector, options), options)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 60
@@ -91,7 +95,7 @@ def running(app, settings):
         time.sleep(0.01)
     assert server.started
     try:
-        yield f"http://127.0.0.1:{port}", server
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", server
     finally:
         server.should_exit = True
         thread.join(60)

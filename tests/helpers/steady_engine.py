@@ -3,10 +3,10 @@
 
 import numpy as np
 from cinemae.runtime.core.errors import EngineError
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.engines.base import Engine, EngineOutput
 
 
-class SteadyEngine:
+class SteadyEngine(Engine):
     """An engine whose behaviour is given; counts what it was asked."""
 
     def __init__(self, manifest, logit=0.0, largest=99):

@@ -26,14 +26,17 @@ SAME = 1e-4
 
 def npm_modules(folder: Path) -> Path:
     """`folder`/node_modules with the pinned packages, installed once; skips where npm or the registry is missing."""
+    from filelock import FileLock
+
     if not shutil.which("npm"):
         pytest.skip("needs npm")
-    if not (folder / "node_modules" / "axe-core" / "axe.min.js").is_file():
-        packages = [f"onnxruntime-web@{onnxruntime_web.VERSION}", AXE]
-        command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", *packages]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot install {' '.join(packages)}: {done.stderr.strip()[-300:]}")
+    with FileLock(folder / "lock"):
+        if not (folder / "node_modules" / "axe-core" / "axe.min.js").is_file():
+            packages = [f"onnxruntime-web@{onnxruntime_web.VERSION}", AXE]
+            command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", *packages]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                pytest.skip(f"npm cannot install {' '.join(packages)}: {done.stderr.strip()[-300:]}")
     return folder / "node_modules"
 
 

@@ -101,15 +101,12 @@ CROWD = 300
 def test_a_crowd_of_slow_clients_starves_nobody(tiny_manifest, seed):
     pytest.importorskip("fastapi", reason="needs the serve extra")
     httpx = pytest.importorskip("httpx")
-    from cinemae.runtime.scoring.detector import Detector
-    from cinemae.runtime.serve.app import create_app
-    from cinemae.runtime.serve.settings import Limits, ServeSettings
-    from serve_tools import ArithmeticEngine, encode, picture, running
+    from cinemae.runtime.serve.options import Limits, ServeOptions
+    from serve_tools import ArithmeticEngine, encode, picture, serving
 
     choice = random.Random(seed)
-    engine = ArithmeticEngine(tiny_manifest)
-    settings = ServeSettings(Limits(header_timeout=2.0, read_timeout=2.0), drain=0.0)
-    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, server):
+    options = ServeOptions(limits=Limits(header_timeout=2, read_timeout=2), drain=0, allow_host=("x",))
+    with serving(ArithmeticEngine(tiny_manifest), options) as (base, server):
         port = int(base.rpartition(":")[2])
         crowd = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(CROWD)]
         for connection in crowd:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pictures import encoded, picture
 
 CODE = """
@@ -51,7 +52,6 @@ def test_scoring_imports_no_torch_and_opens_no_socket(tiny_engine, tiny_parts, t
 
 def test_lazy_names_resolve_and_others_do_not():
     import cinemae.runtime as runtime
-    import pytest
 
     for name in runtime.__all__:
         assert getattr(runtime, name).__name__ == name
@@ -65,10 +65,11 @@ import sys
 for name in ("torch", "timm", "transformers"):
     sys.modules[name] = None  # importing it fails, and find_spec finds nothing
 import pytest
-sys.exit(pytest.main(["--collect-only", "-v", "-p", "no:cacheprovider", *sys.argv[1:]]))
+sys.exit(pytest.main(["--collect-only", "-v", "-n", "0", "-p", "no:cacheprovider", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_tests_can_be_collected_without_torch():
     """`pytest -m gpu` and the runtime's tests on a machine that has no training side."""
     command = [sys.executable, "-c", WITHOUT_TRAINING, str(Path(__file__).parents[1])]

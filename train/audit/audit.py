@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import write_text
-from ..data.samples import Sample, SkipLog
+from ..data.sample import Sample
+from ..data.samples import SkipLog, thin
 from ..reporting.tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features
 from .probe import CHANCE, ProbeResult, cross_validate, linear, tree
-from .survey import SurveyedFile, survey, thin
+from .survey import SurveyedFile, survey
 
 ALL = "all"
 LABELS = {0: "real", 1: "AI"}
@@ -118,14 +119,13 @@ def audit(
     if len(chosen) < len(samples):
         read = f"Read for the other tables: {len(chosen):,} of {len(samples):,} files, evenly spaced."
         tables[0] = replace(tables[0], note=read)
-    skipped = tuple((str(path), reason) for path, reason in skips.skipped)
-    return Audit(tuple(tables), tuple(warnings), probes, skipped)
+    return Audit(tuple(tables), tuple(warnings), probes, tuple(skips.skipped))
 
 
 def _cells(files: Sequence[SurveyedFile]) -> dict[tuple[str, str, int], list[SurveyedFile]]:
     cells: dict[tuple[str, str, int], list[SurveyedFile]] = defaultdict(list)
     for one in files:
-        cells[one.sample.generator, one.sample.split, one.sample.label].append(one)
+        cells[one.sample.cell].append(one)
     return dict(sorted(cells.items()))
 
 
@@ -137,8 +137,8 @@ def _shares(values: Sequence[str], most: int = 4) -> str:
 
 
 def _counts(samples: Sequence[Sample], files: Sequence[SurveyedFile]) -> Table:
-    counted = Counter((s.generator, s.split, s.label) for s in samples)
-    read = Counter((e.sample.generator, e.sample.split, e.sample.label) for e in files)
+    counted = Counter(s.cell for s in samples)
+    read = Counter(e.sample.cell for e in files)
     rows = [(g, s, counted[g, s, 1], counted[g, s, 0], read[g, s, 1] + read[g, s, 0])
             for g, s in sorted({(g, s) for g, s, _ in counted})]
     return Table("counts", "Images", ("generator", "split", "AI", "real", "read"), tuple(rows))
@@ -188,12 +188,12 @@ def _duplicates(files: Sequence[SurveyedFile]) -> tuple[Table, list[str]]:
             return "train and test"
         return "generators" if len({e.sample.generator for e in group}) > 1 else "none"
 
-    repeated.sort(key=lambda group: (crossing(group) == "none", crossing(group), str(group[0].sample.path)))
+    repeated.sort(key=lambda group: (crossing(group) == "none", crossing(group), group[0].sample.path))
     kinds = Counter(crossing(group) for group in repeated)
     rows: list[tuple[Cell, ...]] = []
     for group in repeated[:SHOWN_DUPLICATES]:
         same = "bytes" if len({e.facts.content for e in group}) == 1 else "pixels"
-        rows.append((crossing(group), len(group), same, str(group[0].sample.path), str(group[1].sample.path)))
+        rows.append((crossing(group), len(group), same, group[0].sample.path, group[1].sample.path))
     warnings = []
     if kinds["classes"]:
         warnings.append(f"{kinds['classes']} pictures are in both classes: their labels contradict. Remove them.")

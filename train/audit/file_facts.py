@@ -6,7 +6,6 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image, JpegImagePlugin
 
@@ -47,7 +46,7 @@ class FileFacts:
     pixels: str
 
 
-def file_facts(path: Path, data: bytes, image: Image.Image) -> FileFacts:
+def file_facts(path: str, data: bytes, image: Image.Image) -> FileFacts:
     """Collect the properties of one file.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,14 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ...runtime.core.errors import ImageError, UsageError
+from ...runtime.core.errors import ImageError
 from ...runtime.core.manifest import Preprocess
 from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
-from ...runtime.images.decode import decode, open_image_file
+from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
-from ..data.balance import balance_bytes
-from ..data.samples import Sample, SkipLog
+from ...runtime.images.source import open_image_file
+from ..data.sample import Sample
+from ..data.samples import SkipLog
+from ..data.transforms import balanced_bytes, content_rng
 from .file_facts import FileFacts, file_facts
 from .lowlevel import blockiness, luminance, spectrum
 
@@ -44,29 +45,6 @@ class SurveyedFile:
     spectrum: np.ndarray
 
 
-def thin(samples: Sequence[Sample], limit: int) -> list[Sample]:
-    """Keep at most `limit` samples of each generator, split and class, evenly spaced in their order; 0 keeps all.
-
-    Raises:
-        UsageError: the limit is negative.
-    """
-    if limit < 0:
-        raise UsageError(f"--limit must be 0 (all) or more, got {limit}")
-    cells: dict[tuple[str, str, int], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        cells[sample.generator, sample.split, sample.label].append(sample)
-    chosen = []
-    for cell in cells.values():
-        kept = min(limit or len(cell), len(cell))
-        chosen += [cell[i * len(cell) // kept] for i in range(kept)]
-    return chosen
-
-
-def content_rng(content: str, seed: int = 0) -> np.random.Generator:
-    """A random generator seeded by the SHA-256 of a file, so that the same file always gets the same draws."""
-    return np.random.default_rng([seed, int(content[:16], 16)])
-
-
 def survey_file(sample: Sample, balanced: bool) -> SurveyedFile:
     """Read one file and compute its features.
 
@@ -77,14 +55,14 @@ def survey_file(sample: Sample, balanced: bool) -> SurveyedFile:
     Raises:
         ImageError: the file is not a readable image.
     """
-    with open_image_file(str(sample.path), str(sample.path)) as file:
+    with open_image_file(sample.path, sample.path) as file:
         data = file.read()
     try:
         image = decode(data)
     except ImageError as error:
         raise ImageError(f"{sample.path}: {error}") from None
     if balanced:
-        data = balance_bytes(image, content_rng(hashlib.sha256(data).hexdigest()))
+        data = balanced_bytes(image, content_rng(hashlib.sha256(data).hexdigest()))
         image = Image.open(io.BytesIO(data)).convert("RGB")
     facts = file_facts(sample.path, data, image)
     seen = Image.fromarray(resize_crop(image, Preprocess()))

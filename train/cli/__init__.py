@@ -1,1 +1,4 @@
-"""The command `cinemae-train`: `train` and `studies` parse the options, `train_steps` and `study_steps` do the work."""
+"""The command `cinemae-train`: a file for each subcommand, with its options and the work that they start.
+
+Options are fields of documented dataclasses. Nothing heavy is imported until they are checked.
+"""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,21 +81,21 @@ def _common(
         machine: workers, device, threads, quiet.
         backbones: further weights.
     """
-    from ..device import check_device
+    from ..compute import check_device
+    from ..data.samples import read_all
     from ..studies.choices import check_report_only, choose_training
-    from .option_checks import check_backbone, check_folder
-    from .option_groups import read_all
+    from .shared import check_backbone, check_folder
 
     workers, device, threads, quiet = machine
     check_device(device)
     check_folder("--out", out)
     check_folder("--cache", cache)
-    samples = read_all(data, layout, None, None)
+    samples = read_all(data, layout=layout)
     check_report_only(samples, roles[1] or ())
     choose_training(samples, roles[0])
     for source in (backbone, *backbones):
         check_backbone(source)
-    from ..device import prepare_process
+    from ..compute import prepare_process
     from .study_steps import Common
 
     prepare_process(threads)
@@ -116,13 +116,13 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """List what a data set holds, and measure how well its classes can be told apart without looking at a picture."""
-    from .option_checks import check_folder
-    from .option_groups import read_all
+    from ..data.samples import read_all
+    from .shared import check_folder
 
     if out:
         check_folder("--out", out)
-    samples = read_all(data, layout, split, generator)
-    from ..device import prepare_process
+    samples = read_all(data, layout=layout, split=split, generators=generator or ())
+    from ..compute import prepare_process
     from .study_steps import run_audit
 
     prepare_process()
@@ -248,15 +248,4 @@ def paper(
     typer.echo(run_paper(common, budget, out))
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `cinemae-train`."""
-    commands: dict[Callable[..., None], str] = {
-        audit: "List what a data set holds, and what gives its classes away.",
-        controls: "Compare the detector with simpler ones on the same images.",
-        robustness: "Test under JPEG, noise, blur, downscaling and grayscale.",
-        ablate: "Run the paper's ablations [Tables 4-7, Fig. 10].",
-        analyze: "Analyse reconstruction error, correlations and heatmaps.",
-        paper: "Run the paper's whole protocol into one report.",
-    }
-    for command, summary in commands.items():
-        app.command(short_help=summary)(command)
+COMMANDS = (audit, controls, robustness, ablate, analyze, paper)

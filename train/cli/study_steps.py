@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..audit.audit import Audit, audit
-from ..data.samples import Sample
-from ..device import choose_device
+from ..compute import choose_device
+from ..data.sample import Sample
 from ..fitting.fit_config import FitConfig
 from ..studies.budget import Budget
 from ..studies.choices import choose_training

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ...runtime.core.errors import UsageError
+from .sample import AI, REAL, Sample
 
 SPLITS = {
     "train": "train", "training": "train",
@@ -19,8 +19,6 @@ SPLITS = {
 """Folders that name a split, those of the ForenSynths archives included."""
 NO_SPLIT = "test"
 """Split of trees that have no split folder, such as AIGCDetectBenchmark and Chameleon, which are test sets."""
-
-REAL, AI = 0, 1
 
 
 @dataclass(frozen=True)
@@ -94,22 +92,6 @@ _AIGC_ONLY = set(_AIGC_NAMES) - set(FORENSYNTHS)
 _KNOWN = set(_AIGC_NAMES) | set(FORENSYNTHS)
 
 
-class ClassFolder(NamedTuple):
-    """A folder whose images all have one label, generator and split.
-
-    Attributes:
-        path: the folder.
-        label: 1 AI-generated, 0 real.
-        generator: name of the generator.
-        split: "train", "val" or "test".
-    """
-
-    path: Path
-    label: int
-    generator: str
-    split: str
-
-
 def is_hidden(name: str) -> bool:
     """Whether a name belongs to the files and folders that archives and file managers leave behind."""
     return name.startswith(".") or name == "__MACOSX"
@@ -158,15 +140,15 @@ def detect(root: Path, classes: list[tuple[Path, str]]) -> Layout:
     if not pairs:
         known = "\n".join(f"  {layout.name:12} {layout.example}" for layout in LAYOUTS.values())
         raise UsageError(
-            f"{root}: no folder here is named as a class, so no label can be told. Known layouts:\n{known}\n"
-            "Or write a list, a CSV or JSONL file with path,label[,generator[,split]], and give that."
+            f"{root}: no folder here is named as a class, so the labels are unknown. Known layouts:\n{known}\n"
+            "Or give a list, a CSV or JSONL file with path,label[,generator[,split]]."
         )
     if len(pairs) > 1:
         kinds = " and ".join(f"{{{real},{fake}}}" for real, fake in pairs)
         fitting = ", ".join(layout.name for layout in LAYOUTS.values() if (layout.real, layout.fake) in pairs)
         raise UsageError(
-            f"{root}: ambiguous, it holds class folders of more than one layout ({kinds}). Point at one data set, "
-            f"or say which with --layout ({fitting}); folders of the others are then left out."
+            f"{root}: ambiguous, the folder holds class folders of several layouts ({kinds}). Give one data set, or "
+            f"choose with --layout ({fitting}); folders of other layouts are then left out."
         )
     if pairs[0] == ("nature", "ai"):
         return LAYOUTS["genimage"]
@@ -179,18 +161,18 @@ def detect(root: Path, classes: list[tuple[Path, str]]) -> Layout:
     return LAYOUTS["aigcdetect" if tops & _AIGC_ONLY else "forensynths"]
 
 
-def assign(root: Path, classes: list[tuple[Path, str]], layout: Layout) -> list[ClassFolder]:
-    """Give label, generator and split to each class folder that belongs to the layout."""
+def assign(root: Path, classes: list[tuple[Path, str]], layout: Layout) -> list[Sample]:
+    """The class folders that belong to the layout, each as the sample that its images are, but for their paths."""
     labels = {layout.real: REAL, layout.fake: AI}
     objects = _object_folders(classes) if layout.real == "0_real" else set()
-    out = []
+    found = []
     for path, name in classes:
         if name in labels:
             is_object = path.parent in objects
             parts, split = _split_off((path.parent.parent if is_object else path.parent).relative_to(root).parts)
             split = split or _split_off(root.resolve().parts[-1:])[1] or NO_SPLIT
-            out.append(ClassFolder(path, labels[name], _generator(root, parts, layout, is_object), split))
-    return out
+            found.append(Sample(str(path), labels[name], _generator(root, parts, layout, is_object), split))
+    return found
 
 
 def _object_folders(classes: list[tuple[Path, str]]) -> set[Path]:

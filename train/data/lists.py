@@ -6,32 +6,18 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...runtime.core.errors import UsageError
-from .layouts import AI, NO_SPLIT, REAL, SPLITS
+from .layouts import NO_SPLIT, SPLITS
+from .sample import AI, REAL, Sample
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
 LABELS = {"0": REAL, "real": REAL, "nature": REAL, "0_real": REAL, "1": AI, "ai": AI, "fake": AI, "1_fake": AI}
 UNNAMED = "unnamed"
+"""Generator of an image where the list does not say."""
 COLUMNS = "path,label[,generator[,split]]"
 NEEDED = ("path", "label")
-
-
-class ListEntry(NamedTuple):
-    """One line of a list.
-
-    Attributes:
-        path: the image; a relative path is taken from the folder of the list.
-        label: 1 AI-generated, 0 real.
-        generator: "unnamed" where the list does not say.
-        split: "train", "val" or "test".
-    """
-
-    path: Path
-    label: int
-    generator: str
-    split: str
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -65,19 +51,19 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def missing_names(names: Iterable[str]) -> str:
-    """Those of `NEEDED` that are not among the names of columns or fields, in words; "" where none is missing."""
+    """The names of `NEEDED` that are no columns or fields, in words; "" where none is missing."""
     there = {name.strip().lower() for name in names}
     return " and ".join(name for name in NEEDED if name not in there)
 
 
-def read_list(path: Path) -> list[ListEntry]:
-    """Read all entries, in file order.
+def read_list(path: Path) -> list[Sample]:
+    """Read all entries, in file order; a relative path is taken from the folder of the list.
 
     Raises:
         UsageError: a column is missing (the message names those there), or a line has no path, or an unknown label
             or split; the message names the line.
     """
-    rows = []
+    samples = []
     try:
         for number, record in _records(path):
             name, label = record.get("path"), str(record.get("label", "")).strip().lower()
@@ -89,7 +75,7 @@ def read_list(path: Path) -> list[ListEntry]:
             split = str(record.get("split") or NO_SPLIT).lower()
             if split not in SPLITS:
                 raise UsageError(f"{path}, line {number}: split {split!r} is none of train, val, test")
-            rows.append(ListEntry(path.parent / name, LABELS[label], generator, SPLITS[split]))
+            samples.append(Sample(str(path.parent / name), LABELS[label], generator, SPLITS[split]))
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text") from None
-    return rows
+    return samples

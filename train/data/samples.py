@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...runtime.core.errors import UsageError
-from ...runtime.images.decode import IMAGE_SUFFIXES
-from .generators import same_generators
+from ...runtime.images.formats import IMAGE_SUFFIXES
+from .generators import canonical, same_generators
 from .layouts import LAYOUT_NAMES, LAYOUTS, assign, class_folders, detect, walk
 from .lists import SUFFIXES as LIST_SUFFIXES
 from .lists import read_list
+from .sample import Sample
 
 log = logging.getLogger("cinemae.train")
 
 SHOWN_SKIPS = 20
 """Skipped files named one by one in the log; the rest are counted (a million text files should not fill it)."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled image.
-
-    Attributes:
-        path: the file.
-        label: 1 AI-generated, 0 real.
-        generator: the generator whose part of the data set holds the image; real images have one too.
-        split: "train", "val" or "test".
-    """
-
-    path: Path
-    label: int
-    generator: str
-    split: str
 
 
 @dataclass
@@ -45,25 +31,21 @@ class SkipLog:
         skipped: path and reason of each.
     """
 
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, path: Path, reason: str) -> None:
+    def add(self, path: str, reason: str) -> None:
         """Record one file and name it in the log."""
         self.skipped.append((path, reason))
         if len(self.skipped) <= SHOWN_SKIPS:
-            log.warning("skipped: %s", reason if str(path) in reason else f"{path}: {reason}")
-
-    def summary(self) -> str:
-        """One line with the count, "" where nothing was skipped."""
-        return f"{len(self.skipped):,} files skipped" if self.skipped else ""
+            log.warning("skipped: %s", reason if path in reason else f"{path}: {reason}")
 
 
 def read_samples(
-    root: Path,
+    root: Path | str,
     *,
     layout: str = "auto",
     split: str | None = None,
-    generators: Sequence[str] | None = None,
+    generators: Sequence[str] = (),
     skipped: SkipLog | None = None,
 ) -> list[Sample]:
     """Read all images of a data set, sorted by generator, split, label and path.
@@ -75,7 +57,7 @@ def read_samples(
         root: folder of the data set, or a list file.
         layout: one of `LAYOUT_NAMES`; `auto` detects it.
         split: read this split alone.
-        generators: read these generators alone, in any spelling (`generators.canonical`).
+        generators: read these generators alone, in any spelling (`generators.canonical`); all where none is named.
         skipped: receives the files that are left out.
 
     Raises:
@@ -83,23 +65,53 @@ def read_samples(
             generator.
     """
     root = Path(root)
-    skips = skipped if skipped is not None else SkipLog()
+    skips = SkipLog() if skipped is None else skipped
     if layout not in LAYOUT_NAMES:
         raise UsageError(f"unknown layout {layout!r}; there are: {', '.join(LAYOUT_NAMES)}")
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
     samples = _from_list(root, skips) if _is_list(root, layout) else _from_folders(root, layout, skips)
+    count = f"{len(skips.skipped):,} files skipped"
     if skips.skipped:
-        log.warning("%s: %s", root, skips.summary())
+        log.warning("%s: %s", root, count)
     if not samples:
-        why = skips.summary() or "all folders are empty"
+        why = count if skips.skipped else "all folders are empty"
         raise UsageError(f"{root}: the layout fits, but there is no image in it ({why})")
     samples = _chosen(root, samples, split, generators)
-    labels = {sample.label for sample in samples}
-    if len(labels) == 1:
-        only = "AI-generated" if 1 in labels else "real"
+    if len({sample.label for sample in samples}) == 1:
+        only = "AI-generated" if samples[0].label else "real"
         log.warning("%s: every image is %s; accuracy of one class alone says little", root, only)
-    return sorted(samples, key=lambda s: (s.generator, s.split, s.label, s.path))
+    return sorted(samples, key=lambda s: (*s.cell, s.path))
+
+
+def read_all(
+    roots: Sequence[Path], *, layout: str = "auto", split: str | None = None, generators: Sequence[str] = ()
+) -> list[Sample]:
+    """The samples of several data sets, in their order; each generator is spelled as where it comes first."""
+    spelling: dict[str, str] = {}
+    return [
+        sample._replace(generator=spelling.setdefault(canonical(sample.generator), sample.generator))
+        for root in roots
+        for sample in read_samples(root, layout=layout, split=split, generators=generators)
+    ]
+
+
+def thin(samples: Sequence[Sample], limit: int) -> list[Sample]:
+    """Keep at most `limit` samples of each generator, split and class, evenly spaced in their order; 0 keeps all.
+
+    Raises:
+        UsageError: the limit is negative.
+    """
+    if limit < 0:
+        raise UsageError(f"--limit must be 0 (all) or more, got {limit}")
+    cells: dict[tuple[str, str, int], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        cells[sample.cell].append(sample)
+    chosen = []
+    for cell in cells.values():
+        kept = min(limit or len(cell), len(cell))
+        chosen += [cell[i * len(cell) // kept] for i in range(kept)]
+    return chosen
 
 
 def _is_list(root: Path, layout: str) -> bool:
@@ -111,14 +123,7 @@ def _is_list(root: Path, layout: str) -> bool:
 
 
 def _from_list(root: Path, skips: SkipLog) -> list[Sample]:
-    samples = []
-    for entry in read_list(root):
-        reason = _unusable(entry.path, any_suffix=True)
-        if reason:
-            skips.add(entry.path, reason)
-        else:
-            samples.append(Sample(*entry))
-    return samples
+    return [sample for sample in read_list(root) if _usable(sample.path, skips, any_suffix=True)]
 
 
 def _from_folders(root: Path, layout: str, skips: SkipLog) -> list[Sample]:
@@ -129,32 +134,32 @@ def _from_folders(root: Path, layout: str, skips: SkipLog) -> list[Sample]:
     folders = assign(root, classes, chosen)
     if not folders:
         raise UsageError(f"{root}: nothing fits layout {chosen.name} ({chosen.example})")
-    samples = []
-    for folder in folders:
-        for inside, _, files in walk(folder.path):
-            for name in files:
-                path = inside / name
-                reason = _unusable(path)
-                if reason:
-                    skips.add(path, reason)
-                else:
-                    samples.append(Sample(path, folder.label, folder.generator, folder.split))
-    return samples
+    return [
+        folder._replace(path=path)
+        for folder in folders
+        for inside, _, files in walk(Path(folder.path))
+        for path in (os.path.join(inside, name) for name in files)
+        if _usable(path, skips)
+    ]
 
 
-def _unusable(path: Path, any_suffix: bool = False) -> str | None:
-    """Why a file cannot be an image, without opening it; None if it may be one."""
-    if not any_suffix and path.suffix.lower() not in IMAGE_SUFFIXES:
-        return "not an image (by its suffix)"
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return None if size else "empty file"
+def _usable(path: str, skips: SkipLog, any_suffix: bool = False) -> bool:
+    """Whether a file may be an image, without opening it; if not, it is added to `skips` with the reason."""
+    reason = None
+    if not any_suffix and os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:
+        reason = "not an image (by its suffix)"
+    else:
+        try:
+            reason = None if os.path.getsize(path) else "empty file"
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+    if reason:
+        skips.add(path, reason)
+    return reason is None
 
 
-def _chosen(root: Path, samples: list[Sample], split: str | None, generators: Sequence[str] | None) -> list[Sample]:
-    if generators is not None:
+def _chosen(root: Path, samples: list[Sample], split: str | None, generators: Sequence[str]) -> list[Sample]:
+    if generators:
         there = {sample.generator for sample in samples}
         chosen, unknown = same_generators(generators, there)
         if unknown:

@@ -12,12 +12,12 @@ import torch
 from ...runtime.core.calibration import Calibration
 from ...runtime.core.errors import UsageError
 from ..calibration.scores import Scores
+from ..compute import Precision
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..features.cache_spec import SPEC_FILE, CacheSpec
 from ..fitting.checkpoint import LoadedHead
 from ..fitting.examples import logits_of
-from ..precision import Precision
 from .metrics import FIGURES, Metrics, binary_metrics, mean_over, metrics_by_source
 from .verdicts import VerdictCounts, count_verdicts
 
@@ -86,7 +86,7 @@ def spec_of(
         for sets in (loaded.mask_sets, loaded.mask_sets[:1])
     )
     folder = root / full.key
-    if (folder / SPEC_FILE).exists() and {sample.path for sample in FeatureCache(folder).known} >= set(paths):
+    if (folder / SPEC_FILE).exists() and {row.path for row in FeatureCache(folder).views} >= set(paths):
         return full
     return deployed
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,49 +29,14 @@ from safetensors import SafetensorError, safe_open
 from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import MethodConfig
 from ..data.generators import same_generators
+from ..data.sample import Sample
 from ..model.lcas import RunSums, lcas_from_sums, statistics
 from .cache_spec import SPEC_FILE, CacheSpec, find_caches, no_cache
-from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
 
 ROWS_KEY = "cinemae.rows"
 TENSORS = ("f_global", "sums", "context")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One cached view of one sample.
-
-    Attributes:
-        path: of the image file, absolute.
-        label: 1 AI-generated, 0 real.
-        generator: name of the generator the sample belongs to.
-        split: "train", "val" or "test".
-        content: hex SHA-256 of the file.
-        view: number of the augmented view, from 0.
-        width: of the image at its native size.
-        height: of the image at its native size.
-    """
-
-    path: str
-    label: int
-    generator: str
-    split: str
-    content: str
-    view: int
-    width: int
-    height: int
-
-    @property
-    def sample(self) -> ListedSample:
-        """The sample as lists record it."""
-        return ListedSample(self.path, self.label, self.generator, self.split, self.content)
-
-    @property
-    def identity(self) -> tuple[str, int, str, str, int]:
-        """Rows with the same identity are duplicates: the same bytes, class, generator, split and view."""
-        return self.content, self.label, self.generator, self.split, self.view
 
 
 @dataclass(frozen=True)
@@ -106,8 +72,8 @@ class FeatureCache:
     """Reads one cache folder: its rows, each once, and their features shard by shard.
 
     Of several rows for the same path, generator, split and view, only the newest is kept: the file or its label had
-    changed. Of several rows with the same identity, only the first path is kept. Rows are ordered by split, generator,
-    label, path and view.
+    changed. Of several rows with the same `Sample.identity`, only the first path is kept. Rows are ordered by split,
+    generator, label, path and view.
 
     Args:
         folder: of the cache.
@@ -116,45 +82,42 @@ class FeatureCache:
 
     Attributes:
         spec: of the features.
-        rows: the rows kept.
-        known: newest rows by sample, also those whose bytes repeat another path's.
+        rows: the cached views that were kept.
+        views: of each sample, without its view, the number of cached views; of files with the same bytes, all count.
     """
 
-    def __init__(self, folder: Path, samples: Iterable[ListedSample] | None = None) -> None:
+    def __init__(self, folder: Path, samples: Iterable[Sample] | None = None) -> None:
         self.folder = folder
         listed = None if samples is None else frozenset(samples)
         self.spec = read_spec(folder)
-        newest: dict[tuple[str, str, str, int], tuple[Row, int, int]] = {}
+        newest: dict[tuple[str, str, str, int], tuple[Sample, int, int]] = {}
         self.shards: list[Path] = []
         for path in sorted(folder.glob("*.safetensors")):
             rows = read_rows(path)
             if rows is None:
                 continue
             for index, row in enumerate(rows):
-                if listed is None or row.sample in listed:
+                if listed is None or row.listed in listed:
                     newest[row.path, row.generator, row.split, row.view] = (row, len(self.shards), index)
             self.shards.append(path)
-        self.known: dict[ListedSample, list[Row]] = {}
-        for row, _, _ in newest.values():
-            self.known.setdefault(row.sample, []).append(row)
+        self.views = Counter(row.listed for row, _, _ in newest.values())
         ordered = sorted(newest.values(), key=lambda e: (e[0].split, e[0].generator, e[0].label, e[0].path, e[0].view))
-        unique: dict[tuple[str, int, str, str, int], tuple[Row, int, int]] = {}
+        unique: dict[tuple[int | str, ...], tuple[Sample, int, int]] = {}
         for entry in ordered:
             unique.setdefault(entry[0].identity, entry)
-        ordered = list(unique.values())
-        self.rows = [row for row, _, _ in ordered]
-        self.where = np.array([(shard, index) for _, shard, index in ordered], dtype=np.int64).reshape(-1, 2)
+        self.rows = [row for row, _, _ in unique.values()]
+        self.where = np.array([(shard, at) for _, shard, at in unique.values()], dtype=np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, *, split: str | None = None, generators: Iterable[str] | None = None) -> np.ndarray:
+    def select(self, *, split: str | None = None, generators: Collection[str] = ()) -> np.ndarray:
         """Indices of the rows that match everything given, ascending: int64 [n]. Generators match in any spelling."""
-        if generators is not None:
+        if generators:
             generators, _ = same_generators(generators, {row.generator for row in self.rows})
         chosen = [
             i for i, row in enumerate(self.rows)
-            if (split is None or row.split == split) and (generators is None or row.generator in generators)
+            if (split is None or row.split == split) and (not generators or row.generator in generators)
         ]
         return np.array(chosen, dtype=np.int64)
 
@@ -210,13 +173,13 @@ def _readable_spec(folder: Path) -> CacheSpec | None:
         return None
 
 
-def read_rows(shard: Path) -> list[Row] | None:
+def read_rows(shard: Path) -> list[Sample] | None:
     """Read the rows of a shard; None, with a warning, where the file is damaged: its images are extracted again."""
     try:
         with safe_open(shard, framework="np") as file:
-            rows = [Row(*values) for values in json.loads(file.metadata()[ROWS_KEY])]
+            rows = [Sample(*values) for values in json.loads(file.metadata()[ROWS_KEY])]
         # A million rows name a handful of generators: one string each, not one a row.
-        return [replace(row, generator=sys.intern(row.generator), split=sys.intern(row.split)) for row in rows]
+        return [row._replace(generator=sys.intern(row.generator), split=sys.intern(row.split)) for row in rows]
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         log.warning("ignored: the cache shard %s is damaged (%s); delete it", shard, error)
         return None
@@ -241,6 +204,6 @@ def open_cache(
         return opened[0]
     asked = {"--augment": augment, "--key": key, "split": split}
     text = " ".join(f"{name} {value}" for name, value in asked.items() if value) or "the command"
-    listed = "".join(f"\n  {spec.describe()}" for _, spec in caches)
+    listed = "; ".join(spec.describe() for _, spec in caches)
     count = "several caches" if len(fits) > 1 else "no cache"
-    raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough):{listed}")
+    raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough): {listed}")

@@ -14,7 +14,7 @@ from pydantic import Field
 from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
 from ...runtime.core.masks import MaskStrategy, draw_visible
-from ..precision import Precision
+from ..compute import Precision
 
 SPEC_FILE = "cache.json"
 
@@ -35,8 +35,7 @@ class CacheSpec(Model):
     """Everything that decides the value of a cached feature.
 
     Attributes:
-        version: of the meaning of the cached tensors (`lcas.RunSums`); raised with every change of it, so that older
-            caches are not misread.
+        version: of the meaning of rows and tensors; raised with every change, so that no cache is misread.
         backbone: weights that made the features.
         preprocess: resize and crop.
         visible: the mask sets, R sets of K runs of V visible patches.
@@ -49,7 +48,7 @@ class CacheSpec(Model):
         precision: of the matrix products.
     """
 
-    version: Literal[3] = 3
+    version: Literal[1] = 1
     backbone: Backbone
     preprocess: Preprocess
     visible: tuple[tuple[tuple[int, ...], ...], ...]
@@ -95,13 +94,6 @@ class CacheSpec(Model):
         The place of the weights and the way the masks were drawn do not enter.
         """
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
-        # caches from before there was a choice keep their name
-        if self.preprocess.decode == "full":
-            del parts["preprocess"]["decode"]
-        if self.f_global == "cls":
-            del parts["f_global"]
-        if self.precision == "fp32":
-            del parts["precision"]
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from ...runtime.core.files import atomic_path, write_text
-from .cache import ROWS_KEY, TENSORS, Row
+from ..data.sample import Sample
+from .cache import ROWS_KEY, TENSORS
 from .cache_spec import SPEC_FILE, CacheSpec
 
 
@@ -28,17 +28,17 @@ class CacheWriter:
 
     def __init__(self, root: Path, spec: CacheSpec, shard_rows: int = 512, shard_seconds: float = 60.0) -> None:
         self.folder, self.shard_rows, self.shard_seconds = root / spec.key, shard_rows, shard_seconds
-        self.rows: list[Row] = []
+        self.rows: list[Sample] = []
         self.tensors: list[tuple[np.ndarray, ...]] = []
         self.opened = time.monotonic()
         if not (self.folder / SPEC_FILE).exists():
             write_text(self.folder / SPEC_FILE, spec.model_dump_json(indent=1))
 
-    def add(self, row: Row, f_global: np.ndarray, sums: np.ndarray, context: np.ndarray) -> None:
+    def add(self, row: Sample, f_global: np.ndarray, sums: np.ndarray, context: np.ndarray) -> None:
         """Add one view.
 
         Args:
-            row: its sample.
+            row: its sample, content and view.
             f_global: float32 [D].
             sums: float32 [R, K, M, 3, 3].
             context: float32 [R, K, 2, 2].
@@ -53,7 +53,7 @@ class CacheWriter:
         if self.rows:
             columns = zip(*self.tensors, strict=True)
             tensors = {name: np.stack(column) for name, column in zip(TENSORS, columns, strict=True)}
-            rows = json.dumps([astuple(row) for row in self.rows], ensure_ascii=True)
+            rows = json.dumps(self.rows, ensure_ascii=True)
             # The name orders shards by age, and its random part keeps several writers apart.
             with atomic_path(self.folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.safetensors") as temporary:
                 save_file(tensors, temporary, metadata={ROWS_KEY: rows})

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,17 @@ from ...runtime.core.errors import ImageError
 from ...runtime.core.manifest import BackboneConfig, Decode, Preprocess
 from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
-from ...runtime.images.decode import decoded, open_image_file
+from ...runtime.images.decode import decoded
 from ...runtime.images.preprocess import resize_crop, shrink_to
-from ..data.samples import Sample
-from ..device import choose_device
+from ...runtime.images.source import open_image_file
+from ..compute import choose_device, choose_precision
+from ..data.sample import Sample
+from ..data.transforms import TRANSFORMS, check_augment, content_rng, unchanged
 from ..model.mae import MaskedAutoencoder
-from ..precision import choose_precision
-from .augment import TRANSFORMS, Transform, check_augment, unchanged
-from .cache import TENSORS, FeatureCache, Row
+from .cache import TENSORS, FeatureCache
 from .cache_spec import CacheSpec
 from .cache_writer import CacheWriter
 from .extractor import FeatureExtractor
-from .sample_list import ListedSample
 
 log = logging.getLogger("cinemae.train")
 
@@ -55,27 +54,14 @@ class ExtractReport:
     computed: int
     reused: int
     copied: int
-    samples: tuple[ListedSample, ...]
+    samples: tuple[Sample, ...]
     skipped: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class _Read:
-    """One file after reading.
-
-    Attributes:
-        row: of view 0.
-        views: pixels of every view, uint8 [S, S, 3]; empty where features of the same bytes are cached.
-    """
-
-    row: Row
-    views: tuple[np.ndarray, ...]
 
 
 def extract(
     samples: Sequence[Sample], backbone: Callable[[], MaskedAutoencoder], spec: CacheSpec, root: Path, *,
     shard: tuple[int, int] = (0, 1), batch_size: int = 32, workers: int = 2, shard_rows: int = 512,
-    device: torch.device | None = None, transform: Transform | None = None, quiet: bool = False,
+    device: torch.device | None = None, quiet: bool = False,
 ) -> ExtractReport:
     """Cache the features of `samples` under ROOT/KEY; what is there already is not computed again.
 
@@ -84,19 +70,17 @@ def extract(
     Args:
         samples: any readers' output; the same list in every process when `shard` splits the work.
         backbone: gives the model; called only when there is something to compute.
-        spec: decides the folder and the precision; `spec.augment` names `transform`, or one of `augment.TRANSFORMS`
-            when that is None.
+        spec: decides the folder, the precision and, by the name `spec.augment`, what is done to the images.
         shard: (i, n): this process takes samples i, i + n, i + 2n ...
         shard_rows: rows in one file; a kill loses at most the rows not yet written (or those of the last minute).
 
     Raises:
-        UsageError: an augmentation that nobody knows, or a precision that the device does not have.
+        UsageError: an unknown augmentation, or a precision that the device does not have.
     """
     device = device or choose_device("auto")
     choose_precision(spec.precision, device)
-    if transform is None:
-        check_augment(spec.augment)
-        transform = TRANSFORMS[spec.augment]
+    check_augment(spec.augment)
+    transform = TRANSFORMS[spec.augment]
     least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
     writer = CacheWriter(root, spec, shard_rows)
     cached = FeatureCache(writer.folder)
@@ -104,38 +88,37 @@ def extract(
     mine = samples[shard[0] :: shard[1]]
     extractor: FeatureExtractor | None = None
     skipped: list[tuple[str, str]] = []
-    listed: list[ListedSample] = []
+    listed: list[Sample] = []
     reused = copied = 0
-    pending: list[tuple[Row, np.ndarray]] = []
+    pending: list[tuple[Sample, np.ndarray]] = []
 
-    def read(sample: Sample) -> _Read:
+    def read(sample: Sample) -> tuple[Sample, list[np.ndarray]]:
+        """The sample with its content, and its views, uint8 [S, S, 3]; none if features of the bytes are cached."""
         path = os.path.abspath(sample.path)
         with open_image_file(path, path) as file:
             data = file.read()
         content = hashlib.sha256(data).hexdigest()
-        row = Row(path, sample.label, sample.generator, sample.split, content, 0, 0, 0)
+        found = sample._replace(path=path, content=content)
         if all((content, view) in stored for view in range(spec.views)):
-            return _Read(row, ())
+            return found, []
         with decoded(data, name=path, shrink_to=least) as one:
-            views = (transform(one.image, _generator(spec, content, view)) for view in range(spec.views))
-            pixels = tuple(resize_crop(view, spec.preprocess) for view in views)
-        return _Read(replace(row, width=one.width, height=one.height), pixels)
+            seeded = (content_rng(content, spec.augment_seed, view) for view in range(spec.views))
+            return found, [resize_crop(transform(one.image, rng), spec.preprocess) for rng in seeded]
 
     def compute() -> None:
         nonlocal extractor
-        extractor = extractor or FeatureExtractor(backbone(), spec.mask_sets(), device, spec.precision, spec.f_global)
+        extractor = extractor or FeatureExtractor(
+            backbone(), spec.mask_sets(), device=device, precision=spec.precision, kind=spec.f_global
+        )
         features = extractor(np.stack([pixels for _, pixels in pending]))
         for index, (row, _) in enumerate(pending):
             writer.add(row, *(getattr(features, name)[index] for name in TENSORS))
         pending.clear()
 
-    def copy(row: Row) -> None:
+    def copy(sample: Sample) -> None:
         for view in range(spec.views):
-            index = stored[row.content, view]
-            ((_, one),) = cached.batches(np.array([index]))
-            known = cached.rows[index]
-            own = replace(row, view=view, width=known.width, height=known.height)
-            writer.add(own, *(getattr(one, name)[0] for name in TENSORS))
+            ((_, one),) = cached.batches(np.array([stored[sample.content, view]]))
+            writer.add(sample._replace(view=view), *(getattr(one, name)[0] for name in TENSORS))
 
     with (
         ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool,
@@ -144,18 +127,18 @@ def extract(
         progress.show()
         for sample, future in read_ahead(pool, read, mine, 2 * batch_size):
             try:
-                result = future.result()
+                found, views = future.result()
             except ImageError as error:
                 log.warning("skipped: %s", error)
-                skipped.append((str(sample.path), str(error)))
+                skipped.append((sample.path, str(error)))
             else:
-                listed.append(result.row.sample)
-                if len(cached.known.get(result.row.sample, ())) >= spec.views:
+                listed.append(found)
+                if cached.views[found] >= spec.views:
                     reused += 1
-                elif result.views:
-                    pending += [(replace(result.row, view=view), pixels) for view, pixels in enumerate(result.views)]
+                elif views:
+                    pending += [(found._replace(view=view), pixels) for view, pixels in enumerate(views)]
                 else:
-                    copy(result.row)
+                    copy(found)
                     copied += 1
                 if len(pending) >= batch_size:
                     compute()
@@ -165,8 +148,3 @@ def extract(
     writer.flush()
     done = len(listed) - reused - copied
     return ExtractReport(writer.folder, done, reused, copied, tuple(listed), tuple(skipped))
-
-
-def _generator(spec: CacheSpec, content: str, view: int) -> np.random.Generator:
-    """Random generator that is the same for the same bytes and view, whichever process or run extracts them."""
-    return np.random.default_rng([spec.augment_seed, view, int(content[:16], 16)])

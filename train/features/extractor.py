@@ -8,12 +8,10 @@ from torch import Tensor
 
 from ...runtime.core.manifest import GlobalFeature
 from ...runtime.core.masks import masked_from_visible
-from ..device import choose_device
+from ..compute import Precision, choose_device, computing, map_dividing_threads
 from ..model.lcas import by_channel, masked_sums, normalise
 from ..model.mae import MaskedAutoencoder, global_feature, patchify
 from ..model.masked_runs import predict_masked
-from ..precision import Precision, computing
-from ..threads import map_dividing_threads
 from .cache import Features
 
 ROWS = {"cpu": 3200, "cuda": 65_536}

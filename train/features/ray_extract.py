@@ -13,8 +13,8 @@ import torch
 from ...runtime.core.errors import CinemaeError
 from ...runtime.ray.address import require_ray
 from ...runtime.ray.cluster import cluster, explained, room, uses_gpu
-from ..data.samples import Sample
-from ..device import choose_device
+from ..compute import choose_device
+from ..data.sample import Sample
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from .cache_spec import CacheSpec

@@ -15,55 +15,45 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import write_text
-from ..data.samples import Sample
+from ..data.sample import Sample
 
 SAMPLES_FILE = "samples.jsonl"
+FIELDS = ("path", "label", "generator", "split", "content")
 
 
-class ListedSample(NamedTuple):
-    """One sample of a list.
-
-    Attributes:
-        path: of the image file, absolute.
-        label: 1 AI-generated, 0 real.
-        generator: name of the generator the sample belongs to.
-        split: "train", "val" or "test".
-        content: hex SHA-256 of the file.
-    """
-
-    path: str
-    label: int
-    generator: str
-    split: str
-    content: str
+def _text(samples: Iterable[Sample]) -> str:
+    """Each sample once, without its view."""
+    unique = sorted({sample.listed for sample in samples})
+    lines = (json.dumps({name: getattr(sample, name) for name in FIELDS}, ensure_ascii=True) for sample in unique)
+    return "".join(f"{line}\n" for line in lines)
 
 
-def write_samples(path: Path, samples: Iterable[ListedSample]) -> None:
+def write_recorded(path: Path, samples: Iterable[Sample]) -> None:
     """Write a list, each sample once, atomically."""
     write_text(path, _text(samples))
 
 
-def read_samples(path: Path) -> list[ListedSample]:
+def read_recorded(path: Path) -> list[Sample]:
     """Read a list.
 
     Raises:
         UsageError: there is no list, because no extraction finished, or the file is none.
     """
     try:
-        return [ListedSample(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        records = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        return [Sample(*(record[name] for name in FIELDS)) for record in records]
     except FileNotFoundError:
         raise UsageError(
             f"{path} is missing: no extraction into this cache has finished; run cinemae-train extract DATA to its end"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is no list of samples ({error}); extract writes one as {SAMPLES_FILE}") from None
 
 
-def keep_samples(folder: Path, samples: Iterable[ListedSample]) -> str:
+def keep_samples(folder: Path, samples: Iterable[Sample]) -> str:
     """Write the list of a fit into its cache folder under its digest, and return the digest."""
     text = _text(samples)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -76,7 +66,7 @@ def kept_samples(folder: Path, digest: str) -> Path:
     return folder / f"samples-{digest[:16]}.jsonl"
 
 
-def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], samples: Iterable[ListedSample]) -> None:
+def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], samples: Iterable[Sample]) -> None:
     """Write the list of an extraction's part; when no part of the run is missing, join them as `SAMPLES_FILE`.
 
     Args:
@@ -87,15 +77,10 @@ def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], sam
     """
     part, parts = shard
     if parts == 1:
-        return write_samples(folder / SAMPLES_FILE, samples)
-    name = hashlib.sha256(repr([(str(s.path), s.label, s.generator, s.split) for s in run]).encode()).hexdigest()[:8]
+        write_recorded(folder / SAMPLES_FILE, samples)
+        return
+    name = hashlib.sha256(repr([tuple(sample) for sample in run]).encode()).hexdigest()[:8]
     files = [folder / f"samples-{name}-{index}-of-{parts}.jsonl" for index in range(parts)]
-    write_samples(files[part], samples)
+    write_recorded(files[part], samples)
     if all(file.exists() for file in files):
-        write_samples(folder / SAMPLES_FILE, (sample for file in files for sample in read_samples(file)))
-    return None
-
-
-def _text(samples: Iterable[ListedSample]) -> str:
-    lines = [json.dumps(sample._asdict(), ensure_ascii=True) for sample in sorted(set(samples))]
-    return "".join(f"{line}\n" for line in lines)
+        write_recorded(folder / SAMPLES_FILE, (sample for file in files for sample in read_recorded(file)))

@@ -14,7 +14,8 @@ from ...runtime.core.manifest import MethodConfig
 from ...runtime.core.masks import masked_from_visible
 from ..calibration.scores import Scores
 from ..data.generators import same_generators
-from ..features.cache import FeatureCache, Row
+from ..data.sample import Sample
+from ..features.cache import FeatureCache
 from ..model.head import Head
 from ..model.lcas import patch_map
 from .fit_config import FitConfig
@@ -36,7 +37,7 @@ class Examples:
     f_global: Tensor
     stats: Tensor
     labels: Tensor
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Sample, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

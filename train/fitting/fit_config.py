@@ -27,13 +27,13 @@ class FitConfig:
         rates: of wrong verdicts, that the calibration promises.
     """
 
-    generators: Annotated[tuple[str, ...] | None, Option(names=("--generator", "-g"))] = None
+    generators: Annotated[tuple[str, ...], Option(names=("--generator", "-g"))] = ()
     split: str = "train"
     epochs: Annotated[int, Option(minimum=1)] = 25
     batch_size: Annotated[int, Option(minimum=1)] = 32
     lr: Annotated[float, Option(minimum=0)] = 1e-4
     weight_decay: Annotated[float, Option(minimum=0)] = 0.0
-    held_out: float = 0.1
+    held_out: Annotated[float, Option(minimum=0.001, maximum=0.9)] = 0.1
     seed: Annotated[int, Option(minimum=0)] = 0
     balance_sources: bool = False
     standardize_global: bool = False

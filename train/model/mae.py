@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from ...runtime.core.errors import WeightsError
@@ -67,6 +66,8 @@ class MaskedAutoencoder(nn.Module):
     """
 
     def __init__(self, config: BackboneConfig) -> None:
+        from timm.models.vision_transformer import Block  # here: it takes seconds, and many commands build no model
+
         super().__init__()
         self.config = config
         norm: Any = partial(nn.LayerNorm, eps=config.norm_eps)

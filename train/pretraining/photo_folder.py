@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from ...runtime.core.errors import ImageError, UsageError
-from ...runtime.images.decode import IMAGE_SUFFIXES, decode
+from ...runtime.images.decode import decode
+from ...runtime.images.formats import IMAGE_SUFFIXES
 
 log = logging.getLogger("cinemae.train")
 
@@ -20,7 +21,7 @@ log = logging.getLogger("cinemae.train")
 class PhotoFolder(Dataset[Tensor]):
     """Random resized crops and flips of the images under some folders.
 
-    An item is uint8 [3, S, S], or None where the file is unreadable.
+    An item is uint8 [3, S, S], or None where the file is unreadable, which the log names.
 
     Args:
         folders: searched recursively.
@@ -31,9 +32,9 @@ class PhotoFolder(Dataset[Tensor]):
         UsageError: there is no image.
     """
 
-    def __init__(self, folders: list[Path], image_size: int, crop_scale: float) -> None:
+    def __init__(self, folders: Sequence[Path], image_size: int, crop_scale: float) -> None:
         self.paths = sorted(
-            path for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+            path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
         )
         if not self.paths:
             raise UsageError(f"no images under {', '.join(map(str, folders))}; give a folder that holds photographs")
@@ -47,7 +48,6 @@ class PhotoFolder(Dataset[Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor | None:  # type: ignore[override]
-        # an unreadable file is None and named in the log
         try:
             return self.transform(decode(self.paths[index]))
         except ImageError as error:

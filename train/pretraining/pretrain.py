@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,54 +16,20 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import atomic_path, write_text
-from ...runtime.core.manifest import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig
+from ...runtime.core.manifest import BackboneConfig
 from ...runtime.core.progress import Progress
-from ..device import choose_device
+from ...runtime.diagnose.hardware import cpu_features
+from ..compute import choose_device
+from ..model.lcas import normalise
 from ..model.mae import MaskedAutoencoder, patchify
+from ..weights.load import LoadedBackbone
 from ..weights.save import WEIGHTS_FILE, save_backbone
 from .photo_folder import PhotoFolder, collate, endless
+from .pretrain_config import PretrainConfig
 
 log = logging.getLogger("cinemae.train")
 
 STATE_FILE, RECORD_FILE = "state.pt", "pretrain.json"
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Recipe of a pretraining.
-
-    The learning rate warms up, then follows half a cosine to zero over the epochs or the minutes, whichever end comes
-    first, so that a run bounded in time is annealed too.
-
-    Attributes:
-        epochs: passes over the photographs.
-        max_minutes: end after this time; None: no limit.
-        batch_size: images of one step.
-        micro_batch: images computed at once within a step; small activations stay in a processor's cache.
-        lr: peak learning rate.
-        warmup: share of the run during which the rate rises.
-        weight_decay: of AdamW.
-        crop_scale: smallest share of a photograph's area that a crop covers.
-        precision: auto, bf16 or fp32.
-        half: round the saved weights to float16.
-        workers: processes that read images; 0 reads in the main process.
-        seed: of order, crops and masks.
-        save_minutes: time between two saved states.
-    """
-
-    epochs: int = 100
-    max_minutes: float | None = None
-    batch_size: int = 128
-    micro_batch: int = 32
-    lr: float = 1.2e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.05
-    crop_scale: float = 0.2
-    precision: str = "auto"
-    half: bool = False
-    workers: int = 1
-    seed: int = 0
-    save_minutes: float = 5.0
 
 
 def random_visible(batch: int, config: BackboneConfig, generator: torch.Generator) -> Tensor:
@@ -88,27 +55,12 @@ def masked_loss(model: MaskedAutoencoder, images: Tensor, keep: Tensor) -> Tenso
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Choose the type to train in: bfloat16 where the device has matrix units for it, else None for float32.
+    """The type to train in, None for float32; `auto` is bfloat16 where the device has matrix units for it.
 
     On processors without AMX, bfloat16 is slower than float32.
-
-    Args:
-        precision: auto, bf16 or fp32.
-        device: that trains.
-
-    Raises:
-        UsageError: unknown precision.
     """
-    if precision == "fp32":
-        return None
-    if precision == "bf16":
-        return torch.bfloat16
-    if precision != "auto":
-        raise UsageError(f"unknown precision {precision!r}: use auto, bf16 or fp32")
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-    native = "amx_bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
-    return torch.bfloat16 if native else None
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else "amx_bf16" in cpu_features()
+    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else None
 
 
 def optimiser(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
@@ -143,12 +95,8 @@ def seconds_left(config: PretrainConfig, steps: int, done: int, elapsed: float, 
 
 
 def pretrain(
-    folders: list[Path],
-    out: Path,
-    backbone: BackboneConfig,
-    config: PretrainConfig,
-    initial: MaskedAutoencoder | None = None,
-    licence: str | None = None,
+    folders: Sequence[Path], out: Path, backbone: BackboneConfig, config: PretrainConfig,
+    initial: LoadedBackbone | None = None, quiet: bool = False,
 ) -> Path:
     """Train, saving the state every few minutes; the same call with the same `out` resumes a stopped run.
 
@@ -158,8 +106,8 @@ def pretrain(
             (recipe and loss curve) and `state.pt` (to resume).
         backbone: shape of the model.
         config: recipe.
-        initial: weights to start from.
-        licence: theirs, which the new weights keep.
+        initial: weights to start from; the new weights keep their licence.
+        quiet: show no progress.
 
     Returns:
         path of the weights.
@@ -172,7 +120,8 @@ def pretrain(
     dataset = PhotoFolder(folders, backbone.image_size, config.crop_scale)
     if len(dataset) < config.batch_size:
         raise UsageError(f"{len(dataset)} images do not fill a batch of {config.batch_size}; lower --batch-size")
-    model = (initial or MaskedAutoencoder(backbone)).to(device).train()
+    model = initial.mae.requires_grad_(True) if initial else MaskedAutoencoder(backbone)
+    model = model.to(device).train()
     adam = optimiser(model, config)
     total_steps = max(1, config.epochs * len(dataset) // config.batch_size)
     step, before, curve = 0, 0.0, []
@@ -193,7 +142,6 @@ def pretrain(
         persistent_workers=config.workers > 0, prefetch_factor=4 if config.workers else None,
     )
     generator = torch.Generator().manual_seed(config.seed + 1 + step)
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     dtype = autocast_dtype(config.precision, device)
     start, first = time.monotonic(), step
     saved = start
@@ -210,7 +158,7 @@ def pretrain(
                  "curve": curve, "backbone": backbone.model_dump_json()}
         with atomic_path(state_path) as temporary:
             torch.save(state, temporary)
-        save_backbone(model, out / WEIGHTS_FILE, licence, half=config.half)
+        save_backbone(model, out / WEIGHTS_FILE, initial.info.licence if initial else None, half=config.half)
         record = {"recipe": asdict(config), "backbone": backbone.model_dump(), "folders": [str(f) for f in folders],
                   "images": len(dataset), "steps": step, "minutes": seconds() / 60, "precision": str(dtype),
                   "curve": curve}
@@ -219,9 +167,9 @@ def pretrain(
     recent: list[float] = []
     batches = endless(loader)
     total = None if config.max_minutes else total_steps * config.batch_size
-    with Progress("images", total, done=step * config.batch_size) as shown:
+    with Progress("images", total, done=step * config.batch_size, quiet=quiet) as shown:
         while progress() < 1:
-            images = (next(batches).to(device, torch.float32) / 255 - mean) / std
+            images = normalise(next(batches).to(device, torch.float32) / 255)
             lr = learning_rate(progress(), config)
             for group in adam.param_groups:
                 group["lr"] = lr

@@ -15,7 +15,7 @@ from ...runtime.core.manifest import Fusion, MethodConfig
 from ..evaluation.metrics import MACC
 from ..reporting.result import StudyResult
 from ..reporting.tables import Cell, Table
-from ..weights.layouts import is_decoder
+from ..weights.key_layouts import is_decoder
 from .comparison import (
     ACCURACIES,
     F_GLOBAL_ALONE,
@@ -140,7 +140,7 @@ def training_sets(experiment: Experiment, out: Path) -> StudyResult:
     Raises:
         UsageError: no generator has a training split besides those chosen.
     """
-    chosen, every = experiment.fit.generators or (), experiment.trainable
+    chosen, every = experiment.fit.generators, experiment.trainable
     if set(chosen) == set(every):
         raise UsageError(
             f"{', '.join(every)}: no other generator has a training split, so that there is no larger training set to "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...runtime.core.errors import UsageError
 from ..data.generators import same_generators
-from ..data.samples import Sample
+from ..data.sample import Sample
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "ablation": {

@@ -32,7 +32,7 @@ PROBE_IMAGES = 10_000
 
 
 def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Features of cached rows by the names of `PROBES`, from the files: float64 [n, width]; NaN for a file that is gone."""
+    """Features of cached rows by the names of `PROBES`, float64 [n, width]; NaN where a file is gone."""
     preprocess = experiment.cache.spec.preprocess
 
     def read(index: int) -> tuple[np.ndarray, ...]:

@@ -14,18 +14,16 @@ import torch
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import Backbone, HeadConfig, MethodConfig
-from ..audit.survey import thin
+from ..compute import choose_device, choose_precision
 from ..data.generators import canonical, same_generators
-from ..data.samples import Sample
-from ..device import choose_device
-from ..features.augment import Transform
+from ..data.sample import Sample
+from ..data.samples import thin
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
 from ..fitting.examples import training_rows
 from ..fitting.fit_config import FitConfig
 from ..model.mae import MaskedAutoencoder
-from ..precision import choose_precision
 from ..weights.load import load_backbone
 from .budget import Budget
 from .choices import training_generators
@@ -46,8 +44,7 @@ class Experiment:
         budget: limits of the studies that train or run the network.
         report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
         seeds: number of heads fitted for every figure; tables give their mean.
-        augment: name of what is done to the images.
-        transform: does it, where `augment` is none of the named augmentations.
+        augment: what is done to the images, a name of `transforms.TRANSFORMS`.
         batch_size: images in a batch of the network.
         workers: threads that decode images.
         device: where the network runs.
@@ -64,7 +61,6 @@ class Experiment:
     report_only: tuple[str, ...] = ()
     seeds: int = 1
     augment: str = "none"
-    transform: Transform | None = None
     batch_size: int = 32
     workers: int = 2
     device: torch.device = field(default_factory=lambda: choose_device("auto"))
@@ -73,7 +69,7 @@ class Experiment:
     @property
     def used(self) -> list[Sample]:
         """The samples, of the training split those of the generators trained on alone."""
-        trained = self.fit.generators or ()
+        trained = self.fit.generators
         return [s for s in self.samples if s.split != self.fit.split or s.generator in trained]
 
     @cached_property
@@ -105,7 +101,7 @@ class Experiment:
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), self.method, augment=self.augment,
                                 precision=choose_precision("auto", self.device))
         report = extract(self.used, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
-                         device=self.device, transform=self.transform, quiet=self.quiet)
+                         device=self.device, quiet=self.quiet)
         return FeatureCache(report.folder, report.samples)
 
     @cached_property
@@ -163,7 +159,7 @@ class Experiment:
 
     def is_trained(self, name: str) -> bool:
         """Whether a generator, in any spelling, was trained on."""
-        return canonical(name) in map(canonical, self.fit.generators or ())
+        return canonical(name) in map(canonical, self.fit.generators)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ..model.mae import MaskedAutoencoder
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Cell, Table
-from ..weights.layouts import is_decoder
+from ..weights.key_layouts import is_decoder
 from .comparison import HeadInputs, comparison, drawn, fit_scores, head_inputs, per_generator, seed_means
 from .experiment import Experiment
 from .image_batches import image_batches

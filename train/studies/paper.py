@@ -104,7 +104,7 @@ def run_studies(experiment: Experiment, names: Collection[str], out: Path) -> Re
         done.append((result, folder))
     if errors and len(errors) == len(done):
         raise errors[0]
-    return Report(facts(experiment), tuple(done), experiment.fit.generators or ())
+    return Report(facts(experiment), tuple(done), experiment.fit.generators)
 
 
 def facts(experiment: Experiment) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def facts(experiment: Experiment) -> tuple[str, ...]:
     return (
         f"Backbone: {Path(one.backbone).name}, {config.encoder_dim} x {config.encoder_depth}, "
         f"SHA-256 {one.info.sha256[:16]}, licence {one.info.licence}.",
-        f"Trained on {', '.join(fit.generators or ())}; {len(one.rows[0]):,} images to train on, "
+        f"Trained on {', '.join(fit.generators)}; {len(one.rows[0]):,} images to train on, "
         f"{len(one.rows[1]):,} held out, {len(one.eval_rows):,} tested{rest}.",
         f"Heads: {fit.epochs} epochs, batch {fit.batch_size}; seeds a figure: {one.seeds}.",
     )

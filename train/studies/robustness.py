@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ..data.corruptions import CORRUPTIONS, LEVELS, Corruption, corrupt
+from ..data.transforms import CORRUPTIONS, LEVELS, Corruption
 from ..evaluation.metrics import MACC, Metrics, metrics_by_source
 from ..fitting.examples import read_examples
 from ..fitting.head_training import train_head
@@ -49,8 +47,7 @@ def robustness(experiment: Experiment, out: Path) -> StudyResult:
     samples = [sample for sample in experiment.thinned.samples if sample.split != experiment.fit.split]
     clean = replace(experiment, samples=samples, method=experiment.method.model_copy(update={"mask_sets": 1}))
     variants = {CLEAN: clean} | {
-        name: replace(clean, augment=f"corruption:{name}", transform=partial(_corrupted, chosen))
-        for name, chosen in CORRUPTIONS.items()
+        name: replace(clean, augment=f"corruption:{name}") for name in CORRUPTIONS
     }
     conditions: Conditions = {}
     for condition, one in variants.items():
@@ -59,11 +56,6 @@ def robustness(experiment: Experiment, out: Path) -> StudyResult:
         conditions[condition] = {label: metrics_by_source(scores) for label, scores in scored.items()}
     tables = tuple(_table(label, conditions, experiment) for label in detectors)
     return StudyResult(TEXT, tables, _plots(conditions, experiment.generators, out))
-
-
-def _corrupted(chosen: Corruption, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A corruption as a transform of the extraction."""
-    return corrupt(image, chosen, rng)
 
 
 def _mean(figures: Mapping[str, Metrics], figure: str, generators: Sequence[str]) -> float:

@@ -23,7 +23,7 @@ from ...runtime.core.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, Backbo
 from ..model.mae import MaskedAutoencoder
 from ..model.presets import PRESETS
 from . import files as files
-from . import layouts as layouts
+from . import key_layouts as layouts
 from .files import BACKBONE_KEY, LICENCE_KEY
 from .locate import WeightsFiles, locate, read_json
 

@@ -113,14 +113,6 @@ class Cuda:
         """Free page-locked memory. Arrays over it must not be used afterwards."""
         self.call("cudaFreeHost", pointer)
 
-    def lock(self, pointer: int, size: int) -> None:
-        """Page-lock host memory that this process has allocated in another way."""
-        self.call("cudaHostRegister", pointer, size, self.api.cudaHostRegisterDefault)
-
-    def unlock(self, pointer: int) -> None:
-        """Undo `lock`."""
-        self.call("cudaHostUnregister", pointer)
-
     def stream(self) -> Any:
         """Create a stream that does not synchronise with the default stream, as graph capture requires."""
         return self.call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking)

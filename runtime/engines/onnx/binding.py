@@ -16,7 +16,6 @@ import numpy as np
 
 from ..cuda.buckets import bucket_of, buckets
 from ..cuda.driver import Cuda
-from ..cuda.page_locked import PageLocked
 
 LARGEST = 64
 """Images of one run, which bounds the GPU memory; a larger batch is split."""
@@ -68,13 +67,6 @@ class BoundSession:
         self._bindings: dict[int, Binding] = {}
         self._pointers: list[int] = []
         self._lock = threading.Lock()
-        self._locked = None if cuda is None else PageLocked(cuda)
-
-    def lock_pages(self, memory: np.ndarray) -> None:
-        """See `base.PageLockingEngine`."""
-        with self._lock:
-            if self._locked is not None:
-                self._locked.add(memory)
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
         """Logits, statistics and LCAS of uint8 [B, S, S, 3]; raises what onnxruntime raises."""
@@ -90,10 +82,8 @@ class BoundSession:
         bound = self._bindings.get(bucket)
         if bound is None:
             bound = self._bindings[bucket] = self._bind(bucket)
-        if batch < bucket or (self._locked is not None and not self._locked.holds(images)):
-            bound.host[:batch] = images
-            images = bound.host
-        bound.images.update_inplace(images)
+        bound.host[:batch] = images
+        bound.images.update_inplace(bound.host)
         if self.graphs:
             try:
                 self._session.run_with_iobinding(bound.io, self._options(str(bucket)))
@@ -136,7 +126,5 @@ class BoundSession:
         """Free the buffers. A second call does nothing."""
         with self._lock:
             self._bindings.clear()
-            if self._locked is not None:
-                self._locked.close()
             while self._pointers and self._cuda is not None:
                 self._cuda.free_pinned(self._pointers.pop())

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.errors import EngineError, MissingDependencyError
 from ...core.manifest import Manifest
-from ..base import EngineOutput, checked_images
+from ..base import Engine, EngineOutput, checked_images
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from ..file.graph import check_graph
 from ..file.header import read_manifest
@@ -108,7 +108,7 @@ def checked_manifest(path: Path, kind: str) -> Manifest:
     return manifest
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """A fused engine in onnxruntime. `infer` may run in several threads at once. Attributes: see `base.Engine`."""
 
     def __init__(
@@ -138,11 +138,6 @@ class OnnxEngine:
             return EngineOutput(*self._bound.run(images))
         except Exception as error:
             raise inference_error(self.path, error) from None
-
-    def lock_pages(self, memory: np.ndarray) -> None:
-        """See `base.PageLockingEngine`; on the CPU nothing is copied."""
-        if self._bound is not None:
-            self._bound.lock_pages(memory)
 
     def close(self) -> None:
         """Release the session. A second call does nothing."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.errors import EngineError, UsageError
 from ...core.manifest import Manifest
-from ..base import PARTS, EngineOutput, checked_images
+from ..base import PARTS, Engine, EngineOutput, checked_images
 from ..onnx.engine import Port, check_ports, checked_manifest, run_session
 from ..onnx.session import create_session
 from .lcas import score_runs
@@ -21,7 +21,7 @@ SHARED_FIELDS = ("name", "method", "head", "preprocess", "backbone", "masks", "c
 """Manifest fields that must be equal in the three files; otherwise the files come from different exports."""
 
 
-class PartsEngine:
+class PartsEngine(Engine):
     """Encoder, decoder and head in onnxruntime. `infer` may run in several threads at once."""
 
     def __init__(self, path: Path, manifest: Manifest, sessions: tuple[Any, Any, Any], notes: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ import numpy as np
 
 from ...core.errors import EngineError, UsageError
 from ...core.manifest import Manifest
-from ..base import EngineOutput, checked_images
+from ..base import Engine, EngineOutput, checked_images, joined
 from ..cuda.buckets import bucket_of, buckets
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
-from ..cuda.page_locked import PageLocked
 from .contexts import PlanContexts
 from .library import collecting_logger, import_tensorrt, is_out_of_memory, reason
 from .sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
@@ -38,8 +37,8 @@ def read_plan_manifest(path: Path) -> Manifest:
     return read_sidecar(path).manifest
 
 
-class TensorRtEngine:
-    """A plan on the current GPU. `infer` and `submit` may be called from several threads."""
+class TensorRtEngine(Engine):
+    """A plan on the current GPU. `infer` and `begin` may be called from several threads."""
 
     provider = PROVIDER
 
@@ -53,7 +52,6 @@ class TensorRtEngine:
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
         self._slots: list[Slot] = []
         self._closed = False
-        self._locked = PageLocked(cuda)
         self._contexts = PlanContexts(path, trt, cuda, engine, logger)
         try:
             for index in range(SLOTS):
@@ -63,19 +61,11 @@ class TensorRtEngine:
             self.close()
             raise
 
-    def submit(self, images: Sequence[np.ndarray]) -> PlanTicket:
-        """Start to score a batch; waits while two others are in flight, until the result of one has been taken.
-
-        Args:
-            images: at most the largest batch of the plan, each uint8 [S, S, 3], RGB; not to be changed before the
-                result is there.
-
-        Returns:
-            The batch in flight; its `result` must be called once.
-
-        Raises:
-            EngineError: the engine is closed, or TensorRT or CUDA fails.
-        """
+    def begin(self, images: Sequence[np.ndarray]) -> Callable[[], EngineOutput]:
+        """See `Engine.begin`: two batches may be in flight. A batch larger than the plan's is split and finished."""
+        if len(images) > self._buckets[-1]:
+            output = self.infer(np.stack(images))
+            return lambda: output
         slot = self._free.get()
         if slot is None:
             self._free.put(None)
@@ -85,7 +75,7 @@ class TensorRtEngine:
                 if self._closed:
                     raise self._is_closed()
                 try:
-                    slot.queue_input(images, self._locked)
+                    slot.queue_input(images)
                     self._contexts.queue(slot, bucket_of(len(images), self._buckets))
                     slot.queue_outputs(len(images))
                 except BaseException:
@@ -94,10 +84,10 @@ class TensorRtEngine:
         except BaseException:
             self._free.put(slot)
             raise
-        return PlanTicket(self, slot, len(images))
+        return lambda: self._take(slot, len(images))
 
-    def take(self, slot: Slot, batch: int) -> EngineOutput:
-        """Wait for a slot's outputs and make the slot free again; called by the batch in flight."""
+    def _take(self, slot: Slot, batch: int) -> EngineOutput:
+        """Wait for a slot's outputs and make the slot free again."""
         try:
             with self._lock:
                 if self._closed:
@@ -109,12 +99,6 @@ class TensorRtEngine:
                 return slot.output(batch)
         finally:
             self._free.put(slot)
-
-    def lock_pages(self, memory: np.ndarray) -> None:
-        """See `base.PageLockingEngine`."""
-        with self._lock:
-            if not self._closed:
-                self._locked.add(memory)
 
     def infer(self, images: np.ndarray) -> EngineOutput:
         """Score a batch. A batch larger than the plan's profile allows is split.
@@ -131,9 +115,7 @@ class TensorRtEngine:
             n_patches = self.manifest.backbone.config.n_patches
             return EngineOutput(*(np.zeros((0, *shape), np.float32) for shape in ((), (3,), (n_patches,))))
         largest = self._buckets[-1]
-        chunks = (images[start : start + largest] for start in range(0, len(images), largest))
-        parts = [vars(self.submit(list(chunk)).result()) for chunk in chunks]
-        return EngineOutput(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        return joined([self.begin(list(images[start : start + largest]))() for start in range(0, len(images), largest)])
 
     def _is_closed(self) -> EngineError:
         return EngineError(f"{self.path}: the engine is closed")
@@ -147,24 +129,8 @@ class TensorRtEngine:
             self._contexts.drain()
             for slot in self._slots:
                 slot.close()
-            self._locked.close()
             self._contexts.close()
         self._free.put(None)  # whoever waits for a slot learns that there will be none
-
-
-class PlanTicket:
-    """A batch in flight."""
-
-    def __init__(self, engine: TensorRtEngine, slot: Slot, batch: int) -> None:
-        self._engine, self._slot, self._batch = engine, slot, batch
-
-    def result(self) -> EngineOutput:
-        """Wait for the outputs; must be called once.
-
-        Raises:
-            EngineError: the engine was closed meanwhile, or CUDA fails.
-        """
-        return self._engine.take(self._slot, self._batch)
 
 
 def _ports(path: Path, manifest: Manifest, trt: Any, engine: Any) -> list[Port]:

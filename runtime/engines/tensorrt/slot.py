@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import CinemaeError
-from ...core.rows import address, contiguous_runs
 from ..base import EngineOutput
 from ..cuda.driver import Cuda
-from ..cuda.page_locked import PageLocked
 
 INPUT = "images"
 
@@ -65,7 +63,6 @@ class Slot:
         self.buffers: dict[str, Buffer] = {}
         self._cuda = cuda
         self._events: list[Any] = []
-        self._images: list[np.ndarray] = []
         self._stream = cuda.stream()
         try:
             for _ in range(3):
@@ -87,20 +84,11 @@ class Slot:
             raise
         return Buffer(row_bytes, device, host, array)
 
-    def queue_input(self, images: Sequence[np.ndarray], locked: PageLocked) -> None:
-        """Queue the copies of images, each uint8 [S, S, 3], to the device; those that are not page-locked pass the
-        slot's own buffer. The images are held until the outputs are on the host."""
-        buffer, start = self.buffers[INPUT], 0
-        self._images = list(images)
-        for row, image in enumerate(images):
-            if not locked.holds(image):
-                buffer.array[row] = image
-                self._images[row] = buffer.array[row]
-        for together in contiguous_runs(self._images):
-            self._cuda.to_device(
-                buffer.device + start * buffer.row_bytes, address(together), together.nbytes, self._stream
-            )
-            start += len(together)
+    def queue_input(self, images: Sequence[np.ndarray]) -> None:
+        """Copy images, each uint8 [S, S, 3], to the page-locked buffer, and queue their copy to the device."""
+        buffer = self.buffers[INPUT]
+        np.stack(images, out=buffer.array[: len(images)])
+        self._cuda.to_device(buffer.device, buffer.host, len(images) * buffer.row_bytes, self._stream)
         self._cuda.record(self.ready, self._stream)
 
     def queue_outputs(self, batch: int) -> None:
@@ -116,15 +104,13 @@ class Slot:
         self._cuda.synchronize_event(self._done)
 
     def output(self, batch: int) -> EngineOutput:
-        """Copies of the first `batch` rows of the outputs, which also frees the images."""
-        self._images = []
+        """Copies of the first `batch` rows of the outputs."""
         return EngineOutput(*(self.buffers[name].array[:batch].copy() for name in ("logit", "stats", "lcas")))
 
     def drain(self) -> None:
         """Wait until nothing uses the buffers, whatever has failed before."""
         with suppress(CinemaeError):
             self._cuda.synchronize(self._stream)
-        self._images = []
 
     def close(self) -> None:
         """Free everything."""

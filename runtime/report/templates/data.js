@@ -15,6 +15,8 @@ for (const chunk of document.querySelectorAll("script.rows")) {
     row.index = rows.length;
     row.kind = row.e === undefined ? row.v : "error";
     row.tone = toneOf(row.kind, row.q);
+    // The rates hold for single images, not for the most suspicious of several frames.
+    row.rated = row.n === undefined || row.n.scored.length === 1;
     if (isContrary(row.kind, row.q)) (row.r ??= []).push(info.words.contrary);
     row.search = (row.p + "\n" + (row.r || []).join("\n") + "\n" + (row.e || "")).toLowerCase();
     rows.push(row);

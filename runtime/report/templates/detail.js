@@ -9,12 +9,12 @@ function openDetail(place) {
   byId("place").textContent = number.format(place + 1) + " of " + number.format(state.shown.length);
   body.replaceChildren();
   const verdict = make("p", "verdictline");
-  verdict.append(make("span", "tag " + row.tone, wordOf(row.kind, row.q, info.rates[row.kind])));
+  verdict.append(make("span", "tag " + row.tone, wordOf(row.kind, row.q, row.rated ? { ai: info.run.false_alarm, real: info.run.miss }[row.kind] : null)));
   if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + info.words.prior));
   verdict.classList.add(row.tone);
   const list = make("dl");
   const add = (term, value) => value !== undefined && value !== "" && list.append(make("dt", "", term), make("dd", "", value));
-  if (row.q !== undefined) add(LABEL[row.kind], info.words[row.kind]);
+  if (row.kind === "uncertain" || (row.q !== undefined && row.rated)) add(LABEL[row.kind], info.words[row.kind]);
   add("Why", (row.r || []).join("; "));
   add("Error", row.e);
   for (const [statement, place] of row.o || []) add("In the file", statement + " [" + place + "]");

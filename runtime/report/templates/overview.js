@@ -1,7 +1,7 @@
 // The head of the page: what was scored, by which engine, and how the probabilities spread.
 function head() {
   byId("title").textContent = info.title;
-  byId("byline").textContent = [number.format(rows.length) + (rows.length === 1 ? " image" : " images"), "engine " + info.engine, info.provider, info.when, info.version && "cinemae " + info.version,
+  byId("byline").textContent = [number.format(rows.length) + (rows.length === 1 ? " image" : " images"), "engine " + info.run.engine, info.provider, info.when, "cinemae " + info.run.cinemae,
     info.pictures && "pictures of the first " + number.format(info.pictures) + " only"]
     .filter(Boolean).join("  \u00b7  ");
   byId("demonstration").hidden = !info.demonstration;
@@ -23,10 +23,16 @@ function head() {
   }
   const failed = rows.filter((row) => row.e !== undefined), box = byId("errors");
   box.hidden = !failed.length;
-  box.querySelector("summary").textContent = number.format(failed.length) + (failed.length === 1 ? " file" : " files") + " could not be scored";
+  box.querySelector("summary").textContent = number.format(failed.length) + (failed.length === 1 ? " file" : " files") + " could not be scored: " + kindsOf(failed);
   for (const row of failed.slice(0, 500)) box.querySelector("ol").append(make("li", "", row.e.includes(row.p) ? row.e : row.p + ": " + row.e));
   if (failed.length > 500) box.querySelector("ol").append(make("li", "", "and " + number.format(failed.length - 500) + " more"));
   histogram();
+}
+/** How many files failed of each kind of error, such as "2 damaged, 1 missing". */
+function kindsOf(failed) {
+  const counts = new Map();
+  for (const { k } of failed) counts.set(k, (counts.get(k) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a).map(([kind, count]) => number.format(count) + " " + kind.replace("_", " ")).join(", ");
 }
 /** Both thresholds in words: their probabilities (at = 0) or raw logits (at = 1). */
 function decision(at, format) {

@@ -81,7 +81,7 @@ class Watcher:
         """
         for folder in folders:
             if not os.path.isdir(folder):
-                raise UsageError(f"{display_name(folder)}: --watch needs a folder that exists")
+                raise UsageError(f"{display_name(folder)}: is no folder; cinemae watch takes folders that exist")
         if not 0 <= settle < math.inf:
             raise UsageError(f"a file must stand still for at least 0 seconds, got {settle}")
         self._folders, self._settle, self._exclude = tuple(folders), settle, exclude
@@ -104,14 +104,14 @@ class Watcher:
         for folder in self._folders:
             for item in walk(folder, self._exclude, wanted=lambda path: True):
                 if item.error is not None:
-                    problems.append(f"{display_name(item.path)}: {item.error}")
-                elif not ignored(item.path, folder):
+                    problems.append(f"{display_name(item.name)}: {item.error}")
+                elif not ignored(item.name, folder):
                     try:
-                        status = os.stat(item.path)
+                        status = os.stat(item.name)
                     except OSError:  # vanished since it was listed, or a link to nothing
                         continue
                     if stat.S_ISREG(status.st_mode):
-                        present[item.path] = status
+                        present[item.name] = status
         self.problems = tuple(problems)
         if not problems:  # else files may only be out of sight
             self._forget(present)

@@ -100,7 +100,7 @@ function retry(card) {
   pump();
 }
 
-const fail = (card, error) => { card.record = { path: card.file.name, status: "error", error, reasons: [] }; };
+const fail = (card, text) => { card.record = { path: card.file.name, status: "error", error: { kind: "unreadable", text }, reasons: [] }; };
 
 /** A small copy to show; null where the browser cannot read the format (the server may). */
 async function preview(card) {
@@ -124,13 +124,15 @@ function show(card) {
   const part = (name) => node.querySelector(name);
   node.dataset.state = state;
   node.classList.add(toneOf(state, record.probability));
-  const contrary = isContrary(state, record.probability), reasons = contrary ? [...record.reasons, engine.words.contrary] : record.reasons;
-  const rate = { ai: engine.false_alarm, real: engine.miss }[state] ?? null;
-  part(".word").textContent = wordOf(state, record.probability, rate);
-  part(".promise").textContent = engine.words[state] ?? "";
-  part(".reasons").replaceChildren(...(state === "error" ? [plain(card)] : reasons).map((text) => element("li", text)));
+  const why = state === "error" ? [record.error.text] : record.reasons.map((reason) => reason.text);
+  if (isContrary(state, record.probability)) why.push(engine.words.contrary);
+  // The rates hold for single images, not for the most suspicious of several frames.
+  const rated = (record.frames?.scored.length ?? 1) === 1;
+  part(".word").textContent = wordOf(state, record.probability, { ai: record.run?.false_alarm, real: record.run?.miss }[state]);
+  part(".promise").textContent = rated || state === "uncertain" ? engine.words[state] ?? "" : "";
+  part(".reasons").replaceChildren(...why.map((text) => element("li", text)));
   if (state !== "error") {
-    const percent = 100 * record.probability, [low, high] = [record.real_below, record.ai_from];
+    const percent = 100 * record.probability, { real_below: low, ai_from: high } = record.run;
     part(".score").hidden = false;
     part(".percent").textContent = `${percent.toFixed(percent > 99 || percent < 1 ? 1 : 0)} %`;
     part(".below").textContent = low === null ? "" : `real below ${(100 * low).toFixed(0)} %`;
@@ -154,13 +156,11 @@ function show(card) {
   find("live").textContent = `${record.path}: ${part(".word").textContent}${state === "error" ? "" : `, ${part(".percent").textContent}`}`;
 }
 
-const plain = (card) => card.record.error.replace(/^<\d+ bytes>: /, "").replace(`${card.record.path}: `, "");
-
 const details = (record) => [
   ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
   ["s1, s2, s3", [record.stats.s1, record.stats.s2, record.stats.s3].map(shortNumber).join(", ")],
   ...record.evidence.map((fact) => ["in the file", `${fact.statement} [${fact.source}]`]),
-  ["SHA-256", record.sha256], ["engine", record.engine],
+  ["SHA-256", record.sha256], ["engine", record.run.engine],
 ];
 
 function element(kind, text) {
@@ -173,10 +173,10 @@ function paint(card) {
   const view = card.node.querySelector(".view"), on = card.heat && card.map;
   card.node.querySelector(".flip").setAttribute("aria-pressed", String(Boolean(on)));
   view.setAttribute("aria-label", on ? `${card.file.name} with its contextual anomaly map` : card.file.name);
-  const size = card.record?.width ? card.record : null;
-  if (card.picture || (size && on)) {
+  const record = card.record?.width ? card.record : null;
+  if (card.picture || (record && on)) {
     card.node.querySelector(".blank").hidden = true;
-    draw(view, engine, card.picture, size, on ? card.map : null);
+    draw(view, engine, card.picture, record, on ? card.map : null);
   }
 }
 
@@ -245,7 +245,7 @@ find("theme").addEventListener("click", theme);
 try {
   engine = await (await ask("v1/engine")).json();
   find("banner").hidden = !engine.demonstration;
-  find("engine").textContent = `Engine: ${engine.engine}. Licence: ${engine.licence}.`;
+  find("engine").textContent = `Engine: ${engine.run.engine}. Licence: ${engine.licence}.`;
   find("reading").textContent = `${engine.words.caveat} Probabilities are given ${engine.words.prior}.`.trim();
   find("caption").textContent = engine.heatmap_caption;
   find("caveat").textContent = engine.heatmap_caveat;

@@ -71,6 +71,7 @@ def quantised(detector, half):
     return model
 
 
+@pytest.mark.slow
 def test_quantised_products_are_joined_with_their_scales(detector, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     model = quantised(detector, half=False)
@@ -87,6 +88,7 @@ def test_quantised_products_are_joined_with_their_scales(detector, monkeypatch):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_only_the_graph_for_gpus_is_joined(detector):
     assert not any(node.name.endswith(".joined.cut") for node in fused_graph(detector).graph.node)
     assert any(node.name.endswith(".joined.cut") for node in fused_graph(detector, "fp16").graph.node)
@@ -103,6 +105,7 @@ def test_builder_makes_one_kernel_an_attention_and_one_copy_before_it(detector, 
     assert found.count("c") <= 14, found
 
 
+@pytest.mark.slow
 def test_builder_makes_one_kernel_an_attention_of_the_quantised_graph_too(detector, rtx, tmp_path):
     onnx.save(quantised(detector, half=True), tmp_path / "engine.onnx")
     found = kernels(build_log(rtx, tmp_path / "engine.onnx", (1, 8, 32)))

@@ -198,6 +198,7 @@ def test_time_is_spent_where_it_helps_the_logit_most():
     }
 
 
+@pytest.mark.slow
 def test_a_tighter_limit_brings_the_logit_closer(packed, tiny_detector, tiny_manifest, batches, tmp_path):
     images = np.concatenate(batches)
     expected = eager_output(tiny_detector, images).logit
@@ -226,6 +227,7 @@ def test_the_bias_makes_good_the_mean_error(packed, batches):
 
 
 @pytest.mark.parametrize("half", [False, True])
+@pytest.mark.slow
 def test_qdq_form_is_standard_onnx_with_symmetric_int8(half, packed, tiny_detector, tiny_manifest, batches, tmp_path):
     recipe = choose_recipe(packed, batches)
     model = packed_graph(packed.to_half(), HALF_QDQ_OPSET) if half else graph(packed)

@@ -12,7 +12,7 @@ from cinemae.export.web.site import write_site
 from cinemae.runtime.engines.load import bundled_path
 from web_site import SAME, agree, open_site, score, served, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 
 def test_nothing_leaves_the_machine(browser, demo_site, files):

@@ -7,14 +7,14 @@ import io
 from dataclasses import replace
 
 import pytest
-from cinemae.runtime.images.decode import IMAGE_SUFFIXES
+from cinemae.runtime.images.formats import IMAGE_SUFFIXES
 from cinemae.runtime.scan.writers import CSV_COLUMNS, csv_row
 from cinemae.runtime.scoring.record import RECORD_FIELDS
 from pictures import encoded, picture
 from PIL import Image
 from web_site import JPEG_LOGIT, SAME, agree, axe_findings, open_site, saved, score, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 GOLDEN = 1e-3
 

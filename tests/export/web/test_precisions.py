@@ -22,7 +22,7 @@ from cinemae.runtime.engines.load import bundled_path
 from pictures import encoded, picture
 from web_site import SAME, agree, open_site, score, served
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 
 def int8_engine(detector, manifest, path):

@@ -74,6 +74,7 @@ def sizes() -> list[tuple[int, int]]:
     return ordinary + special
 
 
+@pytest.mark.slow
 def test_resize_and_crop_are_pillows_on_hundreds_of_sizes(run_js, data, tmp_path):
     rng = np.random.default_rng(1)
     cases, expected = [], []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.masks import draw_visible, masked_from_visible, visible_count
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 STRATEGIES = ("balanced", "independent")
@@ -14,7 +14,6 @@ def test_a_quarter_is_visible():
     assert (visible_count(196), visible_count(256), visible_count(16)) == (49, 64, 4)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     n=st.sampled_from([16, 49, 196, 256]),
     k=st.integers(1, 13),
@@ -33,7 +32,6 @@ def test_rows_are_sorted_distinct_and_complete(n, k, strategy, seed):
         assert sorted([*seen, *hidden]) == list(range(n))
 
 
-@settings(deadline=None, max_examples=60)
 @given(n=st.sampled_from([16, 49, 196, 256]), k=st.integers(1, 13), seed=st.integers(0, 2**32))
 def test_balanced_masks_every_patch_often_enough(n, k, seed):
     visible = draw_visible(n, k, "balanced", seed)

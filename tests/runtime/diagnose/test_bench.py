@@ -6,22 +6,23 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
-from cinemae.runtime.cli.bench import _numbers
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.manifest import Preprocess
-from cinemae.runtime.diagnose.bench import BenchOptions, bench, interleave, measure_decoding, synthetic_jpeg
+from cinemae.runtime.diagnose.bench import bench, interleave, measure_decoding, synthetic_jpeg
 from cinemae.runtime.diagnose.bench_result import table, timing
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.diagnose.options import BenchOptions, numbers
+from cinemae.runtime.engines.base import Engine, EngineOutput
 from PIL import Image
 from report_samples import manifest, picture
 
 BRIEF = 0.01
 
 
-class CountingEngine:
+class CountingEngine(Engine):
     """Counts its inferences by batch size."""
 
     provider, notes = "CPUExecutionProvider", ()
@@ -83,7 +84,7 @@ def test_rendered_jpeg_costs_what_a_photograph_costs():
 
 
 def test_bench_compares_engines_in_one_run(engines):
-    result = bench(BenchOptions((None, "base.onnx"), batch_sizes=(1, 3), seconds=BRIEF))
+    result = bench(BenchOptions(baseline=("base.onnx",), batch_sizes=(1, 3), seconds=BRIEF))
     assert [(row.path, row.batch, row.ratio is None) for row in result.inference] == [
         ("None", 1, False), ("base.onnx", 1, True), ("None", 3, False), ("base.onnx", 3, True),
     ]
@@ -97,7 +98,7 @@ def test_bench_compares_engines_in_one_run(engines):
     text = table(result)
     assert "x baseline" in text
     assert text.count("sample@") == 4
-    assert json.loads(json.dumps(result.as_dict()))["inference"][0]["batch"] == 1
+    assert json.loads(json.dumps(asdict(result)))["inference"][0]["batch"] == 1
 
 
 def test_threads_are_measured_one_after_the_other(engines):
@@ -119,8 +120,8 @@ def test_usage_errors(engines, tmp_path):
         bench(BenchOptions(batch_sizes=(10**11,), seconds=BRIEF))
     for text in ("0", "a", "1,,2", ""):
         with pytest.raises(UsageError, match="--batch-sizes"):
-            _numbers(text, "--batch-sizes")
-    assert _numbers("1,8", "--threads") == (1, 8)
+            numbers("--batch-sizes")(text)
+    assert numbers("--threads")("1,8") == (1, 8)
 
 
 def test_command(tiny_engine, tmp_path):
@@ -137,6 +138,7 @@ def test_command(tiny_engine, tmp_path):
     assert failed.stderr.splitlines()[-1] == "error: no.onnx: no such engine file"
 
 
+@pytest.mark.slow
 def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
     image = tmp_path / "photo.jpg"
     image.write_bytes(b"\xff\xd8 an image")

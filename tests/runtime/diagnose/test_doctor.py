@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import astuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,23 +15,24 @@ from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import EngineError, ExitCode
 from cinemae.runtime.core.golden import golden_image
 from cinemae.runtime.core.manifest import Golden
-from cinemae.runtime.diagnose import doctor, hardware, provider_probe
+from cinemae.runtime.diagnose import doctor, hardware
+from cinemae.runtime.diagnose import probe as probe_module
 from cinemae.runtime.diagnose.doctor import (
     Finding,
+    cuda_finding,
     engine_findings,
     examine,
     exit_code,
     gpu_findings,
-    imported,
     onnxruntime_findings,
     package_findings,
-    report,
     system_findings,
 )
 from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
-from cinemae.runtime.diagnose.hardware import InstalledGpu
-from cinemae.runtime.diagnose.provider_probe import ProbeResult, probe
-from cinemae.runtime.engines.base import EngineOutput
+from cinemae.runtime.diagnose.hardware import InstalledGpu, cuda_packages, driver_cuda
+from cinemae.runtime.diagnose.probe import imported, probe
+from cinemae.runtime.engines.base import Engine, EngineOutput
+from cinemae.runtime.scoring.options import EngineOptions
 from report_samples import manifest
 
 
@@ -39,18 +41,17 @@ def by_topic(findings, topic: str) -> list[Finding]:
 
 
 def test_this_machine_can_score_with_the_tiny_engine(tiny_engine):
-    findings = list(examine(tiny_engine, "cpu"))
+    findings = list(examine(EngineOptions(engine=tiny_engine, device="cpu")))
     assert exit_code(findings) == ExitCode.OK, findings
     topics = {finding.topic for finding in findings}
     assert {"python", "cpu", "disk", "cinemae", "formats", "onnxruntime", "provider", "gpu", "engine"} <= topics
     assert any("CPUExecutionProvider computes" in finding.text for finding in findings)
-    assert json.loads(json.dumps(report(findings)))["ok"] is True
 
 
 def test_every_warning_and_problem_has_a_fix(monkeypatch):
     monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"})
     monkeypatch.setattr(hardware, "gpus", lambda: [InstalledGpu("H200", "570.1", "143771", "9.0")])
-    monkeypatch.setattr(hardware, "disk_free_gib", lambda path: 0.1)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e8))
     monkeypatch.setattr(hardware, "memory_gib", lambda: (0.2, 8.0))
     monkeypatch.setattr(hardware, "installed", lambda name: None)
     findings = [*system_findings(), *package_findings(), *onnxruntime_findings(), *gpu_findings()]
@@ -94,7 +95,7 @@ def test_a_listed_provider_that_does_not_work(monkeypatch):
         __version__="1.20", InferenceSession=object,
     )
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-    monkeypatch.setattr(doctor, "probe", lambda name: ProbeResult(name, name.startswith("CPU"), "no libcudnn"))
+    monkeypatch.setattr(doctor, "probe", lambda name: "" if name.startswith("CPU") else "no libcudnn")
     cuda, cpu = by_topic(onnxruntime_findings(), "provider")
     assert cuda.level == "warning"
     assert "no libcudnn" in cuda.text
@@ -102,26 +103,23 @@ def test_a_listed_provider_that_does_not_work(monkeypatch):
     assert cpu.level == "ok"
 
 
-def test_probe_runs_in_its_own_process_and_survives_its_death(monkeypatch):
-    assert probe("CPUExecutionProvider") == ProbeResult("CPUExecutionProvider", True, "")
-    assert not probe("CUDAExecutionProvider").usable or shutil.which("nvidia-smi")
-    monkeypatch.setattr(provider_probe, "sys", SimpleNamespace(executable="/bin/false"))
-    died = probe("CPUExecutionProvider")
-    assert not died.usable
-    assert "ended with 1" in died.detail
-    monkeypatch.setattr(provider_probe, "sys", SimpleNamespace(executable=_sleeper()))
-    assert "did not answer" in probe("CPUExecutionProvider", timeout=0.2).detail
+def test_probe_runs_in_its_own_process_and_survives_its_death(monkeypatch, tmp_path):
+    assert probe("CPUExecutionProvider") == ""
+    assert probe("CUDAExecutionProvider") or shutil.which("nvidia-smi")
+    monkeypatch.setattr(probe_module, "sys", SimpleNamespace(executable="/bin/false"))
+    assert "ended with 1" in probe("CPUExecutionProvider")
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 30\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setattr(probe_module, "sys", SimpleNamespace(executable=str(sleeper)))
+    assert "did not answer" in probe("CPUExecutionProvider", timeout=0.2)
 
 
-def _sleeper() -> str:
-    """A program that never answers, whatever its arguments."""
-    import tempfile
-    from pathlib import Path
-
-    path = Path(tempfile.mkdtemp()) / "sleeper"
-    path.write_text("#!/bin/sh\nexec sleep 30\n")
-    path.chmod(0o755)
-    return str(path)
+def test_probe_names_the_library_that_is_missing(monkeypatch):
+    log = "[E:onnxruntime] FAIL : Failed to load library x.so with error: libcublasLt.so.13: cannot open\n\x1b[m"
+    done = SimpleNamespace(stdout='chatter\n"fell back to CPUExecutionProvider"\n', stderr=log, returncode=0)
+    monkeypatch.setattr(probe_module.subprocess, "run", lambda *a, **k: done)
+    assert probe("CUDAExecutionProvider").endswith("CPUExecutionProvider: libcublasLt.so.13: cannot open")
 
 
 def test_a_gpu_without_its_wheel(monkeypatch):
@@ -163,7 +161,54 @@ def test_tensorrt_that_does_not_load(monkeypatch):
     assert finding.fix == "pip install --force-reinstall tensorrt"
 
 
-class FakeEngine:
+CUDNN = {  # Requires-Dist of the wheels on PyPI, extra "cudnn"
+    "1.26.0": 'nvidia-cudnn-cu12~=9.0; extra == "cudnn"', "1.31.1": 'nvidia-cudnn-cu13~=9.0; extra == "cudnn"',
+}
+
+
+def install(monkeypatch, **versions):
+    there = {name.replace("_", "-"): version for name, version in versions.items()}
+    monkeypatch.setattr(hardware, "installed", there.get)
+    monkeypatch.setattr(hardware, "requires", lambda name: ["numpy", CUDNN[there[name]]] if name in there else [])
+
+
+@pytest.mark.parametrize(("driver", "cuda"), [
+    ("580.65.06", 13), ("590.1", 13), ("570.86.15", 12), ("525.60", 12), ("540.4.0", 12), ("470.1", None), ("?", None),
+])
+def test_drivers(driver, cuda):
+    assert driver_cuda(driver) == cuda
+
+
+@pytest.mark.parametrize(("driver", "versions", "wrong"), [
+    ("580.1", {"tensorrt_cu13": "10.16.1.11", "cuda_bindings": "13.5.0", "onnxruntime_gpu": "1.31.1"}, None),
+    ("580.1", {"tensorrt_cu12": "10.16.1.11", "cuda_bindings": "12.9.10", "onnxruntime_gpu": "1.26.0"}, None),
+    ("580.1", {}, None),
+    ("570.1", {"tensorrt_cu12": "10.16.1.11", "cuda_bindings": "12.9.10"}, None),
+    ("570.1", {"tensorrt_cu13": "11.4.0.106", "cuda_bindings": "13.5.0"}, "tensorrt-cu13 cuda-bindings"),
+    ("570.1", {"tensorrt_cu12_libs": "10.3.0", "cuda_python": "13.1.0"}, "cuda-python"),
+    ("580.1", {"tensorrt_cu13_libs": "10.16.1.11", "cuda_bindings": "13.5.0", "onnxruntime_gpu": "1.26.0"},
+     "onnxruntime-gpu"),
+])
+def test_versions_are_compared_and_the_pair_is_named(monkeypatch, driver, versions, wrong):
+    install(monkeypatch, **versions)
+    finding = cuda_finding(driver)
+    if wrong is None:
+        assert (finding.level, finding.fix) == ("ok", "")
+    else:
+        assert finding.level == "warning"
+        assert finding.fix.startswith(f"pip uninstall -y {wrong}; ")
+        assert f"tensorrt-cu{driver_cuda(driver)}" in finding.fix
+    assert all("{} {} (CUDA {})".format(*astuple(package)) in finding.text for package in cuda_packages())
+
+
+def test_an_old_driver_is_told(monkeypatch):
+    install(monkeypatch)
+    finding = cuda_finding("470.1")
+    assert (finding.level, finding.fix) == ("warning", "update the NVIDIA driver to 525 or later")
+    assert exit_code([finding]) == 0
+
+
+class FakeEngine(Engine):
     """Scores the golden image with `logits`, one for each place in the batch."""
 
     provider, path, notes = "CPUExecutionProvider", "fake.onnx", ("cuda is installed but does not work here",)
@@ -197,7 +242,7 @@ class FakeEngine:
 def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
     fake = FakeEngine(tiny_config, golden, **changes)
     monkeypatch.setattr("cinemae.runtime.engines.load.load_engine", lambda path, device: fake)
-    findings = list(engine_findings(None, "auto"))
+    findings = list(engine_findings(EngineOptions()))
     tests = by_topic(findings, "self-test")
     assert tests[0].level == level
     assert any(words in test.text for test in tests)
@@ -208,7 +253,7 @@ def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
 def test_a_damaged_engine_is_a_problem_with_one_line(tiny_engine, tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(tiny_engine.read_bytes()[:-100])
-    (finding,) = engine_findings(broken, "cpu")
+    (finding,) = engine_findings(EngineOptions(engine=broken, device="cpu"))
     assert finding.level == "problem"
     assert "\n" not in finding.text
     assert exit_code([finding]) == ExitCode.ENGINE_OR_ENVIRONMENT
@@ -254,8 +299,8 @@ def test_lines_of_the_card_fit_a_terminal():
 
 
 def test_an_engine_without_calibrated_thresholds_is_noted(tiny_engine):
-    (finding,) = by_topic(engine_findings(tiny_engine, "cpu"), "thresholds")
-    assert (finding.level, "cinemae-train calibrate" in finding.fix) == ("note", True)
+    (finding,) = by_topic(engine_findings(EngineOptions(engine=tiny_engine, device="cpu")), "thresholds")
+    assert (finding.level, "cinemae train calibrate" in finding.fix) == ("note", True)
 
 
 @pytest.mark.parametrize("module", ["doctor", "bench"])
@@ -269,11 +314,3 @@ def test_help_imports_nothing_heavy(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
-
-
-def test_probe_names_the_library_that_is_missing(monkeypatch):
-    log = "[E:onnxruntime] FAIL : Failed to load library x.so with error: libcublasLt.so.13: cannot open\n\x1b[m"
-    answer = '{"usable": false, "detail": "onnxruntime fell back to CPUExecutionProvider"}'
-    done = SimpleNamespace(stdout=f"chatter\n{answer}\n", stderr=log, returncode=0)
-    monkeypatch.setattr(provider_probe.subprocess, "run", lambda *a, **k: done)
-    assert probe("CUDAExecutionProvider").detail.endswith("CPUExecutionProvider: libcublasLt.so.13: cannot open")

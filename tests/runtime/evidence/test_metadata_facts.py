@@ -6,9 +6,8 @@ import io
 import json
 
 import pytest
-from cinemae.runtime.evidence.collect import collect
-from cinemae.runtime.evidence.jpeg import ZIGZAG
 from cinemae.runtime.evidence.jpeg_quality import estimate_quality
+from facts_of import facts_of
 from PIL import Image, PngImagePlugin, features
 
 IMAGE = Image.effect_noise((64, 48), 60).convert("RGB")
@@ -45,7 +44,7 @@ def encoded(kind: str = "PNG", **options) -> bytes:
 
 
 def facts(data: bytes, kind: str) -> list:
-    return [fact for fact in collect(io.BytesIO(data)) if fact.kind == kind]
+    return [fact for fact in facts_of(data) if fact.kind == kind]
 
 
 @pytest.mark.parametrize("form", ["tEXt", "zTXt", "iTXt", "iTXt, compressed"])
@@ -179,7 +178,6 @@ def test_jpeg_quality(quality):
 
 
 def test_quantisation_table_is_read_in_pillows_order():
-    assert len(set(ZIGZAG)) == 64
     with Image.open(io.BytesIO(encoded("JPEG", qtables=[list(range(1, 65))] * 2))) as image:
         table = image.quantization[0]
     (fact,) = facts(encoded("JPEG", qtables=[list(range(1, 65))] * 2), "jpeg_quality")
@@ -188,5 +186,5 @@ def test_quantisation_table_is_read_in_pillows_order():
 
 
 def test_plain_images_say_nothing():
-    assert collect(io.BytesIO(encoded("PNG"))) == ()
-    assert collect(io.BytesIO(encoded("BMP"))) == ()
+    assert facts_of(encoded("PNG")) == ()
+    assert facts_of(encoded("BMP")) == ()

@@ -15,7 +15,7 @@ from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import read_names
 from cinemae.runtime.scoring.record import Record, Stats, from_dict, to_json
 from cinemae.runtime.scoring.verdict import Decision, decide
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import encoded, picture
 from PIL import Image
@@ -23,8 +23,6 @@ from PIL import Image
 SMALL = Preprocess(resize_short=72, crop=64)
 KINDS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
 FILES = [encoded(picture(40, 30, seed), kind) for seed, kind in enumerate(KINDS)]
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-few = settings(quick, max_examples=40)
 
 
 def result_or_message(kind, function, *arguments):
@@ -55,7 +53,6 @@ def damaged_files(draw):
     return bytes(data)
 
 
-@quick
 @given(st.one_of(damaged_files(), st.binary(max_size=200)))
 def test_any_bytes_give_pixels_or_one_image_error(data):
     loaded, message = result_or_message(ImageError, load_image, data, SMALL, 4_000_000)
@@ -67,7 +64,6 @@ def test_any_bytes_give_pixels_or_one_image_error(data):
         assert loaded.width >= 1 <= loaded.height
 
 
-@few
 @given(data=st.one_of(damaged_files(), st.binary(max_size=200)))
 def test_any_bytes_give_exactly_one_valid_record(tiny_engine, data):
     with Detector.load(tiny_engine, device="cpu", threads=1) as detector:
@@ -78,7 +74,6 @@ def test_any_bytes_give_exactly_one_valid_record(tiny_engine, data):
     assert from_dict(values) == record
 
 
-@few
 @given(
     width=st.integers(1, 400), height=st.integers(1, 400),
     mode=st.sampled_from(["RGB", "L", "RGBA", "P", "1", "CMYK", "LA"]),
@@ -94,7 +89,6 @@ def test_any_size_and_mode_keeps_a_flat_colour(width, height, mode, colour):
         assert loaded.grayscale
 
 
-@few
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1))
 def test_array_and_lossless_file_agree(width, height, seed):
     array = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -102,7 +96,6 @@ def test_array_and_lossless_file_agree(width, height, seed):
     assert np.array_equal(load_image(encoded(Image.fromarray(array)), SMALL).pixels, expected)
 
 
-@quick
 @given(st.binary(max_size=300))
 def test_any_bytes_as_an_engine_are_one_engine_error(tmp_path, data):
     path = tmp_path / "x.onnx"
@@ -114,7 +107,6 @@ def test_any_bytes_as_an_engine_are_one_engine_error(tmp_path, data):
     assert message.startswith(f"{path}: ")
 
 
-@quick
 @given(data=st.data())
 def test_any_change_to_a_manifest_is_valid_or_one_manifest_error(tiny_manifest, data):
     values = json.loads(tiny_manifest.to_json())
@@ -143,14 +135,12 @@ def test_any_change_to_a_manifest_is_valid_or_one_manifest_error(tiny_manifest, 
         assert Manifest.from_json(found.to_json(), "again") == found
 
 
-@quick
 @given(st.one_of(st.text(max_size=100), st.binary(max_size=100)))
 def test_any_text_as_a_manifest_is_one_manifest_error(text):
     with pytest.raises(ManifestError):
         Manifest.from_json(text, "x.onnx")
 
 
-@quick
 @given(st.binary(max_size=60))
 def test_any_file_name_becomes_valid_unicode(raw):
     name = raw.decode("utf-8", "surrogateescape")
@@ -165,7 +155,6 @@ def test_any_file_name_becomes_valid_unicode(raw):
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda raw: not {0, 10, 13} & set(raw))
 
 
-@quick
 @given(st.lists(NAMES, max_size=20), st.booleans())
 def test_lists_of_names_survive(names, null):
     end = b"\0" if null else b"\n"
@@ -177,7 +166,6 @@ def test_lists_of_names_survive(names, null):
 FLOATS = st.floats(-1e3, 1e3)
 
 
-@quick
 @given(FLOATS, FLOATS, FLOATS, st.booleans())
 def test_verdicts_are_consistent(logit, x, y, unusual):
     low, high = sorted((x, y))
@@ -191,7 +179,6 @@ def test_verdicts_are_consistent(logit, x, y, unusual):
         assert (verdict == "uncertain") == (low <= logit < high)
 
 
-@quick
 @given(st.text(max_size=20), FLOATS, st.lists(st.text(max_size=10), max_size=3))
 def test_any_record_survives_json(path, logit, reasons):
     path = display_name(path.encode("utf-8", "replace").decode("utf-8"))
@@ -202,7 +189,6 @@ def test_any_record_survives_json(path, logit, reasons):
     assert from_dict(json.loads(line)) == record
 
 
-@quick
 @given(st.floats())
 def test_threshold_is_a_probability(threshold):
     from cinemae.runtime.core.calibration import Calibration

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from cinemae.runtime.core.manifest import BackboneConfig
 from cinemae.runtime.report.html import ReportWriter
-from cinemae.runtime.scoring.record import Record
-from report_samples import manifest, picture, scored
+from cinemae.runtime.scoring.reasons import reason
+from report_samples import failed, manifest, picture, scored
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,10 @@ def page(sample, tmp_path_factory) -> Path:
     with ReportWriter(path, sample, provider="CPUExecutionProvider", title="Week <47>") as report:
         for i in range(200):
             if i % 20 == 19:
-                report.add(Record(f"in/bad {i}.jpg", "error", f"in/bad {i}.jpg: not an image"))
+                report.add(failed(f"in/bad {i}.jpg", "not an image", sample))
                 continue
             logit = {0: -2.0, 1: 0.1, 2: 3.0}[0 if i % 20 < 9 else 1 if i % 20 < 13 else 2] + i / 1000
-            record = scored(f"in/{i:03}.jpg", logit, sample, i, ("grayscale image",) if i == 7 else ())
+            record = scored(f"in/{i:03}.jpg", logit, sample, i, (reason("grey"),) if i == 7 else ())
             if i == 0:
                 lcas = np.full(16, 10, np.float32)
                 lcas[0], lcas[5] = 0, np.nan

@@ -13,16 +13,13 @@ from cinemae.runtime.report.heatmap import (
     MARK,
     MARK_KEY,
     OPACITY,
-    ColourScale,
     figure,
-    fixed_scale,
-    image_scale,
     is_heatmap,
     overlay,
+    own_range,
     save_heatmap,
 )
-from cinemae.runtime.report.heatmap_folder import HeatmapFolder
-from cinemae.runtime.report.heatmap_paths import SUFFIX, heatmap_path, input_folders
+from cinemae.runtime.report.heatmap_folder import SUFFIX, HeatmapFolder, heatmap_path, input_folders
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -70,15 +67,10 @@ def test_values_beyond_the_scale_take_the_end_colours():
 def test_one_fixed_scale_compares_images_and_the_other_does_not():
     flat = np.full((64, 64, 3), 90, np.uint8)
     calm, busy = np.linspace(0, 1, 16, dtype=np.float32), np.linspace(0, 10, 16, dtype=np.float32)
-    fixed = fixed_scale(StatRange(low=0, high=10))
-    assert fixed is not None
-    brightest = [np.asarray(overlay(flat, lcas, fixed.low, fixed.high)).max() for lcas in (calm, busy)]
+    brightest = [np.asarray(overlay(flat, lcas, 0, 10)).max() for lcas in (calm, busy)]
     assert brightest[0] < brightest[1]
-    own = [image_scale(lcas) for lcas in (calm, busy)]
-    assert not own[0].fixed
-    pictures = [overlay(flat, lcas, s.low, s.high) for lcas, s in zip((calm, busy), own, strict=True)]
-    assert pictures[0].tobytes() == pictures[1].tobytes()
-    assert fixed_scale(None) is None
+    own = [overlay(flat, lcas, own_range(lcas).low, own_range(lcas).high) for lcas in (calm, busy)]
+    assert own[0].tobytes() == own[1].tobytes()
 
 
 def test_never_masked_patches_are_hatched_and_nothing_else():
@@ -95,7 +87,7 @@ def test_never_masked_patches_are_hatched_and_nothing_else():
 
 def test_all_patches_unknown_is_still_a_picture():
     nothing = np.full(16, np.nan, np.float32)
-    assert figure(picture(0), nothing, image_scale(nothing)).size[0] > 128
+    assert figure(picture(0), nothing, None).size[0] > 128
 
 
 def test_a_constant_map_is_the_low_colour_and_no_division_by_zero():
@@ -116,12 +108,12 @@ def test_fourteen_pixel_patches():
 def test_saved_picture_is_whole_marked_and_replaced_only_by_its_like(tmp_path):
     target = tmp_path / "deep" / "a.jpg.lcas.png"
     lcas = np.arange(16, dtype=np.float32)
-    save_heatmap(target, picture(0), lcas, ColourScale(0, 15))
+    save_heatmap(target, picture(0), lcas, StatRange(low=0, high=15))
     with Image.open(target) as image:
         image.load()
         assert image.info[MARK_KEY] == MARK
     first = target.read_bytes()
-    save_heatmap(target, picture(0), lcas, ColourScale(0, 15))
+    save_heatmap(target, picture(0), lcas, StatRange(low=0, high=15))
     assert target.read_bytes() == first
     save_heatmap(target, picture(0), lcas, None)
     assert target.read_bytes() != first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from cinemae.runtime.report.html import (
     record_row,
     script_json,
 )
-from cinemae.runtime.scoring.reading import OWN_THRESHOLD
-from cinemae.runtime.scoring.record import Record, Stats
-from cinemae.runtime.scoring.verdict import Decision
+from cinemae.runtime.scoring.options import ScoringOptions
+from cinemae.runtime.scoring.reading import OWN_THRESHOLD, run_of
+from cinemae.runtime.scoring.record import Reason, Stats
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import COUNTS, NASTY, picture, scored
+from report_samples import COUNTS, NASTY, failed, picture, scored
 
 
 def rows_of(page: str) -> list[dict]:
@@ -47,13 +48,13 @@ def test_page_holds_every_record_in_order_and_no_address(page):
 def test_names_cannot_leave_their_place(sample, tmp_path, name):
     path = tmp_path / "r.html"
     with ReportWriter(path, sample, title=name) as report:
-        report.add(scored(name, 1.0, sample, reasons=(name,)), picture(0))
-        report.add(Record(name, "error", name))
+        report.add(scored(name, 1.0, sample, reasons=(Reason("grey", name),)), picture(0))
+        report.add(failed(name, name, sample))
     text = path.read_text(encoding="utf-8")
     plain = tmp_path / "plain.html"
     with ReportWriter(plain, sample, title="t") as report:
-        report.add(scored("n", 1.0, sample, reasons=("n",)), picture(0))
-        report.add(Record("n", "error", "n"))
+        report.add(scored("n", 1.0, sample, reasons=(Reason("grey", "n"),)), picture(0))
+        report.add(failed("n", "n", sample))
     assert text.count("<") == plain.read_text().count("<")
     first, second = rows_of(text)
     assert first["p"] == second["p"] == name
@@ -132,8 +133,9 @@ def test_script_json_is_inert():
 
 
 @given(st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False, width=32))
-def test_any_record_becomes_one_inert_row(name, reason, logit):
-    record = Record(name, "ok", None, "ai", 0.5, logit, Stats(logit, 0.0, 1e-30), (reason,), 1, 1)
+def test_any_record_becomes_one_inert_row(sample, name, reason, logit):
+    made = scored(name, logit, sample, reasons=(Reason("grey", reason),))
+    record = replace(made, stats=Stats(logit, 0.0, 1e-30), lcas=None)
     row, lcas = record_row(record, Path("."))
     assert not set(row) & set("<>&\n")
     assert row.isascii()
@@ -143,7 +145,7 @@ def test_any_record_becomes_one_inert_row(name, reason, logit):
 
 
 def test_decision_of_the_run_is_the_one_shown(sample, tmp_path):
-    with ReportWriter(tmp_path / "r.html", sample, Decision.of(sample.calibration, 0.9)):
+    with ReportWriter(tmp_path / "r.html", sample, run_of(sample, ScoringOptions(threshold=0.9))):
         pass
     (info,) = re.findall(r'id="info">(.*?)</script', (tmp_path / "r.html").read_text())
     assert json.loads(info)["aiFrom"][0] == json.loads(info)["realBelow"][0] == pytest.approx(0.9)
@@ -152,6 +154,6 @@ def test_decision_of_the_run_is_the_one_shown(sample, tmp_path):
 
 def test_a_verdict_that_is_never_given_has_no_threshold(sample, tmp_path):
     silent = sample.model_copy(update={"calibration": Calibration(ai_from=None, real_below=-1.0, miss=0.05)})
-    info = page_info(silent, Decision.of(silent.calibration), "t", 0.5)
+    info = page_info(silent, run_of(silent), "t")
     assert (info["aiFrom"], info["realBelow"][1]) == (None, -1.0)
     assert script_json(info)

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from browser import chromium, requested_urls
 from cinemae.runtime.report.html import ReportWriter
-from cinemae.runtime.scoring.reading import CONTRARY
-from cinemae.runtime.scoring.record import Frames, Record, ScoredFrame, Tile
+from cinemae.runtime.scoring.options import ScoringOptions
+from cinemae.runtime.scoring.reading import CONTRARY, run_of
+from cinemae.runtime.scoring.record import Frames, Reason, ScoredFrame, Tile
 from PIL import Image
-from report_samples import COUNTS, NASTY, picture, scored
+from report_samples import COUNTS, NASTY, failed, picture, scored
 from web_site import axe_findings, npm_modules, saved, wait
+
+pytestmark = pytest.mark.browser
 
 
 def shown(driver) -> list[str]:
@@ -110,8 +113,7 @@ def test_report_in_chromium(page, sample, tmp_path):
         wait(driver, active.removeprefix("return ") + " === '2'", 10)
 
         assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
-        schemes = {url.split(":")[0] for url in requested_urls(driver)}
-        assert schemes <= {"file", "data", "chrome"}  # the browser's own first page is chrome:
+        assert {url.split(":")[0] for url in requested_urls(driver)} <= {"file", "data"}
 
 
 def test_tiles_and_frames_in_full(sample, tmp_path):
@@ -140,7 +142,8 @@ def test_tiles_and_frames_in_full(sample, tmp_path):
 
 def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path):
     path = tmp_path / "r.html"
-    with ReportWriter(path, sample, prior=0.9) as report:
+    run = run_of(sample, ScoringOptions(prior=0.9))
+    with ReportWriter(path, sample, run) as report:
         for i, logit in enumerate((-4.0, -0.6)):
             probability = sample.calibration.probability(logit, 0.9)
             report.add(replace(scored(f"{i}.jpg", logit, sample), probability=probability))
@@ -161,8 +164,8 @@ def test_hostile_names_and_dark_print_in_chromium(sample, tmp_path):
     path = tmp_path / "r.html"
     with ReportWriter(path, sample) as report:
         for i, name in enumerate(NASTY):
-            report.add(scored(name, 1.0, sample, i, (name,)), picture(i))
-            report.add(Record(name, "error", name))
+            report.add(scored(name, 1.0, sample, i, (Reason("grey", name),)), picture(i))
+            report.add(failed(name, name, sample))
     with chromium(dark=True) as driver:
         driver.get(path.as_uri())
         assert driver.title == "Image report"

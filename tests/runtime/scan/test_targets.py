@@ -179,6 +179,7 @@ def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
     assert list(tmp_path.rglob(".*")) == []
 
 
+@pytest.mark.slow
 def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
     options = ("--engine", tiny_engine, "-q")
     for name in ("jsonl", "json", "csv"):
@@ -198,6 +199,7 @@ def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
 
 
 @pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
+@pytest.mark.slow
 def test_a_second_writer_is_refused(photo, tiny_engine, target):
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "-q", *target,
                "--batch-size", "1", "--workers", "1"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cinemae.runtime.scoring.detector import Detector
 from PIL import Image
-from serve_tools import encode, picture, running
+from serve_tools import encode, picture, serving
 
 pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
@@ -42,28 +42,27 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(files, tiny_engine, tmp_path_factory):
     """The records of cinemae-run."""
-    from cinemae.runtime.scan.scan import ScanOptions, scan
+    from cinemae.runtime.scan.options import ScanOptions
+    from cinemae.runtime.scan.scan import scan
+    from cinemae.runtime.scoring.options import ScoringOptions
 
     out = tmp_path_factory.mktemp("local") / "records.jsonl"
-    scan(ScanOptions(tuple(map(str, files)), engine=tiny_engine, device="cpu", threads=1, out=out, quiet=True))
+    scoring = ScoringOptions(engine=tiny_engine, device="cpu", threads=1)
+    scan(ScanOptions(inputs=tuple(map(str, files)), scoring=scoring, out=out, quiet=True))
     return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
 def client(tiny_engine):
-    from cinemae.runtime.serve.app import create_app
-    from cinemae.runtime.serve.settings import ServeSettings
-
-    settings = ServeSettings(drain=0.0)
-    load = lambda: Detector.load(tiny_engine, device="cpu", threads=1)  # noqa: E731
-    with running(create_app(load, settings), settings) as (base, _), httpx.Client(base_url=base, timeout=60) as made:
+    detector = Detector.load(tiny_engine, device="cpu", threads=1)
+    with serving(detector) as (base, _), httpx.Client(base_url=base, timeout=60) as made:
         yield made
 
 
 def assert_agree(found, local):
     assert len(found) == len(local)
     for ours, theirs in zip(found, local, strict=True):
-        for name in ("path", "status", "error", "reasons", "width", "height", "sha256", "engine", "schema"):
+        for name in ("path", "status", "error", "reasons", "width", "height", "sha256", "run", "schema"):
             assert ours[name] == theirs[name]
         if theirs["status"] == "ok":
             assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE

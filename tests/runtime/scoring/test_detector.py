@@ -1,19 +1,22 @@
 """`Detector`: every kind of source gives the same score, bad inputs become records, in batches and between threads."""
 
+import os
 import threading
+from dataclasses import fields
 
 import numpy as np
 import pytest
-from cinemae.runtime import Detector, NamedSource, Record
-from cinemae.runtime.core.calibration import Calibration
-from cinemae.runtime.core.errors import EngineError, UsageError
-from cinemae.runtime.scoring import reasons as r
+from cinemae.runtime import Detector, NamedSource
+from cinemae.runtime.core.errors import EngineError, ImageError, UsageError
+from cinemae.runtime.images.decode import MAX_PIXELS
+from cinemae.runtime.scoring import prepare
+from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.runtime.scoring.pipeline import decode_and_score
 from cinemae.runtime.scoring.prepare import Prepared
-from cinemae.runtime.scoring.record import ADDED_FIELDS, RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
-from cinemae.runtime.scoring.verdict import Decision
+from cinemae.runtime.scoring.record import RECORD_FIELDS, from_dict, lcas_values, to_dict, to_json
 from pictures import encoded, picture
 from PIL import Image
+from records import BROKEN, record
 from steady_engine import SteadyEngine
 
 BATCH_TOLERANCE = 1e-5
@@ -21,7 +24,7 @@ BATCH_TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def detector(tiny_engine):
-    with Detector.load(tiny_engine, "cpu", threads=1) as found:
+    with Detector.load(tiny_engine, device="cpu", threads=1) as found:
         yield found
 
 
@@ -30,27 +33,27 @@ def test_same_pixels_same_score_however_they_come(detector, tmp_path):
     path.write_bytes(encoded(picture()))
     records = [detector.detect(s) for s in (path, str(path), path.read_bytes(), picture(), np.asarray(picture()))]
     assert len({(r.logit, r.stats, r.verdict, r.width, r.height) for r in records}) == 1
-    assert records[0].status == "ok"
-    assert records[0].path == str(path)
+    assert (records[0].status, records[0].path) == ("ok", str(path))
     assert records[0].sha256 == records[2].sha256 is not None
     assert records[0].lcas.shape == (16,)
-    assert records[0].engine.startswith("tiny-test@")
+    assert records[0].run == detector.run
+    assert detector.run.engine.startswith("tiny-test@")
 
 
 def test_bad_inputs_become_records(detector, tmp_path):
-    bad = {tmp_path / "gone.jpg": "no such file", tmp_path: "is a folder", b"": "not a readable image"}
-    for source, error in bad.items():
-        record = detector.detect(source)
-        assert (record.status, record.verdict, record.logit, record.width) == ("error", None, None, None)
-        assert error in record.error
-    assert detector.detect(NamedSource("x", "y", "given up")).error == "given up"
-
-
-def test_pipe_does_not_block(detector, tmp_path):
-    import os
-
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert "not a regular file" in detector.detect(tmp_path / "pipe.jpg").error
+    os.mkfifo(tmp_path / "pipe.jpg")  # opening it would block
+    named = NamedSource("x", "y", ImageError("x: given up", "too_large"))
+    kinds = {
+        tmp_path / "gone.jpg": "missing", tmp_path: "unsupported", b"": "unsupported", named: "too_large",
+        tmp_path / "pipe.jpg": "unsupported", encoded(picture(), "JPEG")[:500]: "damaged", 3: "unsupported",
+    }
+    for source, kind in kinds.items():
+        found = detector.detect(source)
+        assert (found.status, found.verdict, found.logit, found.width) == ("error", None, None, None)
+        assert found.error.kind == kind
+    assert detector.detect(named).error.text == "given up"
+    for source in (None, [1]):
+        assert "is no image: give a path, bytes" in detector.detect(source).error.text
 
 
 def test_detect_many_is_lazy_and_keeps_order(detector):
@@ -65,10 +68,8 @@ def test_detect_many_is_lazy_and_keeps_order(detector):
     records = [next(stream) for _ in range(40)]
     stream.close()
     assert len(taken) < 100
-    for i, record in enumerate(records):
-        assert record.status == ("error" if i % 7 == 3 else "ok")
-        if record.status == "ok":
-            assert record.path == f"p{i}"
+    assert [record.path for record in records] == ["<3 bytes>" if i % 7 == 3 else f"p{i}" for i in range(40)]
+    assert [record.status for record in records] == ["error" if i % 7 == 3 else "ok" for i in range(40)]
 
 
 def test_batches_agree_with_singles(detector):
@@ -77,34 +78,48 @@ def test_batches_agree_with_singles(detector):
     for size in (1, 3, 8, 64):
         found = [record.logit for record in detector.detect_many(images, batch_size=size)]
         np.testing.assert_allclose(found, singles, atol=BATCH_TOLERANCE)
-
-
-def test_no_records_without_inputs(detector):
-    assert list(detector.detect_many([])) == []
-    assert detector.score([]) == []
+    assert list(detector.detect_many([])) == detector.score([]) == []
 
 
 def test_worker_exception_is_that_records_error(detector, monkeypatch):
-    real = r.image_reasons
+    real = prepare.image_reasons
 
     def sometimes(image, manifest, visible):
         if image.width == 31:
             raise RuntimeError("boom")
         return real(image, manifest, visible)
 
-    monkeypatch.setattr("cinemae.runtime.scoring.prepare.image_reasons", sometimes)
+    monkeypatch.setattr(prepare, "image_reasons", sometimes)
     records = list(detector.detect_many([picture(), picture(31), picture()]))
     assert [record.status for record in records] == ["ok", "error", "ok"]
-    assert "boom" in records[1].error
+    assert (records[1].error.kind, "boom" in records[1].error.text) == ("unreadable", True)
 
 
-def test_usage(detector):
-    for options in ({"batch_size": 0}, {"workers": 0}):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"engine": ""}, {"device": "abacus"}, {"threads": 0}, {"max_pixels": 0}, {"decode": "half"}, {"frames": 0},
+        {"frames": 101}, {"frames": "some"}, {"frames": "²"},
+        *({name: value} for name in ("threshold", "prior") for value in (0, 1, -3, 2.0, float("nan"))),
+    ],
+)
+def test_options_are_checked_before_the_engine_is_read(options, tmp_path):
+    with pytest.raises(UsageError):
+        Detector.load(**{"engine": tmp_path / "missing.onnx", "background": True, **options})
+
+
+def test_options_come_as_one_object_or_one_by_one(tiny_engine, detector):
+    assert detector.options == ScoringOptions(engine=tiny_engine, device="cpu", threads=1)
+    with Detector.load(ScoringOptions(engine=tiny_engine, prior=0.2, max_pixels=5)) as other:
+        assert (other.run.prior, other.detect(picture()).error.kind) == (0.2, "too_large")
+    with pytest.raises(UsageError):
+        Detector.load(ScoringOptions(engine=tiny_engine), prior=0.2)
+    with pytest.raises(UsageError, match=r"Detector\.load\(\)"):
+        Detector()
+    for sizes in ({"batch_size": 0}, {"workers": 0}):
         with pytest.raises(UsageError):
-            list(detector.detect_many([], **options))
-    for threshold in (0, 1, -3, 2.0, float("nan")):
-        with pytest.raises(UsageError, match="probability"):
-            Decision.of(Calibration(), threshold)
+            list(detector.detect_many([], **sizes))
+    assert f"Default: {MAX_PIXELS:,}." in ScoringOptions.__doc__
 
 
 def test_batch_that_does_not_fit_is_scored_one_by_one(tiny_manifest):
@@ -122,8 +137,7 @@ def test_engine_that_never_works_ends_the_run(tiny_manifest):
 
 def test_scores_that_are_not_finite_are_errors(tiny_manifest):
     record = Detector(SteadyEngine(tiny_manifest, logit=np.nan), tiny_manifest).detect(picture())
-    assert record.status == "error"
-    assert "not finite" in record.error
+    assert (record.status, record.error.kind, record.width) == ("error", "engine", 96)
     assert "NaN" not in to_json(record)
 
 
@@ -139,6 +153,14 @@ def test_closing_and_background_loading(tiny_engine, tmp_path):
     broken.write_bytes(data)
     with Detector.load(broken, background=True) as detector, pytest.raises(EngineError):
         detector.detect(b"even for a bad image")
+
+
+def test_a_folder_that_is_no_engine(tmp_path):
+    with pytest.raises(EngineError, match=r"is a folder, .* encoder\.onnx is missing; there is no engine in it"):
+        Detector.load(tmp_path)
+    (tmp_path / "mine.onnx").write_bytes(b"")
+    with pytest.raises(EngineError, match=r"name one of the engines in it: mine\.onnx"):
+        Detector.load(tmp_path)
 
 
 def test_shared_between_threads(detector):
@@ -161,49 +183,58 @@ def test_pipeline_hands_on_sources_and_pixels(detector):
     (scored,) = decode_and_score([NamedSource("n", picture())], detector.prepare, detector.begin, batch_size=2)
     assert scored.source.name == "n"
     assert scored.prepared.image.pixels.shape == (64, 64, 3)
+    old = record("old", "real", logit=1.0)
+    assert detector.score([Prepared("old", previous=old)]) == [old]
 
 
 def test_reasons_of_images(detector):
-    def reasons(image):
-        return detector.prepare(image).reasons
+    def codes(image):
+        (reasons,) = detector.prepare(image).reasons
+        return [reason.code for reason in reasons]
 
-    assert reasons(picture()) == ()
-    assert reasons(picture(70, 70)) == (r.UPSCALED,)
-    assert r.TINY in reasons(picture(20, 70))
-    assert r.CROPPED.format(100 * (64 / 72) ** 2 * 80 / 400) in reasons(picture(400, 80))
-    assert any("only 16 % of the image" in reason for reason in reasons(picture(400, 80)))
-    assert reasons(picture().convert("L")) == (r.GRAYSCALE,)
-    assert r.LOW_CONTEXT in reasons(Image.new("RGB", (96, 96), (200, 10, 10)))
+    assert codes(picture()) == []
+    assert codes(picture(70, 70)) == ["small"]
+    assert "tiny" in codes(picture(20, 70))
+    assert codes(picture(400, 80)) == ["crop"]
+    assert "only 16 % of the image" in detector.prepare(picture(400, 80)).reasons[0][0].text
+    assert codes(picture().convert("L")) == ["grey"]
+    assert "flat" in codes(Image.new("RGB", (96, 96), (200, 10, 10)))
 
 
 def test_record_survives_json(detector):
-    record = detector.detect(picture())
-    values = to_dict(record)
-    assert list(values) == list(RECORD_FIELDS)
-    assert list(values) == [
-        "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "width", "height", "sha256",
-        "engine", "prior", "ai_from", "real_below", "false_alarm", "miss", "cinemae", "evidence", "frames",
-        "scored_area", "tiles", "schema",
+    found = detector.detect(picture(400, 80))
+    values = to_dict(found)
+    assert list(values) == list(RECORD_FIELDS) == [
+        "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "evidence", "width", "height",
+        "sha256", "scored_area", "frames", "tiles", "run", "schema",
     ]
-    assert from_dict(values) == record
-    older = from_dict({name: value for name, value in values.items() if name not in ADDED_FIELDS})
-    assert (older.logit, older.prior, older.ai_from, older.cinemae) == (record.logit, 0.5, None, "")
+    assert list(values["run"]) == [
+        "engine", "prior", "threshold", "ai_from", "real_below", "false_alarm", "miss", "decode", "max_frames", "tiled",
+        "cinemae",
+    ]
+    assert values["reasons"][0] == {"code": "crop", "text": found.reasons[0].text}
+    assert from_dict(values) == found
+    failed = detector.detect(b"x")
+    assert from_dict(to_dict(failed)) == failed
+    assert [item.name for item in fields(failed.error)] == ["kind", "text"]
     with pytest.raises(KeyError):
-        from_dict({name: value for name, value in values.items() if name != "engine"})
+        from_dict({name: value for name, value in values.items() if name != "run"})
     with pytest.raises(ValueError, match="schema"):
         from_dict({**values, "schema": 2})
-    holes = Record("x", "ok", lcas=np.array([1.5, np.nan], np.float32))
-    assert lcas_values(holes) == [1.5, None]
-    assert lcas_values(Record("x", "error")) is None
+    assert lcas_values(record("x", lcas=np.array([1.5, np.nan], np.float32))) == [1.5, None]
+    assert lcas_values(record("x", error=BROKEN)) is None
+
+
+def test_the_run_says_how_it_decodes_and_the_engine_keeps_its_name(tiny_engine, detector):
+    with Detector.load(tiny_engine, decode="scaled", tiles=True, frames="first", prior=0.1) as other:
+        run = other.detect(picture()).run
+    assert (run.decode, run.tiled, run.max_frames, run.prior) == ("scaled", True, 1, 0.1)
+    assert (run.engine, other.manifest.preprocess.decode) == (detector.run.engine, "scaled")
+    assert (detector.run.decode, detector.run.tiled, detector.run.max_frames) == ("full", False, 4)
 
 
 def test_demonstration_is_named_in_every_record(tiny_manifest):
     manifest = tiny_manifest.model_copy(update={"demonstration": True})
     detector = Detector(SteadyEngine(manifest), manifest)
-    assert detector.detect(picture()).engine.endswith("(demonstration)")
-    assert detector.detect(b"").engine.endswith("(demonstration)")
-
-
-def test_previous_records_pass_through(detector):
-    previous = Record("old", "ok", logit=1.0)
-    assert detector.score([Prepared("old", previous=previous)]) == [previous]
+    for source in (picture(), b""):
+        assert detector.detect(source).run.engine.endswith("(demonstration)")

@@ -7,25 +7,25 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from cinemae.runtime import Record, Stats, to_dataframe
+from cinemae.runtime import Stats, to_dataframe
 from cinemae.runtime.core.colour_map import colour_table
 from cinemae.runtime.core.errors import MissingDependencyError
 from cinemae.runtime.evidence.fact import Evidence
-from cinemae.runtime.scoring.reasons import UNCALIBRATED
-from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS, Tile, from_dict
+from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS, Failure, Reason, Tile, from_dict
 from PIL import Image
+from records import RUN, record
 
 HOSTILE = '<img src=x onerror="alert(1)">&'
 LCAS = np.arange(16, dtype=np.float32)
-RECORD = Record(
-    f"{HOSTILE}.jpg", "ok", verdict="ai", probability=0.987, logit=4.3, stats=Stats(1, 2, 3), reasons=(HOSTILE,),
-    ai_from=0.9, real_below=0.1, false_alarm=0.05, miss=0.1, engine=HOSTILE, lcas=LCAS,
-    evidence=(Evidence("camera", HOSTILE, HOSTILE, HOSTILE),),
+RECORD = record(
+    f"{HOSTILE}.jpg", "ai", (Reason("grey", HOSTILE),), probability=0.987, logit=4.3, stats=Stats(1, 2, 3), lcas=LCAS,
+    evidence=(Evidence("camera", HOSTILE, HOSTILE, HOSTILE),), run=replace(RUN, engine=HOSTILE),
 )
-FAILED = Record("b.jpg", "error", f"{HOSTILE} is not an image")
+FAILED = record("b.jpg", error=Failure("damaged", f"{HOSTILE} is not an image"))
 
 
 def test_to_dict_is_the_json_record():
@@ -46,35 +46,27 @@ def test_a_notebook_shows_verdict_rate_and_heatmap():
     assert len(html) < 8000
 
 
-@pytest.mark.parametrize("record", [RECORD, FAILED])
-def test_text_is_escaped(record):
-    html = record._repr_html_()
+@pytest.mark.parametrize("one", [RECORD, FAILED])
+def test_text_is_escaped(one):
+    html = one._repr_html_()
     assert "<img src=x" not in html
     assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;&amp;" in html
 
 
-def test_records_without_a_map_and_with_holes():
+def test_maps_of_tiles_maps_with_holes_and_none():
     assert "<figure" not in FAILED._repr_html_()
-    holes = Record("a", "ok", verdict="real", probability=0.1, lcas=np.where(LCAS < 3, np.nan, LCAS))
-    assert "3 dark to 15 bright" in holes._repr_html_()
-    assert "<figure" not in Record("a", "ok", verdict="real", lcas=np.full(4, np.nan, np.float32))._repr_html_()
-
-
-def test_the_map_of_tiles_keeps_its_shape():
-    record = Record("a", "ok", verdict="real", probability=0.1, lcas=np.arange(28, dtype=np.float32).reshape(4, 7))
-    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', record._repr_html_())
+    assert "3 dark to 15 bright" in record("a", "real", lcas=np.where(LCAS < 3, np.nan, LCAS))._repr_html_()
+    assert "<figure" not in record("a", "real", lcas=np.full(4, np.nan, np.float32))._repr_html_()
+    tiled = record("a", "real", lcas=np.arange(28, dtype=np.float32).reshape(4, 7), tiles=(Tile(0, 0, 64, 1.0),))
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', tiled._repr_html_())
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (168, 96)
 
 
-def test_own_threshold_promises_nothing():
-    record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5)
-    assert "your own threshold, no rate is known" in record._repr_html_()
-
-
-@pytest.mark.parametrize("note", [{"reasons": (UNCALIBRATED,)}, {"tiles": (Tile(0, 0, 64, 1.0),)}])
-def test_a_rate_is_also_unknown_for_another_reason(note):
-    record = Record("a", "ok", verdict="ai", probability=0.8, ai_from=0.5, real_below=0.5, **note)
-    assert "your own threshold" not in record._repr_html_()
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_only_a_threshold_of_ones_own_is_called_so(threshold):
+    run = replace(RUN, threshold=threshold, ai_from=0.5, real_below=0.5, false_alarm=None, miss=None)
+    html = record("a", "ai", probability=0.8, run=run)._repr_html_()
+    assert ("your own threshold, no rate is known" in html) is (threshold is not None)
 
 
 def test_a_data_frame_has_the_columns_of_csv():
@@ -84,6 +76,9 @@ def test_a_data_frame_has_the_columns_of_csv():
     assert frame["s3"][0] == 3
     assert frame["probability"].isna().tolist() == [False, True]
     assert frame["reasons"].tolist() == [HOSTILE, ""]
+    assert frame["reason_codes"].tolist() == ["grey", ""]
+    assert frame["error_kind"].tolist()[1] == "damaged"
+    assert frame["engine"].tolist() == [HOSTILE, "tiny@0123"]
     assert len(to_dataframe([])) == 0
 
 

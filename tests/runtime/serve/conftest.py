@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
-from cinemae.runtime.scoring.detector import Detector
-from serve_tools import ArithmeticEngine
+from serve_tools import ArithmeticEngine, serving
 
 
 @pytest.fixture
@@ -14,24 +15,17 @@ def engine(tiny_manifest):
 
 @pytest.fixture
 def serve(engine):
-    """Start a server with the given settings; yields nothing but a function."""
+    """Starts a server with the given options and returns a client and the server."""
     httpx = pytest.importorskip("httpx")
     pytest.importorskip("fastapi", reason="needs the serve extra")
-    from cinemae.runtime.serve.app import create_app
-    from cinemae.runtime.serve.settings import ServeSettings
-    from serve_tools import running
+    from cinemae.runtime.serve.options import ServeOptions
 
-    open_servers = []
+    with contextlib.ExitStack() as stack:
 
-    def start(**settings):
-        made = ServeSettings(drain=0.0, **settings)
-        context = running(create_app(lambda: Detector(engine, engine.manifest), made), made)
-        base, server = context.__enter__()
-        open_servers.append(context)
-        return httpx.Client(base_url=base, timeout=120), server
+        def start(**options):
+            base, server = stack.enter_context(serving(engine, ServeOptions(drain=0, **options)))
+            return stack.enter_context(httpx.Client(base_url=base, timeout=120)), server
 
-    yield start
-    if engine.gate is not None:
-        engine.gate.set()
-    for context in open_servers:
-        context.__exit__(None, None, None)
+        yield start
+        if engine.gate is not None:
+            engine.gate.set()

@@ -15,15 +15,15 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
 
-from cinemae.runtime.scoring.detector import Detector  # noqa: E402
-from cinemae.runtime.serve.app import create_app  # noqa: E402
-from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
+from cinemae.runtime.core.errors import UsageError  # noqa: E402
+from cinemae.runtime.images.decode import FORMATS  # noqa: E402
+from cinemae.runtime.serve.options import MIB, Limits, ServedScoring, ServeOptions  # noqa: E402
 from PIL import Image  # noqa: E402
-from serve_tools import ArithmeticEngine, encode, picture, running  # noqa: E402
+from serve_tools import ArithmeticEngine, encode, picture, serving  # noqa: E402
 
 LIMITS = Limits(
-    max_body_bytes=60_000, max_file_bytes=40_000, max_pixels=100_000, max_images=4, max_queue=8,
-    max_buffered_bytes=200_000, read_timeout=2.0, header_timeout=2.0,
+    max_body_mb=60_000 / MIB, max_file_mb=40_000 / MIB, max_images=4, max_queue=8, max_buffered_mb=200_000 / MIB,
+    read_timeout=2, header_timeout=2,
 )
 
 NAMED = b'--x\r\nContent-Disposition: form-data; name="\xff"; filename="xn--\xff"\r\n\r\nx\r\n--x--\r\n'
@@ -31,10 +31,8 @@ NAMED = b'--x\r\nContent-Disposition: form-data; name="\xff"; filename="xn--\xff
 
 @pytest.fixture(scope="module")
 def address(tiny_manifest):
-    engine = ArithmeticEngine(tiny_manifest)
-    settings = ServeSettings(limits=LIMITS, drain=0.0)
-    load = lambda: Detector(engine, engine.manifest, max_pixels=LIMITS.max_pixels)  # noqa: E731
-    with running(create_app(load, settings), settings) as (base, _):
+    options = ServeOptions(scoring=ServedScoring(max_pixels=100_000), limits=LIMITS, drain=0, allow_host=("x",))
+    with serving(ArithmeticEngine(tiny_manifest), options) as (base, _):
         yield base
 
 
@@ -88,9 +86,32 @@ def test_a_bad_image_is_a_record_with_a_4xx(client, data, status):
     answer = client.post("/v1/detect", content=data, headers={"Content-Type": "image/png"})
     body = answer.json()
     assert answer.status_code == status
-    assert [record["status"] for record in body["records"]] == ["error"]
-    assert body["errors"] == [{"index": 0, "code": status, "detail": body["records"][0]["error"]}]
-    assert body["detail"] == body["records"][0]["error"] != ""
+    (record,) = body["records"]
+    assert record["status"] == "error"
+    assert record["error"]["kind"] == {413: "too_large", 415: "unsupported", 422: "damaged"}[status]
+    assert body["errors"] == [{"index": 0, "code": status, "detail": record["error"]["text"]}]
+    assert body["detail"] == record["error"]["text"] != ""
+
+
+OTHER_KINDS = {
+    "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "pdf": encoded("L", (9, 9), "PDF"),
+    "psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 3) + bytes(16),
+    "pcx": encoded("L", (9, 9), "PCX"), "ico": encoded("L", (16, 16), "ICO"), "sgi": encoded("L", (9, 9), "SGI"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_no_decoder_but_those_on_the_list_ever_sees_an_upload(client, monkeypatch, kind):
+    asked, real = [], Image.open
+
+    def watched(file, mode="r", formats=None):
+        asked.append(formats)
+        return real(file, mode, formats)
+
+    monkeypatch.setattr(Image, "open", watched)
+    assert client.post("/v1/detect", content=OTHER_KINDS[kind]).status_code == 415
+    assert asked
+    assert all(formats is not None and set(formats) <= set(FORMATS) for formats in asked)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +224,7 @@ def ask(connection):
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_a_later_request_has_as_long_for_its_head_as_the_first(client, address):
     with connect(address) as connection:
         ask(connection)
@@ -254,19 +276,13 @@ def test_unknown_paths_and_methods(client):
     assert client.get("/redoc").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "settings", [{"max_queue": 2}, {"max_pixels": 0}, {"read_timeout": -1}, {"max_body_bytes": 1 << 40}]
-)
-def test_limits_that_cannot_work_are_refused(settings):
-    from cinemae.runtime.core.errors import UsageError
-
+@pytest.mark.parametrize("options", [{"max_queue": 2}, {"max_file_mb": 0}, {"read_timeout": -1}, {"max_body_mb": 1e6}])
+def test_limits_that_cannot_work_are_refused(options):
     with pytest.raises(UsageError):
-        Limits(**settings)
+        Limits(**options)
 
 
 @pytest.mark.parametrize("token", ["", " x", "\u00e9"])
 def test_tokens_that_cannot_work_are_refused(token):
-    from cinemae.runtime.core.errors import UsageError
-
     with pytest.raises(UsageError):
-        ServeSettings(token=token)
+        ServeOptions(token=token)

@@ -15,16 +15,15 @@ from browser import chromium
 from cinemae.runtime.core.colour_map import colour_table
 from cinemae.runtime.scoring.detector import Detector
 from cinemae.runtime.scoring.reading import CONTRARY
-from cinemae.runtime.serve.app import create_app
-from cinemae.runtime.serve.settings import ServeSettings
+from cinemae.runtime.serve.options import ServedScoring, ServeOptions
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from serve_tools import ArithmeticEngine, encode, picture, running
+from serve_tools import ArithmeticEngine, encode, picture, serving
 from web_site import axe_findings, npm_modules, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 STRIP = "return document.querySelector('.view').getContext('2d').getImageData(0, 150, 400, 1).data.join()"
 COLOUR_TOLERANCE = 3
@@ -54,8 +53,7 @@ def engine(tiny_manifest):
 
 @pytest.fixture(scope="module")
 def address(engine):
-    settings = ServeSettings(drain=0.0)
-    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+    with serving(engine) as (base, _):
         yield base
 
 
@@ -105,16 +103,16 @@ def test_chosen_images_become_cards(page, files, engine):
     record = Detector(engine, engine.manifest).detect(files[1])
     meter = cards[1].find_element(By.CSS_SELECTOR, "[role=meter]")
     assert abs(float(meter.get_attribute("aria-valuenow")) - 100 * record.probability) < 0.1
-    assert [li.text for li in cards[1].find_elements(By.CSS_SELECTOR, ".reasons li")] == list(record.reasons)
+    assert [li.text for li in cards[1].find_elements(By.CSS_SELECTOR, ".reasons li")] == [
+        reason.text for reason in record.reasons
+    ]
     assert page.find_element(By.ID, "banner").is_displayed()
     assert page.find_element(By.ID, "live").get_attribute("textContent")
 
 
 def test_no_green_real_beside_a_probability_above_one_half(browser, engine, files):
     """At a base rate that turns every probability."""
-    settings = ServeSettings(drain=0.0)
-    app = create_app(lambda: Detector(engine, engine.manifest, prior=0.999), settings)
-    with running(app, settings) as (base, _):
+    with serving(engine, ServeOptions(scoring=ServedScoring(prior=0.999), drain=0)) as (base, _):
         browser.get(base)
         WebDriverWait(browser, 10).until(lambda b: b.execute_script("return document.documentElement.dataset.ready"))
         (card,) = choose(browser, files[:1])
@@ -218,8 +216,7 @@ def test_axe_finds_nothing(page, files, address, request, scheme):
 
 @pytest.mark.parametrize("token", [None, "abc"])
 def test_the_interface_at_docs_under_the_content_policy(browser, engine, token):
-    settings = ServeSettings(token=token, drain=0.0)
-    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+    with serving(engine, ServeOptions(token=token, drain=0)) as (base, _):
         with urllib.request.urlopen(f"{base}/docs") as answer:
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         browser.get_log("browser")
@@ -271,8 +268,7 @@ def test_nothing_is_loaded_from_elsewhere(page, files, address):
 
 
 def test_a_server_with_a_token_asks_for_it(browser, engine, files):
-    settings = ServeSettings(token="abc", drain=0.0)
-    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+    with serving(engine, ServeOptions(token="abc", drain=0)) as (base, _):
         browser.get(base)
         dialog = browser.find_element(By.ID, "ask")
         WebDriverWait(browser, 10).until(lambda b: dialog.get_attribute("open") is not None)

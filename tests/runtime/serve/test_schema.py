@@ -10,19 +10,14 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the serve extra")
 pytest.importorskip("schemathesis", reason="needs schemathesis")
 
-from cinemae.runtime.scoring.detector import Detector
-from cinemae.runtime.serve.app import create_app
-from cinemae.runtime.serve.settings import ServeSettings
-from serve_tools import ArithmeticEngine, running
+from serve_tools import ArithmeticEngine, serving
 
 pytestmark = pytest.mark.slow
 EXAMPLES = 60
 
 
 def test_every_answer_is_as_described_and_none_is_5xx(tiny_manifest, tmp_path):
-    engine = ArithmeticEngine(tiny_manifest)
-    settings = ServeSettings(drain=0.0)
-    with running(create_app(lambda: Detector(engine, engine.manifest), settings), settings) as (base, _):
+    with serving(ArithmeticEngine(tiny_manifest)) as (base, _):
         # Whether bytes are an image cannot be said in OpenAPI: valid requests may be answered 415 or 422.
         result = subprocess.run(
             [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run",

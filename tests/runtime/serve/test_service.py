@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ httpx = pytest.importorskip("httpx")
 from cinemae.runtime.images.source import NamedSource  # noqa: E402
 from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.scoring.record import to_dict  # noqa: E402
-from cinemae.runtime.serve.settings import Limits  # noqa: E402
+from cinemae.runtime.serve.options import MIB, Limits  # noqa: E402
 from serve_tools import encode, picture, post  # noqa: E402
 
 BATCH_LOGIT_TOLERANCE = 1e-5
@@ -60,7 +61,7 @@ def test_many_images_come_back_in_order_with_bad_ones_as_records(serve):
 
 
 def test_concurrent_requests_share_batches_and_get_their_own_answers(serve, engine):
-    client, _ = serve(max_batch=4)
+    client, _ = serve(batch_size=4)
     engine.gate = threading.Event()
     pictures = [encode(picture(seed)) for seed in range(12)]
     with ThreadPoolExecutor(12) as pool:
@@ -89,7 +90,7 @@ def wait_for(condition, seconds=60.0):
 
 
 def test_a_full_queue_answers_429_and_recovers(serve, engine):
-    client, _ = serve(limits=Limits(max_queue=3, max_images=3), max_batch=1)
+    client, _ = serve(limits=Limits(max_queue=3, max_images=3), batch_size=1)
     engine.gate = threading.Event()
     data = encode(picture(3))
     with ThreadPoolExecutor(3) as pool:
@@ -107,7 +108,7 @@ def test_a_full_queue_answers_429_and_recovers(serve, engine):
 
 
 def test_more_images_than_the_queue_has_room_for_take_no_slot(serve, engine):
-    client, _ = serve(limits=Limits(max_queue=3, max_images=3), max_batch=1)
+    client, _ = serve(limits=Limits(max_queue=3, max_images=3), batch_size=1)
     engine.gate = threading.Event()
     data = encode(picture(3))
     with ThreadPoolExecutor(1) as pool:
@@ -121,8 +122,8 @@ def test_more_images_than_the_queue_has_room_for_take_no_slot(serve, engine):
 
 def test_the_memory_of_all_uploads_is_bounded(serve, engine):
     data = encode(picture(3))
-    limits = Limits(max_body_bytes=len(data) + 10, max_file_bytes=len(data) + 10, max_buffered_bytes=len(data) + 10)
-    client, _ = serve(limits=limits)
+    most = (len(data) + 10) / MIB
+    client, _ = serve(limits=Limits(max_body_mb=most, max_file_mb=most, max_buffered_mb=most))
     engine.gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, client, data)
@@ -143,7 +144,7 @@ def test_a_slow_engine_ends_in_504_and_the_slots_come_back(serve, engine):
 
 
 def test_images_nobody_waits_for_are_not_inferred(serve, engine):
-    client, _ = serve(max_batch=1)
+    client, _ = serve(batch_size=1)
     engine.gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(post, client, encode(picture(1)))
@@ -174,7 +175,7 @@ def test_an_engine_that_fails_is_503_and_not_ready_until_it_works_again(serve, e
 
 
 def test_stopping_answers_what_was_accepted(serve, engine):
-    client, server = serve(max_batch=2)
+    client, server = serve(batch_size=2)
     engine.gate = threading.Event()
     with ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(post, client, encode(picture(seed))) for seed in range(6)]
@@ -217,8 +218,10 @@ def test_engine_description(serve, engine):
     assert body["heatmap_range"] == [0.0, 80.0]
     assert body["grid"] ** 2 == engine.manifest.backbone.config.n_patches
     assert len(body["colours"]) == 256
-    assert 0 < body["real_below"] < 0.5 < body["ai_from"] < 1
-    assert (body["prior"], body["false_alarm"], body["miss"]) == (0.5, 0.05, 0.1)
+    run = body["run"]
+    assert run == asdict(Detector(engine, engine.manifest).run)
+    assert 0 < run["real_below"] < 0.5 < run["ai_from"] < 1
+    assert (run["prior"], run["false_alarm"], run["miss"]) == (0.5, 0.05, 0.1)
     assert body["words"]["real"] == "at most 10 % of AI images get this"
     manifest = json.loads(engine.manifest.to_json())
     assert {name: body[name] for name in ("precision", "backbone", "calibration", "training", "tools")} == {

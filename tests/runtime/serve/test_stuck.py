@@ -17,19 +17,20 @@ pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
 
 from cinemae.runtime.scoring.detector import Detector  # noqa: E402
-from cinemae.runtime.serve.app import create_app  # noqa: E402
-from cinemae.runtime.serve.settings import Limits, ServeSettings  # noqa: E402
-from serve_tools import encode, picture, running  # noqa: E402
+from cinemae.runtime.serve.options import Limits, ServeOptions  # noqa: E402
+from serve_tools import encode, picture, serving  # noqa: E402
 
-SETTINGS = ServeSettings(Limits(request_timeout=3.0, read_timeout=3.0), drain=0.0, last_seconds=0.5)
+pytestmark = pytest.mark.slow
+
+OPTIONS = ServeOptions(limits=Limits(request_timeout=3, read_timeout=3), drain=0, last_seconds=0.5)
 
 STUCK_SERVER = """
 import sys, threading
 from pathlib import Path
 from cinemae.runtime.scoring.detector import Detector
 from cinemae.runtime.core.manifest import Manifest
-from cinemae.runtime.serve.launch import launch
-from cinemae.runtime.serve.settings import Limits, ServeSettings
+from cinemae.runtime.serve.options import Limits, ServeOptions
+from cinemae.runtime.serve.server import launch
 from serve_tools import ArithmeticEngine
 
 engine = ArithmeticEngine(Manifest.from_json(Path(sys.argv[1]).read_bytes(), "test"))
@@ -41,7 +42,7 @@ setattr(owner, name, lambda argument: next(calls, lambda argument: never.wait())
 Detector.load = lambda *args, **options: detector
 limits = Limits(request_timeout=0.5, read_timeout=0.5)
 try:
-    launch(ServeSettings(limits, drain=0.0, last_seconds=1.0), None, "127.0.0.1", 0, "cpu", None, None, 0.5)
+    launch(ServeOptions(limits=limits, port=0, drain=0, last_seconds=1))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -60,7 +61,7 @@ def stick_decoder(engine, detector, gate):
 def test_readiness_notices_what_is_stuck_and_recovers(engine, stick, named):
     gate = threading.Event()
     detector = Detector(engine, engine.manifest)
-    with running(create_app(lambda: detector, SETTINGS), SETTINGS) as (base, _), ThreadPoolExecutor(1) as pool:
+    with serving(detector, OPTIONS) as (base, _), ThreadPoolExecutor(1) as pool:
         client = httpx.Client(base_url=base, timeout=60)
         stick(engine, detector, gate)
         assert client.get("/readyz").status_code == 200
@@ -96,7 +97,7 @@ def test_a_stuck_thread_does_not_hold_the_process(tiny_manifest, tmp_path, named
         for number in sent:
             process.send_signal(number)
             time.sleep(0.05)
-        process.wait(60)  # ServeSettings.stops_within is 3 s here; a stuck thread would hold the process for ever
+        process.wait(60)  # ServeOptions.stops_within is 3 s here; a stuck thread would hold the process for ever
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()

@@ -13,8 +13,8 @@ from cinemae.runtime.evidence.jpeg_quality import estimate_quality
 from cinemae.train.audit.audit import ALL, Audit, audit
 from cinemae.train.audit.file_facts import file_facts
 from cinemae.train.audit.lowlevel import blockiness, entropy, high_frequency_ratio, spectrum, total_variation
-from cinemae.train.audit.survey import thin
-from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples, thin
 from PIL import Image
 
 N = 30
@@ -102,12 +102,12 @@ def test_duplicates_across_classes_and_splits(tmp_path):
 
 def test_damaged_files_are_counted_named_and_left_out(tmp_path, caplog):
     samples = tree(tmp_path, (".png", {}), (".png", {}))
-    samples[0].path.write_bytes(b"not an image")
-    samples[1].path.write_bytes(samples[2].path.read_bytes()[:100])
+    Path(samples[0].path).write_bytes(b"not an image")
+    Path(samples[1].path).write_bytes(Path(samples[2].path).read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
         result = audit(samples, quiet=True)
-    assert sorted(path for path, _ in result.skipped) == sorted(str(s.path) for s in samples[:2])
-    assert str(samples[0].path) in caplog.text
+    assert sorted(path for path, _ in result.skipped) == sorted(s.path for s in samples[:2])
+    assert samples[0].path in caplog.text
     assert any("2 of 60 files are not readable" in text for text in result.warnings)
     with pytest.raises(UsageError, match="not one of the files"):
         audit(samples[:1], quiet=True)
@@ -134,7 +134,7 @@ def test_thin_is_even_and_keeps_all_at_zero(leaky):
 def test_quality_estimate_is_exact_for_libjpeg(tmp_path, quality):
     path = tmp_path / "x.jpg"
     texture(0).save(path, quality=quality)
-    facts = file_facts(path, path.read_bytes(), Image.open(path).convert("RGB"))
+    facts = file_facts(str(path), path.read_bytes(), Image.open(path).convert("RGB"))
     assert facts.quality == quality
     assert (facts.container, facts.subsampling) == ("JPEG", "4:2:0")
 
@@ -176,6 +176,7 @@ def test_high_frequency_ratio_counts_the_whole_plane():
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_bench_metadata_is_near_chance(data_root):
     result = audit(read_samples(data_root / "bench"), limit=15, quiet=True)
     metadata = result.probes["metadata", ALL]

@@ -54,14 +54,10 @@ def test_the_precision_reaches_the_workers(given, expected, image_tree, tiny_wei
 
 DIES = """
 import os, sys
-from types import ModuleType
-steps = ModuleType("cinemae.train.cli.train_steps")
-steps.run_extract = lambda *a, **k: {ends}
-steps.describe_extract = lambda *a: "done"
-sys.modules["cinemae.train.cli.train_steps"] = steps
-import cinemae.train.cli
-cinemae.train.cli.train_steps = steps
+from cinemae.train.cli import extract
 from cinemae.train.cli.train import main
+extract.extracted = lambda *arguments: {ends}
+extract.described = lambda *arguments: "done"
 main(sys.argv[1:])
 """
 

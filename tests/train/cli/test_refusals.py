@@ -31,7 +31,7 @@ STUDY = ("train", "controls", "DATA", "--backbone", "WEIGHTS")
 WRONG = [
     (("train", "extract", "nowhere", "--backbone", "WEIGHTS"), "nowhere: no such file or folder"),
     (("train", "extract", "DATA", "--backbone", "gone.pth"), "gone.pth: no such file or folder"),
-    (("train", "extract", "DATA", "--backbone", "CHECKPOINT"), "is a checkpoint, not backbone weights; those"),
+    (("train", "extract", "DATA", "--backbone", "CHECKPOINT"), "is a checkpoint, not backbone weights"),
     (("train", "extract", "DATA", "--backbone", "ENGINE"), "is an engine, not backbone weights"),
     ((*EXTRACT, "--layout", "folders"), "unknown layout 'folders'; there are: auto, genimage"),
     ((*EXTRACT, "--split", "dev"), "no split 'dev'; there are: train, val"),

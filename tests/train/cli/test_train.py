@@ -15,7 +15,7 @@ import pytest
 import torch
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.cli.train import main
-from cinemae.train.features.sample_list import kept_samples, read_samples
+from cinemae.train.features.sample_list import kept_samples, read_recorded
 from cinemae.train.fitting.checkpoint import load_checkpoint, load_head
 from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_manifest, read_metrics, remember_checkpoint
 
@@ -29,20 +29,9 @@ def run(*arguments) -> None:
     assert stop.value.code in (0, None)
 
 
-@pytest.fixture(scope="module")
-def fitted(image_tree, tiny_weights, tmp_path_factory):
-    """A folder in which `extract` and `fit` ran. Do not modify."""
-    folder = tmp_path_factory.mktemp("chain")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run("extract", image_tree, "--backbone", tiny_weights, "-q", "--split", "train")
-        run("fit", "-q", "--epochs", "20", "--lr", "2e-2", "--held-out", "0.3", "--embed-backbone")
-    return folder
-
-
 @pytest.fixture
 def chain(fitted, tmp_path, monkeypatch):
-    """A copy of it, the current folder; the checkpoint's path."""
+    """The current folder, a copy of `fitted`; the checkpoint's path."""
     shutil.copytree(fitted / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     remember_checkpoint(Path("runs/checkpoint"))
@@ -77,7 +66,7 @@ def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
     loaded = load_checkpoint(last_checkpoint())
     cache = open_cache(chain.parent / "cache")
     scored = score(load_head(chain), cache, np.arange(6))
-    images = np.stack([load_image(path, loaded.manifest.preprocess).pixels for path in scored.paths])
+    images = np.stack([load_image(path, loaded.manifest.preprocess).pixels for path in (row.path for row in cache.rows[:6])])
     with torch.inference_mode():
         fresh = loaded.detector(torch.from_numpy(images)).logit.numpy()
     np.testing.assert_allclose(scored.logits, fresh, atol=LOGIT_TOLERANCE)
@@ -138,7 +127,7 @@ def fit_again(*arguments) -> dict:
 def trained_on(recipe: dict) -> set[str]:
     """Names of the files a fit read, from the list it recorded."""
     (folder,) = Path("runs/cache").iterdir()
-    return {Path(sample.path).name for sample in read_samples(kept_samples(folder, recipe["samples"]))}
+    return {Path(sample.path).name for sample in read_recorded(kept_samples(folder, recipe["samples"]))}
 
 
 def test_moved_renamed_deleted_and_replaced_images_leave_the_fit(chain, image_tree, tiny_weights, tmp_path):
@@ -156,7 +145,7 @@ def test_moved_renamed_deleted_and_replaced_images_leave_the_fit(chain, image_tr
     shutil.copy(tree / "gen_b" / "val" / "ai" / "000.png", replaced)
     run(*extract)
     (folder,) = Path("runs/cache").iterdir()
-    listed = {sample.path: sample for sample in read_samples(folder / "samples.jsonl")}
+    listed = {sample.path: sample for sample in read_recorded(folder / "samples.jsonl")}
     assert set(listed) == {str(path) for path in tree.rglob("*.png")}
     after = fit_again()
     manifest = read_manifest(Path("runs/again"))

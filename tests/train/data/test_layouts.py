@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import UsageError
-from cinemae.train.cli.option_groups import read_all
 from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
-from cinemae.train.data.samples import Sample, SkipLog, read_samples
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import SkipLog, read_all, read_samples
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm",
@@ -58,7 +58,7 @@ def test_genimage(tmp_path, inner):
     assert {s.generator for s in samples} == set(GENIMAGE_TREE)
     assert all(counts == (1, 1) for counts in describe(samples).values())
     assert {s.split for s in samples} == {"train", "val"}
-    assert all((s.label == 1) == (s.path.parent.name == "ai") for s in samples)
+    assert all((s.label == 1) == (Path(s.path).parent.name == "ai") for s in samples)
 
 
 def test_genimage_single_generator_and_bare_archives(tmp_path):
@@ -151,7 +151,7 @@ def test_data_sets_that_spell_a_generator_differently_are_one(tmp_path):
     both(tmp_path / "a" / "progan_train" / "car", "0_real", "1_fake")
     both(tmp_path / "b" / "test" / "ProGAN", "0_real", "1_fake")
     both(tmp_path / "b" / "test" / "DALLE2", "0_real", "1_fake")
-    samples = read_all([tmp_path / "a", tmp_path / "b"], "auto", None, None)
+    samples = read_all([tmp_path / "a", tmp_path / "b"])
     assert set(describe(samples)) == {("progan", "train"), ("progan", "test"), ("DALLE2", "test")}
 
 
@@ -217,7 +217,7 @@ def test_files_that_are_no_images_are_counted_and_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         samples = read_samples(tmp_path, skipped=skips, generators=["biggan"])
     assert len(samples) == 4
-    assert sorted(path.name for path, _ in skips.skipped) == ["dangling.png", "empty.png", "readme.txt"]
+    assert sorted(Path(path).name for path, _ in skips.skipped) == ["dangling.png", "empty.png", "readme.txt"]
     assert "empty.png: empty file" in caplog.text
     assert "3 files skipped" in caplog.text
 

@@ -180,11 +180,11 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from cinemae.runtime.core.manifest import Backbone, BackboneConfig, HeadConfig, Manifest, MethodConfig, Preprocess
-from cinemae.train.features.cache import FeatureCache, Row
+from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint import LoadedHead
-from cinemae.train.data.samples import Sample
+from cinemae.train.data.sample import Sample
 from cinemae.train.evaluation.evaluate import score
 from cinemae.train.features.extract import extract
 from cinemae.train.model.head import Head
@@ -207,7 +207,7 @@ def extract_files(count):
     for i in range(count):
         path = root / f"{count}-{i}.ppm"
         path.write_bytes(b"P6 16 16 255\\n" + rng.bytes(768))
-        samples.append(Sample(path, i % 2, "g", "val"))
+        samples.append(Sample(str(path), i % 2, "g", "val"))
     mae = MaskedAutoencoder(spec.backbone.config)
     assert extract(samples, lambda: mae, spec, root, batch_size=4, shard_rows=50, quiet=True).computed == count
 
@@ -219,7 +219,7 @@ def score_rows(count):
     writer = CacheWriter(root / str(count), spec, shard_rows=50)
     tensors = np.ones(8, np.float32), np.ones((1, 8, 147, 3, 3), np.float32), np.ones((1, 8, 2, 2), np.float32)
     for i in range(count):
-        writer.add(Row(f"/{i}", i % 2, "g", "val", f"{i:064x}", 0, 1, 1), *tensors)
+        writer.add(Sample(f"/{i}", i % 2, "g", "val", f"{i:064x}"), *tensors)
     writer.flush()
     cache = FeatureCache(writer.folder)
     manifest = Manifest(name="x", kind="checkpoint", method=method, head=HeadConfig(), backbone=spec.backbone,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ import torch
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
 from cinemae.runtime.images.preprocess import load_image
-from cinemae.train.data.samples import Sample, read_samples
-from cinemae.train.features.augment import robust
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples
+from cinemae.train.data.transforms import robust
 from cinemae.train.features.cache import FeatureCache, open_cache, read_spec
 from cinemae.train.features.cache_spec import SPEC_FILE, CacheSpec
 from cinemae.train.features.extract import extract
@@ -95,10 +96,8 @@ def test_rows_carry_the_sample(samples, spec, fill):
     cache = FeatureCache(fill(samples, spec).folder)
     assert len(cache) == len(samples) == 32
     row = cache.rows[0]
-    assert (row.label, row.generator, row.split, row.width, row.height) == (0, "gen_a", "val", 96, 80)
-    assert {(r.path, r.label, r.generator) for r in cache.rows} == {
-        (str(s.path), s.label, s.generator) for s in samples
-    }
+    assert (row.label, row.generator, row.split, row.view) == (0, "gen_a", "val", 0)
+    assert {row[:4] for row in cache.rows} == {sample[:4] for sample in samples}
     assert len(cache.select(generators=["gen_b"])) == 16
     assert cache.labels(cache.select(generators=["gen_b"])).sum() == 8
 
@@ -138,7 +137,7 @@ def test_same_bytes_are_computed_once(samples, spec, fill, tmp_path):
     copied = tmp_path / "copy.png"
     shutil.copy(samples[0].path, copied)
     fill(samples[:4], spec)
-    report = fill([*samples[:4], replace(samples[0], path=copied, generator="gen_c")], spec)
+    report = fill([*samples[:4], samples[0]._replace(path=str(copied), generator="gen_c")], spec)
     assert (report.computed, report.reused, report.copied) == (0, 4, 1)
     cache = FeatureCache(report.folder)
     pair = np.array([i for i, row in enumerate(cache.rows) if row.content == cache.rows[-1].content])
@@ -152,27 +151,26 @@ def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path):
     before = identities(folder)
     moved = []
     for sample in samples[:4]:
-        shutil.copy(sample.path, tmp_path / sample.path.name)
-        moved.append(replace(sample, path=tmp_path / sample.path.name))
+        moved.append(sample._replace(path=shutil.copy(sample.path, tmp_path)))
     report = fill(moved, spec)
     assert report.computed == 0
     assert identities(folder) == before
-    assert [row.path for row in FeatureCache(folder, report.samples).rows] == [str(s.path) for s in moved]
+    assert [row.path for row in FeatureCache(folder, report.samples).rows] == [s.path for s in moved]
 
 
 def test_one_file_may_belong_to_several_generators_and_change_its_label(samples, spec, fill):
-    twice = [samples[0], replace(samples[0], generator="gen_c")]
+    twice = [samples[0], samples[0]._replace(generator="gen_c")]
     cache = FeatureCache(fill(twice, spec).folder)
     assert [row.generator for row in cache.rows] == ["gen_a", "gen_c"]
     assert fill(twice, spec).reused == 2
-    cache = FeatureCache(fill([replace(samples[0], label=1)], spec).folder)
+    cache = FeatureCache(fill([samples[0]._replace(label=1)], spec).folder)
     assert [(row.generator, row.label) for row in cache.rows] == [("gen_a", 1), ("gen_c", 0)]
 
 
 def test_a_changed_file_replaces_its_row_even_with_the_same_size_and_time(spec, fill, tmp_path):
     path = tmp_path / "one.bmp"
     render(0, 1).save(path)
-    sample = Sample(path, 0, "g", "val")
+    sample = Sample(str(path), 0, "g", "val")
     first, stat = fill([sample], spec), path.stat()
     render(1, 2).save(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -180,28 +178,26 @@ def test_a_changed_file_replaces_its_row_even_with_the_same_size_and_time(spec, 
     report = fill([sample], spec)
     (after,) = FeatureCache(report.folder).rows
     assert report.computed == 1
-    assert after.sample == report.samples[0] != first.samples[0]
-    assert [row.sample for row in FeatureCache(report.folder, first.samples).rows] == list(first.samples)
+    assert after == report.samples[0] != first.samples[0]
+    assert FeatureCache(report.folder, first.samples).rows == list(first.samples)
 
 
 def test_a_list_limits_the_cache_to_its_samples(samples, spec, fill, tmp_path):
     """Moved to another split, given another label or generator, or deleted: cached, but listed no more."""
     folder = fill(samples[:6], spec).folder
-    now = [replace(samples[0], split="train"), replace(samples[1], label=1), replace(samples[2], generator="x")]
+    now = [samples[0]._replace(split="train"), samples[1]._replace(label=1), samples[2]._replace(generator="x")]
     report = fill([*now, samples[3]], spec)
     assert (report.copied, report.reused, report.computed) == (3, 1, 0)
     listed = FeatureCache(folder, report.samples)
-    assert {(row.path, row.label, row.generator, row.split) for row in listed.rows} == {
-        (str(s.path), s.label, s.generator, s.split) for s in (*now, samples[3])
-    }
+    assert {row[:4] for row in listed.rows} == {sample[:4] for sample in (*now, samples[3])}
     assert len(FeatureCache(folder)) > len(listed)
 
 
 def test_bad_files_are_skipped_counted_and_named(samples, spec, fill, tmp_path, caplog):
-    bad = {"truncated.png": samples[0].path.read_bytes()[:200], "text.jpg": b"not an image", "empty.png": b""}
+    bad = {"truncated.png": Path(samples[0].path).read_bytes()[:200], "text.jpg": b"not an image", "empty.png": b""}
     for name, data in bad.items():
         (tmp_path / name).write_bytes(data)
-    extra = [Sample(tmp_path / name, 1, "gen_a", "val") for name in [*bad, "vanished.png"]]
+    extra = [Sample(str(tmp_path / name), 1, "gen_a", "val") for name in [*bad, "vanished.png"]]
     with caplog.at_level(logging.WARNING, logger="cinemae.train"):
         report = fill([*extra, *samples[:3]], spec)
     assert report.computed == 3
@@ -263,7 +259,7 @@ def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, bac
     assert spec.key in str(refused.value)
     assert other.key in str(refused.value)
     assert open_cache(root, augment="robust").spec == other
-    fill([replace(samples[0], split="train")], other)
+    fill([samples[0]._replace(split="train")], other)
     assert open_cache(root, split="train").spec == other
     assert open_cache(root, key=spec.key[:6]).spec == spec
     with pytest.raises(UsageError, match="no cache"):

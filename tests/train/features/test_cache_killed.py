@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import training_tree
 from cinemae.runtime.core.manifest import MethodConfig, Preprocess
 from cinemae.train.data.samples import read_samples
@@ -33,6 +34,7 @@ def extract_tree(weights, tree, root):
     return extract(read_samples(tree), lambda: loaded.mae, spec, root, batch_size=1, shard_rows=2, quiet=True)
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_and_doubles_nothing(image_tree, tiny_weights, tmp_path):
     command = [sys.executable, "-c", CHILD, str(tiny_weights), str(image_tree), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(PYTHONPATH)}

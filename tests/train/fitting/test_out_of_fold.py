@@ -12,7 +12,7 @@ from cinemae.runtime.core.manifest import HeadConfig
 from cinemae.train.calibration.platt import calibrate_probability
 from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import OWN_HEAD
-from cinemae.train.features.cache import Row
+from cinemae.train.data.sample import Sample
 from cinemae.train.fitting import out_of_fold as module
 from cinemae.train.fitting.examples import Examples
 from cinemae.train.fitting.fit_config import FitConfig
@@ -39,7 +39,7 @@ def drawn(images: int, views: int = 1, shared: int = 0, every: int = 5) -> tuple
             number = 1000 * label + (index if index < shared else index + (500 if name == "b" else 0))
             logit = rng.normal() + label
             for view in range(views):
-                rows.append(Row(f"/{name}/{index}", label, name, "train", f"{number:064x}", view, 9, 9))
+                rows.append(Sample(f"/{name}/{index}", label, name, "train", f"{number:064x}", view))
                 features.append((number, logit))
     labels = torch.tensor([float(row.label) for row in rows])
     whole = Examples(torch.tensor(features).float(), torch.zeros(len(rows), 1, 3), labels, tuple(rows))

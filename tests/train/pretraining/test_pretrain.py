@@ -47,6 +47,7 @@ def curve_of(out):
     return json.loads((out / "pretrain.json").read_text())["curve"]
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_weights_load(tmp_path, photos, tiny_config):
     weights = pretrain([photos], tmp_path / "out", tiny_config, PretrainConfig(**(vars(RECIPE) | {"epochs": 60})))
     curve = curve_of(tmp_path / "out")
@@ -57,6 +58,7 @@ def test_the_loss_falls_and_the_weights_load(tmp_path, photos, tiny_config):
     assert load_backbone(tmp_path / "out").info == loaded.info.model_copy(update={"source": str(tmp_path / "out")})
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was(tmp_path, photos, tiny_config, caplog):
     out = tmp_path / "out"
     first = PretrainConfig(**(vars(RECIPE) | {"epochs": 3}))

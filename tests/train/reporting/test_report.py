@@ -134,6 +134,7 @@ def test_the_page_is_self_contained_and_dark_too(page):
     assert f"fill: {plots.GROUND}" in svg, "it reads on any ground, because it has its own"
 
 
+@pytest.mark.browser
 def test_no_width_overflows_and_dark_plots_are_light_on_dark_in_chromium(page):
     for dark in (False, True):
         with chromium(dark) as driver:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.manifest import MethodConfig
-from cinemae.train.data.samples import Sample, read_samples
+from cinemae.train.data.sample import Sample
+from cinemae.train.data.samples import read_samples
 from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.studies.budget import Budget

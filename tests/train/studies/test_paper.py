@@ -15,6 +15,8 @@ from cinemae.train.reporting.tables import Table
 from cinemae.train.studies.freezing import STRATEGIES
 from cinemae.train.studies.paper import STUDIES, paper, run_studies
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tables(report):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
-from cinemae.train.data.samples import Sample
+from cinemae.train.data.sample import Sample
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
@@ -21,7 +20,7 @@ from cinemae.train.studies.freezing import STRATEGIES, accuracies, train_end_to_
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.paper import STUDIES
-from cinemae.train.weights.layouts import is_decoder
+from cinemae.train.weights.key_layouts import is_decoder
 
 NLL_TOLERANCE = 2e-4
 """The cache keeps sums in [0, 1] pixels in float32; the direct path squares normalised ones."""
@@ -109,8 +108,8 @@ def test_studies_read_their_own_samples_alone(experiment, samples):
     """An image that another run cached as training data is test data here, and nothing else."""
     first, *others = [s for s in samples if (s.generator, s.split) == ("sd", "train")][:8]
     before = replace(experiment, samples=[first, *others]).identity
-    moved = replace(experiment, samples=[replace(first, split="test"), *others[:3]])
-    assert {(row.path, row.split) for row in moved.cache.rows} == {(str(s.path), s.split) for s in moved.samples}
+    moved = replace(experiment, samples=[first._replace(split="test"), *others[:3]])
+    assert {(row.path, row.split) for row in moved.cache.rows} == {(s.path, s.split) for s in moved.samples}
     assert moved.identity != before
 
 
@@ -125,7 +124,7 @@ def test_report_only_generators_stand_last_and_apart(experiment):
 
 def test_training_generator_is_the_papers_or_asked_for():
     def sample(generator: str, split: str = "train") -> Sample:
-        return Sample(Path("x"), 1, generator, split)
+        return Sample("x", 1, generator, split)
 
     several = [sample("ADM"), sample("stable_diffusion_v_1_4"), sample("wukong", "val")]
     assert choose_training(several, None) == ("stable_diffusion_v_1_4",)

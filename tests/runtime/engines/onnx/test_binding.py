@@ -11,9 +11,9 @@ import pytest
 from cinemae.runtime.core.errors import EngineError, MissingDependencyError
 from cinemae.runtime.engines.cuda.driver import Cuda
 from cinemae.runtime.engines.load import load_engine
+from cinemae.runtime.engines.onnx import binding as onnx_binding
+from cinemae.runtime.engines.onnx import engine as onnx_module
 from cinemae.runtime.engines.onnx.binding import BoundSession
-from cinemae.runtime.engines.onnx.engine import binding as onnx_binding
-from cinemae.runtime.engines.onnx.engine import engine as onnx_module
 from cinemae.runtime.engines.onnx.library import import_onnxruntime, preload
 from cinemae.runtime.engines.onnx.session import CPU, CUDA
 from cuda_fakes import FakeCudaApi

@@ -6,7 +6,7 @@ import torch
 from cinemae.export.graph.packed_lcas import PackedLcas
 from cinemae.runtime.core.manifest import BackboneConfig, HeadConfig, MethodConfig, Preprocess
 from cinemae.runtime.core.masks import draw_visible, masked_from_visible
-from cinemae.runtime.engines.parts.engine import lcas as numpy_lcas
+from cinemae.runtime.engines.parts import lcas as numpy_lcas
 from cinemae.train.model import lcas as torch_lcas
 from cinemae.train.model.mae import patchify
 from cinemae.train.model.presets import PRESETS

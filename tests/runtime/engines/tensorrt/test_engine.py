@@ -180,39 +180,39 @@ def test_two_batches_are_in_flight_and_a_third_waits(gpu, images, expected):
     engine = gpu.open()
     engine.infer(images[:4])
     engine.infer(images[:4])
-    first, second = engine.submit(images[:4]), engine.submit(list(images[4:7]))
+    first, second = engine.begin(images[:4]), engine.begin(list(images[4:7]))
     third = []
-    waiting = threading.Thread(target=lambda: third.append(engine.submit(images[8:12])))
+    waiting = threading.Thread(target=lambda: third.append(engine.begin(images[8:12])))
     waiting.start()
     waiting.join(0.1)
     assert not third
-    agrees(first.result(), expected, slice(0, 4))
+    agrees(first(), expected, slice(0, 4))
     waiting.join()
-    agrees(second.result(), expected, slice(4, 7))
-    agrees(third[0].result(), expected, slice(8, 12))
+    agrees(second(), expected, slice(4, 7))
+    agrees(third[0](), expected, slice(8, 12))
     engine.close()
     assert gpu.api.live == set()
 
 
 def test_closing_ends_those_who_wait(gpu, images):
     engine = gpu.open()
-    tickets = [engine.submit(images[:2]), engine.submit(images[:2])]
+    results = [engine.begin(images[:2]), engine.begin(images[:2])]
     failed = []
 
-    def submit():
+    def begin():
         try:
-            engine.submit(images[:2])
+            engine.begin(images[:2])
         except EngineError as error:
             failed.append(str(error))
 
-    waiting = threading.Thread(target=submit)
+    waiting = threading.Thread(target=begin)
     waiting.start()
     engine.close()
     waiting.join()
     assert "closed" in failed[0]
-    for ticket in tickets:
+    for result in results:
         with pytest.raises(EngineError, match="closed"):
-            ticket.result()
+            result()
     assert gpu.api.live == set()
 
 

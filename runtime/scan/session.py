@@ -1,0 +1,181 @@
+"""Detector and outputs of one run: every record is counted, written, drawn and reported, in order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
+from types import TracebackType
+from typing import Any
+
+from ..core.progress import Progress
+from ..core.text import display_name, printable
+from ..images.source import AnySource, NamedSource
+from ..scoring.detector import Detector
+from ..scoring.pipeline import Prepare, Scored, decode_and_score
+from .options import TABLE, RunOptions
+from .resume import forget
+from .table import TableWriter
+from .tally import Tally
+from .targets import Targets
+from .writers import Writer, file_writer, stdout_writer
+
+Extra = Callable[[Scored], None]
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+class Session:
+    """Detector and outputs of `cinemae run` or `cinemae watch`; a context that closes them.
+
+    Attributes:
+        detector: of the run; its engine loads in the background.
+        tally: counts of the records so far.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        """Check the outputs; nothing is opened yet.
+
+        Raises:
+            MissingDependencyError, OutputError, UsageError: as `RunOptions.output_format` and `Targets.check`.
+        """
+        self._options, self._format = options, options.output_format(sys.stdout.isatty())
+        self._targets = Targets(options.out, options.report, options.heatmaps)
+        self._targets.check(options.inputs, options.scoring.engine, any_suffix=options.format is not None)
+        self._stack, self._start = ExitStack(), time.monotonic()
+        self.tally = Tally()
+
+    def __enter__(self) -> Session:
+        with ExitStack() as stack:
+            self.detector = stack.enter_context(Detector.load(self._options.scoring, background=True))
+            self._console = _console() if self._format == TABLE else None
+            self._writer = self._open_writer(stack)
+            self._stack = stack.pop_all()
+        if self.detector.manifest.demonstration:
+            label = self.detector.run.engine
+            self.say(f"note: {label}: its verdicts are no evidence; name a real engine with --engine FILE")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._writer.abort()
+        self._stack.__exit__(kind, value, traceback)
+
+    def say(self, text: str) -> None:
+        """A line on stderr, unless `--quiet` was given."""
+        if not self._options.quiet:
+            say(text)
+
+    def score(self, sources: Iterable[AnySource], prepare: Prepare | None = None) -> Generator[Scored, None, None]:
+        """The record of each source, in order."""
+        size = self._options.batch_size or self.detector.best_batch
+        return decode_and_score(
+            sources, prepare or self.detector.prepare, self.detector.begin, size, self._options.workers
+        )
+
+    def consume(self, scored: Generator[Scored, None, None], total: Callable[[], int] | None = None) -> None:
+        """Drive the run to its end.
+
+        Args:
+            scored: what is scored.
+            total: counts the inputs.
+
+        Raises:
+            EngineError, MissingDependencyError: the engine cannot be used, even where no input ever reached it.
+            OutputError: a record cannot be written.
+        """
+        extras = self._extras()
+        progress = Progress("inputs", total, quiet=self._options.quiet, closing=False, console=self._console)
+        with self._stack.enter_context(progress), closing(scored):
+            for item in scored:
+                self.tally.add(item.record, kept=item.prepared.previous is not None)
+                self._writer.write(item.record)
+                for extra in extras:
+                    extra(item)
+                progress.advance()
+        self.detector.wait()
+
+    def finish(self, notes: Iterable[str] = ()) -> int:
+        """Complete the outputs, say `notes` and what was done, and return the exit code.
+
+        Raises:
+            OutputError: an output cannot be completed.
+        """
+        self._writer.finish()
+        if self._options.out is not None and self._format == "jsonl":
+            forget(self._options.out)  # while this run still holds the lock
+        self._stack.close()
+        for line in (*notes, self.tally.summary(time.monotonic() - self._start), *self._targets.written()):
+            self.say(line)
+        return self.tally.exit_code(self._options.fail_on_ai)
+
+    def _open_writer(self, stack: ExitStack) -> Writer:
+        out = self._options.out
+        if out is not None:
+            return stack.enter_context(file_writer(out, self._format, append=self._options.continues))
+        if self._console is not None:
+            return TableWriter(self._console, self.detector.run)
+        return stdout_writer(sys.stdout.buffer, self._format)
+
+    def _announcer(self) -> Extra:
+        """Prints the engine's notes once, at the first record: a fallback to another device, for example."""
+        said = False
+
+        def announce(_: Scored) -> None:
+            nonlocal said
+            if not said:
+                said = True
+                for note in self.detector.wait().notes:
+                    self.say(f"note: {note}")
+
+        return announce
+
+    def _extras(self) -> list[Extra]:
+        """Called for each record after it is written: heatmaps, the report and the engine's notes."""
+        options = self._options
+        extras: list[Extra] = []
+        if options.heatmaps is not None:
+            from ..report.heatmap_folder import HeatmapFolder
+
+            fixed = self.detector.manifest.heatmap_range
+            pictures = self._stack.enter_context(HeatmapFolder(options.heatmaps, fixed, say, options.inputs))
+
+            def save(item: Scored) -> None:
+                pixels, lcas = item.prepared.picture(item.record), item.record.lcas
+                if pixels is not None and lcas is not None and isinstance(item.source, NamedSource):
+                    pictures.add(item.source.name, pixels, lcas)
+
+            extras.append(save)
+        if options.report is not None:
+            from ..report.html import ReportWriter
+
+            title = _report_title(options.inputs)
+            writer = ReportWriter(options.report, self.detector.manifest, self.detector.run, title=title)
+            report = self._stack.enter_context(writer)
+
+            def add(item: Scored) -> None:
+                report.add(item.record, item.prepared.picture(item.record))
+                report.provider = report.provider or self.detector.wait().provider
+
+            extras.append(add)
+        return [*extras, self._announcer()]
+
+
+def _console() -> Any:
+    """One console for table and bar: two would write over each other on the same terminal."""
+    from rich.console import Console
+
+    return Console()
+
+
+def _report_title(inputs: tuple[str, ...]) -> str:
+    """The folder's name where a single folder is scored."""
+    folder = os.path.basename(os.path.abspath(inputs[0]))
+    return display_name(folder) if len(inputs) == 1 and folder and os.path.isdir(inputs[0]) else "Image report"

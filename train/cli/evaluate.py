@@ -1,0 +1,125 @@
+"""`cinemae-train eval`: the figures of a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...runtime.cli.expand import expanded
+from ...runtime.core.errors import UsageError
+from ...runtime.core.option import Option
+from ..compute import choose_device, choose_precision, prepare_process
+from .shared import CACHE, Augment, Forward, Subset, check_augment, check_backbone, check_folder, read
+
+if TYPE_CHECKING:
+    from ..data.sample import Sample
+    from ..evaluation.evaluate import Evaluation
+
+LAST = Path("last")
+"""Stands for the checkpoint fitted last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """Which checkpoint is evaluated, and how.
+
+    Attributes:
+        checkpoint: checkpoint folder; last: the checkpoint fitted last.
+        cache: root of the feature cache; features that it lacks are extracted.
+        augment: change images before scoring.
+        out: folder of tables and plots. Default: CHECKPOINT/eval.
+        resamples: bootstrap resamples; 0: no intervals.
+        seed: seed of the bootstrap.
+        backbone: the backbone, where it is no longer at its recorded place.
+
+    Raises:
+        UsageError: an unknown augmentation.
+    """
+
+    checkpoint: Annotated[Path, Option(argument=True, metavar="CHECKPOINT")]
+    cache: Path = CACHE
+    augment: Augment = "none"
+    out: Path | None = None
+    resamples: Annotated[int, Option(minimum=0)] = 1000
+    seed: Annotated[int, Option(minimum=0)] = 0
+    backbone: str | None = None
+
+    def __post_init__(self) -> None:
+        check_augment(self.augment)
+
+
+@expanded
+def evaluate(options: EvalOptions, data: Subset, forward: Forward) -> None:
+    """Report a checkpoint's figures, generator by generator.
+
+    Accuracy, AUC, AP and calibration, with intervals. Features that the cache lacks are extracted.
+    """
+    from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
+
+    folder = options.checkpoint
+    folder = last_checkpoint() if folder == LAST and not folder.exists() else folder
+    read_manifest(folder)
+    check_folder("--out", options.out or folder)
+    check_folder("--cache", options.cache)
+    samples = [sample for sample in read(data) if data.split or sample.split != "train"]
+    if not samples:
+        raise UsageError("there is no split but train in this data; name it to score it too: --split train")
+    if options.backbone:
+        check_backbone(options.backbone)
+    prepare_process(forward.threads)
+    typer.echo(evaluated(folder, samples, options, forward))
+
+
+def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, forward: Forward) -> str:
+    """Evaluate; returns the tables for the terminal."""
+    from ...runtime.core.text import terminal_width
+    from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
+    from ..evaluation.evaluate import evaluate, score, spec_of
+    from ..evaluation.verdicts import promise_kept, verdict_table
+    from ..features.cache import FeatureCache
+    from ..features.extract import extract
+    from ..fitting.checkpoint import load_checkpoint_backbone, load_head
+    from ..fitting.checkpoint_folder import update_checkpoint
+    from ..reporting.tables import wrapped
+
+    loaded, device, augment = load_head(folder), choose_device(forward.device), options.augment
+    paths = {os.path.abspath(sample.path) for sample in samples}
+    spec = spec_of(loaded, options.cache, paths, augment, choose_precision(forward.precision, device))
+    report = extract(
+        samples, lambda: load_checkpoint_backbone(loaded, options.backbone), spec, options.cache,
+        batch_size=forward.batch_size, workers=forward.workers, device=device, quiet=forward.quiet,
+    )
+    cache = FeatureCache(report.folder, report.samples)
+    scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
+    evaluation = evaluate(loaded, scores, options.resamples, options.seed)
+    out = options.out or folder / ("eval" if augment == "none" else f"eval-{augment}")
+    written = write_eval(evaluation, scores, out)
+    if augment == "none":
+        figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
+        manifest = loaded.manifest.model_copy(update={"metrics": figures})
+        update_checkpoint(folder, manifest, {"eval": eval_json(evaluation)})
+    lines = [
+        eval_table(evaluation, intervals=False).plain(terminal_width()),
+        verdict_table(evaluation.verdicts).plain(terminal_width()),
+        wrapped(NOTE, terminal_width()),
+        promise_kept(evaluation.verdicts, evaluation.calibration),
+        f"written: {', '.join(str(path) for path in written)}",
+    ]
+    if report.skipped:
+        lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
+    return "\n".join([*lines, f"next: cinemae-export {folder}"])
+
+
+def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
+    """The figures that an engine carries, by generator/split; those that do not exist are left out."""
+    names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
+    figures = {}
+    for group in evaluation.groups:
+        values = {name: float(getattr(group.metrics, name)) for name in names}
+        figures[f"{group.generator}/{group.split}"] = {n: v for n, v in values.items() if v == v}
+    return figures

@@ -1,0 +1,169 @@
+"""`cinemae-train extract`: the features of labelled images, into the cache."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...runtime.cli.expand import expanded
+from ...runtime.core.errors import UsageError
+from ...runtime.core.option import Option
+from ..compute import choose_device, choose_precision, named_precision, prepare_process
+from .shared import CACHE, Augment, Forward, Subset, check_augment, check_backbone, check_folder, checked, read
+
+if TYPE_CHECKING:
+    from ...runtime.core.manifest import MethodConfig
+    from ..data.sample import Sample
+    from ..features.extract import ExtractReport
+
+NAMED_SKIPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions:
+    """Which features are computed, and where they are kept.
+
+    Attributes:
+        backbone: weights with encoder and decoder: file, folder or Hugging Face id.
+        cache: root of the feature cache.
+        k: masked passes of a set.
+        mask_sets: mask sets R to draw from; the first is deployed.
+        mask_strategy: how masks are drawn; balanced: every patch is masked in most of the runs.
+        mask_seed: seed of the first mask set.
+        augment: change images before the resize; robust: rescale and re-encode.
+        views: augmented views of an image.
+        augment_seed: seed of the augmentation.
+        decode: scaled shrinks large JPEGs while they are decoded; engines then do the same.
+        f_global: feature of the whole image: the CLS token, as in the paper, or the mean of the patch tokens.
+        shard: this process takes part i of n, counted from 0. Default: as torchrun says, else all.
+        ray: extract on the Ray cluster at this address, which sees DATA and CACHE at the same paths: local, auto,
+            HOST:PORT, ray://HOST:PORT, or default: the cluster of RAY_ADDRESS, without it a new cluster here.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+
+    backbone: str
+    cache: Path = CACHE
+    k: Annotated[int, Option(minimum=1, maximum=64)] = 2
+    mask_sets: Annotated[int, Option(minimum=1)] = 4
+    mask_strategy: Annotated[str, Option(metavar="[balanced|independent]")] = "balanced"
+    mask_seed: Annotated[int, Option(minimum=0)] = 0
+    augment: Augment = "none"
+    views: Annotated[int, Option(minimum=1)] = 1
+    augment_seed: Annotated[int, Option(minimum=0)] = 0
+    decode: Annotated[str, Option(metavar="[full|scaled]")] = "full"
+    f_global: Annotated[str, Option(metavar="[cls|mean]")] = "cls"
+    shard: Annotated[str | None, Option(metavar="I/N")] = None
+    ray: Annotated[str | None, Option(metavar="ADDRESS")] = None
+
+    def __post_init__(self) -> None:
+        from ...runtime.core.manifest import Preprocess
+
+        method_of(self)
+        checked(Preprocess, decode=self.decode)
+        check_augment(self.augment)
+        chosen_part(self)
+
+
+def method_of(options: ExtractOptions) -> MethodConfig:
+    """The method with the masks of the options."""
+    from ...runtime.core.manifest import MethodConfig
+
+    names = ("f_global", "k", "mask_sets", "mask_strategy", "mask_seed")
+    method: MethodConfig = checked(MethodConfig, **{name: getattr(options, name) for name in names})
+    return method
+
+
+def chosen_part(options: ExtractOptions) -> tuple[int, int]:
+    """The part of the extraction that this process takes, (i, n): of `--shard`, else rank and world size of torchrun.
+
+    Raises:
+        UsageError: the text is not i/n with 0 <= i < n, or `--ray`, which divides the work, is given too.
+    """
+    if options.shard is None:
+        torchrun = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        return (0, 1) if options.ray else torchrun
+    if options.ray:
+        raise UsageError("--ray divides the work by itself: leave out --shard")
+    head, _, tail = options.shard.partition("/")
+    if not (head.isdigit() and tail.isdigit() and int(head) < int(tail)):
+        raise UsageError(
+            f"--shard must be i/n with 0 <= i < n (0/4 ... 3/4 for four processes), got {options.shard!r}"
+        )
+    return int(head), int(tail)
+
+
+@expanded
+def extract(options: ExtractOptions, data: Subset, forward: Forward) -> None:
+    """Compute the features of labelled images, once.
+
+    The same command resumes a stopped run and adds new images.
+    """
+    check_folder("--cache", options.cache)
+    samples = read(data)
+    check_backbone(options.backbone)
+    if options.ray:
+        from ...runtime.ray.supervised import supervise
+
+        supervise("the same command continues it")  # before torch: a fork takes no threads along
+    prepare_process(forward.threads)
+    typer.echo(described(extracted(samples, options, forward), data.data, options.cache))
+
+
+def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forward) -> ExtractReport:
+    """Extract in this process or on a cluster, and record the list of samples."""
+    from ..features.cache_spec import CacheSpec
+    from ..features.extract import extract, preprocess_for
+    from ..features.sample_list import SAMPLES_FILE, record_part
+    from ..weights.load import load_backbone
+
+    precision = named_precision(forward.precision)  # on a cluster: the devices are those of its workers
+    device = None if options.ray else choose_device(forward.device)
+    if device:
+        precision = choose_precision(forward.precision, device)
+    if not forward.quiet:
+        print(f"{len(samples):,} images; loading {options.backbone} ...", file=sys.stderr, flush=True)
+    loaded = load_backbone(options.backbone)
+    preprocess = checked(preprocess_for, config=loaded.info.config, decode=options.decode)
+    spec = CacheSpec.create(
+        loaded.info, preprocess, method_of(options), augment=options.augment, views=options.views,
+        augment_seed=options.augment_seed, precision=precision,
+    )
+    part, root = chosen_part(options), options.cache
+    (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
+    if options.ray:
+        from ..features.ray_extract import extract_on_ray
+
+        report = extract_on_ray(options.ray, samples, options.backbone, spec, root, batch_size=forward.batch_size,
+                                workers=forward.workers, device=forward.device, threads=forward.threads or 1)
+    else:
+        report = extract(samples, lambda: loaded.mae, spec, root, shard=part, batch_size=forward.batch_size,
+                         workers=forward.workers, device=device, quiet=forward.quiet)
+    record_part(report.folder, samples, part, report.samples)
+    return report
+
+
+def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
+    """Counts, the names of skipped files, and the next command."""
+    from ..features.sample_list import SAMPLES_FILE
+
+    lines = [
+        f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
+        f"{report.copied:,} copies of cached ones, {len(report.skipped):,} skipped"
+    ]
+    lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
+    if len(report.skipped) > NAMED_SKIPS:
+        lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
+    where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
+    fitting = any(sample.split == "train" for sample in report.samples)
+    step = "fit" if fitting else f"eval last {shlex.join(map(str, roots))}"
+    first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
+    return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])

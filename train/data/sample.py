@@ -1,0 +1,42 @@
+"""One labelled image, from a reader's list through the feature cache to a fit's record."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+REAL, AI = 0, 1
+
+
+class Sample(NamedTuple):
+    """A labelled image.
+
+    Attributes:
+        path: the file; absolute in the cache and in recorded lists.
+        label: 1 AI-generated, 0 real.
+        generator: the generator whose part of the data set holds the image; real images have one too.
+        split: "train", "val" or "test".
+        content: hex SHA-256 of the file; "" before it is read.
+        view: number of the augmented view that a row of the cache holds, from 0.
+    """
+
+    path: str
+    label: int
+    generator: str
+    split: str
+    content: str = ""
+    view: int = 0
+
+    @property
+    def cell(self) -> tuple[str, str, int]:
+        """Generator, split and class: what counts and limits are given for."""
+        return self.generator, self.split, self.label
+
+    @property
+    def listed(self) -> Sample:
+        """The sample as recorded lists have it: without a view."""
+        return self._replace(view=0) if self.view else self
+
+    @property
+    def identity(self) -> tuple[int | str, ...]:
+        """Two rows with the same identity are duplicates: the same bytes, class, generator, split and view."""
+        return self[1:]
