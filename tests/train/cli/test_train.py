@@ -66,7 +66,7 @@ def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
     loaded = load_checkpoint(last_checkpoint())
     cache = open_cache(chain.parent / "cache")
     scored = score(load_head(chain), cache, np.arange(6))
-    images = np.stack([load_image(path, loaded.manifest.preprocess).pixels for path in (row.path for row in cache.rows[:6])])
+    images = np.stack([load_image(row.path, loaded.manifest.preprocess).pixels for row in cache.rows[:6]])
     with torch.inference_mode():
         fresh = loaded.detector(torch.from_numpy(images)).logit.numpy()
     np.testing.assert_allclose(scored.logits, fresh, atol=LOGIT_TOLERANCE)
