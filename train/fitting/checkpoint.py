@@ -85,14 +85,14 @@ def save_checkpoint(
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
     embed: MaskedAutoencoder | None = None, scores: Scores | None = None,
 ) -> Path:
-    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
+    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a part of it.
 
     Args:
-        folder: of the checkpoint; one that is there already is replaced.
+        folder: of the checkpoint; an older checkpoint there is kept under another name.
         head: the deployed parameters.
         mask_sets: int64 [R, K, V]; the first set must be the manifest's masks.
         manifest: of the checkpoint.
-        last: state of the head after the last epoch, kept beside the deployed one.
+        last: state of the head after the last epoch.
         metrics: content of metrics.json.
         embed: the backbone, stored inside the checkpoint.
         scores: what the calibration was fitted on, so that other rates can be chosen later.
@@ -174,18 +174,7 @@ def load_head(folder: str | Path) -> LoadedHead:
 
 
 def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> LoadedCheckpoint:
-    """Load the whole detector.
-
-    Args:
-        folder: of the checkpoint.
-        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
-
-    Raises:
-        WeightsError: the backbone is not found, or is not the one the head was fitted on (by SHA-256).
-        UsageError: `folder` is no checkpoint.
-        ManifestError: the manifest is damaged.
-        EngineError: the head is missing or damaged, or does not belong to the manifest.
-    """
+    """Load the whole detector; arguments and errors as in `load_head` and `load_checkpoint_backbone`."""
     loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
     detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
@@ -193,7 +182,15 @@ def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> L
 
 
 def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = None) -> MaskedAutoencoder:
-    """Load the backbone a head was fitted on and verify its hash; arguments and errors as in `load_checkpoint`."""
+    """Load the backbone a head was fitted on.
+
+    Args:
+        loaded: the checkpoint.
+        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
+
+    Raises:
+        WeightsError: the backbone is not found, or is not the backbone the head was fitted on (by SHA-256).
+    """
     named = loaded.manifest.backbone
     embedded = loaded.folder / WEIGHTS_FILE
     if backbone is None and loaded.embedded_sha256:

@@ -31,7 +31,7 @@ END_TO_END_TOLERANCE = 1e-2
 
 def test_macc_is_plain_and_the_balanced_accuracy_has_its_own_name(experiment):
     wrong_ai = np.full(len(experiment.eval_rows), -1.0)
-    keep = (experiment.eval_labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
+    keep = (experiment.eval_scores(wrong_ai).labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
     fewer = replace(experiment)
     fewer.__dict__["eval_rows"] = experiment.eval_rows[keep]
     variants = {"a": [wrong_ai[keep]]}
@@ -115,8 +115,9 @@ def test_studies_read_their_own_samples_alone(experiment, samples):
 
 def test_report_only_generators_stand_last_and_apart(experiment):
     assert experiment.generators == ["sd", "glide", "BigGAN"]
-    perfect = np.where(experiment.eval_labels == 1, 1.0, -1.0)
-    wrong = np.where(experiment.eval_generators == "BigGAN", -perfect, perfect)
+    tested = experiment.eval_scores(experiment.eval_rows)
+    perfect = np.where(tested.labels == 1, 1.0, -1.0)
+    wrong = np.where(tested.sources == "BigGAN", -perfect, perfect)
     right, row = compared(experiment, {"a": [perfect], "b": [wrong]})
     assert (row["AUC report-only"], row["AUC unseen"], row["AUC sd"], row["AUC glide"]) == (0, 0.5, 1, 1)
     assert [right[name] for name in ("mAcc", "real", "AI")] == [1, 1, 1]
