@@ -34,6 +34,7 @@ from cinemae.runtime.diagnose.bench import synthetic_jpeg
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.writers import file_writer
+from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples
 from PIL import Image
@@ -78,17 +79,22 @@ def load_all(paths: Sequence[str], detector: Detector) -> None:
 
 
 def score_folder(folder: Path, detector: Detector) -> None:
-    """What cinemae-run does with a folder."""
+    """What `cinemae run` does with a folder."""
     with tempfile.TemporaryDirectory() as scratch, file_writer(Path(scratch) / "records.jsonl", "jsonl") as writer:
-        for record in detector.detect_many(item.path for item in Inputs([str(folder)])):
+        for record in detector.detect_many(Inputs([str(folder)])):
             writer.write(record)
         writer.finish()
 
 
+def both_ways(detector: Detector) -> dict[str, Detector]:
+    """Detectors of one engine, by how they decode."""
+    return {mode: Detector(detector.wait(), detector.manifest, ScoringOptions(decode=mode)) for mode in MODES}
+
+
 def speed(detector: Detector, images: int, rounds: int) -> None:
     """Measure loading and the whole folder, and print a table."""
-    detectors = {mode: Detector(detector.wait(), detector.manifest, decode=mode) for mode in MODES}
-    print(f"{detector.label}, {usable_cpus()} CPUs, {images} files a size, {rounds} rounds, medians\n")
+    detectors = both_ways(detector)
+    print(f"{detector.manifest.label}, {usable_cpus()} CPUs, {images} files a size, {rounds} rounds, medians\n")
     row("size", "kB a file", "", "full, images/s", "scaled, images/s", "scaled over full", "lowest", "highest")
     row(*["---"] * 8)
     for size, (kind, grain) in itertools.product(SIZES, KINDS.items()):
@@ -97,7 +103,7 @@ def speed(detector: Detector, images: int, rounds: int) -> None:
             for i in range(images):
                 image = Image.open(io.BytesIO(synthetic_jpeg(i)))
                 (folder / f"{i:03}.jpg").write_bytes(as_jpeg(image, size, grain, i))
-            paths = [item.path for item in Inputs([scratch])]
+            paths = [item.name for item in Inputs([scratch])]
             kilobytes = round(statistics.mean(Path(path).stat().st_size for path in paths) / 1000)
             works: dict[str, Callable[[Detector], None]] = {
                 "loading, one thread": partial(load_all, paths),
@@ -115,7 +121,7 @@ def speed(detector: Detector, images: int, rounds: int) -> None:
 
 def line(name: str, detector: Detector, files: Iterable[bytes], labels: Sequence[int] | None) -> None:
     """Score `files` in both ways and print a row."""
-    detectors = [Detector(detector.wait(), detector.manifest, decode=mode) for mode in MODES]
+    detectors = both_ways(detector).values()
     logits, verdicts, pixels = [], 0, []
     for data in files:
         prepared = [one.prepare(data) for one in detectors]
@@ -141,7 +147,7 @@ def scores(detector: Detector, data: Path, images: int, files: Path | None) -> N
     """Measure what scaled decoding changes, and print a table."""
     chosen = balanced(read_samples(data, split="val"), images)
     labels = [sample.label for sample in chosen]
-    print(f"{detector.label}; differences are scaled minus full\n")
+    print(f"{detector.manifest.label}; differences are scaled minus full\n")
     row("images", "number", "pixels, mean difference", "logit, mean absolute", "mean", "largest",
         "deviation of the logits", "other verdicts", "AUC full", "AUC scaled")
     row(*["---"] * 10)

@@ -59,7 +59,7 @@ def test_only_the_bundled_engine_ships(wheel_names):
 
 
 def test_samples_are_small(wheel_names):
-    samples = [size for name, size in wheel_names.items() if name.startswith("cinemae/runtime/samples/")]
+    samples = [size for name, size in wheel_names.items() if name.startswith("cinemae/runtime/scan/samples/")]
     assert len(samples) == 7
     assert sum(samples) < LARGEST_SAMPLES
 
