@@ -120,8 +120,8 @@ def pictures(engine: Path | None, out: Path) -> None:
         make_folder(work / "desk")
         here = os.getcwd()
         os.chdir(work)
-        scoring = ScoringOptions(engine=engine and (here / engine), device="cpu")
-        score(ScanOptions(inputs=("desk",), scoring=scoring, out=work / "out.jsonl", report=work / "report.html",
+        scoring = ScoringOptions(engine=engine and here / engine, device="cpu")
+        score(ScanOptions(scoring=scoring, inputs=("desk",), out=work / "out.jsonl", report=work / "report.html",
                           heatmaps=work / "heatmaps", quiet=True))
         os.chdir(here)
         for dark in (False, True):

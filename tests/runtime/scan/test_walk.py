@@ -4,7 +4,6 @@ import os
 import subprocess
 
 import pytest
-from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan import walk as walk_module
 from cinemae.runtime.scan.image_files import SIGNATURE_BYTES, holds_image
 from cinemae.runtime.scan.inputs import Inputs
@@ -79,8 +78,7 @@ def test_deep_trees_and_long_patterns_do_not_exhaust_the_stack(tree):
         os.mkdir(deep[:end])
     assert [item.name for item in Inputs(["**/*.png"])][-1] == "in/sub/deep/d.png"
     assert [item.name for item in Inputs([f"{deep}*.png"])] == [f"{deep}*.png"]
-    with pytest.raises(UsageError, match="wildcards"):
-        list(Inputs(["*/" * 1500]))
+    assert [item.error.kind for item in Inputs(["*/" * 1500])] == ["missing"]
     for end in range(len(deep), 0, -2):  # neither pytest nor shutil can remove it
         os.rmdir(deep[:end])
 
