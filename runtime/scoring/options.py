@@ -10,7 +10,6 @@ from ..core.environment import DEVICES
 from ..core.errors import UsageError
 from ..core.option import Option, share
 from ..core.text import shown
-from ..evidence.c2pa_reports import check_trust_list
 
 DEFAULT_FRAMES = 4
 MAX_FRAMES = 100
@@ -82,8 +81,11 @@ class ScoringOptions(EngineOptions):
                 raise UsageError(f"a {name} is a number between 0 and 1 (both excluded), got {value}")
         if self.decode not in (None, *get_args(Decode)):
             raise UsageError(f"unknown way to decode {self.decode!r}: use full or scaled")
-        for path in self.trust_list:
-            check_trust_list(path)
+        if self.trust_list:
+            from ..evidence.c2pa_reports import check_trust_list
+
+            for path in self.trust_list:
+                check_trust_list(path)
         if not 1 <= self.max_frames <= MAX_FRAMES:
             raise UsageError(f"frames are first, all or a number from 1 to {MAX_FRAMES}, got {shown(str(self.frames))}")
 
