@@ -1,6 +1,6 @@
 """Image generators, recognised by the parameters and names that they write into files: one table, one row a writer.
 
-To add a writer: a row here, and in tests/runtime/evidence/writer_forms.py the text that it writes, with its source.
+To add a writer: a row here, and in tests/helpers/writer_forms.py the text that it writes, with its source.
 """
 
 from __future__ import annotations
