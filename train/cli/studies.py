@@ -142,10 +142,10 @@ def controls(
     """Compare the detector with f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe."""
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet))
-    from ..studies.paper import Budget
-    from .study_steps import run_studies
+    from ..studies.budget import Budget
+    from .study_steps import run_some
 
-    typer.echo(run_studies(common, ["controls", "balanced"] if balanced else ["controls"], Budget(), out))
+    typer.echo(run_some(common, ["controls", "balanced"] if balanced else ["controls"], Budget(), out))
 
 
 def robustness(
@@ -157,10 +157,10 @@ def robustness(
     """Test under JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))
-    from ..studies.paper import Budget
-    from .study_steps import run_studies
+    from ..studies.budget import Budget
+    from .study_steps import run_some
 
-    typer.echo(run_studies(common, ["robustness"], Budget(), out))
+    typer.echo(run_some(common, ["robustness"], Budget(), out))
 
 
 def ablate(
@@ -173,19 +173,19 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Run the paper's ablations [Tables 4-7, Fig. 10]; `cached` are those that need the cached features alone."""
-    from ..studies.choices import choose_parts
+    from ..studies.choices import choose_studies
 
-    names, others = choose_parts(parts), (*(other_backbone or ()), *(freezing_backbone or ()))
+    names, others = choose_studies("ablation", parts), (*(other_backbone or ()), *(freezing_backbone or ()))
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet), others)
-    from ..studies.paper import Budget
-    from .study_steps import run_studies
+    from ..studies.budget import Budget
+    from .study_steps import run_some
 
     budget = Budget(
-        freezing_epochs=freezing_epochs, other_backbones=tuple(other_backbone or ()),
-        freezing_backbones=tuple(freezing_backbone or ()),
+        freezing_epochs=freezing_epochs, other_backbone=tuple(other_backbone or ()),
+        freezing_backbone=tuple(freezing_backbone or ()),
     )
-    typer.echo(run_studies(common, names, budget, out))
+    typer.echo(run_some(common, names, budget, out))
 
 
 def analyze(
@@ -197,15 +197,15 @@ def analyze(
     workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
 ) -> None:
     """Analyse reconstruction error, its curve in decoder training, correlations and heatmaps [Fig. 2-4, 7-9]."""
-    from ..studies.choices import choose_analyses
+    from ..studies.choices import choose_studies
 
-    names = choose_analyses(parts)
+    names = choose_studies("analysis", parts)
     common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
                      (limit, train_limit), (workers, device, threads, quiet))
-    from ..studies.paper import Budget
-    from .study_steps import run_studies
+    from ..studies.budget import Budget
+    from .study_steps import run_some
 
-    typer.echo(run_studies(common, names, Budget(curve_steps=curve_steps, fresh_decoder=fresh_decoder), out))
+    typer.echo(run_some(common, names, Budget(curve_steps=curve_steps, fresh_decoder=fresh_decoder), out))
 
 
 def paper(
@@ -238,12 +238,12 @@ def paper(
     root, others = cache or out / "cache", (*(other_backbone or ()), *(freezing_backbone or ()))
     common = _common(data, backbone, root, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
                      (limit, train_limit), (workers, device, threads, quiet), others)
-    from ..studies.paper import Budget
+    from ..studies.budget import Budget
     from .study_steps import run_paper
 
     budget = Budget(
-        freezing_epochs, curve_steps, fresh_decoder, tuple(other_backbone or ()), audit_limit,
-        tuple(freezing_backbone or ()),
+        freezing_epochs=freezing_epochs, curve_steps=curve_steps, fresh_decoder=fresh_decoder, audit_limit=audit_limit,
+        other_backbone=tuple(other_backbone or ()), freezing_backbone=tuple(freezing_backbone or ()),
     )
     typer.echo(run_paper(common, budget, out))
 

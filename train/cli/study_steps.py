@@ -10,8 +10,10 @@ from ..audit.audit import Audit, audit
 from ..compute import choose_device
 from ..data.sample import Sample
 from ..fitting.fit_config import FitConfig
-from ..studies.paper import Budget, Studies, paper
-from ..studies.study_data import StudyData
+from ..studies.budget import Budget
+from ..studies.choices import choose_training
+from ..studies.experiment import Experiment
+from ..studies.paper import paper, report_studies
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,20 @@ class Common:
     device: str
     quiet: bool
 
-    def study_data(self) -> StudyData:
+    def experiment(self, budget: Budget) -> Experiment:
         """The samples with their roles; nothing is decoded or computed yet.
 
         Raises:
             UsageError: there is no training split of a generator.
         """
         train_on, report_only = self.roles
-        (epochs, batch_size, seeds), (limit, train_limit) = self.heads, self.limits
-        return StudyData.create(
-            self.samples, self.backbone, self.cache, FitConfig(epochs=epochs, batch_size=batch_size), train_on=train_on,
-            report_only=report_only or (), seeds=seeds, limit=limit, train_limit=train_limit, workers=self.workers,
-            device=choose_device(self.device), quiet=self.quiet,
+        epochs, batch_size, seeds = self.heads
+        limit, train_limit = self.limits
+        fit = FitConfig(generators=choose_training(self.samples, train_on), epochs=epochs, batch_size=batch_size)
+        return Experiment(
+            samples=self.samples, backbone=self.backbone, root=self.cache, fit=fit, seeds=seeds,
+            report_only=tuple(report_only or ()), budget=replace(budget, limit=limit, train_limit=train_limit),
+            workers=self.workers, device=choose_device(self.device), quiet=self.quiet,
         )
 
 
@@ -65,16 +69,13 @@ def run_audit(
     return result
 
 
-def run_studies(common: Common, names: Sequence[str], budget: Budget, out: Path) -> str:
+def run_some(common: Common, names: Sequence[str], budget: Budget, out: Path) -> str:
     """Run some studies into `out` with an HTML page of their own; returns their tables for the terminal."""
-    report = Studies(common.study_data(), budget, out).run(names)
-    report = replace(report, title=", ".join(result.title for result, _ in report.studies))
-    page = out / f"{'-'.join(names) if len(names) < 3 else 'studies'}.html"
-    report.write_html(page)
+    report, page = report_studies(common.experiment(budget), names, out)
     return f"{report.terminal()}\n{report.overview.ran}\nwritten: {page} and the folders beside it"
 
 
 def run_paper(common: Common, budget: Budget, out: Path) -> str:
     """`cinemae-train paper`; returns the paper's figures beside this run's, and where the report is."""
-    overview = paper(common.study_data(), budget, out).overview
+    overview = paper(common.experiment(budget), out).overview
     return f"{overview.terminal()}\nwritten: {out / 'report.html'}, {out / 'report.md'}"
