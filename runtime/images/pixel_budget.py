@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LARGE_PIXELS = 25_000_000
-"""Before a larger image, memory that earlier ones have freed is given back to the system.
+"""Before an image with more pixels, `malloc_trim` returns freed memory to the system.
 
-glibc keeps freed memory for each thread: eight images of 178 megapixels, one after the other in eight threads, left
-eight times the memory of one.
+glibc keeps freed memory for each thread: eight images of 178 megapixels, decoded in turn by eight threads, left eight
+times the memory of a single image.
 """
 
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 class PixelBudget:
-    """Lets images into memory while their pixels fit; one that is larger than the whole budget is held alone.
+    """Lets images into memory while their pixels fit; an image larger than the whole budget is held alone.
 
     Attributes:
         pixels: held at most at the same time.

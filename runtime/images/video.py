@@ -23,7 +23,7 @@ MAX_VIDEO_PIXELS = 2_000_000_000
 """Pixels of all decoded frames together: 964 of 1920 x 1080. A frame between key frames needs those before it."""
 MAX_SECONDS = 60.0
 SEEK_SECONDS = 5.0
-"""A frame further ahead is sought. Seeking starts at the key frame before it; up to here, decoding on is as fast."""
+"""Up to this distance, decoding on to a frame is as fast as seeking it, which starts at the key frame before it."""
 NO_PYAV = f"a video; reading its frames needs PyAV: {pip_install('video')}"
 NO_VIDEO = "holds no video frame that can be decoded"
 MISSED = "not every chosen frame of the video could be decoded: it is damaged, or takes too long"

@@ -10,6 +10,7 @@ from ..core.environment import DEVICES
 from ..core.errors import UsageError
 from ..core.option import Option, share
 from ..core.text import shown
+from ..evidence.c2pa_reports import check_trust_list
 
 DEFAULT_FRAMES = 4
 MAX_FRAMES = 100
@@ -53,6 +54,8 @@ class ScoringOptions(EngineOptions):
         frames: frames of an animation or video that are scored, spread over it; the most suspicious one counts.
         tiles: score overlapping squares of the whole image: an indication, because no error rate is known for it.
         max_pixels: images with more pixels are refused. Default: 178,000,000.
+        trust_list: certificates (PEM) of trusted signers of Content Credentials, such as C2PA's trust list; may be
+            given more than once.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -65,6 +68,7 @@ class ScoringOptions(EngineOptions):
     frames: Annotated[int | str, Option(metavar="[first|all|N]")] = DEFAULT_FRAMES
     tiles: bool = False
     max_pixels: int | None = None
+    trust_list: Annotated[tuple[str, ...], Option(metavar="FILE")] = ()
 
     def __post_init__(self) -> None:
         from ..core.manifest import Decode
@@ -78,6 +82,8 @@ class ScoringOptions(EngineOptions):
                 raise UsageError(f"a {name} is a number between 0 and 1 (both excluded), got {value}")
         if self.decode not in (None, *get_args(Decode)):
             raise UsageError(f"unknown way to decode {self.decode!r}: use full or scaled")
+        for path in self.trust_list:
+            check_trust_list(path)
         if not 1 <= self.max_frames <= MAX_FRAMES:
             raise UsageError(f"frames are first, all or a number from 1 to {MAX_FRAMES}, got {shown(str(self.frames))}")
 

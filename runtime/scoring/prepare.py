@@ -107,7 +107,9 @@ class Preparer:
                     image, self.manifest.preprocess, self.options.max_frames,
                     max_pixels=self.options.max_pixels or MAX_PIXELS, name=name, tile_patch=tile_patch,
                 )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(image, loaded.opened)
+                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(
+                    image, loaded.opened, self.options.trust_list
+                )
             reasons = tuple(self._reasons(frame) for frame in loaded.frames)
         except ImageError as error:
             return _failed(name, error, sha256)

@@ -138,9 +138,9 @@ def detect(root: Path, classes: list[tuple[Path, str]]) -> Layout:
     names = {name for _, name in classes}
     pairs = sorted({(layout.real, layout.fake) for layout in LAYOUTS.values() if names & {layout.real, layout.fake}})
     if not pairs:
-        known = "\n".join(f"  {layout.name:12} {layout.example}" for layout in LAYOUTS.values())
+        known = "; ".join(f"{layout.name} {layout.example}" for layout in LAYOUTS.values())
         raise UsageError(
-            f"{root}: no folder here is named as a class, so the labels are unknown. Known layouts:\n{known}\n"
+            f"{root}: no folder here is named as a class, so the labels are unknown. Known layouts: {known}. "
             "Or give a list, a CSV or JSONL file with path,label[,generator[,split]]."
         )
     if len(pairs) > 1:

@@ -28,6 +28,7 @@ from torch import Tensor
 from ...runtime.core.errors import EngineError, UsageError, WeightsError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
+from ...runtime.core.text import first_line
 from ..calibration.scores import Scores
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
@@ -166,8 +167,8 @@ def load_head(folder: str | Path) -> LoadedHead:
         mask_sets = tensors.pop(MASKS_KEY).numpy()
         head.load_state_dict({name.removeprefix("head."): value for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise EngineError(f"{path} does not belong to the manifest beside it ({first}); fit the head again") from None
+        reason = first_line(error)
+        raise EngineError(f"{path} does not belong to the manifest beside it ({reason}); fit the head again") from None
     if not np.array_equal(mask_sets[0], manifest.masks.array()):
         raise EngineError(f"{path}: its masks are not those of the manifest beside it; fit the head again")
     return LoadedHead(folder, head.eval(), manifest, mask_sets, embedded)

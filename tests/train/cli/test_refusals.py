@@ -14,6 +14,7 @@ COMMANDS = """
 import contextlib, io, json, sys
 from cinemae.export.cli import main as export
 from cinemae.train.cli.train import main as train
+HEAVY = {"torch", "torchvision", "timm", "onnx", "sklearn", "scipy", "matplotlib"}
 for line in sys.stdin:
     command, *arguments = json.loads(line)
     sys.argv = [command, *arguments]
@@ -23,7 +24,7 @@ for line in sys.stdin:
             train(arguments) if command == "train" else export()
         except SystemExit as stop:
             code = stop.code
-    print(json.dumps([code, shown.getvalue(), sorted({"torch", "timm", "onnx", "sklearn"} & set(sys.modules))]))
+    print(json.dumps([code, shown.getvalue(), sorted(HEAVY & set(sys.modules))]))
 """
 EXTRACT = ("train", "extract", "DATA", "--backbone", "WEIGHTS")
 EVAL = ("train", "eval", "CHECKPOINT", "DATA")
