@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -11,6 +13,7 @@ from scipy.stats import bootstrap, rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ...runtime.core.calibration import Calibration
+from ..calibration.scores import Scores
 
 MACC = (
     "mAcc is the plain mean over generators of plain accuracy, the share of all images of a generator that are right "
@@ -38,7 +41,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures of one set of labelled images; NaN where a class that a figure needs is absent.
+    """Figures of one set of labelled images; NaN where a class or a calibration that a figure needs is absent.
 
     Attributes:
         n_ai: number of AI-generated images.
@@ -75,6 +78,11 @@ class Metrics:
     ece: float
     ece_balanced: float
     ci: dict[str, Interval]
+
+    @property
+    def balanced_accuracy_05(self) -> float:
+        """Mean of `real_accuracy_05` and `fake_accuracy_05`."""
+        return (self.real_accuracy_05 + self.fake_accuracy_05) / 2
 
 
 FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_accuracy_05", "fake_accuracy_05",
@@ -157,14 +165,15 @@ def mean_over(values: list[float]) -> float:
 
 
 def binary_metrics(
-    labels: np.ndarray, logits: np.ndarray, calibration: Calibration, resamples: int = 1000, seed: int = 0
+    labels: np.ndarray, logits: np.ndarray, calibration: Calibration | None = None, resamples: int = 1000, seed: int = 0
 ) -> Metrics:
     """Compute all figures of one set of images.
 
     Args:
         labels: int [n], 1 AI-generated, 0 real.
         logits: float [n], raw.
-        calibration: gives the threshold of the verdict ai and the calibrated probability.
+        calibration: gives the threshold of the verdict ai and the calibrated probability; None leaves out their
+            figures.
         resamples: bootstrap resamples for the intervals; 0 leaves them out.
         seed: seed of the bootstrap.
     """
@@ -174,24 +183,34 @@ def binary_metrics(
 
     def accuracies(bound: float) -> tuple[float, float, float]:
         right_real, right_fake = real < bound, fake >= bound
-        total = float((right_real.sum() + right_fake.sum()) / len(labels)) if len(labels) else math.nan
-        return (
-            total,
-            float(right_real.mean()) if len(real) else math.nan,
-            float(right_fake.mean()) if len(fake) else math.nan,
-        )
+        parts = np.concatenate([right_real, right_fake]), right_real, right_fake
+        whole, of_real, of_fake = (float(part.mean()) if len(part) else math.nan for part in parts)
+        return whole, of_real, of_fake
 
-    alarm = math.inf if calibration.ai_from is None else calibration.ai_from
-    probability = probabilities(logits, calibration)
+    def ranked(figure: Callable[..., float], *options: Any, **weighted: Any) -> float:
+        return float(figure(labels, logits, *options, **weighted)) if both else math.nan
+
+    alarm, ece, ece_balanced = math.nan, math.nan, math.nan
     weights = class_weights(labels) if both else None
+    if calibration and len(labels):
+        alarm = math.inf if calibration.ai_from is None else calibration.ai_from
+        probability = probabilities(logits, calibration)
+        ece = expected_calibration_error(labels, probability)
+        ece_balanced = expected_calibration_error(labels, probability, weights) if both else math.nan
+    stored = accuracies(alarm) if calibration else (math.nan, math.nan, math.nan)
     return Metrics(
-        len(fake), len(real), *accuracies(alarm), *accuracies(0.0),
-        auc=float(roc_auc_score(labels, logits)) if both else math.nan,
-        ap=float(average_precision_score(labels, logits)) if both else math.nan,
-        ap_balanced=float(average_precision_score(labels, logits, sample_weight=weights)) if both else math.nan,
-        tpr_at_fpr_1=tpr_at_fpr(labels, logits, 0.01) if both else math.nan,
-        tpr_at_fpr_5=tpr_at_fpr(labels, logits, 0.05) if both else math.nan,
-        ece=expected_calibration_error(labels, probability) if len(labels) else math.nan,
-        ece_balanced=expected_calibration_error(labels, probability, weights) if both else math.nan,
+        len(fake), len(real), *stored, *accuracies(0.0), auc=ranked(roc_auc_score), ap=ranked(average_precision_score),
+        ap_balanced=ranked(average_precision_score, sample_weight=weights), tpr_at_fpr_1=ranked(tpr_at_fpr, 0.01),
+        tpr_at_fpr_5=ranked(tpr_at_fpr, 0.05), ece=ece, ece_balanced=ece_balanced,
         ci=_intervals(real, fake, alarm, resamples, seed) if both and resamples else {},
     )
+
+
+def metrics_of(scores: Scores, calibration: Calibration | None = None, resamples: int = 0, seed: int = 0) -> Metrics:
+    """`binary_metrics` of all images of `scores`."""
+    return binary_metrics(scores.labels, scores.logits, calibration, resamples, seed)
+
+
+def metrics_by_source(scores: Scores, calibration: Calibration | None = None) -> dict[str, Metrics]:
+    """The figures of each source in name order, without intervals."""
+    return {str(name): metrics_of(scores.of(name), calibration) for name in np.unique(scores.sources)}

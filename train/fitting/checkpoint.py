@@ -2,8 +2,8 @@
 
 head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V], first: deployed
 last.safetensors      the same of the last epoch
-scores.safetensors    what the calibration was fitted on (`source_scores`)
-manifest.json         `runtime.manifest.Manifest`
+scores.safetensors    what the calibration was fitted on (`calibration.scores`)
+manifest.json         `runtime.core.manifest.Manifest`
 metrics.json          the fitting curve, held-out figures
 backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
 """
@@ -28,7 +28,7 @@ from torch import Tensor
 from ...runtime.core.errors import EngineError, UsageError, WeightsError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
-from ..calibration.scores import SourceScores
+from ..calibration.scores import Scores
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
@@ -51,23 +51,6 @@ EMBEDDED_KEY = "cinemae.embedded_sha256"
 
 
 @dataclass(frozen=True)
-class LoadedCheckpoint:
-    """A checkpoint with its backbone.
-
-    Attributes:
-        folder: of the checkpoint.
-        detector: in eval mode, with the deployed masks.
-        manifest: of the checkpoint.
-        mask_sets: all stored masks, int64 [R, K, V], the deployed set first.
-    """
-
-    folder: Path
-    detector: CinemaeDetector
-    manifest: Manifest
-    mask_sets: np.ndarray
-
-
-@dataclass(frozen=True)
 class LoadedHead:
     """A checkpoint without its backbone: enough to score a cache.
 
@@ -86,10 +69,21 @@ class LoadedHead:
     embedded_sha256: str | None
 
 
+@dataclass(frozen=True)
+class LoadedCheckpoint(LoadedHead):
+    """A checkpoint with its backbone.
+
+    Attributes:
+        detector: in eval mode, with the deployed masks.
+    """
+
+    detector: CinemaeDetector
+
+
 def save_checkpoint(
     folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
-    embed: MaskedAutoencoder | None = None, scores: SourceScores | None = None,
+    embed: MaskedAutoencoder | None = None, scores: Scores | None = None,
 ) -> Path:
     """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
 
@@ -195,7 +189,7 @@ def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> L
     loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
     detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
-    return LoadedCheckpoint(loaded.folder, detector, loaded.manifest, loaded.mask_sets)
+    return LoadedCheckpoint(**vars(loaded), detector=detector)
 
 
 def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = None) -> MaskedAutoencoder:

@@ -20,16 +20,12 @@ class Line:
     """A line of the overview.
 
     Attributes:
-        study: name of the study, the anchor of its section.
-        title: its title.
+        result: of the study.
         claim: the figures; None where the paper publishes none or the study failed.
-        error: why the study could not run; "" where it ran.
     """
 
-    study: str
-    title: str
-    claim: Claim | None
-    error: str = ""
+    result: StudyResult
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +64,8 @@ class Overview:
         """Collect the claims of all results; `trained` are the generators trained on."""
         lines: list[Line] = []
         for result in results:
-            own: list[Claim | None] = [] if result.error else [*claims(result, trained)]
-            lines += [Line(result.name, result.title, claim, result.error) for claim in own or [None]]
+            own = [Line(result, claim) for claim in claims(result, trained)]
+            lines += own if own and not result.error else [Line(result)]
         failed = [result.title for result in results if result.error]
         studies = f"{len(results) - len(failed)} of {len(results)}"
         ran = f"{studies} studies ran" + (f"; these could not: {', '.join(failed)}." if failed else ".")
@@ -79,20 +75,19 @@ class Overview:
     def terminal(self) -> str:
         """The lines as a table as wide as the terminal, by the studies' names; below it, why studies could not run."""
         table, width = self.table(), terminal_width()
-        rows = tuple((line.study, FAILED if line.error else row[1], *row[2:])
+        rows = tuple((line.result.name, FAILED if line.result.error else row[1], *row[2:])
                      for row, line in zip(table.rows, self.lines, strict=True))
-        reasons = [f"{line.title} {FAILED}: {line.error}" for line in self.lines if line.error]
-        below = [wrapped(text, width) for text in (*reasons, self.ran)]
+        failed = [line.result for line in self.lines if line.result.error]
+        below = [wrapped(text, width) for text in (*(f"{r.title} {FAILED}: {r.error}" for r in failed), self.ran)]
         return "\n".join([replace(table, rows=rows).terminal(), *below])
 
     def table(self) -> Table:
         """The lines as a table of texts; a study that could not run has its reason in the place of the figure."""
         rows = []
         for line in self.lines:
-            if line.claim:
-                rows.append((line.title, line.claim.text, *line.claim.cells))
-            else:
-                rows.append((line.title, f"{FAILED}: {line.error}" if line.error else NO_FIGURES, "", "", "", ""))
+            said = f"{FAILED}: {line.result.error}" if line.result.error else NO_FIGURES
+            figure, cells = (line.claim.text, line.claim.cells) if line.claim else (said, ("",) * 4)
+            rows.append((line.result.title, figure, *cells))
         columns = ("study", "figure", "source", "paper", "here", "difference")
         note = "points: a difference of two percentages. The difference is this run's figure less the paper's."
         return Table("overview", "The paper's figures beside this run's", columns, tuple(rows), note)
@@ -100,7 +95,7 @@ class Overview:
 
 def _main_cards(lines: Sequence[Line]) -> list[Card]:
     """mAcc and mAUC beside the paper's."""
-    shown = [line.claim for line in lines if line.study == "main" and line.claim]
+    shown = [line.claim for line in lines if line.result.name == "main" and line.claim]
     return [
         Card(claim.show(claim.here), claim.text, f"paper {claim.show(claim.paper)}, difference {claim.cells[3]}")
         for claim in shown

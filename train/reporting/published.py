@@ -152,7 +152,8 @@ def _beside(one: Published, result: StudyResult, trained: Sequence[str]) -> Tabl
         note += " mean: over the generators of each."
     first = next((table.columns[0] for table in result.tables if table.name == one.table), "row")
     title = f"{one.source} of the paper beside this run"
-    return Table(f"{name}_beside", title, (first, *columns), tuple(rows), note, 2, tuple(columns[2::3]))
+    signed = tuple(columns[2::3])
+    return Table(f"{name}_beside", title, (first, *columns), tuple(rows), note=note, digits=2, signed=signed)
 
 
 def claims(result: StudyResult, trained: Sequence[str]) -> list[Claim]:
@@ -166,7 +167,7 @@ def claims(result: StudyResult, trained: Sequence[str]) -> list[Claim]:
                 side[claim["row"]][place] - (side[less][place] if less else 0.0) for side in (one.rows, here)
             )
             unit = "points" if less else one.unit
-            shown.append(Claim(claim["text"], one.source, paper, ours, unit, one.bound))
+            shown.append(Claim(claim["text"], one.source, paper, ours, unit=unit, bound=one.bound))
     return shown
 
 

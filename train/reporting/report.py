@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from importlib.resources import files
@@ -48,7 +48,7 @@ class Report:
         allowed = f"img-src data:; style-src '{csp_hash(style)}'"
         policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
         facts = "".join(f'<p class="byline">{escape(fact)}</p>' for fact in self.facts)
-        sections = "\n".join(_section(result, folder, self.trained) for result, folder in self.studies)
+        sections = "\n".join(_section(self._beside(result), folder) for result, folder in self.studies)
         write_text(
             path,
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -71,18 +71,18 @@ class Report:
         for result, _ in self.studies:
             parts.append(f"## {result.title}")
             parts += [f"**Could not run:** {result.error}"] if result.error else []
-            parts.append(result.text)
-            parts += [table.markdown() for table in (*beside(result, self.trained), *result.tables)]
+            parts.append(self._beside(result).markdown())
         write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")
 
     def terminal(self) -> str:
         """Every study's tables, each after the paper's figures beside them, as wide as the terminal."""
-        parts = []
-        for result, _ in self.studies:
-            shown = StudyResult(result.name, result.title, f"{FAILED}: {result.error}" if result.error else result.text,
-                                (*beside(result, self.trained), *result.tables))
-            parts.append(shown.terminal())
-        return "\n".join(parts)
+        shown = [self._beside(result) for result, _ in self.studies]
+        failed = [replace(one, text=f"{FAILED}: {one.error}") if one.error else one for one in shown]
+        return "\n".join(one.terminal() for one in failed)
+
+    def _beside(self, result: StudyResult) -> StudyResult:
+        """The result with the paper's figures before its own tables."""
+        return replace(result, tables=(*beside(result, self.trained), *result.tables))
 
 
 def table_html(table: Table) -> str:
@@ -130,30 +130,31 @@ def _lead(overview: Overview) -> str:
 
 def _line(line: Line) -> str:
     """The cells of one line of the overview."""
-    study = f'<th><a href="#{escape(line.study)}">{escape(line.title)}</a></th>'
+    study = f'<th><a href="#{escape(line.result.name)}">{escape(line.result.title)}</a></th>'
     if line.claim:
         source, *numbers = map(escape, line.claim.cells)
         names = ("paper", "here", "difference")
         figures = "".join(f'<td class="n" data-name="{n}">{v}</td>' for n, v in zip(names, numbers, strict=True))
         text = escape(line.claim.text)
         return f'{study}<td>{text}</td><td class="source">{source}</td>{figures}'
-    if line.error:
-        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(line.error)}</td>'
+    if error := line.result.error:
+        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(error)}</td>'
     return f'{study}<td colspan="5" class="dim">{NO_FIGURES}</td>'
 
 
-def _section(result: StudyResult, folder: Path, trained: Sequence[str]) -> str:
+def _section(result: StudyResult, folder: Path) -> str:
     """The section of one study, whose plots lie in `folder`."""
     figures = []
     for plot in result.plots:
         data = base64.b64encode((folder / plot.file).read_bytes()).decode()
         caption = escape(plot.caption)
-        image = f'<div class="plot"><img alt="{caption}" src="data:image/svg+xml;base64,{data}"></div>'
+        kind = "plot photographs" if plot.photographs else "plot"
+        image = f'<div class="{kind}"><img alt="{caption}" src="data:image/svg+xml;base64,{data}"></div>'
         terms = f" {TERMS}" if plot.photographs else ""
         figures.append(f"<figure>{image}<figcaption>{caption}.{terms}</figcaption></figure>")
     pictures = "".join(figures)
     reason = f"<p class='banner bad'><strong>This study {FAILED}.</strong> {escape(result.error)}</p>"
-    tables = "".join(table_html(table) for table in (*beside(result, trained), *result.tables))
+    tables = "".join(table_html(table) for table in result.tables)
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in result.text.split("\n\n"))
     return (
         f'<section class="study"><h2 id="{escape(result.name)}">{escape(result.title)}</h2>'

@@ -8,12 +8,10 @@ from ...runtime.core.errors import UsageError
 from ..data.generators import same_generators
 from ..data.sample import Sample
 
-CACHED_STUDIES = ("statistics", "lambda", "pixels", "fusion")
-"""Ablations of cached features alone: the keys of `ablate.CACHED_PARTS`."""
-FORWARD_STUDIES = ("training", "masks", "freezing", "backbones")
-"""Ablations that run the network: `training_sets`, `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
+CACHED = ("statistics", "lambda", "pixels", "fusion")
+"""Ablations of cached features alone; the names of all studies are those of `paper.STUDIES`."""
+ABLATIONS = (*CACHED, "training", "masks", "freezing", "backbones")
 ANALYSES = ("nll", "curve", "spearman", "heatmaps")
-
 TRAINING_CHOICE = ("stable_diffusion_v_1_4", "progan")
 """The paper's training generators, taken where a data set has several with a training split."""
 ALL = "all"
@@ -69,7 +67,7 @@ def choose_parts(text: str) -> list[str]:
     Raises:
         UsageError: a part is unknown; the message lists those that exist.
     """
-    return _chosen("ablation", text, {"all": (*CACHED_STUDIES, *FORWARD_STUDIES), "cached": CACHED_STUDIES})
+    return _named("ablation", text, {"all": ABLATIONS, "cached": CACHED})
 
 
 def choose_analyses(text: str) -> list[str]:
@@ -78,10 +76,10 @@ def choose_analyses(text: str) -> list[str]:
     Raises:
         UsageError: a part is unknown; the message lists those that exist.
     """
-    return _chosen("analysis", text, {"all": ANALYSES})
+    return _named("analysis", text, {"all": ANALYSES})
 
 
-def _chosen(kind: str, text: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
+def _named(kind: str, text: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """The names of a comma list, or those of the group that `text` names; "all" is the group of all there are."""
     if text in groups:
         return list(groups[text])

@@ -1,17 +1,16 @@
-"""Controls beside every accuracy: f_global alone, s1..s3 alone, a spectrum and a JPEG probe on the same split."""
+"""Controls beside every accuracy: f_global alone, s1..s3 alone, low-level probes, and the format-balanced protocol."""
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ...runtime.core.errors import ImageError
-from ...runtime.core.manifest import HeadConfig
 from ...runtime.core.progress import Progress
 from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
@@ -19,7 +18,7 @@ from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminanc
 from ..audit.probe import transfer
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
-from .comparison import comparison, fit_scores, head_inputs, per_generator
+from .comparison import comparison, detector_variants, head_inputs, per_generator
 from .experiment import Experiment
 
 log = logging.getLogger("cinemae.train")
@@ -74,26 +73,39 @@ def low_level(experiment: Experiment, rows: np.ndarray, workers: int = 2) -> Low
 
 def controls(experiment: Experiment, out: Path) -> StudyResult:
     """Fit every control on the training split, test it on every generator."""
-    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
+    (inputs,) = head_inputs(experiment, experiment.method)
     step = max(1, len(experiment.rows[0]) // PROBE_IMAGES)
     rows = experiment.rows[0][::step]
     labels = experiment.cache.labels(rows)
     train, test = low_level(experiment, rows), low_level(experiment, experiment.eval_rows)
-    stats = [part.stats[:, 0].double().numpy() for part in (inputs.train, inputs.test)]
-    variants = {
-        "CINEMAE (f_global + s1..s3)": fit_scores(experiment, inputs, experiment.head),
-        "f_global alone": fit_scores(experiment, inputs, HeadConfig(statistics=())),
-        "s1..s3 alone (logistic regression)": [transfer(stats[0], inputs.train.labels.numpy(), stats[1])],
+    variants = detector_variants(experiment, inputs) | {
         "spectrum probe": [transfer(train.spectrum, labels, test.spectrum)],
         "JPEG probe": [transfer(train.jpeg, labels, test.jpeg)],
         "entropy, HF ratio, gradient TV": [transfer(train.classical, labels, test.classical)],
     }
-    table = comparison("controls", "Controls", "detector", experiment, variants)
-    series = {name: [f.auc for f in per_generator(experiment, seeds[0]).values()] for name, seeds in variants.items()}
+    table = comparison(experiment, variants, name="controls", title="Controls", what="detector")
+    series = {name: [m.auc for m in per_generator(experiment, seeds[0]).values()] for name, seeds in variants.items()}
     plots.bars(out / "controls.svg", "AUC of the detector and of its controls", "AUC", experiment.generators, series)
     text = (
         "What simpler things reach with the same training images. The probes are linear: the spectrum probe sees 32 "
         "rings of the power spectrum at the network's input, the JPEG probe traces of the 8 x 8 grid at native size. "
         "The detector is worth what it adds to the best of them."
     )
-    return StudyResult("controls", "Controls", text, (table,), (Plot("controls.svg", "AUC beside its controls"),))
+    return StudyResult(text, (table,), (Plot("controls.svg", "AUC beside its controls"),))
+
+
+def balanced(experiment: Experiment, out: Path) -> StudyResult:
+    """Compare the same heads on the thinned samples as they are and format-balanced, both in training and in test."""
+    tables = []
+    for name, title, augment in (
+        ("native", "Images as they are", "none"),
+        ("balanced", "Format-balanced: both classes cut, resampled and re-encoded alike", "balanced"),
+    ):
+        one = replace(experiment.thinned, augment=augment)
+        variants = detector_variants(one, *head_inputs(one, one.method))
+        tables.append(comparison(one, variants, name=name, title=title, what="detector", note=one.budget.bounds()))
+    text = (
+        "How much of the accuracy is the file's and not the picture's: what falls from the first table to the second "
+        "came from container, compression history or native size."
+    )
+    return StudyResult(text, tuple(tables))

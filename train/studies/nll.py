@@ -48,11 +48,8 @@ def _balanced_accuracy(stump: DecisionTreeClassifier, nll: np.ndarray, labels: n
 
 def nll_study(experiment: Experiment, out: Path) -> StudyResult:
     """Distributions [Fig. 3] and the cross-generator matrix of threshold classifiers [Fig. 4]."""
-    nll, labels, names = (
-        image_nll(experiment.cache, experiment.eval_rows),
-        experiment.eval_labels,
-        experiment.generators,
-    )
+    labels, names = experiment.eval_labels, experiment.generators
+    nll = image_nll(experiment.cache, experiment.eval_rows)
     fitting = halves(experiment)
     values = np.full((len(names), len(names)), np.nan)
     directions = []
@@ -67,25 +64,23 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
             if len(np.unique(labels[other])) == 2:
                 values[i, j] = _balanced_accuracy(stump, nll[other], labels[other])
     title = "NLL threshold classifiers across generators"
-    plots.matrix(
-        out / "nll_matrix.svg", f"{title}: balanced accuracy", names, names, values, 0.0, 1.0, "tested on", "fitted on"
-    )
+    plots.matrix(out / "nll_matrix.svg", f"{title}: balanced accuracy", names, names, values, low=0.0, high=1.0,
+                 xlabel="tested on", ylabel="fitted on")
     _plot_distributions(experiment, nll, out / "nll_distributions.svg")
     matrix_rows: list[tuple[Cell, ...]] = [
         (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
     ]
-    matrix = Table(
-        "nll_matrix", title, ("fitted on", "direction", *names), tuple(matrix_rows),
+    note = (
         "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "
-        "of a generator's "
-        "test images, chosen by content, and tested on the other half of each.",
+        "of a generator's test images, chosen by content, and tested on the other half of each."
     )
+    matrix = Table("nll_matrix", title, ("fitted on", "direction", *names), tuple(matrix_rows), note=note)
     same, other = np.diag(values), values[~np.eye(len(names), dtype=bool)]
     extremes = Table(
         "nll_extremes", "NLL threshold classifiers: extremes", ("classifier", "accuracy"),
         (("highest, tested on the same generator", float(np.nanmax(same)) if np.isfinite(same).any() else None),
          ("lowest, tested on another generator", float(np.nanmin(other)) if np.isfinite(other).any() else None)),
-        "Fig. 4. Balanced accuracy, as in the table across generators.",
+        note="Fig. 4. Balanced accuracy, as in the table across generators.",
     )
     rows: list[tuple[Cell, ...]] = []
     for name in names:
@@ -96,13 +91,13 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
         rows.append((name, len(fake), len(real), *spread, auc))
     columns = ("generator", "AI", "real", "mean AI", "sd AI", "mean real", "sd real", "AUC (low is AI)")
     note = "Fig. 3. The paper's claim is that AI images have the lower NLL: an AUC above 0.5."
-    moments = Table("nll", "NLL of real and AI images", columns, tuple(rows), note)
+    moments = Table("nll", "NLL of real and AI images", columns, tuple(rows), note=note)
     text = (
         "NLL_approx of Eq. 2 with σ = 1: half the squared reconstruction error, mean over the masked pixels in "
         "normalised space, averaged over the deployed masks, from the frozen backbone."
     )
     pictures = (Plot("nll_distributions.svg", "NLL of real and AI images"), Plot("nll_matrix.svg", title))
-    return StudyResult("nll", "Reconstruction error alone", text, (moments, matrix, extremes), pictures)
+    return StudyResult(text, (moments, matrix, extremes), pictures)
 
 
 def _plot_distributions(experiment: Experiment, nll: np.ndarray, path: Path) -> None:

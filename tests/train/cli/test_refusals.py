@@ -9,8 +9,6 @@ import sys
 import pytest
 from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.load import read_engine_manifest
-from cinemae.train.studies.ablate import CACHED_PARTS
-from cinemae.train.studies.choices import CACHED_STUDIES
 
 COMMANDS = """
 import contextlib, io, json, sys
@@ -119,10 +117,6 @@ def test_wrong_arguments_are_refused_before_torch_is_imported(answers, arguments
     assert shown.startswith("error: ")
     assert shown.count("\n") == 1
     assert (code, heavy) == (2, [])
-
-
-def test_the_names_of_the_ablations_are_those_that_run():
-    assert tuple(CACHED_PARTS) == CACHED_STUDIES
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
     loaded = load_checkpoint(last_checkpoint())
     cache = open_cache(chain.parent / "cache")
     scored = score(load_head(chain), cache, np.arange(6))
-    images = np.stack([load_image(path, loaded.manifest.preprocess).pixels for path in scored.paths])
+    images = np.stack([load_image(row.path, loaded.manifest.preprocess).pixels for row in cache.rows[:6]])
     with torch.inference_mode():
         fresh = loaded.detector(torch.from_numpy(images)).logit.numpy()
     np.testing.assert_allclose(scored.logits, fresh, atol=LOGIT_TOLERANCE)
@@ -100,11 +100,11 @@ def test_rates_that_so_few_images_cannot_promise_are_a_warning(chain, capsys):
     run("calibrate", "--false-alarm", "0.01", "--miss", "0.4")
     shown = capsys.readouterr().err
     held = read_manifest(chain).calibration.n_real
-    assert f"{held} real images promise no rate of false alarms below" in shown
+    assert f"{held} real images are too few to promise" in shown
     rate = re.search(r"--false-alarm (0\.\d+)", shown)[1]
-    assert "AI images promise" not in shown
+    assert "AI images are too few" not in shown
     run("calibrate", "--false-alarm", rate, "--miss", "0.4")
-    assert "promise no rate" not in capsys.readouterr().err
+    assert "too few" not in capsys.readouterr().err
     assert read_manifest(chain).calibration.ai_from is not None
 
 

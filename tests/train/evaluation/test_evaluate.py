@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.manifest import Training
+from cinemae.train.calibration.scores import Scores
+from cinemae.train.evaluation.eval_files import eval_json, eval_table, write_eval
 from cinemae.train.evaluation.evaluate import Evaluation, GroupFigures, evaluate
 from cinemae.train.evaluation.metrics import (
     ECE_BINS,
@@ -25,8 +27,6 @@ from cinemae.train.evaluation.metrics import (
     probabilities,
     tpr_at_fpr,
 )
-from cinemae.train.evaluation.report import csv_table, table, to_json, write_report
-from cinemae.train.evaluation.scores import LabelledScores
 from cinemae.train.fitting.checkpoint import LoadedHead
 from sklearn.metrics import roc_auc_score
 
@@ -96,7 +96,7 @@ def test_macc_is_the_plain_mean_of_plain_accuracies_over_generators(tiny_manifes
     training = Training(data="x", generators=("progan",), n_ai=1, n_real=1, augment="none", epochs=1, seed=0)
     manifest = tiny_manifest.model_copy(update={"calibration": CALIBRATION, "training": training})
     loaded = LoadedHead("x", None, manifest, None, None)
-    scores = LabelledScores(tuple(map(str, range(10))), labels, logits, generators, splits)
+    scores = Scores(logits, labels, np.array(generators), np.array(splits))
     evaluation = evaluate(loaded, scores, resamples=0)
     assert evaluation.mean["accuracy_05"] == pytest.approx((2 / 4 + 2 / 4 + 1) / 3)
     assert evaluation.mean_unseen["accuracy_05"] == pytest.approx((2 / 4 + 1) / 2)
@@ -137,10 +137,9 @@ def evaluation(drawn):
         GroupFigures("gen_a", "val", True, binary_metrics(labels, logits, CALIBRATION, 50)),
         GroupFigures("gen_b", "val", False, binary_metrics(*alone, CALIBRATION)),
     )
-    scored = LabelledScores(
-        tuple(map(str, range(304))), np.concatenate([labels, alone[0]]), np.concatenate([logits, alone[1]]),
-        ("gen_a",) * 300 + ("gen_b",) * 4, ("val",) * 304,
-    )
+    sources = np.repeat(["gen_a", "gen_b"], [300, 4])
+    scored = Scores(np.concatenate([logits, alone[1]]), np.concatenate([labels, alone[0]]), sources,
+                    np.full(304, "val"))
     mean = {name: getattr(groups[0].metrics, name) for name in FIGURES}
     unseen = {name: getattr(groups[1].metrics, name) for name in FIGURES}
     return Evaluation("runs/x", CALIBRATION, groups, mean, unseen), scored
@@ -148,27 +147,25 @@ def evaluation(drawn):
 
 def test_the_reliability_diagram_has_the_count_of_every_bin(evaluation, tmp_path):
     found, scored = evaluation
-    write_report(found, scored, tmp_path)
+    write_eval(found, scored, tmp_path)
     counts = np.bincount(bins_of(probabilities(scored.logits, found.calibration)), minlength=ECE_BINS)
     svg = (tmp_path / "reliability.svg").read_text()
     assert counts.sum() == 304
     assert all(f">{count}</text>" in svg for count in counts)
-    assert "var(--ai)" in svg
-    assert "prefers-color-scheme: dark" in svg
 
 
 def test_reports_agree_and_absent_figures_are_absent(evaluation, tmp_path):
     found, scored = evaluation
-    written = write_report(found, scored, tmp_path)
+    written = write_eval(found, scored, tmp_path)
     assert [path.name for path in written] == ["eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png"]
     data = json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail)
-    assert data == to_json(found)
+    assert data == eval_json(found)
     assert data["groups"][1]["auc"] is None
     lines = list(csv.DictReader(io.StringIO((tmp_path / "eval.csv").read_text())))
     assert float(lines[0]["auc"]) == pytest.approx(data["groups"][0]["auc"], abs=1e-6)
     assert lines[1]["auc"] == lines[1]["auc_low"] == ""
-    assert len(csv_table(found.groups).csv().splitlines()) == 3
-    shown, plain = table(found), table(found, intervals=False).plain()
+    assert len(lines) == 2
+    shown, plain = eval_table(found), eval_table(found, intervals=False).plain()
     assert [shown.columns[0], *(row[0] for row in shown.rows)] == [
         "generator", "gen_a *", "gen_b", "mean", "mean of unseen",
     ]
@@ -188,7 +185,6 @@ from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.cache_writer import CacheWriter
 from cinemae.train.fitting.checkpoint import LoadedHead
 from cinemae.train.data.sample import Sample
-from cinemae.train.evaluation.scores import LabelledScores
 from cinemae.train.evaluation.evaluate import score
 from cinemae.train.features.extract import extract
 from cinemae.train.model.head import Head

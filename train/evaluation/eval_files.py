@@ -1,4 +1,4 @@
-"""Write an evaluation as JSON, CSV and Markdown, with ROC curves and a reliability diagram as SVG and PNG."""
+"""The files that `eval` writes: JSON, CSV and Markdown, with ROC curves and a reliability diagram as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from ...runtime.core.files import write_text
+from ..calibration.scores import Scores
 from ..reporting import plots
 from ..reporting.tables import Cell, Table, jsonable
-from .evaluate import Evaluation, GroupFigures
+from .evaluate import Evaluation
 from .metrics import (
     ECE_BINS,
     FIGURES,
@@ -26,7 +27,6 @@ from .metrics import (
     expected_calibration_error,
     probabilities,
 )
-from .scores import LabelledScores
 from .verdicts import promise_kept, promise_text, verdict_table
 
 TITLES = {
@@ -38,21 +38,20 @@ TITLES = {
 NOTE = (
     "acc, real, fake: share of all, real and AI images that are right where `ai` begins; @0.5: at the paper's "
     f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI "
-    f"images found while x % of the real ones are flagged. ECE: error of the calibrated probability, {ECE_BINS} bins. "
-    "AP and ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % "
+    f"images found while x % of the real images are flagged. ECE: error of the calibrated probability, {ECE_BINS} "
+    "bins. AP and ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % "
     "bootstrap interval. * the head was trained on this generator."
 )
-
 KEY = (
     "acc, real, fake: share of all, real, AI images that are right where `ai` begins; @0.5: where sigmoid(logit) = "
     "0.5, whose mean is the paper's mAcc; AUC, AP: how well AI ranks above real; TPR@x%: AI images found while x % of "
-    "the real ones are flagged; ECE: error of the probability; balanced: both classes weighted alike; called ai, "
+    "the real images are flagged; ECE: error of the probability; balanced: both classes weighted alike; called ai, "
     "uncertain, called real: shares of the verdicts; *: trained on this generator"
 )
 """The key below the tables on a terminal; `NOTE` is the whole of it."""
 
 
-def table(evaluation: Evaluation, intervals: bool = True) -> Table:
+def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
     """The table for readers: one row for each generator and split, then the means.
 
     Args:
@@ -77,60 +76,58 @@ def table(evaluation: Evaluation, intervals: bool = True) -> Table:
     where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}."
     columns = ("generator", "split", "AI images", "real images", *(TITLES[name] for name in FIGURES))
     title = f"Evaluation of {Path(evaluation.checkpoint).name}"
-    return Table("eval", title, columns, tuple(rows), f"{where}\n\n{NOTE}")
+    return Table("eval", title, columns, tuple(rows), note=f"{where}\n\n{NOTE}")
 
 
-def csv_table(groups: tuple[GroupFigures, ...]) -> Table:
-    """The table for programs: the fields' names as columns, and the bounds of intervals in columns of their own."""
-    bounded = [name for name in FIGURES if any(name in group.metrics.ci for group in groups)]
-    none = Interval(math.nan, math.nan)
-    rows: list[tuple[Cell, ...]] = []
-    for group in groups:
-        m = group.metrics
-        bounds = [bound for name in bounded for bound in vars(m.ci.get(name, none)).values()]
-        figures = [getattr(m, name) for name in FIGURES]
-        rows.append((group.generator, group.split, int(group.seen), m.n_ai, m.n_real, *figures, *bounds))
-    ends = (f"{name}_{end}" for name in bounded for end in ("low", "high"))
-    return Table("eval", "Evaluation", ("generator", "split", "seen", "n_ai", "n_real", *FIGURES, *ends), tuple(rows))
-
-
-def to_json(evaluation: Evaluation) -> dict[str, Any]:
+def eval_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything for eval.json; figures that do not exist are null."""
-    groups = [
-        {"generator": g.generator, "split": g.split, "seen": g.seen, **asdict(g.metrics)} for g in evaluation.groups
-    ]
-    record: dict[str, Any] = jsonable(
-        {"checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
-         "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen,
-         "verdicts": [asdict(counts) for counts in evaluation.verdicts]}
-    )
+    groups = [{"generator": g.generator, "split": g.split, "seen": g.seen, **asdict(g.metrics)}
+              for g in evaluation.groups]
+    record: dict[str, Any] = jsonable({
+        "checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
+        "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen,
+        "verdicts": [asdict(counts) for counts in evaluation.verdicts],
+    })
     return record
 
 
-def write_report(evaluation: Evaluation, scores: LabelledScores, out: Path) -> list[Path]:
+def eval_csv(evaluation: Evaluation) -> str:
+    """The groups of eval.json for programs: the bounds of intervals have columns of their own."""
+    groups = [{**group, "seen": int(group["seen"])} for group in eval_json(evaluation)["groups"]]
+    bounded = [name for name in FIGURES if any(name in group["ci"] for group in groups)]
+    ends = {f"{name}_{end}": (name, end) for name in bounded for end in ("low", "high")}
+    columns = ("generator", "split", "seen", "n_ai", "n_real", *FIGURES)
+    rows = tuple(
+        (*(group[column] for column in columns), *(group["ci"].get(name, {}).get(end) for name, end in ends.values()))
+        for group in groups
+    )
+    return Table("eval", "Evaluation", (*columns, *ends), rows).csv()
+
+
+def write_eval(evaluation: Evaluation, scores: Scores, out: Path) -> list[Path]:
     """Write eval.json, eval.csv, eval.md, and roc and reliability as SVG and PNG, into `out`.
 
     Returns:
         The paths of the files.
     """
-    write_text(out / "eval.json", json.dumps(to_json(evaluation), indent=1))
-    write_text(out / "eval.csv", csv_table(evaluation.groups).csv())
+    write_text(out / "eval.json", json.dumps(eval_json(evaluation), indent=1))
+    write_text(out / "eval.csv", eval_csv(evaluation))
     verdicts = verdict_table(evaluation.verdicts)
     kept = promise_kept(evaluation.verdicts, evaluation.calibration)
-    write_text(out / "eval.md", f"{table(evaluation).markdown()}\n{verdicts.markdown()}\n{kept}\n")
+    write_text(out / "eval.md", f"{eval_table(evaluation).markdown()}\n{verdicts.markdown()}\n{kept}\n")
     verdicts.write(out)
     _plot_roc(evaluation, scores, out / "roc.svg")
     _plot_reliability(evaluation, scores, out / "reliability.svg")
     return [out / name for name in ("eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png")]
 
 
-def _plot_roc(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:
+def _plot_roc(evaluation: Evaluation, scores: Scores, path: Path) -> None:
     with plots.drawing(path, 6, 5.5, png=True) as figure:
         axes = figure.add_subplot()
         for group in evaluation.groups:
-            labels, logits = scores.of(group.generator, group.split)
+            own = scores.of(group.generator, group.split)
             if not math.isnan(group.metrics.auc):
-                rates = roc_curve(labels, logits)
+                rates = roc_curve(own.labels, own.logits)
                 axes.plot(*rates[:2], label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
         axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
         axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC",
@@ -139,19 +136,19 @@ def _plot_roc(evaluation: Evaluation, scores: LabelledScores, path: Path) -> Non
             axes.legend(fontsize=7, loc="lower right")
 
 
-def _plot_reliability(evaluation: Evaluation, scores: LabelledScores, path: Path) -> None:
+def _plot_reliability(evaluation: Evaluation, scores: Scores, path: Path) -> None:
     """Bars of the share that is AI in each bin of the probability, both classes weighted alike, above their counts."""
-    probability, labels = probabilities(scores.logits, evaluation.calibration), np.asarray(scores.labels)
+    probability, labels = probabilities(scores.logits, evaluation.calibration), scores.labels
     weights = class_weights(labels) if len(np.unique(labels)) == 2 else np.ones(len(labels))
     which = bins_of(probability)
     total, ai = (np.bincount(which, part, ECE_BINS) for part in (weights, weights * labels))
     counts = [np.bincount(which[labels == label], minlength=ECE_BINS) for label in (0, 1)]
     filled, edges = total > 0, np.arange(ECE_BINS) / ECE_BINS
     error = expected_calibration_error(labels, probability, weights)
-    width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.CARD}
+    width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.GROUND}
     with plots.drawing(path, 6, 6.2, png=True) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.6))
-        upper.bar(edges[filled], ai[filled] / total[filled], color=plots.colours(1)[0], **width)
+        upper.bar(edges[filled], ai[filled] / total[filled], **width)
         upper.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.9, linestyle="--", label="calibrated")
         upper.set(ylabel="share that is AI, classes weighted alike", ylim=(0, 1), xlim=(0, 1),
                   title=f"Reliability, all generators: ECE {error:.3f}")

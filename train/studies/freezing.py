@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +13,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ...runtime.core.masks import masked_from_visible
 from ...runtime.core.progress import Progress
-from ..compute import choose_device
+from ..evaluation.metrics import MACC
 from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
-from ..reporting.tables import Table
+from ..reporting.tables import Cell, Table
 from ..weights.key_layouts import is_decoder
-from .ablate import plot_comparison
-from .comparison import HeadInputs, accuracies, comparison, fit_scores, head_inputs
+from .comparison import HeadInputs, comparison, drawn, fit_scores, head_inputs, per_generator, seed_means
 from .experiment import Experiment
 from .image_batches import image_batches
-from .study_data import StudyData
 
 STRATEGIES = {
     "both trained": (True, True),
@@ -49,28 +47,26 @@ def unfreeze(mae: MaskedAutoencoder, encoder: bool, decoder: bool) -> list[nn.Pa
 
 
 def train_end_to_end(
-    data: StudyData, experiment: Experiment, inputs: HeadInputs, encoder: bool, decoder: bool, seed: int
+    experiment: Experiment, inputs: HeadInputs, seed: int, *, encoder: bool, decoder: bool
 ) -> np.ndarray:
-    """Train the head together with parts of the backbone, by the recipe of `fit.train_head`.
+    """Train the head together with parts of the backbone, by the recipe of `head_training.train_head`.
 
     As there, the initial head, the order of the images and the mask set of each image in each epoch follow from the
     seed, and the epoch with the lowest loss on the held-out images under the deployed masks counts.
 
     Args:
-        data: the backbone.
         experiment: whose rows are trained on, held out and scored.
         inputs: statistics of the training images, for the head's standardisation.
+        seed: seed of the head and of all draws.
         encoder: train the encoder.
         decoder: train the decoder.
-        seed: seed of the head and of all draws.
 
     Returns:
         Logits of `eval_rows`, float32 [n].
     """
-    device = data.device or choose_device("auto")
-    cache, fit = experiment.cache, experiment.fit
+    cache, fit, device = experiment.cache, experiment.fit, experiment.device
     mask_sets, preprocess = cache.spec.mask_sets(), cache.spec.preprocess
-    mae = data.load()
+    mae = experiment.load()
     torch.manual_seed(seed)
     head = Head(mae.config.encoder_dim, experiment.head)
     detector = CinemaeDetector(mae, head, mask_sets[0], experiment.method).to(device)
@@ -89,7 +85,7 @@ def train_end_to_end(
         scores = np.zeros(len(chosen), np.float32)
         files = [cache.rows[i].path for i in chosen]
         with torch.inference_mode():
-            for positions, images in image_batches(files, preprocess, data.batch_size, data.workers):
+            for positions, images in image_batches(files, preprocess, experiment.batch_size, experiment.workers):
                 scores[positions] = detector(images.to(device)).logit.cpu().numpy()
         return scores
 
@@ -98,7 +94,8 @@ def train_end_to_end(
     with Progress("images", fit.epochs * len(rows), quiet=experiment.quiet) as progress:
         for epoch in range(fit.epochs):
             order, drawn = (t.numpy() for t in epoch_draws(len(rows), len(mask_sets), generator))
-            for positions, images in image_batches(paths[order].tolist(), preprocess, fit.batch_size, data.workers):
+            files = paths[order].tolist()
+            for positions, images in image_batches(files, preprocess, fit.batch_size, experiment.workers):
                 chosen = order[positions]
                 logits = torch.empty(len(chosen), device=device)
                 for one in np.unique(drawn[chosen]):  # images with the same mask set go through together
@@ -116,53 +113,55 @@ def train_end_to_end(
     return best
 
 
-def freezing(data: StudyData, out: Path, names: Sequence[str], epochs: int | None = None) -> StudyResult:
-    """All four strategies on each backbone, on the thinned samples; the frozen one trains on cached features.
-
-    Args:
-        data: samples and recipe.
-        out: folder of the study.
-        names: the backbones; the paper's Fig. 10 shows ViT-B and ViT-L together.
-        epochs: epochs of every arm; None is those of the recipe.
-    """
-    samples = data.train_samples() + data.test_samples()
-    one = replace(data, fit=replace(data.fit, epochs=epochs or data.fit.epochs))
+def freezing(experiment: Experiment, out: Path) -> StudyResult:
+    """All four strategies on each backbone, on the thinned samples; the frozen arm trains on cached features."""
+    names = (experiment.backbone, *experiment.budget.freezing_backbone)
+    fit = replace(experiment.fit, epochs=experiment.budget.freezing_epochs or experiment.fit.epochs)
     variants: dict[str, list[np.ndarray]] = {}
     for backbone in names:
-        one = replace(one, backbone=backbone)
-        experiment = one.experiment(one.fill(samples))
-        inputs = head_inputs(experiment, {"method": experiment.method})["method"]
-        seeds = [experiment.fit.seed + i for i in range(experiment.seeds)]
+        one = replace(experiment.thinned, backbone=backbone, fit=fit)
+        (inputs,) = head_inputs(one, one.method)
         for strategy, (encoder, decoder) in STRATEGIES.items():
             label = strategy if len(names) == 1 else f"{Path(backbone).name}, {strategy}"
             if encoder or decoder:
-                scores = [train_end_to_end(one, experiment, inputs, encoder, decoder, seed) for seed in seeds]
+                seeds = [fit.seed + i for i in range(one.seeds)]
+                scores = [train_end_to_end(one, inputs, seed, encoder=encoder, decoder=decoder) for seed in seeds]
             else:
-                scores = fit_scores(experiment, inputs, experiment.head)
+                scores = fit_scores(one, inputs)
             variants[label] = scores
-    title, fit = "Ablation: freezing", experiment.fit
     note = (
-        f"{len(experiment.rows[0]):,} training images, {fit.epochs} epochs, batch {fit.batch_size}, Adam, "
-        f"lr {fit.lr:g}. All arms share the order of the images, the masks drawn, and the choice of the epoch by "
-        f"held-out loss. {data.bounds()}"
+        f"{len(one.rows[0]):,} training images, {fit.epochs} epochs, batch {fit.batch_size}, Adam, lr {fit.lr:g}. All "
+        "arms share the order of the images, the masks drawn, and the choice of the epoch by held-out loss. "
+        f"{one.budget.bounds()}"
     )
-    table = comparison("freezing", title, "strategy", experiment, variants, note)
-    each = accuracies("freezing_accuracy", f"{title}: accuracy per generator", "strategy", experiment, variants)
+    table = comparison(one, variants, name="freezing", title="Freezing", what="strategy", note=note)
+    each = accuracies(one, variants)
     text = (
         "Encoder and decoder trained together with the head on the detection loss, or frozen (Table 5a, Fig. 10). The "
         "gradient reaches the decoder through LCAS and the encoder through both branches."
     )
-    pictures = (_plot_accuracy(out, each), plot_comparison(out, table, title))
-    return StudyResult("freezing", title, text, (table, each), pictures)
+    _, pictures = drawn(out, table)
+    return StudyResult(text, (table, each), (_plot_accuracy(out, each), *pictures))
+
+
+def accuracies(experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]]) -> Table:
+    """Table with a row for each variant: mAcc, and the plain accuracy on each generator. Variants as `comparison`."""
+    rows: list[tuple[Cell, ...]] = []
+    for label, seeds in variants.items():
+        values = seed_means([per_generator(experiment, scores) for scores in seeds], "accuracy_05").values()
+        rows.append((label, float(np.mean(list(values))), *values))
+    columns = ("strategy", "mAcc", *experiment.generators)
+    note = f"Plain accuracies at P(AI) = 0.5. {MACC}."
+    return Table("freezing_accuracy", "Freezing: accuracy per generator", columns, tuple(rows), note=note)
 
 
 def _plot_accuracy(out: Path, table: Table) -> Plot:
     """Fig. 10: accuracy of every arm over the generators, with its mean dotted."""
     generators = table.columns[2:]
     lines: dict[str, plots.Line] = {}
-    for colour, (label, mean, *values) in zip(plots.colours(len(table.rows)), table.rows, strict=True):
+    for number, (label, mean, *values) in enumerate(table.rows):
         x = range(len(generators))
-        lines[str(label)] = (x, [float(v or 0) for v in values], colour, "-")
-        lines[f"_{label}"] = (x, [float(mean or 0)] * len(generators), colour, ":")
-    plots.curves(out / f"{table.name}.svg", table.title, "", "accuracy", lines, ticks=generators)
+        lines[str(label)] = (x, [float(v or 0) for v in values], f"C{number}", "-")
+        lines[f"_{label}"] = (x, [float(mean or 0)] * len(generators), f"C{number}", ":")
+    plots.curves(out / f"{table.name}.svg", table.title, lines, ylabel="accuracy", ticks=generators)
     return Plot(f"{table.name}.svg", "Accuracy per generator; dotted: mAcc (Fig. 10)")
