@@ -24,7 +24,7 @@ from cinemae.export.web.site import write_site
 from cinemae.runtime import Detector
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
-from cinemae.runtime.images.decode import IMAGE_SUFFIXES
+from cinemae.runtime.images.formats import IMAGE_SUFFIXES
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 from browser import chromium

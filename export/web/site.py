@@ -19,7 +19,7 @@ from ...runtime.core.errors import EngineError, UsageError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
 from ...runtime.engines.file.integrity import check_content
-from ...runtime.images import decode, preprocess
+from ...runtime.images import decode, formats, preprocess
 from ...runtime.scan.writers import CSV_COLUMNS
 from ...runtime.scoring import reasons
 from ...runtime.scoring.reading import Reading
@@ -122,7 +122,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
             # From version 13 on Pillow resizes tall images vertically first; scores follow the Pillow of the export.
             "verticalFirst": int(pillow_version.split(".")[0]) >= 13,
         },
-        "suffixes": sorted(decode.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
+        "suffixes": sorted(formats.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
     }
 
 

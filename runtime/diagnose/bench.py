@@ -21,8 +21,9 @@ from ..core.errors import CinemaeError, UsageError
 from ..core.manifest import Preprocess
 from ..engines.base import Engine
 from ..engines.load import load_engine
-from ..images.decode import ImageSource, decoded
+from ..images.decode import decoded
 from ..images.preprocess import prepare, shrink_to
+from ..images.source import ImageSource
 from ..scoring.detector import Detector
 from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
 from .options import BenchOptions

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias, TypeVar
+
+from PIL import Image
 
 from .decode import DecodedImage, upright
-from .frame_selection import spread
-from .loaded import Frame, Loaded
 from .modes import to_rgb
 
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
@@ -24,67 +24,74 @@ MAX_BLOCKS = 4_000_000
 ONLY_FIRST = "only the first {:,} frames of the animation were looked at"
 DAMAGED = "the animation is damaged: frame {:,} cannot be decoded"
 
-LoadFrame = Callable[[DecodedImage, int, float | None], Frame]
+Frame = TypeVar("Frame")
+LoadFrame: TypeAlias = Callable[[DecodedImage, int, float | None], Frame]
+"""Makes what is kept of a frame, its index and time given."""
 
 
-def read_animation(first: DecodedImage, file: BinaryIO, wanted: int, load: LoadFrame) -> Loaded:
+def spread(count: int, wanted: int) -> list[int]:
+    """Indices of `wanted` of `count` frames, evenly spread, with the first and the last one among them."""
+    if wanted < 2 or count < 2:
+        return [0]
+    wanted = min(count, wanted)
+    return [round(i * (count - 1) / (wanted - 1)) for i in range(wanted)]
+
+
+def read_animation(
+    first: DecodedImage, file: BinaryIO, wanted: int, load: LoadFrame[Frame]
+) -> tuple[tuple[Frame, ...], int, tuple[str, ...]]:
     """Load `wanted` frames, evenly spread.
 
     Args:
         first: the first frame; a still image gives one frame.
         file: the file behind it, seekable.
         wanted: number of frames.
-        load: makes the crops of a frame, its index and time given.
+        load: called for each of these frames.
+
+    Returns:
+        the frames; how many are in the file, 1 for a still image; sentences about frames that were not looked at.
     """
     image = first.opened
     claimed = 1
     if image is not None and image.format in ANIMATED:
         claimed = _count_gif(file) if image.format == "GIF" else int(getattr(image, "n_frames", 1))
     if image is None or claimed < 2:
-        return Loaded((load(first, 0, None),))
-    frames = [load(first, 0, 0.0 if "duration" in image.info else None)]
+        return (load(first, 0, None),), 1, ()
+    found = {0: load(first, 0, 0.0 if "duration" in image.info else None)}
     reach = min(claimed, MAX_FRAMES, max(1, MAX_ANIMATION_PIXELS // (first.width * first.height)))
-    frames, stopped = _frames(first, spread(reach, wanted), load, frames)
+    stopped = _load(image, spread(reach, wanted), load, found)
     notes = [ONLY_FIRST.format(reach)] if reach < claimed and wanted > 1 else []
     if isinstance(stopped, int):
         notes = [DAMAGED.format(stopped)]
-        missed = sorted(set(spread(stopped, wanted)) - {frame.index for frame in frames})
-        if missed:  # a count that is wrong must not hide the frames that are there
-            frames, _ = _frames(first, missed, load, frames)
+        _load(image, spread(stopped, wanted), load, found)  # a wrong count must not hide the frames that are there
     elif stopped is not None:
         notes = [stopped]
-    return Loaded(tuple(sorted(frames, key=lambda frame: frame.index)), True, claimed, tuple(notes))
+    return tuple(found[index] for index in sorted(found)), claimed, tuple(notes)
 
 
-def _frames(
-    first: DecodedImage, indices: list[int], load: LoadFrame, frames: list[Frame]
-) -> tuple[list[Frame], int | str | None]:
-    """Decode up to the last of `indices` and load these.
-
-    Returns:
-        `frames` and those that were loaded; and why it stopped early: the index of a damaged frame, or a sentence.
-    """
-    image, start, at = first.opened, time.monotonic(), 0.0
-    assert image is not None
-    timed, found = True, list(frames)
-    index = 0
+def _load(
+    image: Image.Image, indices: list[int], load: LoadFrame[Frame], found: dict[int, Frame]
+) -> int | str | None:
+    """Add the frames of `indices` to `found`; why that stopped early: index of a damaged frame, or a sentence."""
+    missing = set(indices) - found.keys()
+    start, at, timed, index = time.monotonic(), 0.0, True, 0
     try:
-        if image.tell():
+        if missing and image.tell():
             image.seek(0)
             image.load()
-        for index in range(1, indices[-1] + 1):
+        for index in range(1, max(missing, default=0) + 1):
             if time.monotonic() - start > MAX_SECONDS:
-                return found, ONLY_FIRST.format(index)
+                return ONLY_FIRST.format(index)
             timed = timed and "duration" in image.info
             at += float(image.info.get("duration") or 0) / 1000
             image.seek(index)
             image.load()
-            if index in indices:
+            if index in missing:
                 rgb = to_rgb(upright(image))
-                found.append(load(DecodedImage(rgb, *rgb.size), index, round(at, 3) if timed else None))
+                found[index] = load(DecodedImage(rgb, *rgb.size), index, round(at, 3) if timed else None)
     except Exception:  # Pillow's decoders raise almost anything on damaged data; the frames before it stand
-        return found, index
-    return found, None
+        return index
+    return None
 
 
 def _count_gif(file: BinaryIO) -> int:

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from os import PathLike, fspath
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..core.environment import pip_install
 from ..core.errors import ImageError
+from .formats import HEIF_BRANDS, JPEG_FORMATS, NO_HEIF, usable_formats
 from .jpeg_scans import check_scans
 from .library_messages import take_error
 from .modes import grey_scale, scale_to_8_bits, to_rgb
 from .pixel_budget import PixelBudget
-
-Opener: TypeAlias = Callable[[], AbstractContextManager[BinaryIO]]
-"""Opens an image that is no file of its own when it is decoded: a member of an archive, for example."""
-ImageSource: TypeAlias = (
-    str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image | Opener
-)
+from .source import ImageSource, describe, opened
 
 MAX_PIXELS = 178_000_000
 """Larger images are refused before they are decoded (a decompression bomb costs memory, not disk).
@@ -34,27 +24,9 @@ MAX_PIXELS = 178_000_000
 It lies just below Pillow's own limit, whose message is less clear.
 """
 
-MAX_FILE_BYTES = 1 << 30
-"""Larger files are refused before they are read: a sparse file of any size costs its sender nothing."""
-
 IN_FLIGHT = PixelBudget(200_000_000)
 """All decoding threads together: one image of the largest size, or sixteen of 12 megapixels. Conversions need up to 16
 bytes per pixel."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
-"""The only decoders used. Pillow knows many more, some of which start programs (EPS runs Ghostscript)."""
-
-JPEG_FORMATS = ("JPEG", "MPO")
-"""What Pillow calls a JPEG; MPO has further pictures behind the first."""
-
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib",
-     ".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpf", ".jpx")
-)
-"""Suffixes of the files taken from a folder, in any case. A file that is named itself is read whatever its suffix."""
-
-HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-NO_HEIF = f"a HEIC image, as phones make them; reading it needs pillow-heif: {pip_install('formats')}"
 
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 
@@ -74,88 +46,6 @@ class DecodedImage:
     width: int
     height: int
     opened: Image.Image | None = None
-
-
-def describe(source: ImageSource) -> str:
-    """A short name for messages: the path, or what kind of object it is."""
-    if isinstance(source, (str, PathLike)):
-        return fspath(source)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return f"<{len(source)} bytes>"
-    return f"<{type(source).__name__}>"
-
-
-_formats_lock = threading.Lock()
-_formats: list[str] = []
-
-
-def usable_formats() -> list[str]:
-    """The members of `FORMATS` that this Pillow can decode; HEIF needs the extra `formats`."""
-    with _formats_lock:
-        if not _formats:
-            try:
-                import pillow_heif
-            except ImportError:
-                pass
-            else:
-                pillow_heif.register_heif_opener()
-            Image.init()
-            _formats.extend(name for name in FORMATS if name in Image.OPEN)
-        return _formats
-
-
-def open_image_file(path: str, name: str) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Args:
-        path: the file.
-        name: its name in messages.
-
-    Raises:
-        ImageError: missing, unreadable, a folder, a symlink loop, a device or pipe (reading one could block), or larger
-            than `MAX_FILE_BYTES`.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file or folder", "missing") from None
-    except PermissionError:
-        raise ImageError(f"{name}: permission denied", "unreadable") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name}: cannot be opened ({reason})", "unreadable") from None
-    status = os.fstat(handle)
-    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE_BYTES:
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    if stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{name}: the file's {status.st_size:,} bytes are more than {MAX_FILE_BYTES:,}", "too_large")
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-    raise ImageError(f"{name}: is {kind}, not an image", "unsupported")
-
-
-@contextmanager
-def opened(source: ImageSource, name: str) -> Iterator[BinaryIO | np.ndarray | Image.Image]:
-    """A source as a seekable binary file at its start; arrays and Pillow images stay what they are.
-
-    Raises:
-        ImageError: as for `open_image_file`.
-    """
-    if isinstance(source, (str, PathLike)):
-        with open_image_file(fspath(source), name) as file:
-            yield file
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        yield io.BytesIO(source)
-    elif isinstance(source, (np.ndarray, Image.Image)):
-        yield source
-    elif callable(source):
-        with source() as file:
-            yield file
-    elif not source.seekable():
-        yield io.BytesIO(source.read())
-    else:
-        source.seek(0)
-        yield source
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

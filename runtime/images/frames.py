@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from ..core.manifest import Preprocess
 from .animation import read_animation
-from .decode import DecodedImage, ImageSource, decoded, opened
-from .loaded import Frame, Loaded
-from .preprocess import prepare, shrink_to
-from .tiles import MAX_FRAMES, cut_tiles
+from .decode import DecodedImage, decoded
+from .preprocess import LoadedImage, prepare, shrink_to
+from .source import ImageSource, opened
+from .tiles import MAX_FRAMES, Tiling, cut_tiles
 from .video import read_video, video_container
 
-HEAD_BYTES = 16
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of an input; a still image has one.
+
+    Attributes:
+        crops: what the engine scores.
+        index: position in the file, from 0.
+        time: of its appearance in seconds from the first frame; None where the file does not tell.
+        tiling: where the crops lie, if they are tiles; None for the centre crop alone.
+    """
+
+    crops: tuple[LoadedImage, ...]
+    index: int = 0
+    time: float | None = None
+    tiling: Tiling | None = None
+
+    @property
+    def picture(self) -> np.ndarray:
+        """uint8 [H, W, 3] for people: what was scored."""
+        return self.crops[0].pixels if self.tiling is None else self.tiling.picture
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The frames of an input that are scored.
+
+    Attributes:
+        frames: at least one, by index.
+        moving: whether the input is an animation or a video.
+        count: frames in the file; None where it is not known.
+        notes: sentences about frames that were not looked at.
+        opened: what Pillow opened, with the file's metadata; None for videos, arrays and Pillow images.
+    """
+
+    frames: tuple[Frame, ...]
+    moving: bool = False
+    count: int | None = 1
+    notes: tuple[str, ...] = ()
+    opened: Image.Image | None = None
 
 
 def load_frames(
@@ -39,16 +78,17 @@ def load_frames(
         if tile_patch is None:
             return Frame((prepare(image, preprocess),), index, time)
         crops, tiling = cut_tiles(image, preprocess, tile_patch)
-        return Frame(crops, index, time, tiling=tiling)
+        return Frame(crops, index, time, tiling)
 
     wanted = wanted if tile_patch is None else min(wanted, MAX_FRAMES)
     with opened(source, name) as file:
         if isinstance(file, (np.ndarray, Image.Image)):
             with decoded(file, max_pixels, name) as image:
                 return Loaded((load(image, 0, None),))
-        container = video_container(file.read(HEAD_BYTES))
-        file.seek(0)
+        container = video_container(file)
         if container is not None:
-            return read_video(file, container, wanted, load, max_pixels, name)
+            frames, total, notes = read_video(file, container, wanted, load, max_pixels=max_pixels, name=name)
+            return Loaded(frames, True, total, notes)
         with decoded(file, max_pixels, name, shrink_to(preprocess)) as image:
-            return replace(read_animation(image, file, wanted, load), opened=image.opened)
+            frames, count, notes = read_animation(image, file, wanted, load)
+            return Loaded(frames, count > 1, count, notes, image.opened)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Generic
 
 from PIL import Image
 
 from ..core.environment import pip_install
 from ..core.errors import ImageError
+from .animation import Frame, LoadFrame, spread
 from .decode import IN_FLIGHT, DecodedImage, named_errors, too_large
-from .frame_selection import spread
-from .loaded import Frame, Loaded
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"))
 NOT_VIDEO = (b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevx", b"jxl ",
@@ -24,7 +23,7 @@ MAX_VIDEO_PIXELS = 2_000_000_000
 """Pixels of all decoded frames together: 964 of 1920 x 1080. A frame between key frames needs those before it."""
 MAX_SECONDS = 60.0
 SEEK_SECONDS = 5.0
-"""A frame that is further ahead is sought; seeking goes back to a key frame, and decoding on is as fast up to here."""
+"""A frame further ahead is sought. Seeking starts at the key frame before it; up to here, decoding on is as fast."""
 NO_PYAV = f"a video; reading its frames needs PyAV: {pip_install('video')}"
 NO_VIDEO = "holds no video frame that can be decoded"
 MISSED = "not every chosen frame of the video could be decoded: it is damaged, or takes too long"
@@ -36,8 +35,10 @@ def can_read_video() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def video_container(head: bytes) -> str | None:
-    """FFmpeg's name of the container that a file of these first 16 bytes is; None for no video."""
+def video_container(file: BinaryIO) -> str | None:
+    """FFmpeg's name of the container that a file, at its start, is; None for no video."""
+    head = file.read(16)
+    file.seek(0)
     kind = head[4:8]
     if (kind == b"ftyp" and head[8:12] not in NOT_VIDEO) or kind in (b"moov", b"mdat", b"wide"):
         return "mov"
@@ -47,18 +48,20 @@ def video_container(head: bytes) -> str | None:
 
 
 def read_video(
-    file: BinaryIO, container: str, wanted: int, load: Callable[[DecodedImage, int, float | None], Frame],
-    max_pixels: int, name: str,
-) -> Loaded:
+    file: BinaryIO, container: str, wanted: int, load: LoadFrame[Frame], *, max_pixels: int, name: str
+) -> tuple[tuple[Frame, ...], int | None, tuple[str, ...]]:
     """Load `wanted` frames, evenly spread.
 
     Args:
         file: the video, seekable.
         container: FFmpeg's name of its container; no other demuxer is started, and nothing else is opened.
         wanted: number of frames.
-        load: makes the crops of a frame, its index and time given.
+        load: called for each of these frames.
         max_pixels: videos of larger frames are refused.
         name: the source's name in messages.
+
+    Returns:
+        the frames; how many are in the file, None where unknown; sentences about frames that were not looked at.
 
     Raises:
         ImageError: PyAV is missing, or no frame can be decoded.
@@ -81,21 +84,21 @@ def read_video(
             return _Reader(opened, stream, wanted, load, max_pixels).read()
 
 
-class _Reader:
-    def __init__(self, opened: Any, stream: Any, wanted: int, load: Callable[..., Frame], max_pixels: int) -> None:
+class _Reader(Generic[Frame]):
+    def __init__(self, opened: Any, stream: Any, wanted: int, load: LoadFrame[Frame], max_pixels: int) -> None:
         self._opened, self._stream, self._wanted, self._load = opened, stream, wanted, load
         self._max_pixels, self._start = max_pixels, time.monotonic()
         self._pixels, self._missed = MAX_VIDEO_PIXELS, False
         self._rate = float(stream.average_rate or stream.guessed_rate or 0)
         self._first: float | None = None
 
-    def read(self) -> Loaded:
+    def read(self) -> tuple[tuple[Frame, ...], int | None, tuple[str, ...]]:
         count = self._count()
         frames = self._unknown_length() if count is None else self._spread(count)
         if not frames:
             raise ImageError(NO_VIDEO)
         missed = self._missed or self._is_late() or (count is not None and len(frames) < min(count, self._wanted))
-        return Loaded(tuple(frames), True, count, (MISSED,) if missed else ())
+        return tuple(frames), count, (MISSED,) if missed else ()
 
     def _is_late(self) -> bool:
         return self._pixels < 0 or time.monotonic() - self._start > MAX_SECONDS

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from ..core.errors import MissingDependencyError, OutputError, UsageError
 from ..core.files import atomic_path
-from ..images.decode import IMAGE_SUFFIXES
+from ..images.formats import IMAGE_SUFFIXES
 from ..scan.urls import fetch, is_web_url
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")

@@ -18,8 +18,7 @@ from typing import IO, Any, BinaryIO, Literal
 
 from ..core.errors import ImageError
 from ..core.text import printable
-from ..images.decode import Opener
-from ..images.source import NamedSource
+from ..images.source import NamedSource, Opener
 from .image_files import has_image_suffix
 from .walk import Skipped
 

@@ -6,7 +6,8 @@ import os
 import re
 
 from ..core.errors import ImageError
-from ..images.decode import IMAGE_SUFFIXES, open_image_file
+from ..images.formats import IMAGE_SUFFIXES
+from ..images.source import open_image_file
 from ..images.video import VIDEO_SUFFIXES, can_read_video
 
 RAW_SUFFIXES = frozenset((".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"))

@@ -16,8 +16,7 @@ from typing import BinaryIO
 
 from ..core.errors import ImageError, UsageError
 from ..core.text import display_name
-from ..images.decode import MAX_FILE_BYTES
-from ..images.source import NamedSource
+from ..images.source import MAX_FILE_BYTES, NamedSource
 from .archives import archive_kind, archive_members
 from .globs import glob_inputs, is_glob
 from .image_files import SIGNATURES

@@ -19,8 +19,7 @@ from PIL import Image
 from ..core.errors import UsageError
 from ..core.files import atomic_path, stream_sha256, writing
 from ..core.text import display_name
-from ..images.decode import ImageSource, opened
-from ..images.source import AnySource, NamedSource
+from ..images.source import AnySource, ImageSource, NamedSource, opened
 from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
 from ..scoring.record import Record, Run, from_dict

@@ -15,11 +15,10 @@ from ..core.manifest import Manifest
 from ..core.text import display_name
 from ..evidence.collect import collect
 from ..evidence.fact import Evidence
-from ..images.decode import MAX_PIXELS, describe, opened
-from ..images.frames import load_frames
-from ..images.loaded import Frame
+from ..images.decode import MAX_PIXELS
+from ..images.frames import Frame, load_frames
 from ..images.preprocess import LoadedImage
-from ..images.source import AnySource, NamedSource
+from ..images.source import AnySource, NamedSource, describe, opened
 from .options import ScoringOptions
 from .reasons import image_reasons
 from .record import Failure, Reason, Record

@@ -15,8 +15,9 @@ from ...runtime.core.errors import ImageError
 from ...runtime.core.manifest import Preprocess
 from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
-from ...runtime.images.decode import decode, open_image_file
+from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
+from ...runtime.images.source import open_image_file
 from ..data.sample import Sample
 from ..data.samples import SkipLog
 from ..data.transforms import balanced_bytes, content_rng

@@ -78,7 +78,7 @@ def evaluate(options: EvalOptions, data: Subset, forward: Forward) -> None:
 def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, forward: Forward) -> str:
     """Evaluate; returns the tables for the terminal."""
     from ...runtime.core.text import terminal_width
-    from ..evaluation.eval_files import KEY, eval_json, eval_table, write_eval
+    from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
     from ..evaluation.evaluate import evaluate, score, spec_of
     from ..evaluation.verdicts import promise_kept, verdict_table
     from ..features.cache import FeatureCache
@@ -106,7 +106,7 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
     lines = [
         eval_table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
-        wrapped(KEY, terminal_width()),
+        wrapped(NOTE, terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"written: {', '.join(str(path) for path in written)}",
     ]

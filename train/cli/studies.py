@@ -15,7 +15,7 @@ from ...runtime.core.option import Option
 from ..compute import choose_device, prepare_process
 from ..fitting.fit_config import FitConfig
 from ..studies.budget import AblationBudget, AnalysisBudget, Budget, Limits
-from ..studies.choices import check_report_only, choose_analyses, choose_parts, choose_training
+from ..studies.choices import check_report_only, choose_studies, choose_training
 from .shared import CACHE, Data, Machine, Process, Subset, check_backbone, check_folder, read
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def ablate(
 
     Those called `cached` need the cached features alone.
     """
-    names = choose_parts(parts)
+    names = choose_studies("ablation", parts)
     typer.echo(studied(names, experiment(options, budget, machine, seeds.seeds), options.out))
 
 
@@ -179,7 +179,7 @@ def analyze(options: StudyOptions, budget: AnalysisBudget, machine: Machine, par
 
     The error alone, its curve while the decoder is trained, and the pictures of Fig. 2-4 and 7-9.
     """
-    names = choose_analyses(parts)
+    names = choose_studies("analysis", parts)
     typer.echo(studied(names, experiment(options, budget, machine), options.out))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...runtime.core.errors import UsageError
-from ...runtime.images.decode import IMAGE_SUFFIXES
+from ...runtime.images.formats import IMAGE_SUFFIXES
 from .generators import canonical, same_generators
 from .layouts import LAYOUT_NAMES, LAYOUTS, assign, class_folders, detect, walk
 from .lists import SUFFIXES as LIST_SUFFIXES

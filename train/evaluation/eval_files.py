@@ -17,38 +17,17 @@ from ..calibration.scores import Scores
 from ..reporting import plots
 from ..reporting.tables import Cell, Table, jsonable
 from .evaluate import Evaluation
-from .metrics import (
-    ECE_BINS,
-    FIGURES,
-    MACC,
-    Interval,
-    bins_of,
-    class_weights,
-    expected_calibration_error,
-    probabilities,
-)
+from .metrics import ECE_BINS, FIGURES, MACC, Interval, bins_of, calibration_error, class_weights, probabilities
 from .verdicts import promise_kept, promise_text, verdict_table
 
-TITLES = {
-    "accuracy": "acc", "real_accuracy": "real", "fake_accuracy": "fake", "accuracy_05": "acc@0.5",
-    "real_accuracy_05": "real@0.5", "fake_accuracy_05": "fake@0.5", "auc": "AUC", "ap": "AP",
-    "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
-    "ece_balanced": "ECE balanced",
-}
 NOTE = (
     "acc, real, fake: share of all, real and AI images that are right where `ai` begins; @0.5: at the paper's "
-    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: AI is positive. TPR@x%: AI "
-    f"images found while x % of the real images are flagged. ECE: error of the calibrated probability, {ECE_BINS} "
-    "bins. AP and ECE follow the ratio of the classes; balanced: with both classes weighted alike. [low, high]: 95 % "
-    "bootstrap interval. * the head was trained on this generator."
+    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: how well AI ranks above real. "
+    f"TPR@x%: AI images found while x % of real images are flagged. ECE: error of the probability, {ECE_BINS} bins. "
+    "AP and ECE follow the ratio of the classes; balanced: both classes weighted alike. [low, high]: 95 % bootstrap "
+    "interval. called ai, uncertain, called real: shares of the verdicts. *: trained on this generator."
 )
-KEY = (
-    "acc, real, fake: share of all, real, AI images that are right where `ai` begins; @0.5: where sigmoid(logit) = "
-    "0.5, whose mean is the paper's mAcc; AUC, AP: how well AI ranks above real; TPR@x%: AI images found while x % of "
-    "the real images are flagged; ECE: error of the probability; balanced: both classes weighted alike; called ai, "
-    "uncertain, called real: shares of the verdicts; *: trained on this generator"
-)
-"""The key below the tables on a terminal; `NOTE` is the whole of it."""
+"""Explains the tables of an evaluation."""
 
 
 def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
@@ -74,7 +53,7 @@ def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
     if len({group.seen for group in evaluation.groups}) == 2:
         rows.append(("mean of unseen", "", None, None, *cells(evaluation.mean_unseen, {})))
     where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}."
-    columns = ("generator", "split", "AI images", "real images", *(TITLES[name] for name in FIGURES))
+    columns = ("generator", "split", "AI images", "real images", *FIGURES.values())
     title = f"Evaluation of {Path(evaluation.checkpoint).name}"
     return Table("eval", title, columns, tuple(rows), note=f"{where}\n\n{NOTE}")
 
@@ -144,7 +123,7 @@ def _plot_reliability(evaluation: Evaluation, scores: Scores, path: Path) -> Non
     total, ai = (np.bincount(which, part, ECE_BINS) for part in (weights, weights * labels))
     counts = [np.bincount(which[labels == label], minlength=ECE_BINS) for label in (0, 1)]
     filled, edges = total > 0, np.arange(ECE_BINS) / ECE_BINS
-    error = expected_calibration_error(labels, probability, weights)
+    error = calibration_error(labels, probability, weights)
     width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.GROUND}
     with plots.drawing(path, 6, 6.2, png=True) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.6))

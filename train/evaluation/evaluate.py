@@ -18,7 +18,7 @@ from ..features.cache import FeatureCache
 from ..features.cache_spec import SPEC_FILE, CacheSpec
 from ..fitting.checkpoint import LoadedHead
 from ..fitting.examples import logits_of
-from .metrics import FIGURES, Metrics, mean_over, metrics_by_source, metrics_of
+from .metrics import FIGURES, Metrics, binary_metrics, mean_over, metrics_by_source
 from .verdicts import VerdictCounts, count_verdicts
 
 
@@ -128,10 +128,11 @@ def evaluate(loaded: LoadedHead, scores: Scores, resamples: int = 1000, seed: in
     """
     calibration, names = loaded.manifest.calibration, scores.sources.tolist()
     seen, _ = same_generators(loaded.manifest.training.generators, names)
-    groups = tuple(
-        GroupFigures(name, split, name in seen, metrics_of(scores.of(name, split), calibration, resamples, seed))
-        for name, split in scores.groups
-    )
+    groups = []
+    for name, split in scores.groups:
+        own = scores.of(name, split)
+        metrics = binary_metrics(own.labels, own.logits, calibration, resamples, seed)
+        groups.append(GroupFigures(name, split, name in seen, metrics))
     whole = metrics_by_source(scores, calibration)
 
     def means(generators: Collection[str]) -> dict[str, float]:
@@ -139,4 +140,6 @@ def evaluate(loaded: LoadedHead, scores: Scores, resamples: int = 1000, seed: in
 
     unseen = means([generator for generator in whole if generator not in seen])
     counts = count_verdicts(scores, calibration)
-    return Evaluation(str(loaded.folder), calibration, groups, mean=means(whole), mean_unseen=unseen, verdicts=counts)
+    return Evaluation(
+        str(loaded.folder), calibration, tuple(groups), mean=means(whole), mean_unseen=unseen, verdicts=counts
+    )

@@ -85,8 +85,13 @@ class Metrics:
         return (self.real_accuracy_05 + self.fake_accuracy_05) / 2
 
 
-FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_accuracy_05", "fake_accuracy_05",
-           "auc", "ap", "ap_balanced", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "ece_balanced")
+FIGURES = {
+    "accuracy": "acc", "real_accuracy": "real", "fake_accuracy": "fake", "accuracy_05": "acc@0.5",
+    "real_accuracy_05": "real@0.5", "fake_accuracy_05": "fake@0.5", "auc": "AUC", "ap": "AP",
+    "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
+    "ece_balanced": "ECE balanced",
+}
+"""The figures of `Metrics` with the heads of their columns."""
 
 
 def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -105,7 +110,7 @@ def bins_of(probability: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
     return np.minimum((probability * bins).astype(np.int64), bins - 1)
 
 
-def expected_calibration_error(
+def calibration_error(
     labels: np.ndarray, probability: np.ndarray, weights: np.ndarray | None = None, bins: int = ECE_BINS
 ) -> float:
     """Mean difference between the observed share of AI and the probability, over bins of equal width.
@@ -195,8 +200,8 @@ def binary_metrics(
     if calibration and len(labels):
         alarm = math.inf if calibration.ai_from is None else calibration.ai_from
         probability = probabilities(logits, calibration)
-        ece = expected_calibration_error(labels, probability)
-        ece_balanced = expected_calibration_error(labels, probability, weights) if both else math.nan
+        ece = calibration_error(labels, probability)
+        ece_balanced = calibration_error(labels, probability, weights) if both else math.nan
     stored = accuracies(alarm) if calibration else (math.nan, math.nan, math.nan)
     return Metrics(
         len(fake), len(real), *stored, *accuracies(0.0), auc=ranked(roc_auc_score), ap=ranked(average_precision_score),
@@ -206,11 +211,7 @@ def binary_metrics(
     )
 
 
-def metrics_of(scores: Scores, calibration: Calibration | None = None, resamples: int = 0, seed: int = 0) -> Metrics:
-    """`binary_metrics` of all images of `scores`."""
-    return binary_metrics(scores.labels, scores.logits, calibration, resamples, seed)
-
-
 def metrics_by_source(scores: Scores, calibration: Calibration | None = None) -> dict[str, Metrics]:
     """The figures of each source in name order, without intervals."""
-    return {str(name): metrics_of(scores.of(name), calibration) for name in np.unique(scores.sources)}
+    parts = {str(name): scores.of(name) for name in np.unique(scores.sources)}
+    return {name: binary_metrics(own.labels, own.logits, calibration, resamples=0) for name, own in parts.items()}

@@ -17,8 +17,9 @@ from ...runtime.core.errors import ImageError
 from ...runtime.core.manifest import BackboneConfig, Decode, Preprocess
 from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
-from ...runtime.images.decode import decoded, open_image_file
+from ...runtime.images.decode import decoded
 from ...runtime.images.preprocess import resize_crop, shrink_to
+from ...runtime.images.source import open_image_file
 from ..compute import choose_device, choose_precision
 from ..data.sample import Sample
 from ..data.transforms import TRANSFORMS, check_augment, content_rng, unchanged

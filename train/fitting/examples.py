@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import MethodConfig
+from ...runtime.core.masks import masked_from_visible
 from ..calibration.scores import Scores
 from ..data.generators import same_generators
 from ..data.sample import Sample
 from ..features.cache import FeatureCache
 from ..model.head import Head
+from ..model.lcas import patch_map
 from .fit_config import FitConfig
 
 SCORE_BATCH = 4096
@@ -82,6 +84,16 @@ def read_examples(cache: FeatureCache, rows: np.ndarray, *methods: MethodConfig)
     shared, labels = torch.from_numpy(f_global), torch.from_numpy(cache.labels(rows)).float()
     kept = tuple(cache.rows[i] for i in rows)
     return [Examples(shared, torch.from_numpy(one), labels, kept) for one in stats]
+
+
+def read_maps(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> np.ndarray:
+    """LCAS of the rows under the deployed masks: float32 [n, N], NaN where a patch was never masked."""
+    patches = cache.spec.backbone.config.n_patches
+    masked = torch.from_numpy(masked_from_visible(cache.spec.mask_sets()[0, : method.k], patches))
+    maps = np.empty((len(rows), patches), np.float32)
+    for positions, features in cache.batches(rows):
+        maps[positions] = patch_map(torch.from_numpy(features.lcas(method)[:, 0]), masked, patches).numpy()
+    return maps
 
 
 @torch.inference_mode()

@@ -65,7 +65,7 @@ def fit(
         training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
         tools=tool_versions(),
     )
-    digest = keep_samples(cache.folder, train.rows + held.rows)
+    digest = keep_samples(cache.folder, (row.listed for row in train.rows + held.rows))
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
               "cache": cache.spec.key, "samples": digest}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics={"fit": recipe}, embed=embed,

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from ...runtime.core.errors import ImageError, UsageError
-from ...runtime.images.decode import IMAGE_SUFFIXES, decode
+from ...runtime.images.decode import decode
+from ...runtime.images.formats import IMAGE_SUFFIXES
 
 log = logging.getLogger("cinemae.train")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,51 +24,34 @@ from .experiment import Experiment
 log = logging.getLogger("cinemae.train")
 
 CLASSICAL = ("entropy", "HF ratio", "gradient TV")
+PROBES = {"spectrum probe": 32, "JPEG probe": 79, ", ".join(CLASSICAL): len(CLASSICAL)}
+"""What the linear probes read, with its width: the radial power spectrum at the network's input size, traces of JPEG's
+grid at native size (`lowlevel`), and the statistics of `CLASSICAL` at the network's input size."""
 PROBE_IMAGES = 10_000
 """About how many training images the linear probes read; each is decoded again, and more do not improve them."""
-WIDTHS = {"jpeg": 79, "spectrum": 32, "classical": len(CLASSICAL)}
 
 
-@dataclass(frozen=True)
-class LowLevel:
-    """Low-level features of cached images; NaN where the file is gone.
-
-    Attributes:
-        jpeg: float64 [n, 79], traces of JPEG's grid at native size.
-        spectrum: float64 [n, 32], radial power spectrum at the network's input size.
-        classical: float64 [n, 3], the statistics of `CLASSICAL` at the network's input size.
-    """
-
-    jpeg: np.ndarray
-    spectrum: np.ndarray
-    classical: np.ndarray
-
-
-def low_level(experiment: Experiment, rows: np.ndarray, workers: int = 2) -> LowLevel:
-    """Compute the features of cached rows from their files, in threads."""
+def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Features of cached rows by the names of `PROBES`, float64 [n, width]; NaN where a file is gone."""
     preprocess = experiment.cache.spec.preprocess
 
-    def read(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        path = experiment.cache.rows[index].path
+    def read(index: int) -> tuple[np.ndarray, ...]:
         try:
-            image = decode(path)
+            image = decode(experiment.cache.rows[index].path)
         except ImageError as error:
             log.warning("skipped: %s", error)
-            return tuple(np.full(width, np.nan) for width in WIDTHS.values())  # type: ignore[return-value]
+            return tuple(np.full(width, np.nan) for width in PROBES.values())
         seen = luminance(Image.fromarray(resize_crop(image, preprocess)))
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])
-        return blockiness(luminance(image)), spectrum(seen), classical
+        return spectrum(seen), blockiness(luminance(image)), classical
 
-    rows_read = []
-    with (
-        ThreadPoolExecutor(workers, thread_name_prefix="lowlevel") as pool,
-        Progress("images", len(rows), quiet=experiment.quiet) as progress,
-    ):
-        for start in range(0, len(rows), 256):
-            chunk = rows[start : start + 256]
-            rows_read += list(pool.map(read, chunk))
-            progress.advance(len(chunk))
-    return LowLevel(*(np.stack(column) for column in zip(*rows_read, strict=True)))
+    with ThreadPoolExecutor(experiment.workers, thread_name_prefix="lowlevel") as pool:
+        read_rows = []
+        with Progress("images", len(rows), quiet=experiment.quiet) as progress:
+            for features in pool.map(read, rows):
+                read_rows.append(features)
+                progress.advance()
+    return {name: np.stack(column) for name, column in zip(PROBES, zip(*read_rows, strict=True), strict=True)}
 
 
 def controls(experiment: Experiment, out: Path) -> StudyResult:
@@ -78,11 +61,8 @@ def controls(experiment: Experiment, out: Path) -> StudyResult:
     rows = experiment.rows[0][::step]
     labels = experiment.cache.labels(rows)
     train, test = low_level(experiment, rows), low_level(experiment, experiment.eval_rows)
-    variants = detector_variants(experiment, inputs) | {
-        "spectrum probe": [transfer(train.spectrum, labels, test.spectrum)],
-        "JPEG probe": [transfer(train.jpeg, labels, test.jpeg)],
-        "entropy, HF ratio, gradient TV": [transfer(train.classical, labels, test.classical)],
-    }
+    probes = {name: [transfer(train[name], labels, test[name])] for name in PROBES}
+    variants = detector_variants(experiment, inputs) | probes
     table = comparison(experiment, variants, name="controls", title="Controls", what="detector")
     series = {name: [m.auc for m in per_generator(experiment, seeds[0]).values()] for name, seeds in variants.items()}
     plots.bars(out / "controls.svg", "AUC of the detector and of its controls", "AUC", experiment.generators, series)

@@ -20,7 +20,8 @@ NAMES = ("s1", "s2", "s3")
 def correlate(experiment: Experiment, out: Path) -> StudyResult:
     """Correlate over all evaluated images together, and within each generator and class."""
     (examples,) = read_examples(experiment.cache, experiment.eval_rows, experiment.method)
-    deployed, classical = examples.deployed.numpy(), low_level(experiment, experiment.eval_rows).classical
+    deployed = examples.deployed.numpy()
+    classical = low_level(experiment, experiment.eval_rows)[", ".join(CLASSICAL)]
     readable = np.isfinite(classical).all(axis=1)
 
     def rho(chosen: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def batch_nll(mae: MaskedAutoencoder, inputs: Tensor, visible: Tensor) -> Tensor
 def decoder_curve(experiment: Experiment, out: Path) -> StudyResult:
     """Train the decoder on the thinned training images of both classes with the pretraining loss, encoder frozen."""
     one, steps, fresh = experiment.thinned, experiment.budget.curve_steps, experiment.budget.fresh_decoder
-    seed, batch_size, preprocess = one.fit.seed, one.fit.batch_size, one.cache.spec.preprocess
+    seed, batch_size = one.fit.seed, one.fit.batch_size
     mae = one.load()
     if fresh:
         fresh_decoder(mae, seed)
@@ -62,7 +62,7 @@ def decoder_curve(experiment: Experiment, out: Path) -> StudyResult:
 
     def measure(step: int) -> None:
         nll = np.full(len(tested), np.nan)
-        for positions, images in image_batches(tested, preprocess, one.batch_size, one.workers):
+        for positions, images in image_batches(one, tested):
             nll[positions] = batch_nll(mae, normalised(images, one.device), visible).cpu().numpy()
         when.append(step)
         for name, own in one.eval_parts.items():
@@ -75,7 +75,7 @@ def decoder_curve(experiment: Experiment, out: Path) -> StudyResult:
     step = 0
     with Progress("images", steps * batch_size, quiet=one.quiet) as progress:
         while step < steps:
-            for _, images in image_batches(rng.permutation(trained).tolist(), preprocess, batch_size, one.workers):
+            for _, images in image_batches(one, rng.permutation(trained).tolist(), batch_size):
                 keep = random_visible(len(images), mae.config, generator).to(one.device)
                 loss = masked_loss(mae, normalised(images, one.device), keep)
                 adam.zero_grad(set_to_none=True)

@@ -44,7 +44,7 @@ class Experiment:
         budget: limits of the studies that train or run the network.
         report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
         seeds: number of heads fitted for every figure; tables give their mean.
-        augment: name of what is done to the images, of `transforms.TRANSFORMS`.
+        augment: what is done to the images, a name of `transforms.TRANSFORMS`.
         batch_size: images in a batch of the network.
         workers: threads that decode images.
         device: where the network runs.

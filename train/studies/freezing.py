@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ...runtime.core.masks import masked_from_visible
 from ...runtime.core.progress import Progress
 from ..evaluation.metrics import MACC
+from ..fitting.examples import Examples
 from ..fitting.head_training import epoch_draws
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
@@ -46,70 +47,63 @@ def unfreeze(mae: MaskedAutoencoder, encoder: bool, decoder: bool) -> list[nn.Pa
     return chosen
 
 
-def train_end_to_end(
-    experiment: Experiment, inputs: HeadInputs, seed: int, *, encoder: bool, decoder: bool
-) -> np.ndarray:
+def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, parts: tuple[bool, bool]) -> np.ndarray:
     """Train the head together with parts of the backbone, by the recipe of `head_training.train_head`.
 
     As there, the initial head, the order of the images and the mask set of each image in each epoch follow from the
     seed, and the epoch with the lowest loss on the held-out images under the deployed masks counts.
 
     Args:
-        experiment: whose rows are trained on, held out and scored.
-        inputs: statistics of the training images, for the head's standardisation.
+        experiment: gives the backbone and the recipe.
+        inputs: images to train on, hold out and score, and the statistics for the head's standardisation.
         seed: seed of the head and of all draws.
-        encoder: train the encoder.
-        decoder: train the decoder.
+        parts: whether the encoder is trained, and whether the decoder is.
 
     Returns:
-        Logits of `eval_rows`, float32 [n].
+        Logits of `inputs.test`, float32 [n].
     """
-    cache, fit, device = experiment.cache, experiment.fit, experiment.device
-    mask_sets, preprocess = cache.spec.mask_sets(), cache.spec.preprocess
+    fit, device, train = experiment.fit, experiment.device, inputs.train
+    mask_sets = experiment.cache.spec.mask_sets()
     mae = experiment.load()
     torch.manual_seed(seed)
     head = Head(mae.config.encoder_dim, experiment.head)
     detector = CinemaeDetector(mae, head, mask_sets[0], experiment.method).to(device)
-    detector.head.fit_standardisation(inputs.train.stats.flatten(0, 1))
-    adam = torch.optim.Adam([*unfreeze(mae, encoder, decoder), *detector.head.parameters()], lr=fit.lr)
+    detector.head.fit_standardisation(train.stats.flatten(0, 1))
+    adam = torch.optim.Adam([*unfreeze(mae, *parts), *detector.head.parameters()], lr=fit.lr)
     visible = torch.from_numpy(mask_sets[:, : experiment.method.k]).to(device)
     hidden = np.stack([masked_from_visible(one, mae.config.n_patches) for one in mask_sets[:, : experiment.method.k]])
     masked = torch.from_numpy(hidden).to(device)
-    rows, held = experiment.rows
-    labels = torch.from_numpy(cache.labels(rows)).float()
-    held_labels = torch.from_numpy(cache.labels(held)).float()
-    paths = np.array([cache.rows[i].path for i in rows])
+    paths = np.array([row.path for row in train.rows])
 
-    def scores_of(chosen: np.ndarray) -> np.ndarray:
+    def logits_of(part: Examples) -> np.ndarray:
         """Logits with the deployed masks, float32 [n]; 0 where a file has become unreadable."""
-        scores = np.zeros(len(chosen), np.float32)
-        files = [cache.rows[i].path for i in chosen]
+        scores = np.zeros(len(part), np.float32)
         with torch.inference_mode():
-            for positions, images in image_batches(files, preprocess, experiment.batch_size, experiment.workers):
+            for positions, images in image_batches(experiment, [row.path for row in part.rows]):
                 scores[positions] = detector(images.to(device)).logit.cpu().numpy()
         return scores
 
     generator = torch.Generator().manual_seed(seed)
-    best_loss, best = float("inf"), scores_of(experiment.eval_rows[:0])
-    with Progress("images", fit.epochs * len(rows), quiet=experiment.quiet) as progress:
+    best_loss, best = float("inf"), np.zeros(0, np.float32)
+    with Progress("images", fit.epochs * len(train), quiet=experiment.quiet) as progress:
         for epoch in range(fit.epochs):
-            order, drawn = (t.numpy() for t in epoch_draws(len(rows), len(mask_sets), generator))
-            files = paths[order].tolist()
-            for positions, images in image_batches(files, preprocess, fit.batch_size, experiment.workers):
+            order, drawn = (t.numpy() for t in epoch_draws(len(train), len(mask_sets), generator))
+            for positions, images in image_batches(experiment, paths[order].tolist(), fit.batch_size):
                 chosen = order[positions]
                 logits = torch.empty(len(chosen), device=device)
                 for one in np.unique(drawn[chosen]):  # images with the same mask set go through together
                     own = torch.from_numpy(np.flatnonzero(drawn[chosen] == one))
                     part = detector.detect(images[own].to(device), visible[one], masked[one]).logit
                     logits = logits.index_put((own.to(device),), part)
-                loss = binary_cross_entropy_with_logits(logits, labels[chosen].to(device))
+                loss = binary_cross_entropy_with_logits(logits, train.labels[chosen].to(device))
                 adam.zero_grad(set_to_none=True)
                 loss.backward()
                 adam.step()
                 progress.advance(len(images), f"epoch {epoch + 1}, loss {float(loss.detach()):.3f}")
-            held_loss = float(binary_cross_entropy_with_logits(torch.from_numpy(scores_of(held)), held_labels))
+            held = torch.from_numpy(logits_of(inputs.held))
+            held_loss = float(binary_cross_entropy_with_logits(held, inputs.held.labels))
             if held_loss < best_loss:
-                best_loss, best = held_loss, scores_of(experiment.eval_rows)
+                best_loss, best = held_loss, logits_of(inputs.test)
     return best
 
 
@@ -121,14 +115,11 @@ def freezing(experiment: Experiment, out: Path) -> StudyResult:
     for backbone in names:
         one = replace(experiment.thinned, backbone=backbone, fit=fit)
         (inputs,) = head_inputs(one, one.method)
-        for strategy, (encoder, decoder) in STRATEGIES.items():
+        for strategy, parts in STRATEGIES.items():
             label = strategy if len(names) == 1 else f"{Path(backbone).name}, {strategy}"
-            if encoder or decoder:
-                seeds = [fit.seed + i for i in range(one.seeds)]
-                scores = [train_end_to_end(one, inputs, seed, encoder=encoder, decoder=decoder) for seed in seeds]
-            else:
-                scores = fit_scores(one, inputs)
-            variants[label] = scores
+            seeds = range(fit.seed, fit.seed + one.seeds)
+            variants[label] = [train_end_to_end(one, inputs, seed, parts) for seed in seeds] if any(parts) else (
+                fit_scores(one, inputs))
     note = (
         f"{len(one.rows[0]):,} training images, {fit.epochs} epochs, batch {fit.batch_size}, Adam, lr {fit.lr:g}. All "
         "arms share the order of the images, the masks drawn, and the choice of the epoch by held-out loss. "

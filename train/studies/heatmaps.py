@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ...runtime.core.errors import ImageError
-from ...runtime.core.masks import masked_from_visible
 from ...runtime.images.preprocess import load_image
+from ..fitting.examples import read_maps
 from ..fitting.head_training import train_head
-from ..model.lcas import patch_map
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Table
@@ -59,25 +57,14 @@ def heatmaps(experiment: Experiment, out: Path) -> StudyResult:
     return StudyResult(text, (table,), tuple(files))
 
 
-def lcas_maps(experiment: Experiment, positions: np.ndarray) -> np.ndarray:
-    """LCAS under the deployed masks: float32 [n, N], NaN where a patch was never masked."""
-    config = experiment.cache.spec.backbone.config
-    visible = experiment.cache.spec.mask_sets()[0, : experiment.method.k]
-    masked = torch.from_numpy(masked_from_visible(visible, config.n_patches))
-    maps = np.empty((len(positions), config.n_patches), np.float32)
-    for where, features in experiment.cache.batches(experiment.eval_rows[positions]):
-        lcas = torch.from_numpy(features.lcas(experiment.method)[:, 0])
-        maps[where] = patch_map(lcas, masked, config.n_patches).numpy()
-    return maps
-
-
 def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
     config, preprocess = experiment.cache.spec.backbone.config, experiment.cache.spec.preprocess
     extent = (0, preprocess.crop, preprocess.crop, 0)
+    maps = read_maps(experiment.cache, experiment.eval_rows[positions], experiment.method)
     with plots.drawing(path, 2.2 * len(positions) + 0.4, 4.8) as figure:
         figure.suptitle(kind)
         axes = figure.subplots(2, len(positions), squeeze=False)
-        for column, (position, values) in enumerate(zip(positions, lcas_maps(experiment, positions), strict=True)):
+        for column, (position, values) in enumerate(zip(positions, maps, strict=True)):
             row = experiment.cache.rows[experiment.eval_rows[position]]
             low, high = np.nanmin(values), np.nanmax(values)
             grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)

@@ -46,7 +46,9 @@ def robustness(experiment: Experiment, out: Path) -> StudyResult:
     }
     samples = [sample for sample in experiment.thinned.samples if sample.split != experiment.fit.split]
     clean = replace(experiment, samples=samples, method=experiment.method.model_copy(update={"mask_sets": 1}))
-    variants = {CLEAN: clean} | {name: replace(clean, augment=f"corruption:{name}") for name in CORRUPTIONS}
+    variants = {CLEAN: clean} | {
+        name: replace(clean, augment=f"corruption:{name}") for name in CORRUPTIONS
+    }
     conditions: Conditions = {}
     for condition, one in variants.items():
         (examples,) = read_examples(one.cache, np.arange(len(one.cache.rows)), experiment.method)

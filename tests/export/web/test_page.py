@@ -7,7 +7,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from cinemae.runtime.images.decode import IMAGE_SUFFIXES
+from cinemae.runtime.images.formats import IMAGE_SUFFIXES
 from cinemae.runtime.scan.writers import CSV_COLUMNS, csv_row
 from cinemae.runtime.scoring.record import RECORD_FIELDS
 from pictures import encoded, picture

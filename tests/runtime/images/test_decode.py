@@ -13,10 +13,12 @@ import pytest
 from cinemae.runtime.core.errors import ImageError, UsageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.images import decode as decoding
-from cinemae.runtime.images.decode import IMAGE_SUFFIXES, MAX_FILE_BYTES, decode
+from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.formats import IMAGE_SUFFIXES
 from cinemae.runtime.images.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
 from cinemae.runtime.images.pixel_budget import PixelBudget
 from cinemae.runtime.images.preprocess import load_image
+from cinemae.runtime.images.source import MAX_FILE_BYTES
 from cinemae.runtime.scoring.detector import Detector
 from image_files import deep_png, many_scans, tiff, twelve_bits
 from pictures import encoded, picture

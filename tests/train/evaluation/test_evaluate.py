@@ -23,7 +23,7 @@ from cinemae.train.evaluation.metrics import (
     _auc,
     binary_metrics,
     bins_of,
-    expected_calibration_error,
+    calibration_error,
     probabilities,
     tpr_at_fpr,
 )
@@ -69,10 +69,10 @@ def test_tpr_at_fpr_by_trying_every_threshold(drawn, fpr):
 
 def test_calibration_error_of_known_cases():
     labels = np.array([0, 0, 1, 1])
-    assert expected_calibration_error(labels, labels.astype(float)) == 0
-    assert expected_calibration_error(labels, 1.0 - labels) == 1
-    assert expected_calibration_error(labels, np.full(4, 0.5)) == 0
-    assert expected_calibration_error(labels, np.full(4, 0.9)) == pytest.approx(0.4)
+    assert calibration_error(labels, labels.astype(float)) == 0
+    assert calibration_error(labels, 1.0 - labels) == 1
+    assert calibration_error(labels, np.full(4, 0.5)) == 0
+    assert calibration_error(labels, np.full(4, 0.9)) == pytest.approx(0.4)
 
 
 def test_balanced_figures_do_not_follow_the_class_ratio(drawn):

@@ -14,11 +14,12 @@ from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
 from cinemae.train.reporting.result import StudyResult, once
 from cinemae.train.reporting.tables import Table
-from cinemae.train.studies.choices import choose_parts, choose_training
+from cinemae.train.studies.choices import GROUPS, choose_studies, choose_training
 from cinemae.train.studies.comparison import comparison, fit_scores, head_inputs
 from cinemae.train.studies.freezing import STRATEGIES, accuracies, train_end_to_end, unfreeze
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
+from cinemae.train.studies.paper import STUDIES
 from cinemae.train.weights.key_layouts import is_decoder
 
 NLL_TOLERANCE = 2e-4
@@ -88,7 +89,7 @@ def test_arms_of_the_freezing_ablation_are_selected_alike(experiment):
     (inputs,) = head_inputs(fast, fast.method)
     expected = train_head(inputs.train, inputs.held, fast.fit, fast.head, quiet=True)
     assert expected.best_epoch < 6, "the last epoch is not the best one"
-    scores = train_end_to_end(fast, inputs, fast.fit.seed, encoder=False, decoder=False)
+    scores = train_end_to_end(fast, inputs, fast.fit.seed, (False, False))
     (cached,) = fit_scores(fast, inputs)
     np.testing.assert_allclose(scores, cached, atol=END_TO_END_TOLERANCE)
 
@@ -149,8 +150,8 @@ def test_clearest_cases_first():
 
 
 def test_parts_are_checked():
-    assert choose_parts("lambda, fusion") == ["lambda", "fusion"]
-    assert choose_parts("cached") == ["statistics", "lambda", "pixels", "fusion"]
-    assert set(choose_parts("all")) >= {"freezing", "masks", "backbones"}
+    assert choose_studies("ablation", "lambda, fusion") == ["lambda", "fusion"]
+    assert choose_studies("ablation", "cached") == ["statistics", "lambda", "pixels", "fusion"]
+    assert all({*choose_studies(kind, "all")} < {*STUDIES} for kind in GROUPS)
     with pytest.raises(UsageError, match="'colour'"):
-        choose_parts("colour")
+        choose_studies("analysis", "colour")
