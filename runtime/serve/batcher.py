@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..scoring.prepare import Prepared
 from ..scoring.record import Record
@@ -21,8 +21,7 @@ _LONGEST_RETRY = 30
 """Largest Retry-After, in seconds."""
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     prepared: Prepared
     answer: asyncio.Future[Record]
     wanted: Callable[[], bool]
@@ -62,8 +61,8 @@ class Batcher:
         self.failure: str | None = None
 
     def start(self) -> None:
-        """Start the task that forms batches; called in the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._serve())
+        """Start the task that forms batches."""
+        self._task = asyncio.create_task(self._serve())
 
     async def stop(self, timeout: float) -> None:
         """Answer all accepted images, then stop the thread; one that hangs is abandoned after `timeout` seconds."""
@@ -85,15 +84,11 @@ class Batcher:
             raise Problem(429, "the queue is full; try again later", retry_after=self.retry_after())
         self.pending += count
 
-    def release(self) -> None:
-        """Release one slot."""
-        self.pending -= 1
-
     def retry_after(self) -> int:
         """Estimated whole seconds until half of the pending images are answered."""
         return min(_LONGEST_RETRY, max(1, math.ceil(self.pending * self._seconds_per_image / 2)))
 
-    async def submit(self, prepared: Prepared, wanted: Callable[[], bool] = lambda: True) -> Record:
+    async def submit(self, prepared: Prepared, wanted: Callable[[], bool]) -> Record:
         """Score one decoded image, for which a slot is reserved.
 
         Args:
@@ -105,9 +100,9 @@ class Batcher:
             Problem: 503, the engine failed.
             asyncio.CancelledError: the image was dropped.
         """
-        answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(prepared, answer, wanted))
-        return await answer
+        waiting = _Waiting(prepared, asyncio.get_running_loop().create_future(), wanted)
+        self._queue.put_nowait(waiting)
+        return await waiting.answer
 
     async def _serve(self) -> None:
         while True:
@@ -115,8 +110,7 @@ class Batcher:
             for waiting in batch:
                 if not waiting.wanted():
                     waiting.answer.cancel()
-            batch = [waiting for waiting in batch if not waiting.answer.done()]
-            if batch:
+            if batch := [waiting for waiting in batch if not waiting.answer.done()]:
                 await self._answer(batch)
 
     async def _collect(self) -> list[_Waiting]:

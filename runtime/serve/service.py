@@ -159,7 +159,7 @@ class Service:
                 return self.detector.score([prepared])[0]
             return await self.batcher.submit(prepared, wanted)
         finally:
-            self.batcher.release()
+            self.batcher.pending -= 1
 
     def _infer(self, images: Sequence[Prepared]) -> list[Record]:
         with self._job("engine"):
