@@ -30,15 +30,8 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Scores images in batches, in one thread.
 
-    A slot is reserved for an image before it is decoded and released when its request is answered, so that `pending`
-    never exceeds `capacity`. All methods must be called in the same event loop.
-
-    Args:
-        score: scores one batch.
-        max_batch: largest number of images in one inference.
-        max_wait: seconds that an inference waits for further images.
-        capacity: largest number of pending images.
-        observe: called with the size and the seconds of each inference.
+    A slot is reserved for an image before it is decoded, so that `pending` never exceeds `capacity`; who answers the
+    request frees it. All methods must be called in the same event loop.
 
     Attributes:
         capacity: largest number of pending images.
@@ -50,6 +43,7 @@ class Batcher:
         self, score: Callable[[Sequence[Prepared]], list[Record]], *, max_batch: int, max_wait: float, capacity: int,
         observe: Callable[[int, float], None],
     ) -> None:
+        """An inference has at most `max_batch` images, waits at most `max_wait` seconds for them, and is observed."""
         self._score, self._observe = score, observe
         self._max_batch, self._max_wait = max_batch, max_wait
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
