@@ -48,10 +48,10 @@ def content_credentials(
         statement = f"Content Credentials are present and cannot be verified ({shown(str(error))})"
         yield Evidence("content_credentials", source, statement, "unreadable")
     else:
-        yield from _facts(reports, source)
+        yield from facts_of_reports(reports, source)
 
 
-def _facts(reports: Reports, source: str) -> Iterator[Evidence]:
+def facts_of_reports(reports: Reports, source: str) -> Iterator[Evidence]:
     """The four answers on the manifest's signature, then what it and its ingredients declare."""
     manifests = reports.base["manifests"]
     for label, role, place in _reached(reports.base):

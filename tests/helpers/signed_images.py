@@ -87,8 +87,8 @@ def signed(
     if not isinstance(image, bytes):
         image.save(plain, kind)
     plain.seek(0)
-    settings = c2pa.Context.from_dict({"verify": {"verify_after_sign": False}, "builder": {"thumbnail": {"enabled": False}}})
-    with settings as context, c2pa.Builder(json.dumps(manifest), context=context) as builder:
+    settings = {"verify": {"verify_after_sign": False}, "builder": {"thumbnail": {"enabled": False}}}
+    with c2pa.Context.from_dict(settings) as context, c2pa.Builder(json.dumps(manifest), context=context) as builder:
         if remote is not None:
             builder.set_no_embed()
             builder.set_remote_url(remote)
