@@ -16,10 +16,9 @@ from ..images.source import AnySource, NamedSource
 from ..scoring.detector import Detector
 from ..scoring.pipeline import Prepare, Scored, decode_and_score
 from .options import TABLE, RunOptions
-from .resume import forget
 from .table import TableWriter
 from .tally import Tally
-from .targets import Targets
+from .targets import Targets, forget
 from .writers import Writer, file_writer, stdout_writer
 
 Extra = Callable[[Scored], None]

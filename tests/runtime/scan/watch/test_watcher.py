@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.scan.resume import store_path
+from cinemae.runtime.scan.targets import store_path
 from cinemae.runtime.scan.watch.scan import earlier_scores
 from cinemae.runtime.scan.watch.watcher import EMPTY_FACTOR, Watcher, ignored, watch
 from cinemae.runtime.scoring.reading import run_of
