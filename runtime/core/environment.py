@@ -25,7 +25,7 @@ def pip_install(extras: str, *others: str) -> str:
 
 
 def pip_packages(*names: str, reinstall: bool = False) -> str:
-    """The command that installs packages of others, over what is there if `reinstall`."""
+    """The command that installs packages of others, over installed versions if `reinstall`."""
     quoted = (f"'{name}'" if "[" in name else name for name in names)
     return f"pip install {'--force-reinstall ' if reinstall else ''}{' '.join(quoted)}"
 
