@@ -61,7 +61,7 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
                  xlabel="tested on", ylabel="fitted on")
     _plot_distributions(nll, names, out / "nll_distributions.svg")
     matrix_rows: list[tuple[Cell, ...]] = [
-        (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
+        (name, direction, *map(float, row)) for name, direction, row in zip(names, directions, values, strict=True)
     ]
     note = (
         "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "

@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 from cinemae.runtime.scan import archives
-from cinemae.runtime.scan.archives import archive_kind, archive_members
+from cinemae.runtime.scan.archives import archive_members
 from cinemae.runtime.scan.inputs import Inputs
+from cinemae.runtime.scan.kinds import archive_kind
 from cinemae.runtime.scan.scan import scan
 from cinemae.runtime.scan.walk import Skipped
 from pictures import encoded, json_lines, picture

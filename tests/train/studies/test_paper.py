@@ -52,7 +52,7 @@ def test_tables_have_the_papers_rows(report, tables):
     assert [row[0] for row in tables["lambda"].rows] == ["λ = 0", "λ = 0.1", "λ = 0.3", "λ = 0.5", "λ = 1"]
     sizes = {name: len(tables[name].rows) for name in ("statistics", "fusion", "pixels", "masks", "robustness")}
     assert sizes == {"statistics": 8, "fusion": 6, "pixels": 8, "masks": 8, "robustness": 18}
-    arms = [f"{name}.safetensors, {strategy}" for name in ("tiny", "other") for strategy in STRATEGIES]
+    arms = [f"{name}.safetensors, {strategy}" for name in ("backbone", "other") for strategy in STRATEGIES]
     assert [row[0] for row in tables["freezing"].rows] == arms
     accuracy = tables["freezing_accuracy"]
     assert [row[0] for row in accuracy.rows] == arms
