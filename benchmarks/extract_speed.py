@@ -42,8 +42,9 @@ from cinemae.train.features import extract as extraction
 from cinemae.train.features.cache import Features
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extractor import FeatureExtractor
+from cinemae.train.fitting.examples import Examples, logits_of
 from cinemae.train.fitting.fit_config import FitConfig
-from cinemae.train.fitting.head_training import Examples, logits_of, train_head
+from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.head import Head
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.weights.load import LoadedBackbone, load_backbone
@@ -231,9 +232,9 @@ def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) ->
 def fit_head(features: Features, labels: Sequence[int]) -> Head:
     """The default head; every eighth image selects the epoch."""
     held = np.arange(len(labels)) % 8 == 0
-    columns = features.f_global, features.stats(METHOD), np.asarray(labels, np.float32)
-    kept, apart = (Examples(*(torch.from_numpy(x[rows]) for x in columns)) for rows in (~held, held))
-    return train_head(kept, apart, FIT, HeadConfig(), quiet=True).head
+    f_global, stats = torch.from_numpy(features.f_global), torch.from_numpy(features.stats(METHOD))
+    whole = Examples(f_global, stats, torch.tensor(labels, dtype=torch.float32))
+    return train_head(whole.take(~held), whole.take(held), FIT, HeadConfig(), quiet=True).head
 
 
 def main() -> None:

@@ -35,16 +35,16 @@ from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
 from cinemae.train.calibration.platt import calibrate_probability
 from cinemae.train.calibration.rates import Rates
-from cinemae.train.calibration.scores import SourceScores
+from cinemae.train.calibration.scores import Scores
 from cinemae.train.data.transforms import TRANSFORMS
 from cinemae.train.features.cache import FeatureCache, open_cache
 from cinemae.train.features.sample_list import SAMPLES_FILE, read_recorded
 from cinemae.train.fitting.checkpoint import LoadedHead, load_head
 from cinemae.train.fitting.checkpoint_folder import read_metrics
+from cinemae.train.fitting.examples import read_examples, training_rows
 from cinemae.train.fitting.fit_config import FitConfig
-from cinemae.train.fitting.folds import out_of_fold, source_folds
-from cinemae.train.fitting.head_training import examples, logits_of, sources_of, train_head, training_rows
-from cinemae.train.fitting.held_out import held_out_scores
+from cinemae.train.fitting.head_training import train_head
+from cinemae.train.fitting.out_of_fold import left_out_scores, out_of_fold, source_folds
 from cinemae.train.reporting.tables import MISSING, Table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -75,7 +75,7 @@ def low_level(cache: FeatureCache, rows: np.ndarray) -> Columns:
 def recipe(loaded: LoadedHead) -> FitConfig:
     """The configuration that the checkpoint was fitted with."""
     stored = read_metrics(loaded.folder)["fit"]["config"]
-    return FitConfig(**{**stored, "generators": tuple(stored["generators"] or ()), "rates": Rates(**stored["rates"])})
+    return FitConfig(**{**stored, "generators": tuple(stored["generators"]), "rates": Rates(**stored["rates"])})
 
 
 def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.ndarray, Columns]:
@@ -87,15 +87,15 @@ def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.
     everything = np.concatenate([order, test])
     columns: Columns = {}
     new = {"this engine": loaded.manifest.head, "f_global alone": HeadConfig(statistics=())}
-    parts = [examples(cache, chosen, method, config.balance_sources) for chosen in (rows, held, test)]
+    parts = [read_examples(cache, chosen, method)[0] for chosen in (rows, held, test)]
     for name, head_config in new.items():
         head = train_head(parts[0], parts[1], config, head_config, quiet=True).head
-        scores, _ = held_out_scores(cache, rows, held, method, head_config, config, head, quiet=True)
-        tested = logits_of(head, parts[2].f_global, parts[2].stats[:, 0]).numpy()
-        columns[name] = np.concatenate([scores.logits, tested])
+        scores = left_out_scores(parts[0], parts[1], head_config, config, quiet=True)
+        assert scores is not None
+        columns[name] = np.concatenate([scores.logits, parts[2].logits(head)])
         print(f"{name}: scored", flush=True)
-    labels, sources = cache.labels(order), sources_of(cache, order)
-    folds = source_folds(labels, sources)
+    labels = cache.labels(order)
+    folds = source_folds(labels, np.array([cache.rows[i].generator for i in order]))
     assert folds is not None
     for name, seen in low_level(cache, everything).items():
         left, tested = seen[: len(order)], seen[len(order) :]
@@ -104,7 +104,7 @@ def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.
             return transfer(left[fitted], labels[fitted], left[scored])
 
         columns[name] = np.concatenate([
-            out_of_fold(labels, sources, folds, probe).logits, transfer(left, labels, tested)])
+            out_of_fold(folds, probe), transfer(left, labels, tested)])
     return everything, np.arange(len(everything)) >= len(order), columns
 
 
@@ -156,28 +156,22 @@ def interval(ai: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tupl
     return float(low), float(high)
 
 
-def subset(scores: SourceScores, chosen: np.ndarray) -> SourceScores:
-    """The images where `chosen`, bool [n], holds."""
-    return SourceScores(scores.logits[chosen], scores.labels[chosen], scores.sources[chosen])
-
-
-def verdicts(scores: SourceScores, calibration: Calibration) -> dict[str, Counter[str]]:
+def verdicts(scores: Scores, calibration: Calibration) -> dict[str, Counter[str]]:
     """Counts of the verdicts by class."""
     decision = Decision.of(calibration)
     return {name: Counter(decision.verdict(float(logit)) for logit in scores.logits[scores.labels == label])
             for label, name in ((0, "real"), (1, "AI"))}
 
 
-def leave_one_out(scores: SourceScores, config: FitConfig) -> tuple[dict[str, Counter[str]], list[list[str]]]:
+def leave_one_out(scores: Scores, config: FitConfig) -> tuple[dict[str, Counter[str]], list[list[str]]]:
     """Verdicts on each source with thresholds from all others: added up by class, and the worst sources."""
     total: dict[str, Counter[str]] = {"real": Counter(), "AI": Counter()}
     wrong = []
     for label, name in ((0, "real"), (1, "AI")):
         for source in np.unique(scores.sources[scores.labels == label]):
             out = (scores.labels == label) & (scores.sources == source)
-            rates = config.rates
-            others = calibrate_probability(subset(scores, ~out), "all others", rates.false_alarm, rates.miss)
-            counts = verdicts(subset(scores, out), others)[name]
+            others = calibrate_probability(scores.take(~out), "all others", config.rates)
+            counts = verdicts(scores.take(out), others)[name]
             total[name] += counts
             error = counts["ai" if label == 0 else "real"]
             wrong.append((error / out.sum(), [str(source), name, f"{error} of {out.sum():,}"]))
@@ -224,15 +218,15 @@ def main() -> None:
         rows, test, columns = all_logits(loaded, cache)
         if options.earlier and augment == "none":
             columns["the engine before"] = earlier_logits(options.earlier, cache, rows)
-        labels, sources = cache.labels(rows), sources_of(cache, rows)
+        labels, sources = cache.labels(rows), np.array([cache.rows[i].generator for i in rows])
         table = auc_table(labels, sources, test, columns)
-        scores = SourceScores(columns["this engine"], labels, sources)
-        total, worst = leave_one_out(subset(scores, ~test), config)
-        everything = calibrate_probability(subset(scores, ~test), "", config.rates.false_alarm, config.rates.miss)
+        scores = Scores(columns["this engine"], labels, sources)
+        total, worst = leave_one_out(scores.take(~test), config)
+        everything = calibrate_probability(scores.take(~test), "", config.rates)
         shares = share_rows("left out, source by source", total)
         for source in np.unique(sources[test]):
             chosen = test & (sources == source)
-            shares += share_rows(f"{source} (reported only)", verdicts(subset(scores, chosen), everything))
+            shares += share_rows(f"{source} (reported only)", verdicts(scores.take(chosen), everything))
         figures[augment] = {"auc": table, "verdicts": shares, "worst": worst}
         text += section("clean" if augment == "none" else "format-balanced", tuple(columns), figures[augment])
     OUT.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import write_text
 from ..data.sample import Sample
-from ..data.samples import SkipLog, thin
+from ..data.samples import Skipped, thin
 from ..reporting.tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features
 from .probe import CHANCE, ProbeResult, cross_validate, linear, tree
@@ -105,21 +105,21 @@ def audit(
     Raises:
         UsageError: no file is a readable image.
     """
-    skips = SkipLog()
+    skipped: Skipped = []
     chosen = thin(samples, limit)
-    files = survey(chosen, skips, balanced=balanced, workers=workers, quiet=quiet)
+    files = survey(chosen, skipped, balanced=balanced, workers=workers, quiet=quiet)
     if not files:
         raise UsageError("not one of the files is a readable image; the log names each")
     probes = _run_probes(files)
     duplicates, leaks = _duplicates(files)
     tables = [_counts(samples, files), _containers(files), _sizes(files), duplicates, _probe_table(probes)]
     warnings = leaks + _probe_warnings(probes)
-    if skips.skipped:
-        warnings.append(f"{len(skips.skipped):,} of {len(chosen):,} files are not readable images; they are left out.")
+    if skipped:
+        warnings.append(f"{len(skipped):,} of {len(chosen):,} files are not readable images; they are left out.")
     if len(chosen) < len(samples):
         read = f"Read for the other tables: {len(chosen):,} of {len(samples):,} files, evenly spaced."
         tables[0] = replace(tables[0], note=read)
-    return Audit(tuple(tables), tuple(warnings), probes, tuple(skips.skipped))
+    return Audit(tuple(tables), tuple(warnings), probes, tuple(skipped))
 
 
 def _cells(files: Sequence[SurveyedFile]) -> dict[tuple[str, str, int], list[SurveyedFile]]:

@@ -1,35 +1,28 @@
-"""Thresholds of both verdicts: split-conformal within each source, and the strictest of the sources.
+"""Thresholds of both verdicts: split-conformal within each source, then the strictest of the sources.
 
-`ai` is claimed from a logit that at most a share `false_alarm` of real images reaches, `real` below a logit under which
-at most a share `miss` of AI images lies. The scores come from heads that did not see the image's source. Rule for a
-class:
+The verdict `ai` is given from a logit that at most a share `false_alarm` of real images reaches, `real` below a logit
+under which at most a share `miss` of AI images lies. The scores come from heads that did not see the image's source.
+The rule for one class:
 
 1. Each source (a generator, a collection of photographs) with enough images has its own split-conformal threshold: the
-   mildest one at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an
-   image exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and
-   Bates 2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, form one group together.
+   mildest at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an image
+   exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and Bates
+   2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, form one group together.
 2. The strictest of these thresholds is taken. So the rate holds in every source measured, not only in their pool, where
-   a large easy source would pay for a hard one. If sources are exchangeable, the next one asks for a stricter threshold
-   with a chance of at most 1 / (number of sources + 1).
+   a large easy source would pay for a hard one. If sources are exchangeable, the next source asks for a stricter
+   threshold with a chance of at most 1 / (number of sources + 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from ...runtime.core.errors import UsageError
-from .scores import SourceScores
+from .rates import Rates
+from .scores import Scores
 
 SMALL_SOURCES = "small sources together"
-
-
-def check_rates(false_alarm: float, miss: float) -> None:
-    """Raise UsageError for rates outside of (0, 1)."""
-    if not (0 < false_alarm < 1 and 0 < miss < 1):
-        raise UsageError(f"the rates of wrong verdicts must lie between 0 and 1, got {false_alarm:g} and {miss:g}")
 
 
 def conformal_threshold(scores: np.ndarray, rate: float) -> float | None:
@@ -51,15 +44,15 @@ def conformal_threshold(scores: np.ndarray, rate: float) -> float | None:
     return float(np.nextafter(worst, np.float32(np.inf)))
 
 
-def strictest_threshold(groups: Mapping[str, np.ndarray], rate: float) -> float | None:
-    """The largest of the sources' `conformal_threshold`s; the small sources count as one.
+def source_thresholds(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, float]:
+    """The `conformal_threshold` of each source that is large enough; small sources count as one together."""
+    each = {name: conformal_threshold(scores, rate) for name, scores in large_enough(groups, rate).items()}
+    return {name: threshold for name, threshold in each.items() if threshold is not None}
 
-    Returns:
-        None where no group holds enough images.
-    """
-    each = (conformal_threshold(scores, rate) for scores in large_enough(groups, rate).values())
-    known = [threshold for threshold in each if threshold is not None]
-    return max(known) if known else None
+
+def strictest_threshold(groups: Mapping[str, np.ndarray], rate: float) -> float | None:
+    """The largest of the `source_thresholds`; None where no group holds enough images."""
+    return max(source_thresholds(groups, rate).values(), default=None)
 
 
 def large_enough(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, np.ndarray]:
@@ -74,29 +67,17 @@ def reached(wrong: Mapping[str, np.ndarray], rate: float) -> float:
     return max((int(w.sum()) + 1) / (len(w) + 1) for w in large_enough(wrong, rate).values())
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """Raw logits: `ai` from `ai_from` on, `real` below `real_below`; None: that verdict is never given."""
+def two_sided(scores: Scores, rates: Rates) -> tuple[float | None, float | None]:
+    """Both thresholds by the rule of this module, as raw logits: `ai` from the first on, `real` below the second.
 
-    ai_from: float | None
-    real_below: float | None
-
-
-def two_sided(scores: SourceScores, false_alarm: float, miss: float) -> Thresholds:
-    """Both thresholds by the rule of this module.
-
-    Where they cross, the classes come apart better than was asked for: then one cut in their middle serves both
-    verdicts, nothing is uncertain, and both rates are smaller than the ones asked for.
-
-    Args:
-        scores: out-of-fold.
-        false_alarm: largest share of real images that may be called ai, in (0, 1).
-        miss: largest share of AI images that may be called real, in (0, 1).
+    The thresholds cross where the classes come apart better than was asked for. Then the middle between them is the
+    threshold of both verdicts: nothing is uncertain, and both rates are smaller than the rates asked for. A threshold
+    is None where its verdict is never given.
     """
-    ai_from = strictest_threshold(scores.by_source(0), false_alarm)
-    lowest = strictest_threshold({name: -logits for name, logits in scores.by_source(1).items()}, miss)
+    ai_from = strictest_threshold(scores.by_source(0), rates.false_alarm)
+    lowest = strictest_threshold({name: -logits for name, logits in scores.by_source(1).items()}, rates.miss)
     # `real` wants logit < t: the value just above the last logit that may be called real
     real_below = None if lowest is None else float(np.nextafter(np.float32(-lowest), np.float32(np.inf)))
     if ai_from is not None and real_below is not None and real_below > ai_from:
         ai_from = real_below = float(np.float32((ai_from + real_below) / 2))
-    return Thresholds(ai_from, real_below)
+    return ai_from, real_below

@@ -78,8 +78,8 @@ def evaluate(options: EvalOptions, data: Subset, forward: Forward) -> None:
 def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, forward: Forward) -> str:
     """Evaluate; returns the tables for the terminal."""
     from ...runtime.core.text import terminal_width
+    from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
     from ..evaluation.evaluate import evaluate, score, spec_of
-    from ..evaluation.report import KEY, table, to_json, write_report
     from ..evaluation.verdicts import promise_kept, verdict_table
     from ..features.cache import FeatureCache
     from ..features.extract import extract
@@ -98,15 +98,15 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     evaluation = evaluate(loaded, scores, options.resamples, options.seed)
     out = options.out or folder / ("eval" if augment == "none" else f"eval-{augment}")
-    written = write_report(evaluation, scores, out)
+    written = write_eval(evaluation, scores, out)
     if augment == "none":
         figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
-        update_checkpoint(folder, manifest, {"eval": to_json(evaluation)})
+        update_checkpoint(folder, manifest, {"eval": eval_json(evaluation)})
     lines = [
-        table(evaluation, intervals=False).plain(terminal_width()),
+        eval_table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
-        wrapped(KEY, terminal_width()),
+        wrapped(NOTE, terminal_width()),
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"written: {', '.join(str(path) for path in written)}",
     ]

@@ -185,14 +185,14 @@ def calibrated(folder: Path, rates: Rates) -> str:
     """Calibrate the checkpoint anew; returns the new calibration in words."""
     from ...runtime.core.text import terminal_width
     from ..calibration.platt import calibrate_probability
-    from ..calibration.scores import SourceScores
+    from ..calibration.scores import Scores
     from ..evaluation.verdicts import promise_text, rates_table
     from ..fitting.checkpoint import load_head
     from ..fitting.checkpoint_folder import SCORES_FILE, update_checkpoint
 
     manifest = load_head(folder).manifest
-    scores = SourceScores.load(folder / SCORES_FILE)
-    new = calibrate_probability(scores, manifest.calibration.fitted_on, rates.false_alarm, rates.miss)
+    scores = Scores.load(folder / SCORES_FILE)
+    new = calibrate_probability(scores, manifest.calibration.fitted_on, rates)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
     warn_of_rates(new)
     sign = "-" if new.b < 0 else "+"

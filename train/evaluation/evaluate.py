@@ -11,27 +11,20 @@ import torch
 
 from ...runtime.core.calibration import Calibration
 from ...runtime.core.errors import UsageError
+from ..calibration.scores import Scores
 from ..compute import Precision
 from ..data.generators import same_generators
 from ..features.cache import FeatureCache
 from ..features.cache_spec import SPEC_FILE, CacheSpec
 from ..fitting.checkpoint import LoadedHead
-from ..fitting.head_training import logits_of
-from .metrics import FIGURES, Metrics, binary_metrics, mean_over
-from .scores import LabelledScores
+from ..fitting.examples import logits_of
+from .metrics import FIGURES, Metrics, binary_metrics, mean_over, metrics_by_source
 from .verdicts import VerdictCounts, count_verdicts
 
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """Figures of one generator's split: a row of the evaluation's table.
-
-    Attributes:
-        generator: name of the generator.
-        split: "train", "val" or "test".
-        seen: whether the head was trained on this generator.
-        metrics: the figures.
-    """
+    """Figures of one generator's split; `seen`: whether the head was trained on the generator."""
 
     generator: str
     split: str
@@ -64,21 +57,11 @@ class Evaluation:
 def spec_of(
     loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none", precision: Precision = "fp32"
 ) -> CacheSpec:
-    """Choose the cache from which images are scored.
+    """Choose the cache under `root` from which images, by their absolute paths, are scored.
 
     Scoring needs the deployed mask set alone. Where the cache with all mask sets, which fitting filled, already holds
     every image, it is used as it is; otherwise a cache with the deployed set alone is filled, at less than half the
     cost.
-
-    Args:
-        loaded: the checkpoint.
-        root: folder of all caches.
-        paths: absolute paths of the images to score.
-        augment: augmentation of the images.
-        precision: of the matrix products.
-
-    Returns:
-        The specification of the cache to use; its key is the folder's name under `root`.
     """
     manifest = loaded.manifest
     full, deployed = (
@@ -91,13 +74,11 @@ def spec_of(
     return deployed
 
 
-def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> LabelledScores:
-    """Score rows of a cache with the deployed masks, one shard in memory at a time.
+def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scores:
+    """Score the rows `chosen`, int64 [n], of a cache with the deployed masks, one shard in memory at a time.
 
-    Args:
-        loaded: the checkpoint.
-        cache: the features.
-        chosen: int64 [n] row indices.
+    Raises:
+        UsageError: a score is not finite; names the first such image.
     """
     method = loaded.manifest.method
     logits = np.empty(len(chosen), np.float32)
@@ -105,45 +86,38 @@ def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Labell
         stats = torch.from_numpy(features.stats(method)[:, 0])
         logits[positions] = logits_of(loaded.head, torch.from_numpy(features.f_global), stats).numpy()
     rows = [cache.rows[i] for i in chosen]
-    return LabelledScores(
-        tuple(row.path for row in rows), cache.labels(chosen), logits,
-        tuple(row.generator for row in rows), tuple(row.split for row in rows),
-    )
+    if len(wrong := np.flatnonzero(~np.isfinite(logits))):
+        raise UsageError(
+            f"{loaded.folder}: the scores of {len(wrong):,} images are not finite, the first {rows[wrong[0]].path}; "
+            "extract with --precision fp32, or fit again"
+        )
+    generators, splits = (np.array([getattr(row, name) for row in rows]) for name in ("generator", "split"))
+    return Scores(logits, cache.labels(chosen), generators, splits)
 
 
-def evaluate(loaded: LoadedHead, scores: LabelledScores, resamples: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate(loaded: LoadedHead, scores: Scores, resamples: int = 1000, seed: int = 0) -> Evaluation:
     """Compute the figures per generator and split, and their means.
 
     Args:
         loaded: the checkpoint that made the scores.
-        scores: labels and logits.
+        scores: labels and logits, with splits.
         resamples: bootstrap resamples for the intervals; 0 leaves the intervals out.
         seed: seed of the bootstrap.
-
-    Raises:
-        UsageError: a score is not finite; names the first such image.
     """
-    manifest = loaded.manifest
-    if len(wrong := np.flatnonzero(~np.isfinite(scores.logits))):
-        raise UsageError(
-            f"{loaded.folder}: the scores of {len(wrong):,} images are not finite, the first {scores.paths[wrong[0]]}; "
-            "extract with --precision fp32, or fit again"
-        )
-    seen, _ = same_generators(manifest.training.generators, scores.generators)
-    groups = tuple(
-        GroupFigures(generator, split, generator in seen,
-                     binary_metrics(*scores.of(generator, split), manifest.calibration, resamples, seed))
-        for generator, split in scores.groups
-    )
-
-    whole = {
-        generator: binary_metrics(*scores.of(generator), manifest.calibration, resamples=0)
-        for generator in sorted(set(scores.generators))
-    }
+    calibration, names = loaded.manifest.calibration, scores.sources.tolist()
+    seen, _ = same_generators(loaded.manifest.training.generators, names)
+    groups = []
+    for name, split in scores.groups:
+        own = scores.of(name, split)
+        metrics = binary_metrics(own.labels, own.logits, calibration, resamples, seed)
+        groups.append(GroupFigures(name, split, name in seen, metrics))
+    whole = metrics_by_source(scores, calibration)
 
     def means(generators: Collection[str]) -> dict[str, float]:
         return {name: mean_over([getattr(whole[generator], name) for generator in generators]) for name in FIGURES}
 
     unseen = means([generator for generator in whole if generator not in seen])
-    counts = count_verdicts(scores, manifest.calibration)
-    return Evaluation(str(loaded.folder), manifest.calibration, groups, means(whole), unseen, counts)
+    counts = count_verdicts(scores, calibration)
+    return Evaluation(
+        str(loaded.folder), calibration, tuple(groups), mean=means(whole), mean_unseen=unseen, verdicts=counts
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -11,6 +13,7 @@ from scipy.stats import bootstrap, rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ...runtime.core.calibration import Calibration
+from ..calibration.scores import Scores
 
 MACC = (
     "mAcc is the plain mean over generators of plain accuracy, the share of all images of a generator that are right "
@@ -38,7 +41,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures of one set of labelled images; NaN where a class that a figure needs is absent.
+    """Figures of one set of labelled images; NaN where a class or a calibration that a figure needs is absent.
 
     Attributes:
         n_ai: number of AI-generated images.
@@ -76,9 +79,19 @@ class Metrics:
     ece_balanced: float
     ci: dict[str, Interval]
 
+    @property
+    def balanced_accuracy_05(self) -> float:
+        """Mean of `real_accuracy_05` and `fake_accuracy_05`."""
+        return (self.real_accuracy_05 + self.fake_accuracy_05) / 2
 
-FIGURES = ("accuracy", "real_accuracy", "fake_accuracy", "accuracy_05", "real_accuracy_05", "fake_accuracy_05",
-           "auc", "ap", "ap_balanced", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece", "ece_balanced")
+
+FIGURES = {
+    "accuracy": "acc", "real_accuracy": "real", "fake_accuracy": "fake", "accuracy_05": "acc@0.5",
+    "real_accuracy_05": "real@0.5", "fake_accuracy_05": "fake@0.5", "auc": "AUC", "ap": "AP",
+    "ap_balanced": "AP balanced", "tpr_at_fpr_1": "TPR@1%", "tpr_at_fpr_5": "TPR@5%", "ece": "ECE",
+    "ece_balanced": "ECE balanced",
+}
+"""The figures of `Metrics` with the heads of their columns."""
 
 
 def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -97,7 +110,7 @@ def bins_of(probability: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
     return np.minimum((probability * bins).astype(np.int64), bins - 1)
 
 
-def expected_calibration_error(
+def calibration_error(
     labels: np.ndarray, probability: np.ndarray, weights: np.ndarray | None = None, bins: int = ECE_BINS
 ) -> float:
     """Mean difference between the observed share of AI and the probability, over bins of equal width.
@@ -157,14 +170,15 @@ def mean_over(values: list[float]) -> float:
 
 
 def binary_metrics(
-    labels: np.ndarray, logits: np.ndarray, calibration: Calibration, resamples: int = 1000, seed: int = 0
+    labels: np.ndarray, logits: np.ndarray, calibration: Calibration | None = None, resamples: int = 1000, seed: int = 0
 ) -> Metrics:
     """Compute all figures of one set of images.
 
     Args:
         labels: int [n], 1 AI-generated, 0 real.
         logits: float [n], raw.
-        calibration: gives the threshold of the verdict ai and the calibrated probability.
+        calibration: gives the threshold of the verdict ai and the calibrated probability; None leaves out their
+            figures.
         resamples: bootstrap resamples for the intervals; 0 leaves them out.
         seed: seed of the bootstrap.
     """
@@ -174,24 +188,30 @@ def binary_metrics(
 
     def accuracies(bound: float) -> tuple[float, float, float]:
         right_real, right_fake = real < bound, fake >= bound
-        total = float((right_real.sum() + right_fake.sum()) / len(labels)) if len(labels) else math.nan
-        return (
-            total,
-            float(right_real.mean()) if len(real) else math.nan,
-            float(right_fake.mean()) if len(fake) else math.nan,
-        )
+        parts = np.concatenate([right_real, right_fake]), right_real, right_fake
+        whole, of_real, of_fake = (float(part.mean()) if len(part) else math.nan for part in parts)
+        return whole, of_real, of_fake
 
-    alarm = math.inf if calibration.ai_from is None else calibration.ai_from
-    probability = probabilities(logits, calibration)
+    def ranked(figure: Callable[..., float], *options: Any, **weighted: Any) -> float:
+        return float(figure(labels, logits, *options, **weighted)) if both else math.nan
+
+    alarm, ece, ece_balanced = math.nan, math.nan, math.nan
     weights = class_weights(labels) if both else None
+    if calibration and len(labels):
+        alarm = math.inf if calibration.ai_from is None else calibration.ai_from
+        probability = probabilities(logits, calibration)
+        ece = calibration_error(labels, probability)
+        ece_balanced = calibration_error(labels, probability, weights) if both else math.nan
+    stored = accuracies(alarm) if calibration else (math.nan, math.nan, math.nan)
     return Metrics(
-        len(fake), len(real), *accuracies(alarm), *accuracies(0.0),
-        auc=float(roc_auc_score(labels, logits)) if both else math.nan,
-        ap=float(average_precision_score(labels, logits)) if both else math.nan,
-        ap_balanced=float(average_precision_score(labels, logits, sample_weight=weights)) if both else math.nan,
-        tpr_at_fpr_1=tpr_at_fpr(labels, logits, 0.01) if both else math.nan,
-        tpr_at_fpr_5=tpr_at_fpr(labels, logits, 0.05) if both else math.nan,
-        ece=expected_calibration_error(labels, probability) if len(labels) else math.nan,
-        ece_balanced=expected_calibration_error(labels, probability, weights) if both else math.nan,
+        len(fake), len(real), *stored, *accuracies(0.0), auc=ranked(roc_auc_score), ap=ranked(average_precision_score),
+        ap_balanced=ranked(average_precision_score, sample_weight=weights), tpr_at_fpr_1=ranked(tpr_at_fpr, 0.01),
+        tpr_at_fpr_5=ranked(tpr_at_fpr, 0.05), ece=ece, ece_balanced=ece_balanced,
         ci=_intervals(real, fake, alarm, resamples, seed) if both and resamples else {},
     )
+
+
+def metrics_by_source(scores: Scores, calibration: Calibration | None = None) -> dict[str, Metrics]:
+    """The figures of each source in name order, without intervals."""
+    parts = {str(name): scores.of(name) for name in np.unique(scores.sources)}
+    return {name: binary_metrics(own.labels, own.logits, calibration, resamples=0) for name, own in parts.items()}

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.stats import binomtest
 
 from ...runtime.core.calibration import Calibration
 from ...runtime.scoring.verdict import Decision
+from ..calibration.scores import Scores
 from ..reporting.tables import Cell, Table
-from .scores import LabelledScores
 
 CONFIDENCE = 0.95
 WHOLE = "all"
+COLUMNS = ("class", "source", "images", "called ai", "uncertain", "called real")
+"""Columns of the tables of verdicts; the last three are shares."""
 
 
 @dataclass(frozen=True)
 class VerdictCounts:
-    """Verdicts that one source's images of one class got.
+    """Verdicts on one source's images of one class.
 
     Attributes:
         source: generator; `WHOLE` for a class as a whole, after its generators.
@@ -45,37 +49,32 @@ class VerdictCounts:
         return self.ai if self.label == "real" else self.real
 
 
-def count_verdicts(scores: LabelledScores, calibration: Calibration) -> tuple[VerdictCounts, ...]:
+def count_verdicts(scores: Scores, calibration: Calibration) -> tuple[VerdictCounts, ...]:
     """Count the verdicts of ordinary images, class by class: each generator, then the whole class."""
     decision = Decision.of(calibration)
-    verdicts = [decision.verdict(float(logit)) for logit in scores.logits]
     counts = []
     for number, label in ((0, "real"), (1, "ai")):
-        own = [
-            (generator, verdict)
-            for generator, verdict, of in zip(scores.generators, verdicts, scores.labels, strict=True)
-            if of == number
-        ]
-        names: list[str | None] = [*sorted({generator for generator, _ in own}), None] if own else []
-        for source in names:
-            chosen = [verdict for generator, verdict in own if source in (None, generator)]
-            numbers = (chosen.count(name) for name in ("ai", "uncertain", "real"))
-            counts.append(VerdictCounts(WHOLE if source is None else source, label, *numbers))
+        each = scores.by_source(number)
+        whole = [(WHOLE, np.concatenate(list(each.values())))] if each else []
+        for source, logits in (*each.items(), *whole):
+            said = Counter(decision.verdict(float(logit)) for logit in logits)
+            counts.append(VerdictCounts(source, label, said["ai"], said["uncertain"], said["real"]))
     return tuple(counts)
 
 
 def promise_text(calibration: Calibration) -> str:
     """What the verdicts of an engine promise, in one line."""
-    c = calibration
-    ai, real = (
-        _never_given(rate, others) if threshold is None else
-        "no rate known" if rate is None else f"at most {rate:.1%} of {others} images get it"
-        for threshold, rate, others in ((c.ai_from, c.false_alarm, "real"), (c.real_below, c.miss, "AI"))
-    )
-    bounds = [f"{'from' if name == 'ai' else 'below'} logit {threshold:.4f}" if threshold is not None else ""
-              for name, threshold in (("ai", c.ai_from), ("real", c.real_below))]
+    c, said = calibration, []
+    for verdict, side, threshold, rate, others in (
+        ("ai", "from", c.ai_from, c.false_alarm, "real"), ("real", "below", c.real_below, c.miss, "AI"),
+    ):
+        if threshold is None:
+            said.append(f"{verdict}: {_never_given(rate, others)}")
+        else:
+            promised = "no rate known" if rate is None else f"at most {rate:.1%} of {others} images get it"
+            said.append(f"{verdict} {side} logit {threshold:.4f}: {promised}")
     band = "nothing is uncertain" if None is not c.ai_from == c.real_below else "between them uncertain"
-    return f"ai {bounds[0]}: {ai}; real {bounds[1]}: {real}; {band}".replace(" :", ":")
+    return "; ".join((*said, band))
 
 
 def _never_given(rate: float | None, others: str) -> str:
@@ -87,22 +86,22 @@ def _never_given(rate: float | None, others: str) -> str:
 
 
 def promise_warnings(calibration: Calibration) -> list[str]:
-    """What the images of a calibration are too few, or of too few sources, to promise: a sentence each.
+    """Why a calibration promises too little, a sentence each: too few images, or one source alone.
 
-    n images of a class promise no rate below 1 / (n + 1): the bound of `fitting.thresholds` with no wrong verdict.
+    n images of a class promise no rate below 1 / (n + 1): the bound of `calibration.thresholds` with no wrong verdict.
     """
     c, warnings = calibration, []
-    for label, word, n, threshold, rate, what, option in (
+    for label, word, n, threshold, rate, errors, option in (
         ("real", "real", c.n_real, c.ai_from, c.false_alarm, "false alarms", "--false-alarm"),
         ("ai", "AI", c.n_ai, c.real_below, c.miss, "misses", "--miss"),
     ):
         if threshold is None and rate is not None:
             least = math.ceil(1000 / (n + 1) - 1e-9) / 1000
             warnings.append(
-                f"the calibration's {n} {word} images promise no rate of {what} below {least:.1%}, and {rate:.1%} was "
-                f"asked for: use {option} {least:g} or larger, or more images"
+                f"{n} {word} images are too few to promise at most {rate:.1%} of {errors}; choose {option} {least:g} "
+                f"or larger, or fit with more {word} images"
             )
-        names = [one.source for one in c.sources if one.label == label]
+        names = [rates.source for rates in c.sources if rates.label == label]
         if len(names) == 1:
             warnings.append(f"all {word} images of the calibration are of {names[0]}: no rate is promised for others")
     return warnings
@@ -113,35 +112,35 @@ def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for c in counts:
         interval = binomtest(c.wrong, c.images).proportion_ci(CONFIDENCE, method="exact")
-        rows.append((c.label, c.source, c.images, c.ai / c.images, c.uncertain / c.images, c.real / c.images,
-                     f"{c.wrong} [{interval.low:.3f}, {interval.high:.3f}]"))
-    columns = ("class", "source", "images", "called ai", "uncertain", "called real", "wrong [95 % interval]")
-    return Table("verdicts", "Verdicts by class and source", columns, tuple(rows))
+        shares = (part / c.images for part in (c.ai, c.uncertain, c.real))
+        rows.append((c.label, c.source, c.images, *shares, f"{c.wrong} [{interval.low:.3f}, {interval.high:.3f}]"))
+    return Table("verdicts", "Verdicts by class and source", (*COLUMNS, "wrong [95 % interval]"), tuple(rows))
 
 
 def rates_table(calibration: Calibration) -> Table:
     """The rates that the calibration reached on its own scores, source by source."""
     rows = tuple((r.label, r.source, r.images, r.ai, r.uncertain, r.real) for r in calibration.sources)
-    columns = ("class", "source", "images", "called ai", "uncertain", "called real")
-    return Table("rates", "Verdicts on the images of the calibration", columns, rows)
+    return Table("rates", "Verdicts on the images of the calibration", COLUMNS, rows)
 
 
 def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) -> str:
-    """Whether the rates held on these images, in one line: over each class, and in its worst source."""
+    """Whether the rates held on these images, a line for each verdict: over its class, and in the worst source."""
     lines = []
-    for label, rate, verdict in (("real", calibration.false_alarm, "ai"), ("ai", calibration.miss, "real")):
+    for label, word, verdict, threshold, rate in (
+        ("real", "real", "ai", calibration.ai_from, calibration.false_alarm),
+        ("ai", "AI", "real", calibration.real_below, calibration.miss),
+    ):
         own = [c for c in counts if c.label == label]
         if not own or rate is None:
             continue
-        if (calibration.ai_from if verdict == "ai" else calibration.real_below) is None:
+        if threshold is None:
             lines.append(f"{verdict} is never given, so nothing was promised")
             continue
         *each, whole = own
         worst = max(each, key=lambda c: c.wrong / c.images)
         held = "held" if whole.wrong <= rate * whole.images else "NOT HELD"
         lines.append(
-            f"{verdict}, promised to at most {rate:.1%} of {label if label == 'real' else 'AI'} images: {held}, "
-            f"{whole.wrong} of {whole.images:,} ({whole.wrong / whole.images:.1%}); "
-            f"worst source {worst.source}, {worst.wrong} of {worst.images:,}"
+            f"{verdict}, promised to at most {rate:.1%} of {word} images: {held}, {whole.wrong} of {whole.images:,} "
+            f"({whole.wrong / whole.images:.1%}); worst source {worst.source}, {worst.wrong} of {worst.images:,}"
         )
     return "\n".join(lines)

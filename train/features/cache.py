@@ -137,14 +137,6 @@ class FeatureCache:
             f_global, sums, context = (file.get_tensor(name)[indices] for name in TENSORS)
         return Features(f_global, sums, context, self.spec.backbone.config.patch_values // 3)
 
-    def compact(self, chosen: np.ndarray, method: MethodConfig) -> tuple[np.ndarray, np.ndarray]:
-        """What a head reads: f_global float32 [n, D] and stats float32 [n, R, 3] of the chosen rows, in memory."""
-        f_global = np.empty((len(chosen), self.spec.backbone.config.encoder_dim), np.float32)
-        stats = np.empty((len(chosen), len(self.spec.visible), 3), np.float32)
-        for positions, features in self.batches(chosen):
-            f_global[positions], stats[positions] = features.f_global, features.stats(method)
-        return f_global, stats
-
 
 def read_spec(folder: Path) -> CacheSpec:
     """Read the spec of a cache folder.
@@ -163,14 +155,6 @@ def read_spec(folder: Path) -> CacheSpec:
         raise UsageError(
             f"{path} is damaged or of another release ({error.error_count()} errors); delete the folder"
         ) from None
-
-
-def _readable_spec(folder: Path) -> CacheSpec | None:
-    try:
-        return read_spec(folder)
-    except UsageError as error:
-        log.warning("ignored: %s", error)
-        return None
 
 
 def read_rows(shard: Path) -> list[Sample] | None:
@@ -193,10 +177,15 @@ def open_cache(
     Raises:
         UsageError: none or several match; lists what is there.
     """
-    caches = [(folder, spec) for folder in find_caches(root) if (spec := _readable_spec(folder))]
-    if not caches:
+    specs: dict[Path, CacheSpec] = {}
+    for folder in find_caches(root):
+        try:
+            specs[folder] = read_spec(folder)
+        except UsageError as error:
+            log.warning("ignored: %s", error)
+    if not specs:
         raise UsageError(no_cache(root))
-    fits = [folder for folder, spec in caches if augment in (None, spec.augment) and spec.key.startswith(key or "")]
+    fits = [f for f, spec in specs.items() if augment in (None, spec.augment) and spec.key.startswith(key or "")]
     if len(fits) == 1:
         return FeatureCache(fits[0])
     opened = [cache for cache in map(FeatureCache, fits) if split and len(cache.select(split=split))]
@@ -204,6 +193,6 @@ def open_cache(
         return opened[0]
     asked = {"--augment": augment, "--key": key, "split": split}
     text = " ".join(f"{name} {value}" for name, value in asked.items() if value) or "the command"
-    listed = "; ".join(spec.describe() for _, spec in caches)
+    listed = "; ".join(spec.describe() for spec in specs.values())
     count = "several caches" if len(fits) > 1 else "no cache"
     raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough): {listed}")

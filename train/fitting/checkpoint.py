@@ -2,8 +2,8 @@
 
 head.safetensors      parameters and standardisation of the best epoch, `mask_sets` int64 [R, K, V], first: deployed
 last.safetensors      the same of the last epoch
-scores.safetensors    what the calibration was fitted on (`source_scores`)
-manifest.json         `runtime.manifest.Manifest`
+scores.safetensors    what the calibration was fitted on (`calibration.scores`)
+manifest.json         `runtime.core.manifest.Manifest`
 metrics.json          the fitting curve, held-out figures
 backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
 """
@@ -29,7 +29,7 @@ from ...runtime.core.errors import EngineError, UsageError, WeightsError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
 from ...runtime.core.text import first_line
-from ..calibration.scores import SourceScores
+from ..calibration.scores import Scores
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
@@ -52,23 +52,6 @@ EMBEDDED_KEY = "cinemae.embedded_sha256"
 
 
 @dataclass(frozen=True)
-class LoadedCheckpoint:
-    """A checkpoint with its backbone.
-
-    Attributes:
-        folder: of the checkpoint.
-        detector: in eval mode, with the deployed masks.
-        manifest: of the checkpoint.
-        mask_sets: all stored masks, int64 [R, K, V], the deployed set first.
-    """
-
-    folder: Path
-    detector: CinemaeDetector
-    manifest: Manifest
-    mask_sets: np.ndarray
-
-
-@dataclass(frozen=True)
 class LoadedHead:
     """A checkpoint without its backbone: enough to score a cache.
 
@@ -87,19 +70,30 @@ class LoadedHead:
     embedded_sha256: str | None
 
 
+@dataclass(frozen=True)
+class LoadedCheckpoint(LoadedHead):
+    """A checkpoint with its backbone.
+
+    Attributes:
+        detector: in eval mode, with the deployed masks.
+    """
+
+    detector: CinemaeDetector
+
+
 def save_checkpoint(
     folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
-    embed: MaskedAutoencoder | None = None, scores: SourceScores | None = None,
+    embed: MaskedAutoencoder | None = None, scores: Scores | None = None,
 ) -> Path:
-    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
+    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a part of it.
 
     Args:
-        folder: of the checkpoint; one that is there already is replaced.
+        folder: of the checkpoint; an older checkpoint there is kept under another name.
         head: the deployed parameters.
         mask_sets: int64 [R, K, V]; the first set must be the manifest's masks.
         manifest: of the checkpoint.
-        last: state of the head after the last epoch, kept beside the deployed one.
+        last: state of the head after the last epoch.
         metrics: content of metrics.json.
         embed: the backbone, stored inside the checkpoint.
         scores: what the calibration was fitted on, so that other rates can be chosen later.
@@ -181,26 +175,23 @@ def load_head(folder: str | Path) -> LoadedHead:
 
 
 def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> LoadedCheckpoint:
-    """Load the whole detector.
-
-    Args:
-        folder: of the checkpoint.
-        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
-
-    Raises:
-        WeightsError: the backbone is not found, or is not the one the head was fitted on (by SHA-256).
-        UsageError: `folder` is no checkpoint.
-        ManifestError: the manifest is damaged.
-        EngineError: the head is missing or damaged, or does not belong to the manifest.
-    """
+    """Load the whole detector; arguments and errors as in `load_head` and `load_checkpoint_backbone`."""
     loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
     detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
-    return LoadedCheckpoint(loaded.folder, detector, loaded.manifest, loaded.mask_sets)
+    return LoadedCheckpoint(**vars(loaded), detector=detector)
 
 
 def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = None) -> MaskedAutoencoder:
-    """Load the backbone a head was fitted on and verify its hash; arguments and errors as in `load_checkpoint`."""
+    """Load the backbone a head was fitted on.
+
+    Args:
+        loaded: the checkpoint.
+        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
+
+    Raises:
+        WeightsError: the backbone is not found, or is not the backbone the head was fitted on (by SHA-256).
+    """
     named = loaded.manifest.backbone
     embedded = loaded.folder / WEIGHTS_FILE
     if backbone is None and loaded.embedded_sha256:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
 from .checkpoint_folder import remember_checkpoint
+from .examples import read_examples, training_rows
 from .fit_config import FitConfig
-from .head_training import examples, train_head, training_rows
-from .held_out import calibration_scores
+from .head_training import train_head
 from .manifest_fields import augment_text, heatmap_range, masks_of, percentile_range, tool_versions
-
-log = logging.getLogger("cinemae.train")
+from .out_of_fold import calibration_scores
 
 
 def fit(
@@ -30,7 +28,7 @@ def fit(
 
     Args:
         cache: features of the samples, opened with their recorded list.
-        out: folder of the checkpoint.
+        out: folder of the checkpoint, which is returned.
         method: constants of LCAS; its K may be smaller than the cache's.
         head_config: shape of the head.
         config: recipe.
@@ -39,19 +37,16 @@ def fit(
         embed: backbone to store inside the checkpoint.
         quiet: show no progress.
 
-    Returns:
-        the checkpoint's folder.
-
     Raises:
         UsageError: as `training_rows` and `calibrate_probability`.
     """
     rows, held_rows = training_rows(cache, config)
-    train, held = (examples(cache, chosen, method, config.balance_sources) for chosen in (rows, held_rows))
+    train, held = (read_examples(cache, chosen, method)[0] for chosen in (rows, held_rows))
     result = train_head(train, held, config, head_config, quiet)
-    generators = tuple(sorted({cache.rows[i].generator for i in rows}))
-    scores, where = calibration_scores(cache, rows, held_rows, method, head_config, config, result.head, quiet)
-    calibration = calibrate_probability(scores, where, config.rates.false_alarm, config.rates.miss)
-    ranges = {name: percentile_range(train.stats[:, 0, i].numpy()) for name, i in COLUMNS.items()}
+    generators = tuple(sorted(set(train.sources.tolist())))
+    scores, where = calibration_scores(train, held, result.head, config, quiet)
+    calibration = calibrate_probability(scores, where, config.rates)
+    ranges = {name: percentile_range(train.deployed[:, i].numpy()) for name, i in COLUMNS.items()}
     n_ai = int(train.labels.sum())
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
@@ -67,11 +62,10 @@ def fit(
         training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
         tools=tool_versions(),
     )
-    digest = keep_samples(cache.folder, (cache.rows[i] for i in (*rows, *held_rows)))
+    digest = keep_samples(cache.folder, (row.listed for row in train.rows + held.rows))
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
               "cache": cache.spec.key, "samples": digest}
-    metrics = {"fit": recipe}
-    save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics=metrics, embed=embed,
+    save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics={"fit": recipe}, embed=embed,
                     scores=scores)
     remember_checkpoint(out)
     return out

@@ -8,13 +8,11 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-import torch
 
 from ...runtime.core.manifest import Masks, MethodConfig, StatRange
-from ...runtime.core.masks import masked_from_visible
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
-from ..model.lcas import patch_map
+from .examples import read_maps
 
 RANGE_PERCENTILES = (1.0, 99.0)
 HEATMAP_ROWS = 2000
@@ -30,14 +28,7 @@ def percentile_range(values: np.ndarray) -> StatRange:
 
 def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> StatRange:
     """Fixed colour scale of heatmaps: percentiles of the deployed patch map over the training images in `rows`."""
-    config = cache.spec.backbone.config
-    masked = torch.from_numpy(masked_from_visible(cache.spec.mask_sets()[0, : method.k], config.n_patches))
-    picked = rows[:: max(1, len(rows) // HEATMAP_ROWS)]
-    maps = [
-        patch_map(torch.from_numpy(f.lcas(method)[:, 0]), masked, config.n_patches).numpy()
-        for _, f in cache.batches(picked)
-    ]
-    values = np.concatenate(maps)
+    values = read_maps(cache, rows[:: max(1, len(rows) // HEATMAP_ROWS)], method)
     return percentile_range(values[np.isfinite(values)])
 
 

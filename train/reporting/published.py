@@ -6,10 +6,9 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from ..data.generators import canonical
 from .result import StudyResult
@@ -43,8 +42,8 @@ class Published:
     setting: str
     columns: tuple[str, ...]
     rows: dict[str, tuple[float, ...]]
-    claims: tuple[dict[str, str], ...]
-    match: dict[str, str]
+    claims: list[dict[str, str]]
+    match: dict[str, str] = field(default_factory=dict)
     benchmark: str = ""
     unit: str = "%"
     bound: str = ""
@@ -106,14 +105,11 @@ class Claim:
 @cache
 def published() -> tuple[Published, ...]:
     """All published figures, in the order of the studies."""
-    text = (files(__package__) / "published.json").read_text(encoding="utf-8")
-
-    def read(record: dict[str, Any]) -> Published:
-        rows = {name: tuple(map(float, values)) for name, *values in record["rows"]}
-        fixed = {"columns": tuple(record["columns"]), "rows": rows, "claims": tuple(record["claims"])}
-        return Published(**{"match": {}, **record, **fixed})
-
-    return tuple(map(read, json.loads(text)))
+    found = []
+    for record in json.loads((files(__package__) / "published.json").read_text(encoding="utf-8")):
+        rows = {name: tuple(map(float, values)) for name, *values in record.pop("rows")}
+        found.append(Published(rows=rows, columns=tuple(record.pop("columns")), **record))
+    return tuple(found)
 
 
 def benchmark_of(trained: Sequence[str]) -> str:
@@ -152,7 +148,8 @@ def _beside(one: Published, result: StudyResult, trained: Sequence[str]) -> Tabl
         note += " mean: over the generators of each."
     first = next((table.columns[0] for table in result.tables if table.name == one.table), "row")
     title = f"{one.source} of the paper beside this run"
-    return Table(f"{name}_beside", title, (first, *columns), tuple(rows), note, 2, tuple(columns[2::3]))
+    signed = tuple(columns[2::3])
+    return Table(f"{name}_beside", title, (first, *columns), tuple(rows), note=note, digits=2, signed=signed)
 
 
 def claims(result: StudyResult, trained: Sequence[str]) -> list[Claim]:
@@ -166,7 +163,7 @@ def claims(result: StudyResult, trained: Sequence[str]) -> list[Claim]:
                 side[claim["row"]][place] - (side[less][place] if less else 0.0) for side in (one.rows, here)
             )
             unit = "points" if less else one.unit
-            shown.append(Claim(claim["text"], one.source, paper, ours, unit, one.bound))
+            shown.append(Claim(claim["text"], one.source, paper, ours, unit=unit, bound=one.bound))
     return shown
 
 

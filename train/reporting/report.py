@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from importlib.resources import files
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from ...runtime.core.files import write_text
 from ...runtime.report.html import STYLES, csp_hash, templates
-from .overview import FAILED, NO_FIGURES, Line, Overview
-from .published import beside
+from .overview import FAILED, NO_FIGURES, Overview
+from .published import Claim, beside
 from .result import StudyResult
 from .tables import Table
 
@@ -40,30 +41,19 @@ class Report:
     @cached_property
     def overview(self) -> Overview:
         """The lead."""
-        return Overview.of([result for result, _ in self.studies], self.trained)
+        return Overview(tuple(result for result, _ in self.studies), self.trained)
 
     def write_html(self, path: Path) -> None:
         """Write the page: the result first, then a section for each study."""
-        style = templates(*STYLES) + (files(__package__) / "report.css").read_text(encoding="utf-8")
-        allowed = f"img-src data:; style-src '{csp_hash(style)}'"
-        policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-        facts = "".join(f'<p class="byline">{escape(fact)}</p>' for fact in self.facts)
-        sections = "\n".join(_section(result, folder, self.trained) for result, folder in self.studies)
-        write_text(
-            path,
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-            f"<title>CINEMAE: {escape(self.title)}</title><style>{style}</style></head>\n"
-            '<body id="top"><header class="masthead"><div class="wrap page">'
-            '<p class="brand">CINEMAE <span>contextual anomaly estimation</span></p>'
-            f"<h1>{escape(self.title)}</h1>{facts}</div></header>\n"
-            f'<main class="wrap page">{_lead(self.overview)}\n{sections}\n</main>\n'
-            '<footer class="wrap page"><p><strong>How to read this.</strong> Published figures are those of the paper '
-            "(arXiv 2511.06325), each with its table, figure or section. Where backbone or data are not the paper's, a "
-            "difference says what this run reached, not whether the paper is right.</p></footer>\n</body></html>\n",
-        )
+        own = files(__package__)
+        style = templates(*STYLES) + (own / "report.css").read_text(encoding="utf-8")
+        values = {
+            "title": escape(self.title), "style": style, "hash": csp_hash(style), "lead": _lead(self.overview),
+            "facts": "".join(f'<p class="byline">{escape(fact)}</p>' for fact in self.facts),
+            "sections": "\n".join(_section(self._beside(result), folder) for result, folder in self.studies),
+        }
+        page = (own / "report.html").read_text(encoding="utf-8")
+        write_text(path, re.sub(r"{{(\w+)}}", lambda place: values[place[1]], page))
 
     def write_markdown(self, path: Path) -> None:
         """Write all tables as one Markdown file without pictures, for places where the images may not be published."""
@@ -71,18 +61,18 @@ class Report:
         for result, _ in self.studies:
             parts.append(f"## {result.title}")
             parts += [f"**Could not run:** {result.error}"] if result.error else []
-            parts.append(result.text)
-            parts += [table.markdown() for table in (*beside(result, self.trained), *result.tables)]
+            parts.append(self._beside(result).markdown())
         write_text(path, "\n\n".join(part.strip() for part in parts) + "\n")
 
     def terminal(self) -> str:
         """Every study's tables, each after the paper's figures beside them, as wide as the terminal."""
-        parts = []
-        for result, _ in self.studies:
-            shown = StudyResult(result.name, result.title, f"{FAILED}: {result.error}" if result.error else result.text,
-                                (*beside(result, self.trained), *result.tables))
-            parts.append(shown.terminal())
-        return "\n".join(parts)
+        shown = [self._beside(result) for result, _ in self.studies]
+        failed = [replace(one, text=f"{FAILED}: {one.error}") if one.error else one for one in shown]
+        return "\n".join(one.terminal() for one in failed)
+
+    def _beside(self, result: StudyResult) -> StudyResult:
+        """The result with the paper's figures before its own tables."""
+        return replace(result, tables=(*beside(result, self.trained), *result.tables))
 
 
 def table_html(table: Table) -> str:
@@ -120,7 +110,7 @@ def _lead(overview: Overview) -> str:
         f"<th{' class=n' if column in ('paper', 'here', 'difference') else ''}>{column}</th>"
         for column in table.columns
     )
-    body = "".join(f"<tr>{_line(line)}</tr>\n" for line in overview.lines)
+    body = "".join(f"<tr>{_line(*line)}</tr>\n" for line in overview.lines)
     shown = _scroll(escape(table.title), f"<tr>{head}</tr>", body, "overviewtable")
     return (
         f'<section class="lead" aria-label="Result"><div class="verdicts">{cards}</div><p>{escape(overview.ran)}</p>'
@@ -128,32 +118,32 @@ def _lead(overview: Overview) -> str:
     )
 
 
-def _line(line: Line) -> str:
+def _line(result: StudyResult, claim: Claim | None) -> str:
     """The cells of one line of the overview."""
-    study = f'<th><a href="#{escape(line.study)}">{escape(line.title)}</a></th>'
-    if line.claim:
-        source, *numbers = map(escape, line.claim.cells)
+    study = f'<th><a href="#{escape(result.name)}">{escape(result.title)}</a></th>'
+    if claim:
+        source, *numbers = map(escape, claim.cells)
         names = ("paper", "here", "difference")
         figures = "".join(f'<td class="n" data-name="{n}">{v}</td>' for n, v in zip(names, numbers, strict=True))
-        text = escape(line.claim.text)
-        return f'{study}<td>{text}</td><td class="source">{source}</td>{figures}'
-    if line.error:
-        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(line.error)}</td>'
+        return f'{study}<td>{escape(claim.text)}</td><td class="source">{source}</td>{figures}'
+    if result.error:
+        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(result.error)}</td>'
     return f'{study}<td colspan="5" class="dim">{NO_FIGURES}</td>'
 
 
-def _section(result: StudyResult, folder: Path, trained: Sequence[str]) -> str:
+def _section(result: StudyResult, folder: Path) -> str:
     """The section of one study, whose plots lie in `folder`."""
     figures = []
     for plot in result.plots:
         data = base64.b64encode((folder / plot.file).read_bytes()).decode()
         caption = escape(plot.caption)
-        image = f'<div class="plot"><img alt="{caption}" src="data:image/svg+xml;base64,{data}"></div>'
+        kind = "plot photographs" if plot.photographs else "plot"
+        image = f'<div class="{kind}"><img alt="{caption}" src="data:image/svg+xml;base64,{data}"></div>'
         terms = f" {TERMS}" if plot.photographs else ""
         figures.append(f"<figure>{image}<figcaption>{caption}.{terms}</figcaption></figure>")
     pictures = "".join(figures)
     reason = f"<p class='banner bad'><strong>This study {FAILED}.</strong> {escape(result.error)}</p>"
-    tables = "".join(table_html(table) for table in (*beside(result, trained), *result.tables))
+    tables = "".join(table_html(table) for table in result.tables)
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in result.text.split("\n\n"))
     return (
         f'<section class="study"><h2 id="{escape(result.name)}">{escape(result.title)}</h2>'

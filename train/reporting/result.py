@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from .tables import Table, wrapped
 log = logging.getLogger("cinemae.train")
 
 RECORD = "study.json"
-FORMAT = 2
+FORMAT = 1
 """Part of every study's key; it grows when tables or plots change, so that older results are made again."""
 
 
@@ -41,70 +41,63 @@ class StudyResult:
     """Result of a study.
 
     Attributes:
-        name: name of the folder, and anchor in the report.
-        title: heading.
         text: what was done and how to read it; paragraphs are separated by blank lines.
         tables: its tables.
         plots: its plots.
+        name: name of the folder, and anchor in the report; whoever runs the study sets it.
+        title: heading; set with the name.
         error: why the study could not run; "" where it ran. Such a result has no tables, and is not kept.
     """
 
-    name: str
-    title: str
     text: str
-    tables: tuple[Table, ...]
+    tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
+    name: str = ""
+    title: str = ""
     error: str = ""
 
     def write(self, folder: Path, key: str) -> None:
         """Write the tables, the whole as Markdown and, last, the record that marks the study as done."""
         for table in self.tables:
             table.write(folder)
-        write_text(folder / f"{self.name}.md", self.markdown(plots=True))
-        record = {
-            "key": key, "name": self.name, "title": self.title, "text": self.text,
-            "tables": [t.name for t in self.tables],
-            "plots": [[p.file, p.caption, p.photographs] for p in self.plots],
-        }
+        plots = "".join(f"\n![{plot.caption}]({plot.file})\n" for plot in self.plots)
+        write_text(folder / f"{self.name}.md", f"## {self.title}\n\n{self.markdown()}\n{plots}")
+        record = {"key": key, **asdict(self), "tables": [table.record() for table in self.tables]}
         write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
-    def markdown(self, plots: bool = False) -> str:
-        """Title, text, tables and, with `plots`, links to the plots beside it."""
-        parts = [f"## {self.title}", self.text, *(table.markdown() for table in self.tables)]
-        if plots:
-            parts += [f"![{plot.caption}]({plot.file})" for plot in self.plots]
-        return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+    @classmethod
+    def read(cls, folder: Path, key: str) -> StudyResult | None:
+        """Read what `write` wrote; None where nothing was written under this key, or a plot is gone."""
+        if not (folder / RECORD).exists():
+            return None
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record.pop("key") != key or not all((folder / plot["file"]).exists() for plot in record["plots"]):
+            return None
+        tables, plots = map(Table.of_record, record["tables"]), (Plot(**plot) for plot in record["plots"])
+        return cls(**{**record, "tables": tuple(tables), "plots": tuple(plots)})
+
+    def markdown(self) -> str:
+        """Text and tables."""
+        return "\n\n".join(part.strip() for part in (self.text, *(table.markdown() for table in self.tables)) if part)
 
     def terminal(self) -> str:
         """Title, text and tables as wide as the terminal."""
         text = "\n\n".join(wrapped(part, terminal_width()) for part in self.text.split("\n\n"))
         return "\n\n".join([self.title, text, *(table.terminal() for table in self.tables)])
 
-    @classmethod
-    def read(cls, folder: Path) -> tuple[StudyResult, str]:
-        """Read a result and its key."""
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        tables = tuple(Table.read(folder / f"{name}.json") for name in record["tables"])
-        plots = tuple(Plot(*entry) for entry in record["plots"])
-        return cls(record["name"], record["title"], record["text"], tables, plots), record["key"]
 
+def once(folder: Path, title: str, parts: Mapping[str, Any], make: Callable[[], StudyResult]) -> StudyResult:
+    """Read the result in `folder` if it was made from the same `parts`; otherwise make and write it.
 
-def key_of(**parts: Any) -> str:
-    """Hash of everything that decides the figures of a study."""
+    The folder has the study's name, and `parts` are everything that decides its figures.
+    """
     text = json.dumps({"format": FORMAT, **parts}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def once(folder: Path, parts: Mapping[str, Any], make: Callable[[], StudyResult]) -> StudyResult:
-    """Read the result in `folder` if it was made from the same `parts`; otherwise make and write it."""
-    key = key_of(**parts)
-    if (folder / RECORD).exists():
-        result, old = StudyResult.read(folder)
-        if old == key and all((folder / plot.file).exists() for plot in result.plots):
-            log.info("%s: done before, from the same data and options", folder)
-            return result
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if kept := StudyResult.read(folder, key):
+        log.info("%s: done before, from the same data and options", folder)
+        return kept
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    result = make()
+    result = replace(make(), name=folder.name, title=title)
     result.write(folder, key)
     return result

@@ -119,13 +119,11 @@ class Table:
         write_text(folder / f"{self.name}.md", self.markdown())
 
     @classmethod
-    def read(cls, path: Path) -> Table:
-        """Read a table from the JSON file of `write`."""
-        record = json.loads(path.read_text(encoding="utf-8"))
-        columns = tuple(record["columns"])
-        rows = tuple(tuple(row[c] for c in columns) for row in record["rows"])
-        return cls(record["name"], record["title"], columns, rows, record["note"], record.get("digits", 3),
-                   tuple(record.get("signed", ())))
+    def of_record(cls, record: dict[str, Any]) -> Table:
+        """The table that `record` describes; missing cells are None."""
+        rows = tuple(tuple(row.values()) for row in record["rows"])
+        tuples = {name: tuple(record[name]) for name in ("columns", "signed")}
+        return cls(**{**record, **tuples, "rows": rows})
 
 
 def wrapped(text: str, width: int | None) -> str:

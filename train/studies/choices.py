@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ...runtime.core.errors import UsageError
 from ..data.generators import same_generators
 from ..data.sample import Sample
 
-CACHED_STUDIES = ("statistics", "lambda", "pixels", "fusion")
-"""Ablations of cached features alone: the keys of `ablate.CACHED_PARTS`."""
-FORWARD_STUDIES = ("training", "masks", "freezing", "backbones")
-"""Ablations that run the network: `training_sets`, `ablate_masks`, `ablate_freezing` and `ablate_backbones`."""
-ANALYSES = ("nll", "curve", "spearman", "heatmaps")
-
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "ablation": {
+        "all": ("statistics", "lambda", "pixels", "fusion", "training", "masks", "freezing", "backbones"),
+        "cached": ("statistics", "lambda", "pixels", "fusion"),
+    },
+    "analysis": {"all": ("nll", "curve", "spearman", "heatmaps")},
+}
+"""Studies of `paper.STUDIES` by kind and group; `cached`: those that need the cached features alone."""
 TRAINING_CHOICE = ("stable_diffusion_v_1_4", "progan")
 """The paper's training generators, taken where a data set has several with a training split."""
-ALL = "all"
 
 
 def training_generators(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ def choose_training(samples: Sequence[Sample], wanted: Sequence[str] | None) -> 
             the paper's.
     """
     names = training_generators(samples)
-    if wanted and list(wanted) != [ALL]:
+    if wanted and list(wanted) != ["all"]:
         chosen, missing = same_generators(wanted, names)
         if missing:
             there = ", ".join(names) or "none"
@@ -63,30 +64,15 @@ def check_report_only(samples: Sequence[Sample], names: Sequence[str]) -> None:
         raise UsageError(f"--report-only {', '.join(unknown)}: no such generator; there are: {known}")
 
 
-def choose_parts(text: str) -> list[str]:
-    """Read a comma list of ablations, "all", or "cached" for those that need the cached features alone.
+def choose_studies(kind: str, text: str) -> list[str]:
+    """Read a comma list of studies of a kind, or the name of a group of them.
 
     Raises:
-        UsageError: a part is unknown; the message lists those that exist.
+        UsageError: a study is unknown; the message lists those that exist.
     """
-    return _chosen("ablation", text, {"all": (*CACHED_STUDIES, *FORWARD_STUDIES), "cached": CACHED_STUDIES})
-
-
-def choose_analyses(text: str) -> list[str]:
-    """Read a comma list of analyses, or "all".
-
-    Raises:
-        UsageError: a part is unknown; the message lists those that exist.
-    """
-    return _chosen("analysis", text, {"all": ANALYSES})
-
-
-def _chosen(kind: str, text: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names of a comma list, or those of the group that `text` names; "all" is the group of all there are."""
-    if text in groups:
-        return list(groups[text])
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    groups = GROUPS[kind]
+    parts = groups.get(text) or [part.strip() for part in text.split(",") if part.strip()]
     unknown = [part for part in parts if part not in groups["all"]]
     if unknown or not parts:
         raise UsageError(f"unknown {kind} {', '.join(unknown)!r}; there are: {', '.join((*groups['all'], *groups))}")
-    return parts
+    return list(parts)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import torch
-from sklearn.metrics import roc_auc_score
 
 from ...runtime.core.manifest import HeadConfig, MethodConfig
-from ..evaluation.metrics import MACC
-from ..features.cache import FeatureCache
-from ..fitting.head_training import Examples, logits_of, train_head
+from ..audit.probe import transfer
+from ..evaluation.metrics import MACC, Metrics, metrics_by_source
+from ..fitting.examples import Examples, read_examples
+from ..fitting.head_training import train_head
+from ..reporting import plots
+from ..reporting.result import Plot
 from ..reporting.tables import Cell, Table
 from .experiment import Experiment
 
@@ -21,147 +23,94 @@ ACCURACY_NOTE = (
     "mean over generators of the mean of both classes' accuracies. mAUC: mean over generators; sd: its standard "
     "deviation over the fitted seeds; unseen: generators not trained on."
 )
-
-
-OVERALL = {"accuracy": "mAcc", "real": "real", "fake": "AI", "balanced_accuracy": "balanced"}
-"""Means over generators that every comparison shows: field of `Figures` -> column."""
+ACCURACIES = {"accuracy_05": "mAcc", "real_accuracy_05": "real", "fake_accuracy_05": "AI"}
+"""Means over generators that tables of studies show: field of `Metrics` -> column."""
+OVERALL = {**ACCURACIES, "balanced_accuracy_05": "balanced"}
 MEANS = ("AUC unseen", "AUC report-only")
 """Columns that are means over a part of the generators."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Figures of one detector on one generator.
-
-    Attributes:
-        accuracy: plain accuracy, the share of all images that are right.
-        real: the share of the real images that are right.
-        fake: the share of the AI images that are right.
-        balanced_accuracy: mean of `real` and `fake`.
-        auc: area under the ROC curve.
-    """
-
-    accuracy: float
-    real: float
-    fake: float
-    balanced_accuracy: float
-    auc: float
+F_GLOBAL_ALONE = HeadConfig(statistics=())
 
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What heads read under one method.
-
-    Attributes:
-        train: images to train on.
-        held: held-out images, which pick the epoch.
-        test: images that are reported, in the order of `eval_rows`.
-    """
+    """What heads read under one method: to train on, to pick the epoch, and to report, in the order of `eval_rows`."""
 
     train: Examples
     held: Examples
     test: Examples
 
 
-def figures(labels: np.ndarray, scores: np.ndarray, bound: float = 0.0) -> Figures:
-    """Figures from int [n] labels (1 AI) and float [n] scores, AI above `bound`."""
-    right = (scores > bound) == labels
-    real, fake = float(right[labels == 0].mean()), float(right[labels == 1].mean())
-    return Figures(float(right.mean()), real, fake, (real + fake) / 2, float(roc_auc_score(labels, scores)))
+def head_inputs(experiment: Experiment, *methods: MethodConfig) -> list[HeadInputs]:
+    """Read the inputs of heads under every method; f_global is shared between them."""
+    parts = (read_examples(experiment.cache, rows, *methods) for rows in (*experiment.rows, experiment.eval_rows))
+    return [HeadInputs(*own) for own in zip(*parts, strict=True)]
 
 
-def per_generator(experiment: Experiment, scores: np.ndarray, bound: float = 0.0) -> dict[str, Figures]:
-    """Figures of every evaluated generator, from float [n] scores of `eval_rows`."""
+def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[np.ndarray]:
+    """Fit a head, without `head` the full one, for each seed: its logits of `eval_rows`, float32 [n]."""
+    configs = (replace(experiment.fit, seed=experiment.fit.seed + i) for i in range(experiment.seeds))
+    fitted = (train_head(inputs.train, inputs.held, config, head or experiment.head, quiet=True) for config in configs)
+    return [inputs.test.logits(result.head) for result in fitted]
+
+
+def statistics_scores(inputs: HeadInputs) -> list[np.ndarray]:
+    """Log odds of a logistic regression on s1, s2, s3 alone, on `eval_rows`: one seed, float64 [n]."""
+    train, test = (part.deployed.double().numpy() for part in (inputs.train, inputs.test))
+    return [transfer(train, inputs.train.labels.numpy(), test)]
+
+
+def detector_variants(experiment: Experiment, inputs: HeadInputs) -> dict[str, list[np.ndarray]]:
+    """Scores of the detector and of its two halves."""
     return {
-        name: figures(experiment.eval_labels[own], scores[own], bound)
-        for name in experiment.generators
-        if (own := experiment.eval_generators == name).any()
+        "CINEMAE": fit_scores(experiment, inputs),
+        "f_global alone": fit_scores(experiment, inputs, F_GLOBAL_ALONE),
+        "s1..s3 alone (logistic regression)": statistics_scores(inputs),
     }
 
 
-def read_features(
-    cache: FeatureCache, rows: np.ndarray, methods: Sequence[MethodConfig]
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Read f_global, float32 [n, D], and the statistics [n, R, 3] under each method, in one pass over the shards."""
-    f_global = np.empty((len(rows), cache.spec.backbone.config.encoder_dim), np.float32)
-    stats = [np.empty((len(rows), len(cache.spec.visible), 3), np.float32) for _ in methods]
-    for positions, features in cache.batches(rows):
-        f_global[positions] = features.f_global
-        for one, method in zip(stats, methods, strict=True):
-            one[positions] = features.stats(method)
-    return f_global, stats
+def per_generator(experiment: Experiment, scores: np.ndarray) -> dict[str, Metrics]:
+    """Figures of every evaluated generator, from float [n] scores of `eval_rows`, AI above 0."""
+    found = metrics_by_source(experiment.eval_scores(scores))
+    return {name: found[name] for name in experiment.generators if name in found}
 
 
-def head_inputs(experiment: Experiment, methods: Mapping[str, MethodConfig]) -> dict[str, HeadInputs]:
-    """Read the inputs of heads under every method; f_global is shared between them."""
-    parts = []
-    for rows in (*experiment.rows, experiment.eval_rows):
-        f_global, stats = read_features(experiment.cache, rows, list(methods.values()))
-        labels = torch.from_numpy(experiment.cache.labels(rows)).float()
-        shared = torch.from_numpy(f_global)
-        parts.append([Examples(shared, torch.from_numpy(one), labels) for one in stats])
-    return {name: HeadInputs(*(part[i] for part in parts)) for i, name in enumerate(methods)}
-
-
-def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig) -> list[np.ndarray]:
-    """Fit a head for each seed.
-
-    Returns:
-        The logits of each head on `eval_rows` with the deployed masks, float32 [n].
-    """
-    logits = []
-    for seed in range(experiment.seeds):
-        config = replace(experiment.fit, seed=experiment.fit.seed + seed)
-        fitted = train_head(inputs.train, inputs.held, config, head, quiet=True).head
-        logits.append(logits_of(fitted, inputs.test.f_global, inputs.test.stats[:, 0]).numpy())
-    return logits
-
-
-def seed_means(experiment: Experiment, seeds: Sequence[np.ndarray]) -> dict[str, Figures]:
-    """Figures of every evaluated generator, means over the seeds' scores of `eval_rows`."""
-    fitted = [per_generator(experiment, scores) for scores in seeds]
-    return {g: Figures(*np.mean([astuple(one[g]) for one in fitted], axis=0).tolist()) for g in experiment.generators}
+def seed_means(seeds: Sequence[Mapping[str, Metrics]], figure: str) -> dict[str, float]:
+    """A figure of every generator, the mean over the seeds' figures."""
+    return {name: float(np.mean([getattr(one[name], figure) for one in seeds])) for name in seeds[0]}
 
 
 def comparison(
-    name: str, title: str, what: str, experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]],
+    experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]], *, name: str, title: str, what: str,
     note: str = "",
 ) -> Table:
     """Table with a row for each variant: means over generators, and the AUC of each generator.
 
-    Args:
-        name: name of the table.
-        title: its title.
-        what: heading of the column that names the variants.
-        experiment: whose `eval_rows` were scored.
-        variants: for each variant, the scores of `eval_rows` for each seed, float [n], AI above 0.
-        note: added to the note on accuracies.
+    `variants` are the scores of `eval_rows` for each seed, float [n], AI above 0; `what` heads the column of their
+    names, and `note` is added to the note on accuracies.
     """
     unseen = [g for g in experiment.generators if not experiment.is_trained(g)]
     groups = dict(zip(MEANS, (unseen, experiment.apart), strict=True))
     groups = {title: names for title, names in groups.items() if names}
     spread = ["mAUC sd"] if experiment.seeds > 1 else []
     rows: list[tuple[Cell, ...]] = []
-    for label, seeds in variants.items():
-        means = seed_means(experiment, seeds)
-        aucs = [np.mean([figure.auc for figure in per_generator(experiment, scores).values()]) for scores in seeds]
+    for label, scored in variants.items():
+        seeds = [per_generator(experiment, scores) for scores in scored]
+        auc, maucs = seed_means(seeds, "auc"), [np.mean([m.auc for m in one.values()]) for one in seeds]
         rows.append((
-            label, *(float(np.mean([getattr(f, key) for f in means.values()])) for key in OVERALL),
-            float(np.mean(aucs)), *(float(np.std(aucs)) for _ in spread),
-            *(float(np.mean([means[g].auc for g in names])) for names in groups.values()),
-            *(means[g].auc for g in experiment.generators),
+            label, *(float(np.mean(list(seed_means(seeds, figure).values()))) for figure in OVERALL),
+            float(np.mean(maucs)), *(float(np.std(maucs)) for _ in spread),
+            *(float(np.mean([auc[g] for g in names])) for names in groups.values()), *auc.values(),
         ))
     columns = (what, *OVERALL.values(), "mAUC", *spread, *groups, *(f"AUC {g}" for g in experiment.generators))
-    return Table(name, title, columns, tuple(rows), f"{ACCURACY_NOTE} {note}".strip())
+    return Table(name, title, columns, tuple(rows), note=f"{ACCURACY_NOTE} {note}".strip())
 
 
-def accuracies(
-    name: str, title: str, what: str, experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]]
-) -> Table:
-    """Table with a row for each variant: mAcc, and the plain accuracy on each generator. Arguments as `comparison`."""
-    rows: list[tuple[Cell, ...]] = []
-    for label, seeds in variants.items():
-        values = [figure.accuracy for figure in seed_means(experiment, seeds).values()]
-        rows.append((label, float(np.mean(values)), *values))
-    note = f"Plain accuracies at P(AI) = 0.5. {MACC}."
-    return Table(name, title, (what, "mAcc", *experiment.generators), tuple(rows), note)
+def drawn(out: Path, *tables: Table) -> tuple[tuple[Table, ...], tuple[Plot, ...]]:
+    """The tables of `comparison`, and a plot of each: the AUC of every generator as bars, a group for each variant."""
+    pictures = []
+    for table in tables:
+        auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ") and column not in MEANS]
+        series = {table.columns[i][4:]: [float(row[i] or np.nan) for row in table.rows] for i in auc}
+        plots.bars(out / f"{table.name}.svg", table.title, "AUC", [str(row[0]) for row in table.rows], series)
+        pictures.append(Plot(f"{table.name}.svg", f"{table.title}: AUC"))
+    return tables, tuple(pictures)

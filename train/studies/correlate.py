@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from ..fitting.examples import read_examples
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Cell, Table
-from .comparison import read_features
 from .controls import CLASSICAL, low_level
 from .experiment import Experiment
 
@@ -19,13 +19,14 @@ NAMES = ("s1", "s2", "s3")
 
 def correlate(experiment: Experiment, out: Path) -> StudyResult:
     """Correlate over all evaluated images together, and within each generator and class."""
-    _, (stats,) = read_features(experiment.cache, experiment.eval_rows, [experiment.method])
-    deployed, classical = stats[:, 0], low_level(experiment, experiment.eval_rows).classical
+    (examples,) = read_examples(experiment.cache, experiment.eval_rows, experiment.method)
+    deployed = examples.deployed.numpy()
+    classical = low_level(experiment, experiment.eval_rows)[", ".join(CLASSICAL)]
     readable = np.isfinite(classical).all(axis=1)
 
     def rho(chosen: np.ndarray) -> np.ndarray:
-        """[3 statistics, 3 classical]; NaN where a side is constant or there are fewer than three images."""
-        own = chosen & readable
+        """[3 statistics, 3 classical] of the chosen images; NaN where a side is constant, or for one or two images."""
+        own = chosen[readable[chosen]]
         values = np.full((len(NAMES), len(CLASSICAL)), np.nan)
         for i, j in np.ndindex(values.shape):
             a, b = deployed[own, i], classical[own, j]
@@ -33,25 +34,20 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
                 values[i, j] = spearmanr(a, b).statistic
         return values
 
-    groups = {"all": np.ones(len(readable), bool)}
-    for name in experiment.generators:
-        for label, word in ((1, "AI"), (0, "real")):
-            groups[f"{name}, {word}"] = (experiment.eval_generators == name) & (experiment.eval_labels == label)
+    whole = rho(np.arange(len(readable)))
+    groups = {"all": whole} | {group: rho(chosen) for group, chosen in experiment.eval_parts.items()}
     rows: list[tuple[Cell, ...]] = []
-    for group, chosen in groups.items():
-        values = rho(chosen)
-        rows += [(group, NAMES[i], *map(float, values[i])) for i in range(len(NAMES))]
-    title = "Correlation of the statistics with classical ones"
-    plots.matrix(out / "spearman.svg", "Spearman's ρ over all images", NAMES, CLASSICAL, rho(groups["all"]), -1.0, 1.0)
+    for group, values in groups.items():
+        rows += [(group, name, *map(float, own)) for name, own in zip(NAMES, values, strict=True)]
+    title = "Correlation of the statistics with classical statistics"
+    plots.matrix(out / "spearman.svg", "Spearman's ρ over all images", NAMES, CLASSICAL, whole, low=-1.0, high=1.0)
     note = (
         "Fig. 7. Entropy: of the 256-level luminance histogram. HF ratio: share of the spectral power above half of "
         "Nyquist. Gradient TV: mean gradient magnitude. All at the network's input size."
     )
-    table = Table("spearman", title, ("images", "statistic", *CLASSICAL), tuple(rows), note)
-    largest = np.abs(rho(groups["all"])).max(axis=0)
-    extremes = Table(
-        "spearman_extremes", "Largest correlation over all images", ("statistic", "largest |ρ|"),
-        tuple((name, float(value)) for name, value in zip(CLASSICAL, largest, strict=True)), "Over s1, s2 and s3.",
-    )
+    table = Table("spearman", title, ("images", "statistic", *CLASSICAL), tuple(rows), note=note)
+    largest = zip(CLASSICAL, np.abs(whole).max(axis=0).tolist(), strict=True)
+    extremes = Table("spearman_extremes", "Largest correlation over all images", ("statistic", "largest |ρ|"),
+                     tuple(largest), note="Over s1, s2 and s3.")
     text = "Spearman's ρ. The paper reports |ρ| < 0.15 with the high-frequency ratio; here is what these weights give."
-    return StudyResult("spearman", title, text, (table, extremes), (Plot("spearman.svg", title),))
+    return StudyResult(text, (table, extremes), (Plot("spearman.svg", title),))

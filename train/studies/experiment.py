@@ -1,44 +1,106 @@
-"""An experiment: a filled cache, the generators trained on and reported only, and the recipe of the heads."""
+"""An experiment: labelled images, weights, roles of the generators, and the recipe of the heads that are compared."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...runtime.core.errors import UsageError
-from ...runtime.core.manifest import HeadConfig, MethodConfig
+from ...runtime.core.manifest import Backbone, HeadConfig, MethodConfig
+from ..calibration.scores import Scores
+from ..compute import choose_device, choose_precision
 from ..data.generators import canonical, same_generators
+from ..data.sample import Sample
+from ..data.samples import thin
 from ..features.cache import FeatureCache
+from ..features.cache_spec import CacheSpec
+from ..features.extract import extract, preprocess_for
+from ..fitting.examples import training_rows
 from ..fitting.fit_config import FitConfig
-from ..fitting.head_training import training_rows
+from ..model.mae import MaskedAutoencoder
+from ..weights.load import load_backbone
+from .budget import Budget
+from .choices import training_generators
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Features, roles of the generators, and the recipe of the heads.
+    """What every study takes; `dataclasses.replace` makes its variants. Features are extracted when they are read.
 
     Attributes:
-        cache: the features.
-        method: method configuration under which statistics are computed.
+        samples: all samples of the data; `used` are those that are read.
+        backbone: weights with encoder and decoder: file, folder or Hugging Face id.
+        root: folder of all feature caches.
         fit: recipe of the heads. Its `generators` and `split` say what is trained on; everything outside that split is
             evaluated.
+        method: gives the masks, and the constants under which statistics are computed.
+        head: configuration of the full head.
+        budget: limits of the studies that train or run the network.
         report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
         seeds: number of heads fitted for every figure; tables give their mean.
-        head: configuration of the full head.
+        augment: what is done to the images, a name of `transforms.TRANSFORMS`.
+        batch_size: images in a batch of the network.
+        workers: threads that decode images.
+        device: where the network runs.
         quiet: show no progress.
     """
 
-    cache: FeatureCache
-    method: MethodConfig
+    samples: Sequence[Sample]
+    backbone: str
+    root: Path
     fit: FitConfig
+    method: MethodConfig = field(default_factory=MethodConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    budget: Budget = field(default_factory=Budget)
     report_only: tuple[str, ...] = ()
     seeds: int = 1
-    head: HeadConfig = field(default_factory=HeadConfig)
+    augment: str = "none"
+    batch_size: int = 32
+    workers: int = 2
+    device: torch.device = field(default_factory=lambda: choose_device("auto"))
     quiet: bool = False
+
+    @property
+    def used(self) -> list[Sample]:
+        """The samples, of the training split those of the generators trained on alone."""
+        trained = self.fit.generators
+        return [s for s in self.samples if s.split != self.fit.split or s.generator in trained]
+
+    @cached_property
+    def thinned(self) -> Experiment:
+        """The experiment of the studies that run the network: as many samples as the budget allows."""
+        train, test = ([s for s in self.used if (s.split == self.fit.split) == trained] for trained in (True, False))
+        return replace(self, samples=thin(train, self.budget.train_limit) + thin(test, self.budget.limit))
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """The generators of the data that have a training split."""
+        return training_generators(self.samples)
+
+    @property
+    def info(self) -> Backbone:
+        """Source, shape, hash and licence of the weights."""
+        return _info(self.backbone)
+
+    def load(self) -> MaskedAutoencoder:
+        """Load the backbone; every call returns a new one, which a study may train."""
+        return load_backbone(self.backbone).mae
+
+    @cached_property
+    def cache(self) -> FeatureCache:
+        """The features of the samples used; what the cache lacks is extracted."""
+        spec = CacheSpec.create(self.info, preprocess_for(self.info.config), self.method, augment=self.augment,
+                                precision=choose_precision("auto", self.device))
+        report = extract(self.used, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,
+                         device=self.device, quiet=self.quiet)
+        return FeatureCache(report.folder, report.samples)
 
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -52,38 +114,36 @@ class Experiment:
         Raises:
             UsageError: there are none.
         """
-        rows = self.cache.rows
-        labels: dict[str, set[int]] = {}
-        for row in rows:
-            if row.split != self.fit.split:
-                labels.setdefault(row.generator, set()).add(row.label)
-        both = {name for name, present in labels.items() if len(present) == 2}
-        chosen = [i for i, row in enumerate(rows) if row.split != self.fit.split and row.generator in both]
+        tested = {(row.generator, row.label) for row in self.cache.rows if row.split != self.fit.split}
+        both = {name for name, label in tested if (name, 1 - label) in tested}
+        rows = enumerate(self.cache.rows)
+        chosen = [i for i, row in rows if row.split != self.fit.split and row.generator in both]
         if not chosen:
             raise UsageError(f"no images of both classes outside split {self.fit.split!r} to evaluate on")
         return np.array(chosen, dtype=np.int64)
 
-    @cached_property
-    def eval_labels(self) -> np.ndarray:
-        """int64 [n] of `eval_rows`."""
-        return self.cache.labels(self.eval_rows)
+    def eval_scores(self, values: np.ndarray) -> Scores:
+        """A value of each of `eval_rows`, float [n], with labels and generators."""
+        generators = np.array([self.cache.rows[i].generator for i in self.eval_rows])
+        return Scores(values, self.cache.labels(self.eval_rows), generators)
 
-    @cached_property
-    def eval_generators(self) -> np.ndarray:
-        """Generator of each of `eval_rows`: str [n]."""
-        return np.array([self.cache.rows[i].generator for i in self.eval_rows])
+    @property
+    def eval_parts(self) -> dict[str, np.ndarray]:
+        """Positions in `eval_rows` of each generator and class, "NAME, AI" and "NAME, real": int64 [m]."""
+        at = self.eval_scores(np.arange(len(self.eval_rows)))
+        parts = {"AI": at.by_source(1), "real": at.by_source(0)}
+        return {f"{name}, {word}": own[name] for name in self.generators for word, own in parts.items()}
 
     @property
     def generators(self) -> list[str]:
         """The evaluated generators by name: those trained on first, those that are only reported last."""
-        apart = self.apart
-        names = set(self.eval_generators.tolist())
+        apart, names = self.apart, {self.cache.rows[i].generator for i in self.eval_rows}
         return sorted(names, key=lambda name: (2 if name in apart else 1 - self.is_trained(name), name))
 
     @property
     def apart(self) -> list[str]:
         """The evaluated generators that are only reported."""
-        return same_generators(self.report_only, self.eval_generators.tolist())[0]
+        return same_generators(self.report_only, {self.cache.rows[i].generator for i in self.eval_rows})[0]
 
     def is_trained(self, name: str) -> bool:
         """Whether a generator, in any spelling, was trained on."""
@@ -100,3 +160,8 @@ class Experiment:
             "fit": asdict(self.fit), "report_only": self.report_only, "seeds": self.seeds,
             "head": self.head.model_dump(),
         }
+
+
+@cache
+def _info(backbone: str) -> Backbone:
+    return load_backbone(backbone).info

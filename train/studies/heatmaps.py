@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ...runtime.core.errors import ImageError
-from ...runtime.core.masks import masked_from_visible
 from ...runtime.images.preprocess import load_image
-from ..model.lcas import patch_map
+from ..fitting.examples import read_maps
+from ..fitting.head_training import train_head
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Table
-from .comparison import fit_scores, head_inputs
+from .comparison import head_inputs
 from .experiment import Experiment
 
+SHOWN = 4
+"""Cases of each kind."""
 KINDS = {
     "AI, found": (1, True),
     "real, passed": (0, False),
@@ -31,51 +32,39 @@ def choose(labels: np.ndarray, scores: np.ndarray, label: int, flagged: bool, co
     return fits[np.argsort(-np.abs(scores[fits]), kind="stable")][:count]
 
 
-def heatmaps(experiment: Experiment, out: Path, count: int = 4) -> StudyResult:
-    """Draw the `count` most confident cases of each kind, each map scaled to [0, 1] as in the paper's figures."""
-    inputs = head_inputs(experiment, {"method": experiment.method})["method"]
-    scores = fit_scores(experiment, inputs, experiment.head)[0]
+def heatmaps(experiment: Experiment, out: Path) -> StudyResult:
+    """Draw the most confident cases of each kind, each map scaled to [0, 1] as in the paper's figures."""
+    (inputs,) = head_inputs(experiment, experiment.method)
+    scores = inputs.test.logits(train_head(inputs.train, inputs.held, experiment.fit, experiment.head, quiet=True).head)
     files, rows = [], []
     for kind, (label, flagged) in KINDS.items():
-        chosen = choose(experiment.eval_labels, scores, label, flagged, count)
+        chosen = choose(inputs.test.labels.numpy(), scores, label, flagged, SHOWN)
         name = f"heatmaps_{'ai' if label else 'real'}_{'flagged' if flagged else 'passed'}.svg"
         if len(chosen):
             _draw(experiment, chosen, scores, kind, out / name)
             files.append(Plot(name, f"{kind}: contextual anomaly (LCAS), each scaled to itself", photographs=True))
         for position in chosen:
-            row = experiment.cache.rows[experiment.eval_rows[position]]
-            s1, s2, s3 = inputs.test.stats[int(position), 0].tolist()
+            row = inputs.test.rows[position]
             file = "/".join(Path(row.path).parts[-2:])
-            rows.append((kind, row.generator, float(scores[position]), s1, s2, s3, file))
+            rows.append((kind, row.generator, float(scores[position]), *inputs.test.deployed[position].tolist(), file))
     note = (
         "Contextual anomaly is no map of fakeness: busy real scenes score high, smooth ones low. Maps are scaled image "
         "by image, so brightness cannot be compared between them."
     )
     columns = ("kind", "generator", "logit", "s1", "s2", "s3", "file")
-    table = Table("heatmaps", "The clearest cases of each kind", columns, tuple(rows), note)
+    table = Table("heatmaps", "The clearest cases of each kind", columns, tuple(rows), note=note)
     text = "Where images depart from what their context predicts (LCAS): the most confident right and wrong answers."
-    return StudyResult("heatmaps", "Heatmaps of successes and failures", text, (table,), tuple(files))
-
-
-def lcas_maps(experiment: Experiment, positions: np.ndarray) -> np.ndarray:
-    """LCAS under the deployed masks: float32 [n, N], NaN where a patch was never masked."""
-    config = experiment.cache.spec.backbone.config
-    visible = experiment.cache.spec.mask_sets()[0, : experiment.method.k]
-    masked = torch.from_numpy(masked_from_visible(visible, config.n_patches))
-    maps = np.empty((len(positions), config.n_patches), np.float32)
-    for where, features in experiment.cache.batches(experiment.eval_rows[positions]):
-        lcas = torch.from_numpy(features.lcas(experiment.method)[:, 0])
-        maps[where] = patch_map(lcas, masked, config.n_patches).numpy()
-    return maps
+    return StudyResult(text, (table,), tuple(files))
 
 
 def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kind: str, path: Path) -> None:
     config, preprocess = experiment.cache.spec.backbone.config, experiment.cache.spec.preprocess
     extent = (0, preprocess.crop, preprocess.crop, 0)
+    maps = read_maps(experiment.cache, experiment.eval_rows[positions], experiment.method)
     with plots.drawing(path, 2.2 * len(positions) + 0.4, 4.8) as figure:
         figure.suptitle(kind)
         axes = figure.subplots(2, len(positions), squeeze=False)
-        for column, (position, values) in enumerate(zip(positions, lcas_maps(experiment, positions), strict=True)):
+        for column, (position, values) in enumerate(zip(positions, maps, strict=True)):
             row = experiment.cache.rows[experiment.eval_rows[position]]
             low, high = np.nanmin(values), np.nanmax(values)
             grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)

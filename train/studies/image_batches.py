@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ...runtime.core.errors import ImageError
-from ...runtime.core.manifest import Preprocess
 from ...runtime.core.read_ahead import read_ahead
 from ...runtime.images.preprocess import load_image
 from ..model.lcas import normalise
+from .experiment import Experiment
 
 log = logging.getLogger("cinemae.train")
 
@@ -22,13 +22,14 @@ AHEAD = 2
 
 
 def image_batches(
-    paths: Sequence[str], preprocess: Preprocess, batch_size: int, workers: int = 2
+    experiment: Experiment, paths: Sequence[str], batch_size: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Decode images in order; unreadable files are left out and named in the log.
 
     Yields:
         Positions in `paths`, int64 [b], and pixels, uint8 [b, S, S, 3].
     """
+    size, preprocess = batch_size or experiment.batch_size, experiment.cache.spec.preprocess
 
     def read(path: str) -> np.ndarray | None:
         try:
@@ -38,10 +39,10 @@ def image_batches(
             return None
 
     def read_many(start: int) -> list[np.ndarray | None]:
-        return [read(path) for path in paths[start : start + batch_size]]
+        return [read(path) for path in paths[start : start + size]]
 
-    starts = range(0, len(paths), batch_size)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    starts = range(0, len(paths), size)
+    with ThreadPoolExecutor(experiment.workers, thread_name_prefix="decode") as pool:
         for start, decoded in read_ahead(pool, read_many, starts, AHEAD + 1):
             good = [(start + j, pixels) for j, pixels in enumerate(decoded.result()) if pixels is not None]
             if good:

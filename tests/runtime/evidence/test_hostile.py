@@ -56,7 +56,8 @@ def test_text_cannot_forge_a_line_or_colour():
 
 
 @pytest.mark.parametrize("text", [
-    b"Steps: 1", b'"nodes" "class_type', b"AI-", b'{"c":"', b"Signature: " + b"A" * 60, b"&quot;AIGC", b'AIGC{"Label":"',
+    b"Steps: 1", b'"nodes" "class_type', b"AI-", b'{"c":"', b"Signature: " + b"A" * 60, b"&quot;AIGC",
+    b'AIGC{"Label":"',
 ])
 def test_texts_that_patterns_could_search_for_long(text):
     quick(png(*[chunk(b"tEXt", name + b"\0" + text * 40_000) for name in (b"a", b"Comment", b"Software", b"AIGC")]))
@@ -111,7 +112,8 @@ def test_iptc_without_end_and_with_false_lengths():
 
 
 @pytest.mark.parametrize("text", [
-    b"", b"\nexif\n   9\nzz", b"\nexif\n  99999999999\n" + b"4578" * 200_000, b"\n" * 100_000, b"\nexif\n1\n" + b"4" * 99,
+    b"", b"\nexif\n   9\nzz", b"\nexif\n  99999999999\n" + b"4578" * 200_000, b"\n" * 100_000,
+    b"\nexif\n1\n" + b"4" * 99,
 ])
 @pytest.mark.parametrize("name", [b"exif", b"APP1", b"8bim", b"xmp", b"other"])
 def test_raw_profiles_that_are_none(name, text):

@@ -14,9 +14,8 @@ from cinemae.runtime.core.errors import ImageError, UsageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.images import decode as decoding
 from cinemae.runtime.images import formats
-from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.decode import PixelBudget, decode
 from cinemae.runtime.images.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
-from cinemae.runtime.images.pixel_budget import PixelBudget
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.images.source import MAX_FILE_BYTES
 from image_files import deep_png, many_scans, tiff, twelve_bits

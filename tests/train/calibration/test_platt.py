@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.train.calibration.platt import calibrate_probability
-from cinemae.train.calibration.scores import SourceScores
+from cinemae.train.calibration.rates import Rates
+from cinemae.train.calibration.scores import Scores
 from scipy.special import expit
 
 N = 4000
@@ -22,20 +23,16 @@ def drawn():
     return (rng.random(N) < expit(2 * logits - 1)).astype(np.int64), logits
 
 
-def of_one_source(labels, logits):
-    """Scores whose images all come from one source a class."""
-    return SourceScores(np.asarray(logits, np.float32), np.asarray(labels), np.full(len(labels), "somewhere"))
+def calibrated(labels, logits, **rates):
+    """The calibration on images of one source a class."""
+    scores = Scores(np.asarray(logits, np.float32), np.asarray(labels), np.full(len(labels), "somewhere"))
+    return calibrate_probability(scores, "drawn", Rates(**rates))
 
 
-def test_platt_finds_the_slope_and_offset_that_made_the_labels(drawn):
-    found = calibrate_probability(of_one_source(*drawn), "drawn")
-    assert found.a == pytest.approx(2, abs=SLOPE_TOLERANCE)
-    assert found.b == pytest.approx(-1, abs=SLOPE_TOLERANCE)
+def test_slope_and_offset_are_those_that_made_the_labels_and_rates_those_of_the_stored_thresholds(drawn):
+    found = calibrated(*drawn, false_alarm=0.02, miss=0.1)
+    assert (found.a, found.b) == pytest.approx((2, -1), abs=SLOPE_TOLERANCE)
     assert found.fitted_on == "drawn"
-
-
-def test_rates_by_source_are_those_of_the_stored_thresholds(drawn):
-    found = calibrate_probability(of_one_source(*drawn), "drawn", false_alarm=0.02, miss=0.1)
     (real, ai) = found.sources
     assert (real.label, ai.label) == ("real", "ai")
     assert real.images + ai.images == found.n_real + found.n_ai == N
@@ -47,15 +44,16 @@ def test_rates_by_source_are_those_of_the_stored_thresholds(drawn):
 def test_classes_far_apart_have_no_band_and_smaller_rates():
     labels = np.repeat([0, 1], 500)
     logits = np.concatenate([np.linspace(-3, -1, 500), np.linspace(1, 3, 500)])
-    found = calibrate_probability(of_one_source(labels, logits), "apart")
+    found = calibrated(labels, logits)
     assert found.ai_from == found.real_below
     assert found.false_alarm == found.miss == pytest.approx(1 / 501)
 
 
-def test_too_few_images_promise_nothing():
-    found = calibrate_probability(of_one_source([0] * 10 + [1] * 10, [*range(10), *range(5, 15)]), "few")
+def test_too_few_images_promise_nothing_and_separable_images_keep_a_finite_slope():
+    found = calibrated([0] * 10 + [1] * 10, [*range(10), *range(5, 15)])
     assert found.ai_from is None
     assert found.real_below is None
+    assert 0 < calibrated([0, 0, 1, 1], [-2.0, -1, 1, 2]).a < 100
 
 
 def test_probability_refers_to_equal_priors(drawn):
@@ -63,28 +61,19 @@ def test_probability_refers_to_equal_priors(drawn):
     rng = np.random.default_rng(1)
     few = (labels == 0) | (rng.random(N) < 0.2)
     picks = (few, labels >= 0)
-    thinned, whole = (calibrate_probability(of_one_source(labels[p], logits[p]), "x") for p in picks)
+    thinned, whole = (calibrated(labels[p], logits[p]) for p in picks)
     assert thinned.b == pytest.approx(whole.b, abs=0.3)
     assert labels[few].mean() < labels.mean() - 0.2
 
 
-def test_separable_data_keep_a_finite_slope():
-    found = calibrate_probability(of_one_source([0, 0, 1, 1], [-2.0, -1, 1, 2]), "four")
-    assert 0 < found.a < 100
-
-
 @pytest.mark.parametrize(
-    ("labels", "logits", "options", "words"),
+    ("labels", "logits", "rates"),
     [
-        ([0, 0], [0.0, 1], {}, "both classes"),
-        ([1, 1], [0.0, 1], {}, "both classes"),
-        ([1, 1, 0, 0], [0.0, 1, 2, 3], {}, "ranks real above AI"),
-        ([1, 1, 0, 0], [0.0, np.nan, 2, 3], {}, "not finite"),
-        ([1, 1, 0, 0], [0.0, 1, -np.inf, 3], {}, "not finite"),
-        ([0, 1], [0.0, 1], {"false_alarm": 0.0}, "between 0 and 1"),
-        ([0, 1], [0.0, 1], {"miss": 1.0}, "between 0 and 1"),
+        ([0, 0], [0.0, 1], {}), ([1, 1], [0.0, 1], {}), ([1, 1, 0, 0], [0.0, 1, 2, 3], {}),
+        ([1, 1, 0, 0], [0.0, np.nan, 2, 3], {}), ([1, 1, 0, 0], [0.0, 1, -np.inf, 3], {}),
+        ([0, 1], [0.0, 1], {"false_alarm": 0.0}), ([0, 1], [0.0, 1], {"miss": 1.0}),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused(labels, logits, options, words):
-    with pytest.raises(UsageError, match=words):
-        calibrate_probability(of_one_source(labels, logits), "x", **options)
+def test_what_cannot_be_calibrated_is_refused(labels, logits, rates):
+    with pytest.raises(UsageError):
+        calibrated(labels, logits, **rates)

@@ -1,12 +1,13 @@
-"""Conformal thresholds: exact counts, ties, small sources, the strictest source, folds by source."""
+"""Conformal thresholds: exact counts, ties, small sources, the strictest source; the file of the scores."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from cinemae.train.calibration.scores import SourceScores
+from cinemae.runtime.core.errors import UsageError
+from cinemae.train.calibration.rates import Rates
+from cinemae.train.calibration.scores import Scores
 from cinemae.train.calibration.thresholds import conformal_threshold, strictest_threshold, two_sided
-from cinemae.train.fitting.folds import out_of_fold, source_folds
 
 DRAWS = 4000
 RATE_TOLERANCE = 0.015
@@ -26,14 +27,9 @@ def test_a_new_image_exceeds_the_threshold_at_most_at_the_rate(images, rate):
 def test_the_threshold_counts_k_plus_1_of_n_plus_1():
     """p = (k + 1) / (n + 1), Vovk et al. 2005: 39 scores allow one above at 5 %, 18 allow none and promise nothing."""
     scores = np.arange(39, dtype=np.float32)
-    assert (scores >= conformal_threshold(scores, 0.05)).sum() == 1
+    for values, above in ((scores, 1), (scores[:19], 0), (np.zeros(100, np.float32), 0)):
+        assert (values >= conformal_threshold(values, 0.05)).sum() == above
     assert conformal_threshold(scores[:18], 0.05) is None
-    assert (scores[:19] >= conformal_threshold(scores[:19], 0.05)).sum() == 0
-
-
-def test_ties_never_exceed_the_rate():
-    scores = np.zeros(100, np.float32)
-    assert (scores >= conformal_threshold(scores, 0.05)).sum() == 0
 
 
 def test_the_hardest_source_decides_and_small_ones_count_together():
@@ -49,34 +45,21 @@ def test_both_verdicts_keep_their_rate_in_every_source():
     sources = np.repeat([f"s{i}" for i in range(12)], 100)
     labels = np.repeat(np.arange(12) % 2, 100)
     logits = (rng.normal(size=1200) + labels + rng.normal(size=12).repeat(100)).astype(np.float32)
-    found = two_sided(SourceScores(logits, labels, sources), 0.05, 0.1)
+    ai_from, real_below = two_sided(Scores(logits, labels, sources), Rates(false_alarm=0.05, miss=0.1))
     for source in np.unique(sources):
         own, label = logits[sources == source], labels[sources == source][0]
-        wrong = (own < found.real_below) if label else (own >= found.ai_from)
+        wrong = (own < real_below) if label else (own >= ai_from)
         assert wrong.sum() + 1 <= (0.1 if label else 0.05) * 101
-    assert found.real_below < found.ai_from
-
-
-def test_no_source_is_scored_by_a_head_that_saw_it():
-    labels = np.array([0, 0, 0, 1, 1, 1, 1])
-    sources = np.array(["a", "a", "b", "a", "c", "c", "d"])
-    folds = source_folds(labels, sources)
-    seen = []
-
-    def score(fitted, scored):
-        pairs = [set(zip(labels[mask].tolist(), sources[mask].tolist(), strict=True)) for mask in (fitted, scored)]
-        assert not pairs[0] & pairs[1]
-        assert {label for label, _ in pairs[0]} == {0, 1}
-        seen.append(scored.sum())
-        return np.zeros(scored.sum(), np.float32)
-
-    assert len(out_of_fold(labels, sources, folds, score).logits) == sum(seen) == 7
-    assert source_folds(labels, np.array(["x"] * 3 + ["a", "b", "c", "d"])) is None
+    assert real_below < ai_from
 
 
 def test_scores_survive_the_file(tmp_path):
-    scores = SourceScores(np.float32([1, 2]), np.array([0, 1]), np.array(["b", "a"]))
-    scores.save(tmp_path / "scores.safetensors")
-    again = SourceScores.load(tmp_path / "scores.safetensors")
+    path = tmp_path / "scores.safetensors"
+    scores = Scores(np.float32([1, 2]), np.array([0, 1]), np.array(["b", "a"]))
+    scores.save(path)
+    again = Scores.load(path)
     for name in ("logits", "labels", "sources"):
         np.testing.assert_array_equal(getattr(again, name), getattr(scores, name))
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UsageError):
+        Scores.load(path)

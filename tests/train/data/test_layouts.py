@@ -11,7 +11,7 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
 from cinemae.train.data.sample import Sample
-from cinemae.train.data.samples import SkipLog, read_all, read_samples
+from cinemae.train.data.samples import read_all, read_samples
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm",
@@ -213,11 +213,11 @@ def test_files_that_are_no_images_are_counted_and_named(tmp_path, caplog):
     (folder / "empty.png").touch()
     (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
     touch(folder / "._hidden.png")
-    skips = SkipLog()
+    skipped = []
     with caplog.at_level(logging.WARNING):
-        samples = read_samples(tmp_path, skipped=skips, generators=["biggan"])
+        samples = read_samples(tmp_path, skipped=skipped, generators=["biggan"])
     assert len(samples) == 4
-    assert sorted(Path(path).name for path, _ in skips.skipped) == ["dangling.png", "empty.png", "readme.txt"]
+    assert sorted(Path(path).name for path, _ in skipped) == ["dangling.png", "empty.png", "readme.txt"]
     assert "empty.png: empty file" in caplog.text
     assert "3 files skipped" in caplog.text
 

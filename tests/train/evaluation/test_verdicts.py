@@ -6,12 +6,10 @@ import warnings
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 from cinemae.runtime.core.calibration import Calibration, SourceRates
-from cinemae.runtime.core.errors import UsageError
+from cinemae.train.calibration.scores import Scores
+from cinemae.train.evaluation.eval_files import write_eval
 from cinemae.train.evaluation.evaluate import evaluate
-from cinemae.train.evaluation.report import write_report
-from cinemae.train.evaluation.scores import LabelledScores
 from cinemae.train.evaluation.verdicts import count_verdicts, promise_kept, promise_text, rates_table
 
 CALIBRATION = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.2, miss=0.5, n_real=9, n_ai=9)
@@ -21,8 +19,7 @@ def scored(*groups):
     """Scores of (generator, label, logits)."""
     rows = [(name, label, logit) for name, label, logits in groups for logit in logits]
     generators, labels, logits = zip(*rows, strict=True)
-    paths = tuple(f"/{i}.png" for i in range(len(rows)))
-    return LabelledScores(paths, np.array(labels), np.float32(logits), generators, ("val",) * len(rows))
+    return Scores(np.float32(logits), np.array(labels), np.array(generators), np.full(len(rows), "val"))
 
 
 def test_counts_of_each_source_and_of_the_class_and_whether_the_promise_held():
@@ -60,19 +57,10 @@ def test_shares_add_up_without_a_negative_zero():
     assert str(row[4]) == "0.0"
 
 
-def loaded(tiny_manifest):
-    manifest = tiny_manifest.model_copy(update={"calibration": CALIBRATION})
-    return SimpleNamespace(folder="runs/x", manifest=manifest)
-
-
-def test_scores_that_are_not_finite_are_refused_by_name(tiny_manifest):
-    with pytest.raises(UsageError, match=r"scores of 1 images are not finite, the first /1.png"):
-        evaluate(loaded(tiny_manifest), scored(("a", 0, [0, np.nan]), ("a", 1, [1, 2])), resamples=0)
-
-
 def test_one_class_alone_makes_a_report(tiny_manifest, tmp_path):
     scores = scored(("a", 0, [0.0, 2]))
+    loaded = SimpleNamespace(folder="runs/x", manifest=tiny_manifest.model_copy(update={"calibration": CALIBRATION}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_report(evaluate(loaded(tiny_manifest), scores), scores, tmp_path)
+        write_eval(evaluate(loaded, scores), scores, tmp_path)
     assert "NOT HELD, 1 of 2" in (tmp_path / "eval.md").read_text()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,12 +10,11 @@ from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples
 from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.model.mae import MaskedAutoencoder
-from cinemae.train.studies.paper import Budget, paper
-from cinemae.train.studies.study_data import StudyData
-from cinemae.train.weights.load import load_backbone
+from cinemae.train.studies.budget import Budget
+from cinemae.train.studies.experiment import Experiment
+from cinemae.train.studies.paper import paper
 from cinemae.train.weights.save import save_backbone
 from PIL import Image
-from random_parameters import randomise
 
 PER_CLASS = 24
 TESTED = 6
@@ -34,13 +31,8 @@ def picture(rng: np.random.Generator, ai: bool) -> Image.Image:
 def samples(tmp_path_factory) -> list[Sample]:
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    counts = {
-        ("sd", "train"): PER_CLASS,
-        ("wukong", "train"): PER_CLASS,
-        ("sd", "val"): TESTED,
-        ("glide", "val"): TESTED,
-        ("BigGAN", "val"): TESTED,
-    }
+    counts = {("sd", "train"): PER_CLASS, ("wukong", "train"): PER_CLASS}
+    counts |= {(generator, "val"): TESTED for generator in ("sd", "glide", "BigGAN")}
     for (generator, split), count in counts.items():
         for label in ("ai", "nature"):
             folder = root / generator / split / label
@@ -51,45 +43,25 @@ def samples(tmp_path_factory) -> list[Sample]:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory, tiny_config) -> Path:
-    mae = MaskedAutoencoder(tiny_config)
-    randomise(mae)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_backbone(mae, path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def other_weights(weights) -> Path:
-    path = weights.with_name("other.safetensors")
-    save_backbone(MaskedAutoencoder(load_backbone(str(weights)).mae.config), path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def data(samples, weights, tmp_path_factory) -> StudyData:
+def experiment(samples, tiny_weights, tiny_config, tmp_path_factory) -> Experiment:
+    """Trained on sd; BigGAN is only reported, wukong has a training split that is not used."""
     torch.set_num_threads(1)
-    fit = FitConfig(epochs=2, held_out=0.3, lr=1e-3)
-    return StudyData.create(samples, str(weights), tmp_path_factory.mktemp("cache"), fit, train_on=["SD"],
-                             report_only=["big-gan"],
-                         seeds=1, limit=20, method=MethodConfig(mask_sets=2), quiet=True)
-
-
-@pytest.fixture(scope="session")
-def experiment(data):
-    return data.experiment()
-
-
-@pytest.fixture(scope="session")
-def report(data, tmp_path_factory, weights, other_weights):
-    """The whole protocol, once: its folder, its budget, and the report."""
-    out = tmp_path_factory.mktemp("paper")
-    budget = Budget(
-        freezing_epochs=1, curve_steps=8, other_backbones=(str(weights),), audit_limit=4,
-        freezing_backbones=(str(other_weights),),
+    torch.manual_seed(0)
+    other = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    save_backbone(MaskedAutoencoder(tiny_config), other)
+    return Experiment(
+        samples=tuple(samples), backbone=str(tiny_weights), root=tmp_path_factory.mktemp("cache"),
+        fit=FitConfig(generators=("sd",), epochs=2, held_out=0.3, lr=1e-3), method=MethodConfig(mask_sets=2),
+        report_only=("big-gan",), quiet=True,
+        budget=Budget(limit=20, audit_limit=4, freezing_epochs=1, curve_steps=8, other_backbone=(str(tiny_weights),),
+                      freezing_backbone=(str(other),)),
     )
-    patch = pytest.MonkeyPatch()
-    patch.chdir(out)
-    shown = paper(data, budget, out)
-    patch.undo()
-    return out, budget, shown
+
+
+@pytest.fixture(scope="session")
+def report(experiment, tmp_path_factory):
+    """The whole protocol, once: its folder and the report."""
+    out = tmp_path_factory.mktemp("paper")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(out)
+        return out, paper(experiment, out)

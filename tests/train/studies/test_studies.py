@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.sample import Sample
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
 from cinemae.train.reporting.result import StudyResult, once
 from cinemae.train.reporting.tables import Table
-from cinemae.train.studies.ablate_freezing import STRATEGIES, train_end_to_end, unfreeze
-from cinemae.train.studies.choices import choose_parts, choose_training
-from cinemae.train.studies.comparison import accuracies, comparison, figures, fit_scores, head_inputs
+from cinemae.train.studies.choices import GROUPS, choose_studies, choose_training
+from cinemae.train.studies.comparison import comparison, fit_scores, head_inputs
+from cinemae.train.studies.freezing import STRATEGIES, accuracies, train_end_to_end, unfreeze
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.nll import image_nll
+from cinemae.train.studies.paper import STUDIES
 from cinemae.train.weights.key_layouts import is_decoder
 
 NLL_TOLERANCE = 2e-4
@@ -29,43 +31,43 @@ END_TO_END_TOLERANCE = 1e-2
 
 
 def test_macc_is_plain_and_the_balanced_accuracy_has_its_own_name(experiment):
-    labels, scores = np.array([1, 0, 0, 0]), np.array([-1.0, -1.0, -1.0, -1.0])
-    one = figures(labels, scores)
-    assert (one.accuracy, one.balanced_accuracy) == (0.75, 0.5)
     wrong_ai = np.full(len(experiment.eval_rows), -1.0)
-    keep = (experiment.eval_labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
+    keep = (experiment.eval_scores(wrong_ai).labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
     fewer = replace(experiment)
     fewer.__dict__["eval_rows"] = experiment.eval_rows[keep]
-    row = dict(zip((t := comparison("x", "X", "what", fewer, {"a": [wrong_ai[keep]]})).columns, t.rows[0], strict=True))
+    variants = {"a": [wrong_ai[keep]]}
+    row = compared(fewer, variants)[0]
     assert row["mAcc"] > row["balanced"] == 0.5
-    assert row["mAcc"] == pytest.approx(accuracies("x", "X", "what", fewer, {"a": [wrong_ai[keep]]}).rows[0][1])
+    assert row["mAcc"] == pytest.approx(accuracies(fewer, variants).rows[0][1])
 
 
-def test_once_repeats_after_an_interrupted_study(tmp_path):
+def compared(experiment, variants):
+    """The rows of a comparison as dicts."""
+    table = comparison(experiment, variants, name="x", title="X", what="what")
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def test_once_repeats_an_interrupted_study(tmp_path):
     made = []
 
     def make() -> StudyResult:
         made.append(1)
-        return StudyResult("x", "X", "text", (Table("t", "T", ("a",), ((1,),)),))
+        return StudyResult("text", (Table("t", "T", ("a",), ((1,),)),))
 
-    for _ in range(2):
-        once(tmp_path, {"n": 1}, make)
-    assert len(made) == 1
-    (tmp_path / "study.json").unlink()
-    once(tmp_path, {"n": 1}, make)
-    once(tmp_path, {"n": 2}, make)
+    for options, times in (({"n": 1}, 1), ({"n": 1}, 1), ({"n": 2}, 2)):
+        result = once(tmp_path / "x", "X", options, make)
+        assert (result.name, result.title, len(made)) == ("x", "X", times)
+    (tmp_path / "x" / "study.json").unlink()
+    once(tmp_path / "x", "X", {"n": 2}, make)
     assert len(made) == 3
 
 
-def test_nll_from_the_cache_is_the_definition(data, experiment):
+def test_nll_from_the_cache_is_the_definition(experiment):
     """Half the mean squared error over masked pixels in normalised space, from an own forward in float64."""
-    from cinemae.runtime.images.preprocess import load_image
-
-    mae = data.load().double().eval()
+    mae = experiment.load().double().eval()
     rows = experiment.eval_rows[:4]
-    pixels = np.stack(
-        [load_image(experiment.cache.rows[i].path, experiment.cache.spec.preprocess).pixels for i in rows]
-    )
+    preprocess = experiment.cache.spec.preprocess
+    pixels = np.stack([load_image(experiment.cache.rows[i].path, preprocess).pixels for i in rows])
     unit = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 255
     mean, std = channel_constants(unit)
     inputs = (unit - mean[:, None, None]) / std[:, None, None]
@@ -78,49 +80,44 @@ def test_nll_from_the_cache_is_the_definition(data, experiment):
     assert image_nll(experiment.cache, rows) == pytest.approx(torch.stack(runs).mean(0).numpy(), rel=NLL_TOLERANCE)
 
 
-def test_arms_of_the_freezing_ablation_are_selected_alike(data):
+def test_arms_of_the_freezing_ablation_are_selected_alike(experiment):
     """Trained end to end with nothing unfrozen, an arm is the head that trains on the cache: same initial head, same
     order, same masks drawn, same epoch chosen."""
-    fast = replace(data, fit=replace(data.fit, epochs=6, lr=0.02, batch_size=8))
-    experiment = fast.experiment(fast.fill(fast.train_samples() + fast.test_samples()))
-    inputs = head_inputs(experiment, {"m": experiment.method})["m"]
-    expected = train_head(inputs.train, inputs.held, experiment.fit, experiment.head, quiet=True)
+    fast = replace(experiment, fit=replace(experiment.fit, epochs=6, lr=0.02, batch_size=8)).thinned
+    (inputs,) = head_inputs(fast, fast.method)
+    expected = train_head(inputs.train, inputs.held, fast.fit, fast.head, quiet=True)
     assert expected.best_epoch < 6, "the last epoch is not the best one"
-    scores = train_end_to_end(fast, experiment, inputs, encoder=False, decoder=False, seed=experiment.fit.seed)
-    (cached,) = fit_scores(experiment, inputs, experiment.head)
+    scores = train_end_to_end(fast, inputs, fast.fit.seed, (False, False))
+    (cached,) = fit_scores(fast, inputs)
     np.testing.assert_allclose(scores, cached, atol=END_TO_END_TOLERANCE)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_unfreezing_trains_exactly_the_named_parts(data, name):
-    encoder, decoder = STRATEGIES[name]
-    mae = data.load()
-    unfreeze(mae, encoder, decoder)
-    for key, parameter in mae.named_parameters():
-        wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
-        assert parameter.requires_grad == wanted, key
+def test_unfreezing_trains_exactly_the_named_parts(experiment):
+    mae = experiment.load()
+    for encoder, decoder in STRATEGIES.values():
+        unfreeze(mae, encoder, decoder)
+        for key, parameter in mae.named_parameters():
+            wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
+            assert parameter.requires_grad == wanted, key
 
 
-def test_studies_read_their_own_samples_alone(data, samples):
+def test_studies_read_their_own_samples_alone(experiment, samples):
     """An image that another run cached as training data is test data here, and nothing else."""
-    chosen = samples[:8]
-    data.fill(chosen)
-    moved = [chosen[0]._replace(split="test"), *chosen[1:4]]
-    rows = data.fill(moved).rows
-    assert {(row.path, row.split) for row in rows} == {(s.path, s.split) for s in moved}
-    assert data.experiment(data.fill(moved)).identity != data.experiment(data.fill(chosen)).identity
+    first, *others = [s for s in samples if (s.generator, s.split) == ("sd", "train")][:8]
+    before = replace(experiment, samples=[first, *others]).identity
+    moved = replace(experiment, samples=[first._replace(split="test"), *others[:3]])
+    assert {(row.path, row.split) for row in moved.cache.rows} == {(s.path, s.split) for s in moved.samples}
+    assert moved.identity != before
 
 
 def test_report_only_generators_stand_last_and_apart(experiment):
     assert experiment.generators == ["sd", "glide", "BigGAN"]
-    perfect = np.where(experiment.eval_labels == 1, 1.0, -1.0)
-    wrong = np.where(experiment.eval_generators == "BigGAN", -perfect, perfect)
-    table = comparison("x", "X", "what", experiment, {"a": [perfect], "b": [wrong]})
-    row = dict(zip(table.columns, table.rows[1], strict=True))
-    assert row["AUC report-only"] == 0
-    assert row["AUC unseen"] == 0.5
-    assert row["AUC sd"] == row["AUC glide"] == 1
-    assert table.rows[0][1:4] == (1, 1, 1)
+    tested = experiment.eval_scores(experiment.eval_rows)
+    perfect = np.where(tested.labels == 1, 1.0, -1.0)
+    wrong = np.where(tested.sources == "BigGAN", -perfect, perfect)
+    right, row = compared(experiment, {"a": [perfect], "b": [wrong]})
+    assert (row["AUC report-only"], row["AUC unseen"], row["AUC sd"], row["AUC glide"]) == (0, 0.5, 1, 1)
+    assert [right[name] for name in ("mAcc", "real", "AI")] == [1, 1, 1]
 
 
 def test_training_generator_is_the_papers_or_asked_for():
@@ -128,19 +125,16 @@ def test_training_generator_is_the_papers_or_asked_for():
         return Sample("x", 1, generator, split)
 
     several = [sample("ADM"), sample("stable_diffusion_v_1_4"), sample("wukong", "val")]
-    assert choose_training(several, None) == ("stable_diffusion_v_1_4",)
-    assert choose_training(several, ["adm"]) == ("ADM",)
-    assert choose_training(several[:1], None) == ("ADM",)
-    assert choose_training(several, ["SD v1.4"]) == ("stable_diffusion_v_1_4",)
-    assert choose_training([sample("ADM"), sample("Stable-Diffusion-1.4")], None) == ("Stable-Diffusion-1.4",)
-    assert choose_training([sample("ProGAN"), sample("progan"), sample("ADM")], None) == ("ProGAN", "progan")
-    assert choose_training(several, ["all"]) == ("ADM", "stable_diffusion_v_1_4")
-    with pytest.raises(UsageError, match="no training split of wukong"):
-        choose_training(several, ["wukong"])
-    with pytest.raises(UsageError, match="--train-on"):
-        choose_training([sample("ADM"), sample("glide")], None)
-    with pytest.raises(UsageError, match="has no training split"):
-        choose_training([sample("ADM", "val")], None)
+    for samples, wanted, chosen in (
+        (several, None, ("stable_diffusion_v_1_4",)), (several, ["adm"], ("ADM",)), (several[:1], None, ("ADM",)),
+        (several, ["SD v1.4"], ("stable_diffusion_v_1_4",)), (several, ["all"], ("ADM", "stable_diffusion_v_1_4")),
+        ([sample("ADM"), sample("Stable-Diffusion-1.4")], None, ("Stable-Diffusion-1.4",)),
+        ([sample("ProGAN"), sample("progan"), sample("ADM")], None, ("ProGAN", "progan")),
+    ):
+        assert choose_training(samples, wanted) == chosen
+    for samples, wanted in ((several, ["wukong"]), ([sample("ADM"), sample("glide")], None), (several[2:], None)):
+        with pytest.raises(UsageError):
+            choose_training(samples, wanted)
 
 
 def test_clearest_cases_first():
@@ -151,8 +145,8 @@ def test_clearest_cases_first():
 
 
 def test_parts_are_checked():
-    assert choose_parts("lambda, fusion") == ["lambda", "fusion"]
-    assert choose_parts("cached") == ["statistics", "lambda", "pixels", "fusion"]
-    assert set(choose_parts("all")) >= {"freezing", "masks", "backbones"}
+    assert choose_studies("ablation", "lambda, fusion") == ["lambda", "fusion"]
+    assert choose_studies("ablation", "cached") == ["statistics", "lambda", "pixels", "fusion"]
+    assert all({*choose_studies(kind, "all")} < {*STUDIES} for kind in GROUPS)
     with pytest.raises(UsageError, match="'colour'"):
-        choose_parts("colour")
+        choose_studies("analysis", "colour")

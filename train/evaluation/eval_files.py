@@ -1,0 +1,141 @@
+"""The files that `eval` writes: JSON, CSV and Markdown, with ROC curves and a reliability diagram as SVG and PNG."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from ...runtime.core.files import write_text
+from ..calibration.scores import Scores
+from ..reporting import plots
+from ..reporting.tables import Cell, Table, jsonable
+from .evaluate import Evaluation
+from .metrics import ECE_BINS, FIGURES, MACC, Interval, bins_of, calibration_error, class_weights, probabilities
+from .verdicts import promise_kept, promise_text, verdict_table
+
+NOTE = (
+    "acc, real, fake: share of all, real and AI images that are right where `ai` begins; @0.5: at the paper's "
+    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: how well AI ranks above real. "
+    f"TPR@x%: AI images found while x % of real images are flagged. ECE: error of the probability, {ECE_BINS} bins. "
+    "AP and ECE follow the ratio of the classes; balanced: both classes weighted alike. [low, high]: 95 % bootstrap "
+    "interval. called ai, uncertain, called real: shares of the verdicts. *: trained on this generator."
+)
+"""Explains the tables of an evaluation."""
+
+
+def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
+    """The table for readers: one row for each generator and split, then the means.
+
+    Args:
+        evaluation: the figures.
+        intervals: write 95 % intervals behind the figures that have one.
+    """
+
+    def cells(values: Mapping[str, float], ci: Mapping[str, Interval]) -> list[Cell]:
+        return [
+            f"{values[name]:.3f} [{ci[name].low:.3f}, {ci[name].high:.3f}]" if name in ci else values[name]
+            for name in FIGURES
+        ]
+
+    rows: list[tuple[Cell, ...]] = []
+    for group in evaluation.groups:
+        m = group.metrics
+        mark = f"{group.generator}{' *' if group.seen else ''}"
+        rows.append((mark, group.split, m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
+    rows.append(("mean", "", None, None, *cells(evaluation.mean, {})))
+    if len({group.seen for group in evaluation.groups}) == 2:
+        rows.append(("mean of unseen", "", None, None, *cells(evaluation.mean_unseen, {})))
+    where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}."
+    columns = ("generator", "split", "AI images", "real images", *FIGURES.values())
+    title = f"Evaluation of {Path(evaluation.checkpoint).name}"
+    return Table("eval", title, columns, tuple(rows), note=f"{where}\n\n{NOTE}")
+
+
+def eval_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything for eval.json; figures that do not exist are null."""
+    groups = [{"generator": g.generator, "split": g.split, "seen": g.seen, **asdict(g.metrics)}
+              for g in evaluation.groups]
+    record: dict[str, Any] = jsonable({
+        "checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
+        "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen,
+        "verdicts": [asdict(counts) for counts in evaluation.verdicts],
+    })
+    return record
+
+
+def eval_csv(evaluation: Evaluation) -> str:
+    """The groups of eval.json for programs: the bounds of intervals have columns of their own."""
+    groups = [{**group, "seen": int(group["seen"])} for group in eval_json(evaluation)["groups"]]
+    bounded = [name for name in FIGURES if any(name in group["ci"] for group in groups)]
+    ends = {f"{name}_{end}": (name, end) for name in bounded for end in ("low", "high")}
+    columns = ("generator", "split", "seen", "n_ai", "n_real", *FIGURES)
+    rows = tuple(
+        (*(group[column] for column in columns), *(group["ci"].get(name, {}).get(end) for name, end in ends.values()))
+        for group in groups
+    )
+    return Table("eval", "Evaluation", (*columns, *ends), rows).csv()
+
+
+def write_eval(evaluation: Evaluation, scores: Scores, out: Path) -> list[Path]:
+    """Write eval.json, eval.csv, eval.md, and roc and reliability as SVG and PNG, into `out`.
+
+    Returns:
+        The paths of the files.
+    """
+    write_text(out / "eval.json", json.dumps(eval_json(evaluation), indent=1))
+    write_text(out / "eval.csv", eval_csv(evaluation))
+    verdicts = verdict_table(evaluation.verdicts)
+    kept = promise_kept(evaluation.verdicts, evaluation.calibration)
+    write_text(out / "eval.md", f"{eval_table(evaluation).markdown()}\n{verdicts.markdown()}\n{kept}\n")
+    verdicts.write(out)
+    _plot_roc(evaluation, scores, out / "roc.svg")
+    _plot_reliability(evaluation, scores, out / "reliability.svg")
+    return [out / name for name in ("eval.json", "eval.csv", "eval.md", "roc.png", "reliability.png")]
+
+
+def _plot_roc(evaluation: Evaluation, scores: Scores, path: Path) -> None:
+    with plots.drawing(path, 6, 5.5, png=True) as figure:
+        axes = figure.add_subplot()
+        for group in evaluation.groups:
+            own = scores.of(group.generator, group.split)
+            if not math.isnan(group.metrics.auc):
+                rates = roc_curve(own.labels, own.logits)
+                axes.plot(*rates[:2], label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
+        axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
+        axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC",
+                 xlim=(0, 1), ylim=(0, 1))
+        if len(axes.lines) > 1:
+            axes.legend(fontsize=7, loc="lower right")
+
+
+def _plot_reliability(evaluation: Evaluation, scores: Scores, path: Path) -> None:
+    """Bars of the share that is AI in each bin of the probability, both classes weighted alike, above their counts."""
+    probability, labels = probabilities(scores.logits, evaluation.calibration), scores.labels
+    weights = class_weights(labels) if len(np.unique(labels)) == 2 else np.ones(len(labels))
+    which = bins_of(probability)
+    total, ai = (np.bincount(which, part, ECE_BINS) for part in (weights, weights * labels))
+    counts = [np.bincount(which[labels == label], minlength=ECE_BINS) for label in (0, 1)]
+    filled, edges = total > 0, np.arange(ECE_BINS) / ECE_BINS
+    error = calibration_error(labels, probability, weights)
+    width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.GROUND}
+    with plots.drawing(path, 6, 6.2, png=True) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.6))
+        upper.bar(edges[filled], ai[filled] / total[filled], **width)
+        upper.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.9, linestyle="--", label="calibrated")
+        upper.set(ylabel="share that is AI, classes weighted alike", ylim=(0, 1), xlim=(0, 1),
+                  title=f"Reliability, all generators: ECE {error:.3f}")
+        upper.legend(fontsize=8, loc="upper left")
+        lower.bar(edges, counts[0], color=plots.REAL_COLOUR, label="real", **width)
+        lower.bar(edges, counts[1], bottom=counts[0], color=plots.AI_COLOUR, label="AI", **width)
+        for x, count in zip(edges, counts[0] + counts[1], strict=True):
+            lower.text(x + 0.5 / ECE_BINS, count, f"{count:,}", ha="center", va="bottom", fontsize=7)
+        lower.margins(y=0.15)
+        lower.set(xlabel="calibrated probability of AI", ylabel="images")
+        lower.legend(fontsize=8)
