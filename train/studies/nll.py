@@ -68,11 +68,11 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
         "of a generator's test images, chosen by content, and tested on the other half of each."
     )
     matrix = Table("nll_matrix", title, ("fitted on", "direction", *names), tuple(matrix_rows), note=note)
-    same, other = np.diag(values), values[~np.eye(len(names), dtype=bool)]
+    same, across = np.diag(values), values[~np.eye(len(names), dtype=bool)]
     extremes = Table(
         "nll_extremes", "NLL threshold classifiers: extremes", ("classifier", "accuracy"),
         (("highest, tested on the same generator", float(np.nanmax(same)) if np.isfinite(same).any() else None),
-         ("lowest, tested on another generator", float(np.nanmin(other)) if np.isfinite(other).any() else None)),
+         ("lowest, tested on another generator", float(np.nanmin(across)) if np.isfinite(across).any() else None)),
         note="Fig. 4. Balanced accuracy, as in the table across generators.",
     )
     rows: list[tuple[Cell, ...]] = []
