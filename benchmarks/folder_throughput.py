@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    paths = [item.path for item in itertools.islice(Inputs([str(options.folder)]), options.images)]
-    with Detector.load(options.engine, options.device, options.threads) as detector:
+    paths = [item.name for item in itertools.islice(Inputs([str(options.folder)]), options.images)]
+    with Detector.load(options.engine, device=options.device, threads=options.threads) as detector:
         engine = detector.wait()
         prepared = [item for item in map(detector.prepare, paths) if item.image is not None]
         pixels = np.stack([item.image.pixels for item in prepared if item.image is not None])

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from cinemae.runtime.report.html import ReportWriter
-from cinemae.runtime.scan.scan import ScanOptions
+from cinemae.runtime.scan.options import ScanOptions
 from cinemae.runtime.scan.scan import scan as score
 from cinemae.runtime.scoring.detector import DEFAULT_BATCH, Detector
+from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.runtime.scoring.pipeline import decode_and_score
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -119,8 +120,9 @@ def pictures(engine: Path | None, out: Path) -> None:
         make_folder(work / "desk")
         here = os.getcwd()
         os.chdir(work)
-        score(ScanOptions(("desk",), engine=engine and (here / engine), device="cpu", out=work / "out.jsonl",
-                         report=work / "report.html", heatmaps=work / "heatmaps", quiet=True))
+        scoring = ScoringOptions(engine=engine and here / engine, device="cpu")
+        score(ScanOptions(scoring=scoring, inputs=("desk",), out=work / "out.jsonl", report=work / "report.html",
+                          heatmaps=work / "heatmaps", quiet=True))
         os.chdir(here)
         for dark in (False, True):
             driver = browser(dark)
@@ -145,7 +147,7 @@ def stress(engine: Path | None, out: Path, count: int) -> None:
         work = Path(name)
         make_folder(work / "desk")
         files = sorted(str(path) for path in (work / "desk").rglob("*.*"))
-        with Detector.load(engine, "cpu") as detector:
+        with Detector.load(engine, device="cpu") as detector:
             scored = list(decode_and_score(files, detector.prepare, detector.begin, DEFAULT_BATCH))
             page = work / "report.html"
             start = time.perf_counter()

@@ -140,7 +140,7 @@ def main() -> None:
     options = parser.parse_args()
 
     busy = os.getloadavg()[1]
-    files = [item.path for item in Inputs([options.images])][:40]
+    files = [item.name for item in Inputs([options.images])][:40]
     data = [Path(path).read_bytes() for path in files]
     detector = Detector.load(options.engine, device="cpu")
     records = [detector.detect(item) for item in data]
@@ -188,7 +188,7 @@ def main() -> None:
 
 `python benchmarks/serve_load.py {images}{named} --seconds {options.seconds:g} --rounds {options.rounds}`
 
-Engine `{detector.label}` on {os.cpu_count()} CPUs ({platform.machine()}), which server and clients share;
+Engine `{detector.run.engine}` on {os.cpu_count()} CPUs ({platform.machine()}), which server and clients share;
 {len(data)} images of {kib:.0f} KiB on average, one a request, on loopback. "Alone" is the engine without server
 and decoding, on batches of 1 (1 client), 4 and 8, in the same rounds; shares are medians of {options.rounds} rounds.
 Load average of the machine before the test: {busy:.1f}. Above about 1, other work shares the CPUs: absolute figures are

@@ -89,8 +89,8 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     return paths
 
 
-def cpu_session(model: Path | bytes, profile: Path | None = None) -> Any:
-    """A session of onnxruntime on the CPU; `profile`: where its profile goes, without suffix.
+def cpu_session(model: Path | bytes) -> Any:
+    """A session of onnxruntime on the CPU.
 
     Threads spin as onnxruntime's default lets them; products are exact without VNNI too, as in the runtime.
     """
@@ -100,7 +100,5 @@ def cpu_session(model: Path | bytes, profile: Path | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     options.add_session_config_entry("session.x64quantprecision", "1")
-    if profile is not None:
-        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

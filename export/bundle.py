@@ -40,7 +40,7 @@ def bundle(checkpoint: Path, target: Path) -> str:
         rows = parity_table({"bundled": (engine, "fp32")}, images, eager_output(loaded.detector, images))
         require(rows)
         engine.replace(target)
-    return format_table(rows, {"bundled": "fp32"})
+    return format_table(rows)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from onnx import TensorProto
 from ..runtime.core.files import atomic_path
 from ..runtime.core.manifest import METADATA_KEY, Golden, Manifest
 from ..runtime.engines.file.integrity import seal
-from .output_names import refuse_bundled
+from .refusals import refuse_bundled
 
 EXTERNAL_ABOVE = 1_900_000_000
 """Bytes of weights from which they go into a file of their own: protobuf refuses messages of 2 GiB, graph included."""

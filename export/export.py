@@ -5,22 +5,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..runtime.core.environment import pip_install
-from ..runtime.core.errors import CinemaeError, MissingDependencyError
-from .request import BuildOptions, Request, check
-
-if TYPE_CHECKING:
-    from ..runtime.core.manifest import Manifest
-    from ..runtime.engines.tensorrt.sidecar import PlanSidecar
-
-
-def require_packages() -> None:
-    """Raise MissingDependencyError with the pip line if an optional package is missing."""
-    for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError(f"cinemae-export needs {package}: {pip_install('export,cpu')}")
+from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError
+from ..runtime.engines.file.header import read_manifest
+from ..runtime.engines.file.integrity import check_content
+from ..runtime.engines.tensorrt.sidecar import PlanSidecar, plan_command
+from ..runtime.scan.targets import check_writable
+from ..train.fitting import checkpoint_folder
+from .hub import figures_of, push, repository
+from .refusals import engine_licence, refuse_bundled
+from .request import Request
+from .triton import write_repository
 
 
 def say(text: str) -> None:
@@ -28,88 +24,86 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def check(request: Request) -> None:
+    """Check the files and folders that a request names, before torch is imported.
+
+    Raises:
+        UsageError: the source is neither a checkpoint nor an engine, or the bundled engine's name.
+        ManifestError: the checkpoint's manifest is damaged.
+        EngineError: the source engine is missing.
+        MissingDependencyError: a package that an export needs is not installed.
+        OutputError: a folder cannot be written to, or its path goes through a file.
+    """
+    for folder in filter(None, (request.out, request.triton, request.web)):
+        check_writable(folder, folder)
+    if request.push is not None:
+        repository(request.push)
+    if request.engine is not None:
+        if not request.engine.is_file():
+            raise EngineError(f"{request.engine}: no such engine file")
+        return
+    refuse_bundled(request.out / f"{request.name or 'cinemae'}.onnx")
+    checkpoint = request.source or checkpoint_folder.last_checkpoint()
+    engine_licence(checkpoint_folder.read_manifest(checkpoint), request.licence)
+    for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(f"cinemae-export needs {package}: {pip_install('export,cpu')}")
+
+
 def export_request(request: Request) -> None:
     """Export the checkpoint, or deploy the engine, that `request` names.
 
     Raises:
-        UsageError: no checkpoint, options that do not fit together, or the bundled engine's name.
+        UsageError: no checkpoint, or the bundled engine's name.
         ParityError: a file disagrees with eager PyTorch.
         MissingDependencyError: an extra is not installed, or TensorRT was asked for and finds no GPU.
         EngineError: a source engine or a build fails.
     """
     check(request)
-    if request.source is not None and request.from_engine:
-        name = request.name or request.source.stem
-        deploy(request, request.source, request.source, name)
+    if request.engine is not None:
+        deploy(request, request.engine)
         return
-    require_packages()
     from .checkpoint_export import export_checkpoint
 
-    name = request.name or "cinemae"
-    exported = export_checkpoint(request, name, say)
+    exported = export_checkpoint(request, request.out / f"{request.name or 'cinemae'}.onnx", say)
     print(exported.table, flush=True)
     exported.require()
     say(f"wrote {exported.engine}; next: cinemae-run PHOTOS --engine {exported.engine}")
-    deploy(request, exported.engine, exported.tensorrt_source, name, exported.checkpoint)
+    deploy(request, exported.engine, exported.checkpoint)
 
 
-def deploy(
-    request: Request, engine: Path, tensorrt_source: Path, name: str, checkpoint: Path | None = None
-) -> None:
+def deploy(request: Request, engine: Path, checkpoint: Path | None = None) -> None:
     """Build the plan, the Triton repository and the site, and push, as far as `request` asks for it.
 
     Args:
         request: the command line.
-        engine: the ONNX engine for Triton and the browser.
-        tensorrt_source: the ONNX engine that the plan is built from.
-        name: file name of the plan, and stem of the model names in Triton.
+        engine: the ONNX engine.
         checkpoint: folder that the engine was exported from.
     """
-    from ..runtime.engines.file.header import read_manifest
-    from ..runtime.engines.file.integrity import check_content
-    from ..runtime.engines.tensorrt.sidecar import plan_command
-    from .triton import write_repository
-
-    manifest: Manifest = read_manifest(engine)
+    manifest, name = read_manifest(engine), request.name or engine.stem
     plan = request.out / f"{name}.plan"
     built: PlanSidecar | None = None
     if request.tensorrt or (request.tensorrt is None and manifest.precision == "fp16"):
+        from .tensorrt import build_plan
+
         try:
-            built = make_plan(tensorrt_source, plan, request.build)
+            built = build_plan(engine, plan, request.build)
+            say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
         except CinemaeError as error:
             if request.tensorrt:
                 raise
-            say(f"no plan ({error}); where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
-    elif tensorrt_source != engine and request.tensorrt is None:
-        say(f"for a plan, where TensorRT finds a GPU: {plan_command(tensorrt_source, plan)}")
+            say(f"no plan ({error}); where TensorRT finds a GPU: {plan_command(engine, plan)}")
     if request.triton is not None:
-        onnx_model = write_repository(
-            engine, manifest, check_content(engine), request.triton, f"{name}_onnx", request.build.batch
-        )
-        say(f"wrote {onnx_model}/")
+        say(f"wrote {write_repository(engine, request.triton, f'{name}_onnx', request.build.batch)}/")
         if built is not None:
-            plan_model = write_repository(
-                plan, built.manifest, built.plan_sha256, request.triton, f"{name}_plan", request.build.batch,
-                built.tensorrt,
-            )
-            say(f"wrote {plan_model}/; its container must hold TensorRT {built.tensorrt}, which built the plan")
+            model = write_repository(plan, request.triton, f"{name}_plan")
+            say(f"wrote {model}/; its container must hold TensorRT {built.tensorrt}, which built the plan")
     if request.web is not None:
         from .web.site import write_site
 
         write_site(engine, manifest, request.web, request.ort)
         say(f"wrote {request.web}/; next: python3 -m http.server --directory {request.web}")
     if request.push is not None:
-        from .hub import figures_of, push
-
         check_content(engine)
         pinned = push(request.push, engine, manifest, figures_of(engine, checkpoint), say)
         say(f"pushed; next: cinemae-run PHOTOS --engine '{pinned}'")
-
-
-def make_plan(source: Path, plan: Path, options: BuildOptions) -> PlanSidecar:
-    """Build the plan and say so."""
-    from .tensorrt import build_plan
-
-    built = build_plan(source, plan, options)
-    say(f"wrote {plan} ({built.gpu}, TensorRT {built.tensorrt})")
-    return built

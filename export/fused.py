@@ -35,10 +35,10 @@ def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.Mode
     return model
 
 
-def packed_graph(packed: PackedDetector, opset: int = OPSET) -> onnx.ModelProto:
+def packed_graph(packed: PackedDetector) -> onnx.ModelProto:
     """The graph of a packed module, whatever its precision."""
     size = packed.config.image_size
-    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED, opset)
+    return trace(packed, (torch.zeros(1, size, size, 3, dtype=torch.uint8),), FUSED)
 
 
 def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, precision: str) -> Manifest:
@@ -52,11 +52,8 @@ def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, pr
     fused = manifest.model_copy(update=update)
 
     def golden(engine_path: Path) -> Golden:
-        engine = load_engine(engine_path, device="cpu")
-        try:
+        with load_engine(engine_path, device="cpu") as engine:
             logit = float(engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0])
-        finally:
-            engine.close()
         return Golden(logit=logit, tolerance=GOLDEN_TOLERANCE[precision] * max(abs(logit), LOGIT_FLOOR))
 
     return write_engine(model, fused, path, golden)

@@ -10,6 +10,7 @@ from ..runtime.core.environment import pip_install
 from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
 from ..runtime.core.files import file_sha256
 from ..runtime.core.manifest import Manifest
+from ..runtime.core.text import first_line
 from ..runtime.engines.hub import SCHEME
 from ..runtime.scoring.reading import run_of, words
 
@@ -73,9 +74,8 @@ def push(address: str, engine: Path, manifest: Manifest, figures: Sequence[Path]
         api.create_repo(repo, exist_ok=True)
         commit = api.create_commit(repo, operations, commit_message=f"{manifest.name}: {manifest.precision} engine")
     except Exception as error:  # its own classes and, by version, those of requests, httpx or httpx2
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CinemaeError(
-            f"{address}: cannot be pushed to ({reason[0]}); check the name, the network and `hf auth login`"
+            f"{address}: cannot be pushed to ({first_line(error)}); check the name, the network and `hf auth login`"
         ) from None
     return pinned.replace("@main#", f"@{commit.oid}#")
 

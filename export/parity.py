@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,21 +62,28 @@ class Row:
 
     Attributes:
         candidate: name of the exported file's row.
+        precision: of the file.
         batch: batch size.
         logit: difference of the logit, see `LOGIT_FLOOR`.
         stats: relative difference of the statistics, see `LCAS_FLOOR`.
         lcas: relative difference of LCAS.
         singles: difference of the logit from that of the same image alone, likewise.
-        passed: whether all are within the tolerance.
     """
 
     candidate: str
+    precision: str
     batch: int
     logit: float
     stats: float
     lcas: float
     singles: float
-    passed: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether all are within the tolerance."""
+        return self.singles <= TOLERANCES[self.precision].batch and within(
+            (self.logit, self.stats, self.lcas), self.precision
+        )
 
 
 def parity_images(count: int, size: int) -> np.ndarray:
@@ -124,42 +132,40 @@ def differences(found: EngineOutput, expected: EngineOutput, precision: str) -> 
     return logit, stats, relative(found.lcas, expected.lcas, None if precision == "fp32" else largest)
 
 
+def within(found: tuple[float, float, float], precision: str) -> bool:
+    """Whether `differences` are within the tolerance of `precision`."""
+    logit, stats, lcas = found
+    return logit <= TOLERANCES[precision].logit and max(stats, lcas) <= TOLERANCES[precision].lcas
+
+
 def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutput, precision: str) -> list[Row]:
     """Run the engine at `path` (a file or a parts folder) on the CPU at every batch size of `BATCHES`."""
-    tolerance = TOLERANCES[precision]
-    engine = load_engine(path, device="cpu")
-    try:
+    rows = []
+    with load_engine(path, device="cpu") as engine:
         singles = np.concatenate([engine.infer(images[i : i + 1]).logit for i in range(max(BATCHES))])
-        rows = []
         for batch in BATCHES:
             found = engine.infer(images[:batch])
             first = EngineOutput(expected.logit[:batch], expected.stats[:batch], expected.lcas[:batch])
-            logit, stats, lcas = differences(found, first, precision)
-            alone = logit_error(found.logit, singles[:batch])
-            passed = logit <= tolerance.logit and max(stats, lcas) <= tolerance.lcas and alone <= tolerance.batch
-            rows.append(Row(candidate, batch, logit, stats, lcas, alone, passed))
-        return rows
-    finally:
-        engine.close()
-
-
-def parity_table(candidates: dict[str, tuple[Path, str]], images: np.ndarray, expected: EngineOutput) -> list[Row]:
-    """Compare every candidate, name -> (path, precision), with what the eager model gives for `images`."""
-    rows = []
-    for name, (path, precision) in candidates.items():
-        rows += compare(name, path, images, expected, precision)
+            off = differences(found, first, precision)
+            rows.append(Row(candidate, precision, batch, *off, logit_error(found.logit, singles[:batch])))
     return rows
 
 
-def format_table(rows: list[Row], precisions: dict[str, str]) -> str:
-    """The table as text, with the tolerance of each candidate below it."""
+def parity_table(candidates: Mapping[str, tuple[Path, str]], images: np.ndarray, expected: EngineOutput) -> list[Row]:
+    """Compare every candidate, name -> (path, precision), with what the eager model gives for `images`."""
+    found = (compare(name, path, images, expected, precision) for name, (path, precision) in candidates.items())
+    return [row for rows in found for row in rows]
+
+
+def format_table(rows: list[Row]) -> str:
+    """The table as text, with the tolerance of each precision below it."""
     lines = [f"{'against eager fp32':<20} {'batch':>5} {'logit':>9} {'stats':>9} {'lcas':>9} {'singles':>9}"]
     lines += [
         f"{r.candidate:<20} {r.batch:>5} {r.logit:>9.1e} {r.stats:>9.1e} {r.lcas:>9.1e} {r.singles:>9.1e}  "
         + ("ok" if r.passed else "FAILED")
         for r in rows
     ]
-    for precision in dict.fromkeys(precisions.values()):
+    for precision in dict.fromkeys(row.precision for row in rows):
         t = TOLERANCES[precision]
         limits = f"logit {t.logit:g}, stats and lcas {t.lcas:g}, singles {t.batch:g}; relative above 1"
         lines.append(f"tolerances {precision}: {limits}")

@@ -18,7 +18,7 @@ from ..runtime.core.manifest import Manifest
 from ..runtime.engines.base import Engine, EngineOutput
 from ..runtime.engines.cuda.buckets import buckets
 from ..runtime.engines.load import load_engine
-from .parity import BATCHES, TOLERANCES, differences, parity_images
+from .parity import BATCHES, TOLERANCES, differences, parity_images, within
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,21 @@ def write_reference(engine: Path, content_sha256: str, reference: Reference) -> 
     write_bytes(reference_path(engine), buffer.getvalue())
 
 
-def find_reference(engine: Path, manifest: Manifest, content_sha256: str) -> Reference:
-    """The reference stored beside `engine`, else what onnxruntime's CPU computes from the engine in float32 arithmetic.
+def find_reference(engine: Path, manifest: Manifest) -> Reference:
+    """The reference stored beside `engine`, whose manifest is given, else what onnxruntime's CPU computes from it.
 
     Raises:
         MissingDependencyError: there is no such file, and onnxruntime is not installed.
     """
     try:
         with np.load(reference_path(engine)) as stored:
-            if str(stored["engine"]) == content_sha256:
+            if str(stored["engine"]) == manifest.content_sha256:
                 return Reference(stored["images"], EngineOutput(stored["logit"], stored["stats"], stored["lcas"]))
     except (OSError, ValueError, KeyError):
         pass  # missing or damaged: compute it
     images = parity_images(max(BATCHES), manifest.preprocess.crop)
-    opened = load_engine(engine, device="cpu")
-    try:
+    with load_engine(engine, device="cpu") as opened:
         return Reference(images, opened.infer(images))
-    finally:
-        opened.close()
 
 
 def batch_order(smallest: int, largest: int) -> list[int]:
@@ -87,12 +84,12 @@ def check_outputs(plan: Engine, reference: Reference, batch: tuple[int, int, int
         ParityError: a difference is beyond the tolerance of the plan's precision.
     """
     precision = plan.manifest.precision
-    tolerance = TOLERANCES[precision]
     for size in batch_order(batch[0], batch[2]):
         rows = (np.arange(size) + size) % len(reference.images)  # other images at each place for each size
         expected = EngineOutput(*(x[rows] for x in vars(reference.output).values()))
-        logit, stats, lcas = differences(plan.infer(reference.images[rows]), expected, precision)
-        if not (logit <= tolerance.logit and max(stats, lcas) <= tolerance.lcas):
+        off = logit, stats, lcas = differences(plan.infer(reference.images[rows]), expected, precision)
+        if not within(off, precision):
+            tolerance = TOLERANCES[precision]
             raise ParityError(
                 f"{plan.path.name}: at batch {size} the plan differs from the reference by {logit:.1e} (logit), "
                 f"{stats:.1e} (statistics), {lcas:.1e} (LCAS), allowed are {tolerance.logit:g} and {tolerance.lcas:g} "

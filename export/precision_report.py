@@ -20,34 +20,36 @@ from .fused import export_fused
 from .graph.packed import PackedDetector
 from .int8.ranges import activation_ranges
 from .int8.recipe import Treatment
-from .quality import RANGE_IMAGES, Quality, load_batches, measure, spread
-from .request import Request
+from .quality import RANGE_IMAGES, Quality, measure, of_split, range_batches
 
 HALF_LARGEST = 65504.0
 """Largest finite float16."""
 
 
-def export_report(
-    request: Request, samples: Sequence[Sample], loaded: LoadedCheckpoint, engine: Path,
-    recipe: Mapping[str, Treatment], path: Path,
-) -> str:
-    """Measure the engine against a float32 one on the held-out `samples`, and write the report.
+def report_path(engine: Path) -> Path:
+    """`NAME.onnx` -> `NAME.report.md`."""
+    return engine.with_suffix(".report.md")
 
-    The same goes as JSON beside `path`.
+
+def export_report(
+    engine: Path, recipe: Mapping[str, Treatment], loaded: LoadedCheckpoint, samples: Sequence[Sample], most: int
+) -> str:
+    """Measure an engine against a float32 one on at most `most` (0 is all) held-out `samples`, and write the report.
+
+    The same goes as JSON beside the report.
 
     Returns:
-        the figures by generator, for the terminal; the report holds them and more.
+        The figures by generator, for the terminal; the report holds these and more.
     """
-    held_out = [item for item in samples if item.split != "train"] or samples
-    chosen = spread(held_out, request.report_images or len(held_out))
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "fp32.onnx"
         export_fused(loaded.detector, loaded.manifest, reference)
-        quality = measure(engine, reference, chosen)
-    few = [pixels for _, pixels in load_batches(spread(held_out, RANGE_IMAGES), loaded.manifest.preprocess)]
+        quality = measure(engine, reference, of_split(samples, train=False, count=most))
+    few = range_batches(samples, loaded.manifest.preprocess, train=False)
     peaks = block_peaks(PackedDetector(loaded.detector), few)
     data = {"quality": asdict(quality), "recipe": {k: asdict(v) for k, v in recipe.items()}, "peaks": peaks}
-    write_text(path, report_text(request, quality, recipe, peaks))
+    path = report_path(engine)
+    write_text(path, report_text(quality, recipe, peaks))
     write_text(path.with_suffix(".json"), json.dumps(data, indent=1))
     return quality_table(quality).terminal()
 
@@ -62,12 +64,10 @@ def block_peaks(packed: PackedDetector, batches: Sequence[np.ndarray]) -> dict[s
     return peaks
 
 
-def report_text(
-    request: Request, quality: Quality, recipe: Mapping[str, Treatment], peaks: Mapping[str, float]
-) -> str:
+def report_text(quality: Quality, recipe: Mapping[str, Treatment], peaks: Mapping[str, float]) -> str:
     """The report as Markdown."""
     figures = quality_table(quality).markdown()
-    parts = [f"# Cost of {request.precision}\n", figures, "All outputs are finite on these images.\n"]
+    parts = [f"# Cost of {quality.precision}\n", figures, "All outputs are finite on these images.\n"]
     if recipe:
         counts = Counter(item.kind for item in recipe.values())
         worst = sorted(recipe.items(), key=lambda pair: -pair[1].error)[:5]

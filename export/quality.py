@@ -11,7 +11,6 @@ import numpy as np
 from ..runtime.core.errors import EngineError, ImageError, UsageError
 from ..runtime.core.manifest import Manifest, Preprocess
 from ..runtime.core.progress import Progress
-from ..runtime.engines.base import Engine
 from ..runtime.engines.load import load_engine
 from ..runtime.images.preprocess import load_image
 from ..runtime.scoring.verdict import Decision, decide
@@ -75,16 +74,22 @@ def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     return [samples[i] for i in np.linspace(0, len(samples) - 1, count).round().astype(int)]
 
 
-def labelled(root: Path, split: str | None) -> list[Sample]:
+def labelled(root: Path) -> list[Sample]:
     """The labelled images under `root`.
 
     Raises:
         UsageError: there are none.
     """
-    samples = read_samples(root, split=split)
+    samples = read_samples(root, split=None)
     if not samples:
         raise UsageError(f"{root}: no labelled images; give data that cinemae-train can read")
     return samples
+
+
+def of_split(samples: Sequence[Sample], train: bool, count: int) -> list[Sample]:
+    """At most `count` samples (0 is all), of the training split or of the others, or of any where there are none."""
+    chosen = [item for item in samples if (item.split == "train") == train] or samples
+    return spread(chosen, count or len(chosen))
 
 
 def load_batches(samples: Sequence[Sample], preprocess: Preprocess) -> Iterator[tuple[list[Sample], np.ndarray]]:
@@ -105,25 +110,24 @@ def load_batches(samples: Sequence[Sample], preprocess: Preprocess) -> Iterator[
         yield batch, np.stack(pixels)
 
 
+def range_batches(samples: Sequence[Sample], preprocess: Preprocess, train: bool) -> list[np.ndarray]:
+    """Images for activation ranges, uint8 [B, S, S, 3] each, evenly from the samples that `of_split` takes."""
+    return [pixels for _, pixels in load_batches(of_split(samples, train, RANGE_IMAGES), preprocess)]
+
+
 def measure(engine: Path, reference: Path, samples: Sequence[Sample]) -> Quality:
     """Run both engines over `samples` on the CPU.
 
     Raises:
         EngineError: `engine` gives a logit, statistic or LCAS that is not finite.
     """
-    low, full = load_engine(engine, device="cpu"), load_engine(reference, device="cpu")
-    try:
-        return _measure(low, full, samples)
-    finally:
-        low.close()
-        full.close()
-
-
-def _measure(low: Engine, full: Engine, samples: Sequence[Sample]) -> Quality:
     used: list[Sample] = []
     logits: list[np.ndarray] = []
     errors: list[np.ndarray] = []
-    with Progress("images", len(samples)) as progress:
+    with (
+        load_engine(engine, device="cpu") as low, load_engine(reference, device="cpu") as full,
+        Progress("images", len(samples)) as progress,
+    ):
         for batch, pixels in load_batches(samples, low.manifest.preprocess):
             found, expected = low.infer(pixels), full.infer(pixels)
             same_holes = np.array_equal(np.isnan(found.lcas), np.isnan(expected.lcas))
@@ -158,6 +162,6 @@ def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, 
         costs.append(GeneratorCost(name, int(chosen.sum()), (full.auc, low.auc), (full.ece, low.ece), same))
     difference = np.abs(logits[1] - logits[0])
     return Quality(
-        manifest.precision, len(samples), float(equal.mean()), float(difference.mean()), float(difference.max()), lcas,
-        tuple(costs),
+        precision=manifest.precision, images=len(samples), agreement=float(equal.mean()),
+        mean_logit=float(difference.mean()), max_logit=float(difference.max()), lcas=lcas, generators=tuple(costs),
     )

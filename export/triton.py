@@ -11,8 +11,10 @@ import shutil
 from pathlib import Path
 
 from ..runtime.core.files import write_text
-from ..runtime.core.manifest import Manifest
 from ..runtime.engines.cuda.buckets import buckets, profiles
+from ..runtime.engines.file.header import read_manifest
+from ..runtime.engines.file.integrity import check_content
+from ..runtime.engines.tensorrt.sidecar import read_sidecar
 
 QUEUE_MICROSECONDS = 2000
 """How long Triton waits for a batch to fill: about the time of one image on a data-centre GPU."""
@@ -27,6 +29,7 @@ optimization {{ cuda {{ graphs: true
 CONFIG = """\
 name: "{name}"
 {backend}
+default_model_filename: "{file}"
 max_batch_size: {largest}
 input [
   {{ name: "images" data_type: TYPE_UINT8 format: FORMAT_NONE dims: [ {size}, {size}, 3 ] }}
@@ -42,44 +45,43 @@ parameters: {{ key: "cinemae.content_sha256" value: {{ string_value: "{digest}" 
 """
 
 BACKENDS = {
-    ".onnx": ('backend: "onnxruntime"\ndefault_model_filename: "model.onnx"', "model.onnx", "KIND_AUTO"),
-    ".plan": ('platform: "tensorrt_plan"\ndefault_model_filename: "model.plan"', "model.plan", "KIND_GPU"),
+    ".onnx": {"backend": 'backend: "onnxruntime"', "file": "model.onnx", "kind": "KIND_AUTO"},
+    ".plan": {"backend": 'platform: "tensorrt_plan"', "file": "model.plan", "kind": "KIND_GPU"},
 }
 
 
-def write_repository(
-    engine: Path, manifest: Manifest, digest: str, folder: Path, name: str,
-    batch: tuple[int, int, int] = (1, 8, 32), tensorrt: str = "",
-) -> Path:
-    """Put `engine` (.onnx or .plan) into the repository `folder` as model `name`, version 1; returns its folder.
+def write_repository(engine: Path, folder: Path, name: str, batch: tuple[int, int, int] = (1, 8, 32)) -> Path:
+    """Put an engine into a model repository.
 
     Args:
-        engine: the file to serve.
-        manifest: of the engine.
+        engine: the fused ONNX engine to serve, or a plan with its sidecar beside it.
         folder: the model repository; made if missing.
-        name: of the model.
-        digest: content hash of the ONNX engine or SHA-256 of the plan, recorded as a parameter.
-        batch: smallest, preferred and largest batch; a plan's own profile.
-        tensorrt: version that built the plan; "" for an ONNX engine.
+        name: of the model, which gets version 1.
+        batch: smallest, preferred and largest batch of an ONNX engine; a plan has its own.
+
+    Returns:
+        The model's folder.
     """
-    backend, file, kind = BACKENDS[engine.suffix]
-    model = folder / name
+    model, backend = folder / name, BACKENDS[engine.suffix]
     version = model / "1"
     version.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(engine, version / file)
-    for data in manifest.external_data if engine.suffix == ".onnx" else ():
-        shutil.copyfile(engine.with_name(data), version / data)
-    sizes = sorted({batch[1], batch[2]})
-    count = len(profiles(batch)) if engine.suffix == ".plan" else 1
+    shutil.copyfile(engine, version / backend["file"])
+    if engine.suffix == ".plan":
+        sidecar = read_sidecar(engine)
+        manifest, digest, batch = sidecar.manifest, sidecar.plan_sha256, sidecar.batch
+        graphs = GRAPHS.format(specs=graph_specs(batch, manifest.preprocess.crop), tensorrt=sidecar.tensorrt)
+        count = len(profiles(batch))
+    else:
+        manifest, digest, graphs, count = read_manifest(engine), check_content(engine), "", 1
+        for data in manifest.external_data:
+            shutil.copyfile(engine.with_name(data), version / data)
     used = f" profile: {json.dumps([str(i) for i in range(count)])}" if count > 1 else ""  # else Triton uses the first
     config = CONFIG.format(
-        name=name, backend=backend, largest=batch[2], size=manifest.preprocess.crop,
-        patches=manifest.backbone.config.n_patches, preferred=", ".join(map(str, sizes)), delay=QUEUE_MICROSECONDS,
-        kind=kind, digest=digest, profiles=used,
+        name=name, **backend, largest=batch[2], size=manifest.preprocess.crop,
+        patches=manifest.backbone.config.n_patches, preferred=", ".join(map(str, sorted(set(batch[1:])))),
+        delay=QUEUE_MICROSECONDS, digest=digest, profiles=used,
     )
-    if engine.suffix == ".plan":
-        config += GRAPHS.format(specs=graph_specs(batch, manifest.preprocess.crop), tensorrt=tensorrt)
-    write_text(model / "config.pbtxt", config)
+    write_text(model / "config.pbtxt", config + graphs)
     return model
 
 

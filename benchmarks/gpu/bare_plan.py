@@ -1,7 +1,7 @@
 """A plan built and run with TensorRT, cuda-python and numpy alone, where the product's backend lacks pydantic.
 
 The proof of `prove.py` takes the product's own builder and backend wherever they import; this is for TensorRT's own
-interpreter without them. `cinemae.runtime.engines.cuda.driver` needs no more than numpy.
+interpreter without them. `cinemae.runtime.engines.cuda.driver` and `tensorrt.tensorrt_8` need no more than numpy.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cinemae.runtime.engines.tensorrt import tensorrt_8
 
 OUTPUTS = ("logit", "stats", "lcas")
-
-
-def network_of(trt: Any, builder: Any) -> Any:
-    """An empty network, strongly typed where this TensorRT knows it."""
-    flags = trt.NetworkDefinitionCreationFlag
-    return builder.create_network(1 << int(getattr(flags, "STRONGLY_TYPED", getattr(flags, "EXPLICIT_BATCH", 0))))
 
 
 def serialized(trt: Any, builder: Any, network: Any, config: Any) -> bytes:
@@ -33,7 +28,7 @@ def serialized(trt: Any, builder: Any, network: Any, config: Any) -> bytes:
 def build_bare(trt: Any, engine: Path, plan: Path, batch: Sequence[int]) -> None:
     """Build `plan` from the ONNX file `engine`. TensorRT 8.6 reads types in `NAME.types.json` of stage a."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    network = network_of(trt, builder)
+    network = tensorrt_8.create_network(trt, builder)
     parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
     if not parser.parse_from_file(str(engine)):
         raise RuntimeError("; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)))
@@ -43,26 +38,9 @@ def build_bare(trt: Any, engine: Path, plan: Path, batch: Sequence[int]) -> None
     shape = tuple(network.get_input(0).shape)[1:]
     profile.set_shape("images", *((size, *shape) for size in batch))
     config.add_optimization_profile(profile)
-    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-        obey(trt, network, config, json.loads(engine.with_suffix(".types.json").read_text()))
+    if tensorrt_8.is_8(trt):
+        tensorrt_8.obey_types(trt, network, config, json.loads(engine.with_suffix(".types.json").read_text()))
     plan.write_bytes(serialized(trt, builder, network, config))
-
-
-def obey(trt: Any, network: Any, config: Any, types: dict[str, str]) -> None:
-    """TensorRT 8.6: the types of the graph, as `cinemae.export.tensorrt.obey_types` sets them."""
-    config.set_flag(trt.BuilderFlag.FP16)
-    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    free = {"CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SLICE", "CONCATENATION", "GATHER"}
-    kept = {getattr(trt.LayerType, name) for name in free if hasattr(trt.LayerType, name)}
-    found = ""
-    for index in reversed(range(network.num_layers)):
-        layer = network.get_layer(index)
-        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
-        found = next((types[output.name] for output in outputs if output.name in types), found)
-        if found and layer.type not in kept and all(output.dtype == trt.float32 for output in outputs):
-            layer.precision = getattr(trt, found)
-            for i in range(layer.num_outputs):
-                layer.set_output_type(i, getattr(trt, found))
 
 
 class BarePlan:
@@ -80,43 +58,41 @@ class BarePlan:
         for name, shape in shapes.items():
             dtype = np.dtype(np.uint8 if name == "images" else np.float32)
             self.host[name] = cuda.pinned((largest, *shape), dtype)
-            self.device[name] = cuda.allocate(self.host[name][1].nbytes)
+            self.device[name] = cuda.allocate(self.host[name].nbytes)
             self.context.set_tensor_address(name, self.device[name])
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
         """uint8 [B, S, S, 3] -> logit [B], stats [B, 3], lcas [B, N]."""
         batch = len(images)
-        pointer, array = self.host["images"]
-        array[:batch] = images
+        self.host["images"][:batch] = images
         self.context.set_input_shape("images", images.shape)
-        self.cuda.to_device(self.device["images"], pointer, images.nbytes, self.stream)
+        self.cuda.to_device(self.device["images"], self.host["images"][:batch], self.stream)
         if not self.context.execute_async_v3(int(self.stream)):
             raise RuntimeError(f"TensorRT failed to run a batch of {batch}")
         for name in OUTPUTS:
-            pointer, array = self.host[name]
-            self.cuda.to_host(pointer, self.device[name], array[:batch].nbytes, self.stream)
-        self.cuda.synchronize(self.stream)
-        return [self.host[name][1][:batch].copy() for name in OUTPUTS]
+            self.cuda.to_host(self.host[name][:batch], self.device[name], self.stream)
+        self.cuda.call("cudaStreamSynchronize", self.stream)
+        return [self.host[name][:batch].copy() for name in OUTPUTS]
 
     def close(self) -> None:
         """Free the buffers and the stream."""
-        for name, (pointer, _) in self.host.items():
-            self.cuda.free(self.device[name])
-            self.cuda.free_pinned(pointer)
-        self.cuda.destroy_stream(self.stream)
+        for name, array in self.host.items():
+            self.cuda.call("cudaFree", self.device[name])
+            self.cuda.free_pinned(array)
+        self.cuda.call("cudaStreamDestroy", self.stream)
         self.context = self.engine = None
 
 
 def matmul_engine(trt: Any, size: int) -> bytes:
     """A plan of one fp16 product [size, size] x [size, size], inputs "a" and "b", output "y"."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    network = network_of(trt, builder)
+    network = tensorrt_8.create_network(trt, builder)
     inputs = [network.add_input(name, trt.float16, (size, size)) for name in "ab"]
     layer = network.add_matrix_multiply(inputs[0], trt.MatrixOperation.NONE, inputs[1], trt.MatrixOperation.NONE)
     layer.get_output(0).name = "y"
     network.mark_output(layer.get_output(0))
     config = builder.create_builder_config()
-    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+    if tensorrt_8.is_8(trt):
         config.set_flag(trt.BuilderFlag.FP16)
         layer.get_output(0).dtype = trt.float16
     return serialized(trt, builder, network, config)
@@ -135,12 +111,12 @@ def matmul_peak(trt: Any, cuda: Any, clock: Any, size: int = 8192, repeats: int 
         start = clock()
         for _ in range(times):
             context.execute_async_v3(int(stream))
-        cuda.synchronize(stream)
+        cuda.call("cudaStreamSynchronize", stream)
         return clock() - start
 
     run(3)
     peak = repeats * 2.0 * size**3 / run(repeats)
     for pointer in pointers.values():
-        cuda.free(pointer)
-    cuda.destroy_stream(stream)
+        cuda.call("cudaFree", pointer)
+    cuda.call("cudaStreamDestroy", stream)
     return peak

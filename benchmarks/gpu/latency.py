@@ -83,7 +83,7 @@ def main() -> None:
 
     def tensorrt() -> Run:
         if not plan.exists():
-            options = BuildOptions(batch=(1, 32, max(BATCHES)), timing_cache=arguments.work / "timings")
+            options = BuildOptions(best_batch=32, max_batch=max(BATCHES), timing_cache=arguments.work / "timings")
             build_plan(engine, plan, options)
         return engine_run(plan, "tensorrt")
 

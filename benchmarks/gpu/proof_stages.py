@@ -29,7 +29,7 @@ def export(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
         from cinemae.export.fused import export_fused
         from cinemae.export.parity import BATCHES, eager_output, parity_images
         from cinemae.export.plan_check import Reference, write_reference
-        from cinemae.export.tensorrt import float_types
+        from cinemae.runtime.engines.tensorrt.tensorrt_8 import float_types
 
         path, start = arguments.work / f"{name}.onnx", time.monotonic()
         images = parity_images(max(BATCHES), manifest.preprocess.crop)
@@ -101,7 +101,8 @@ def build(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, N
             from cinemae.export.request import BuildOptions
             from cinemae.export.tensorrt import build_plan
 
-            build_plan(engine, plan, BuildOptions(batch=batch, timing_cache=arguments.work / "timings"), trt, cuda)
+            options = BuildOptions(best_batch=batch[1], max_batch=batch[2], timing_cache=arguments.work / "timings")
+            build_plan(engine, plan, options, trt, cuda)
         else:
             from bare_plan import build_bare
 
@@ -131,7 +132,8 @@ def opened(arguments: argparse.Namespace, name: str, trt: Any, cuda: Any) -> Any
     from bare_plan import BarePlan
 
     known = reference(arguments, name)
-    return BarePlan(trt, cuda, plan, arguments.largest, known["images"].shape[1], known["lcas"].shape[1])
+    size, patches = known["images"].shape[1], known["lcas"].shape[1]
+    return BarePlan(trt, cuda, plan, arguments.largest, size=size, patches=patches)
 
 
 def outputs(engine: Any, images: np.ndarray) -> list[np.ndarray]:

@@ -201,18 +201,6 @@ class PackedDetector(nn.Module):
         self.head = copy.deepcopy(detector.head).float()
         self.eval().requires_grad_(False)
 
-    def to_half(self) -> PackedDetector:
-        """A copy whose matrix work and residual stream are float16; balanced weights and corrected biases are kept."""
-        half = copy.deepcopy(self)
-        half.dtype = half.encoder.dtype = torch.float16
-        for module in half.modules():
-            if isinstance(module, Dense):
-                module.half()
-        half.encoder.cls = nn.Parameter(half.encoder.cls.half(), requires_grad=False)
-        for name in ("mask_tokens", "mask_q", "mask_k", "mask_v"):
-            setattr(half.decoder, name, getattr(half.decoder, name).half())
-        return half
-
     def patches(self, images: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] -> float32 [B, N, P] in [0, 1], values in row, column, channel order."""
         g, p = self.config.grid, self.config.patch_size

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
-from onnx import helper
+from onnx import NodeProto, helper
 from onnxscript import optimizer
 from torch import Tensor, nn
 
@@ -20,9 +20,6 @@ OPSET = 17
 
 IR_VERSION = 8
 """The container version of opset 17: readers of that time (onnxruntime 1.12, TensorRT 8.6) accept it."""
-
-HALF_QDQ_OPSET = 19
-"""QuantizeLinear takes float16 from 19 on; TensorRT 10 and 11 read it, 8.6 does not."""
 
 BATCH = "batch"
 
@@ -49,9 +46,7 @@ FUSED = Signature(
 )
 
 
-def trace(
-    module: nn.Module, example: Sequence[Tensor], signature: Signature, opset: int = OPSET
-) -> onnx.ModelProto:
+def trace(module: nn.Module, example: Sequence[Tensor], signature: Signature) -> onnx.ModelProto:
     """Trace `module` into a graph with all its parameters and buffers as initializers.
 
     The TorchScript-based exporter is used: the newer one cannot write opset 17, and TensorRT 8.6 reads no later one.
@@ -61,7 +56,6 @@ def trace(
         module: the module to trace; it is put into eval mode.
         example: one tensor for each input.
         signature: names and dynamic axes of the inputs and outputs.
-        opset: of the graph.
 
     Returns:
         The model; the same module always gives the same bytes.
@@ -72,7 +66,7 @@ def trace(
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         torch.onnx.export(
             module.eval(), tuple(example), buffer,  # type: ignore[arg-type]
-            dynamo=False, opset_version=opset, export_params=False, do_constant_folding=False,
+            dynamo=False, opset_version=OPSET, export_params=False, do_constant_folding=False,
             input_names=list(signature.inputs), output_names=list(signature.outputs), dynamic_axes=signature.dynamic,
         )
     graph = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
@@ -80,7 +74,7 @@ def trace(
     model = ir.to_proto(graph)
     attach_weights(model, module, signature)
     drop_unused(model)
-    tidy(model, opset)
+    tidy(model)
     return model
 
 
@@ -102,6 +96,20 @@ def tensor_proto(name: str, values: np.ndarray) -> onnx.TensorProto:
     return proto
 
 
+def neighbours(model: onnx.ModelProto) -> tuple[dict[str, NodeProto], dict[str, NodeProto]]:
+    """The node that makes each value, and the last node that reads the value."""
+    made = {node.output[0]: node for node in model.graph.node}
+    return made, {name: node for node in model.graph.node for name in node.input}
+
+
+def replace_nodes(model: onnx.ModelProto, replaced: Mapping[str, Sequence[NodeProto]]) -> None:
+    """Put other nodes in the place of some, named by their first output, and drop what is not needed then."""
+    nodes = [new for node in model.graph.node for new in replaced.get(node.output[0], (node,))]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    drop_unused(model)
+
+
 def drop_unused(model: onnx.ModelProto) -> None:
     """Remove nodes and initializers that no output needs, in place: onnx_ir's pass would copy every weight."""
     needed = {value.name for value in model.graph.output}
@@ -118,7 +126,7 @@ def drop_unused(model: onnx.ModelProto) -> None:
         model.graph.initializer.extend(kept)
 
 
-def tidy(model: onnx.ModelProto, opset: int) -> None:
+def tidy(model: onnx.ModelProto) -> None:
     """Remove what differs from run to run or machine to machine: doc strings, intermediate types, producer version."""
     for node in model.graph.node:
         node.ClearField("doc_string")
@@ -126,4 +134,4 @@ def tidy(model: onnx.ModelProto, opset: int) -> None:
     del model.graph.value_info[:]
     model.graph.name = "cinemae"
     model.producer_name, model.producer_version = "cinemae", ""
-    model.ir_version = IR_VERSION if opset == OPSET else helper.find_min_ir_version_for(model.opset_import)
+    model.ir_version = IR_VERSION

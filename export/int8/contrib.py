@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
-from ..graph.tracing import drop_unused, tensor_proto
+from ..graph.tracing import neighbours, replace_nodes, tensor_proto
 
 CONTRIB = "com.microsoft"
 """Domain of onnxruntime's own operators."""
@@ -26,7 +26,7 @@ def fuse_attention(model: onnx.ModelProto) -> int:
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     made, users = neighbours(model)
-    fused: dict[str, NodeProto] = {}
+    fused: dict[str, list[NodeProto]] = {}
     for softmax in model.graph.node:
         if softmax.op_type != "Softmax":
             continue
@@ -42,10 +42,10 @@ def fuse_attention(model: onnx.ModelProto) -> int:
             reshape.input[1] = shape
             inputs.append(reshape.output[0])
         output = users[weighted.output[0]].output[0]
-        fused[output] = helper.make_node(
+        fused[output] = [helper.make_node(
             "MultiHeadAttention", inputs, [output], name=f"{output}.fused", domain=CONTRIB, num_heads=heads, scale=1.0
-        )
-    replace(model, fused)
+        )]
+    replace_nodes(model, fused)
     return len(fused)
 
 
@@ -61,7 +61,7 @@ def fuse_gelu(model: onnx.ModelProto) -> int:
         The number of GELUs replaced.
     """
     made, users = neighbours(model)
-    fused: dict[str, NodeProto] = {}
+    fused: dict[str, list[NodeProto]] = {}
     for erf in model.graph.node:
         if erf.op_type != "Erf":
             continue
@@ -71,20 +71,6 @@ def fuse_gelu(model: onnx.ModelProto) -> int:
         output = last.output[0]
         if users[output].op_type == "QuantizeLinear":
             x = made[erf.input[0]].input[0]
-            fused[output] = helper.make_node("FastGelu", [x], [output], name=f"{output}.fused", domain=CONTRIB)
-    replace(model, fused)
+            fused[output] = [helper.make_node("FastGelu", [x], [output], name=f"{output}.fused", domain=CONTRIB)]
+    replace_nodes(model, fused)
     return len(fused)
-
-
-def neighbours(model: onnx.ModelProto) -> tuple[dict[str, NodeProto], dict[str, NodeProto]]:
-    """The node that makes each value, and the last node that reads it."""
-    made = {node.output[0]: node for node in model.graph.node}
-    return made, {name: node for node in model.graph.node for name in node.input}
-
-
-def replace(model: onnx.ModelProto, fused: dict[str, NodeProto]) -> None:
-    """Put each node in the place of the one with the output it is listed under; drop what only that one used."""
-    nodes = [fused.get(node.output[0], node) for node in model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    drop_unused(model)

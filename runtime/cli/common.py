@@ -10,40 +10,6 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from ..core.environment import DEVICES
-
-
-def only_with(other: str, there: bool, **options: bool) -> None:
-    """Refuse options that do nothing without `other`, instead of leaving them unused.
-
-    Args:
-        other: what they belong to, for the message.
-        there: whether the command line has it.
-        options: name of each option -> whether it was given.
-
-    Raises:
-        UsageError: one is given without `other`.
-    """
-    if not there and (given := [f"--{name.replace('_', '-')}" for name, used in options.items() if used]):
-        from ..core.errors import UsageError
-
-        raise UsageError(f"{', '.join(given)}: only with {other}")
-
-
-EngineFile = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH",
-        help="An .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.",
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        metavar=f"[{'|'.join(DEVICES)}]", help="Where the engine runs; only auto falls back to another device."
-    ),
-]
-
 
 def command_app(
     help: str | None = None, no_args_is_help: bool = False, cls: type[TyperGroup] | None = None

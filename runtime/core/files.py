@@ -100,6 +100,7 @@ def locked(path: Path, shown: Path | None = None) -> Iterator[BinaryIO]:
             yield file
         except BaseException:
             if created and not file.closed and _names(path, file) and os.fstat(file.fileno()).st_size == 0:
+                _release(file)
                 path.unlink(missing_ok=True)
             raise
 
@@ -137,6 +138,12 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
+def _release(file: BinaryIO) -> None:
+    """Close a locked file that is renamed or removed next: Windows does neither to an open file, and has no lock."""
+    if fcntl is None:
+        file.close()
+
+
 @contextmanager
 def exclusive_path(path: str | Path) -> Iterator[Path]:
     """`atomic_path` for one run at a time, under a fixed temporary name: what a killed run left is used again.
@@ -147,9 +154,10 @@ def exclusive_path(path: str | Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.part")
     with locked(temporary, path) as file, replacing(temporary, path):
-        yield temporary
-        if fcntl is None:
-            file.close()  # Windows renames no open file
+        try:
+            yield temporary
+        finally:
+            _release(file)
 
 
 def stream_sha256(file: BinaryIO) -> str:

@@ -26,6 +26,20 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
+def first_line(error: Exception | str) -> str:
+    """The first line of an error, printable and cut where it is long; the name of its class where it has no text."""
+    return shown(_lines(error)[0])
+
+
+def last_line(error: Exception | str) -> str:
+    """The last line of an error or of a program's stderr, as `first_line`; the cause, where messages are nested."""
+    return shown(_lines(error)[-1])
+
+
+def _lines(error: Exception | str) -> list[str]:
+    return str(error).strip().splitlines() or ["no message" if isinstance(error, str) else type(error).__name__]
+
+
 def hanging(text: str, indent: int, width: int | None) -> str:
     """`text` in lines that end between words, the later ones indented; None as width leaves it as it is.
 

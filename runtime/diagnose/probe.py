@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 
+from ..core.text import first_line, last_line
 from ..engines.onnx.library import import_onnxruntime, preload
 
 ADD_ONNX = "CAg6NQoOCgF4CgF4EgF5IgNBZGQSAWdaDwoBeBIKCggIARIECgIIAmIPCgF5EgoKCAgBEgQKAggCQgQKABAR"
@@ -35,7 +36,7 @@ def probe(provider: str, timeout: float = PROBE_SECONDS) -> str:
     except subprocess.TimeoutExpired:
         return f"did not answer within {timeout:.0f} s"
     except (IndexError, ValueError):
-        return f"the test process ended with {done.returncode}: {_last_line(done.stderr) or 'no message'}"
+        return f"the test process ended with {done.returncode}: {last_line(done.stderr)}"
     missing = _MISSING.search(done.stderr)
     return f"{trouble}: {missing[1].strip()[:120]}" if missing and trouble else trouble
 
@@ -59,17 +60,13 @@ def imported(code: str) -> str:
         raise ImportError("no answer within two minutes") from None
     if done.returncode == 0:
         return done.stdout.strip()
-    last = _last_line(done.stderr) or f"exit {done.returncode}"
+    last = last_line(done.stderr or f"exit {done.returncode}")
     raise (ModuleNotFoundError if last.startswith("ModuleNotFoundError") else ImportError)(last)
 
 
 def _python(timeout: float, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1][:200]
 
 
 def run_here(provider: str) -> str:
@@ -87,7 +84,7 @@ def run_here(provider: str) -> str:
             return f"onnxruntime fell back to {used}, its libraries do not load"
         (result,) = session.run(None, {"x": np.array([1.5, -2.0], np.float32)})
     except Exception as error:  # whatever a provider raises, it does not work
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return first_line(error)
     return "" if result.tolist() == [3.0, -4.0] else f"gives wrong numbers: {result.tolist()}"
 
 

@@ -15,6 +15,9 @@ from ..core.manifest import Manifest
 PARTS = ("encoder.onnx", "decoder.onnx", "head.onnx")
 """Files of an engine in parts."""
 
+OUTPUTS = ("logit", "stats", "lcas")
+"""Outputs of every engine."""
+
 
 @dataclass(frozen=True)
 class EngineOutput:
@@ -78,6 +81,12 @@ class Engine(ABC):
     def close(self) -> None:
         """Free the backend's memory. A second call does nothing."""
 
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
 
 def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
     """Check a batch and make it contiguous.
@@ -98,8 +107,16 @@ def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
     return np.ascontiguousarray(images)
 
 
+def output_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of each of an engine's outputs, without the batch."""
+    return dict(zip(OUTPUTS, ((), (3,), (manifest.backbone.config.n_patches,)), strict=True))
+
+
+def no_output(manifest: Manifest) -> EngineOutput:
+    """The outputs of a batch of no images."""
+    return EngineOutput(*(np.zeros((0, *shape), np.float32) for shape in output_shapes(manifest).values()))
+
+
 def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
-    """The outputs of several inferences as that of one."""
-    return EngineOutput(
-        *(np.concatenate([getattr(output, name) for output in outputs]) for name in ("logit", "stats", "lcas"))
-    )
+    """The outputs of several inferences as those of one inference."""
+    return EngineOutput(*(np.concatenate([getattr(output, name) for output in outputs]) for name in OUTPUTS))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ..core.environment import pip_install
 from ..core.errors import EngineError, MissingDependencyError, UsageError
 from ..core.files import file_sha256, write_text
+from ..core.text import first_line
 
 SCHEME = "hf://"
 PINS = "cinemae-pins"
@@ -24,8 +25,7 @@ _ADDRESS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class HubAddress:
+class HubAddress(NamedTuple):
     """The parts of an address.
 
     Attributes:
@@ -55,19 +55,6 @@ class HubAddress:
         return cls(match["repo"], match["file"], match["revision"] or "main", match["sha256"])
 
 
-@dataclass(frozen=True)
-class Pin:
-    """What an address stood for at its first use.
-
-    Attributes:
-        commit: 40 hex digits.
-        sha256: of the file, hex.
-    """
-
-    commit: str
-    sha256: str
-
-
 def hub_engine(text: str) -> Path:
     """The local file of an engine on the hub; downloaded where the hub's cache lacks it.
 
@@ -77,7 +64,7 @@ def hub_engine(text: str) -> Path:
     Raises:
         UsageError: not an address of an `.onnx` file.
         MissingDependencyError: huggingface_hub is not installed.
-        EngineError: it cannot be fetched, or its bytes are not those that are pinned.
+        EngineError: the file cannot be fetched, or its bytes are not those that are pinned.
     """
     address = HubAddress.parse(text)
     try:
@@ -86,39 +73,39 @@ def hub_engine(text: str) -> Path:
         raise MissingDependencyError(f"{text}: needs huggingface_hub: {pip_install('hub')}") from None
     key = quote(f"{address.repo}/{address.file}@{address.revision}", safe="@")
     store = Path(constants.HF_HUB_CACHE) / PINS / f"{key}.json"
-    pin = _read(store)
-    if pin is not None and address.sha256 not in (None, pin.sha256):
-        pin = None  # the address names newer bytes: its revision is looked up again
-    revision = pin.commit if pin else address.revision
+    commit, pinned = _pin(store)
+    if address.sha256 not in (None, pinned):
+        commit, pinned = None, address.sha256  # the address names other bytes: its revision is looked up again
     # looked up first: hf_hub_download sends requests even for a cached commit (2.4.0: /api/agent-harnesses)
-    cached = try_to_load_from_cache(address.repo, address.file, revision=revision) if pin else None
+    cached = try_to_load_from_cache(address.repo, address.file, revision=commit) if commit else None
     try:
         if not isinstance(cached, str):
-            cached = hf_hub_download(address.repo, address.file, revision=revision)
-        path = Path(cached)
+            cached = hf_hub_download(address.repo, address.file, revision=commit or address.revision)
     except Exception as error:  # its own classes and, by version, those of requests, httpx or httpx2
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EngineError(
-            f"{text}: cannot be fetched ({reason[0]}); check the address, the network and, for a private "
+            f"{text}: cannot be fetched ({first_line(error)}); check the address, the network and, for a private "
             "repository, `hf auth login`"
         ) from None
-    found, wanted = file_sha256(path), address.sha256 or (pin.sha256 if pin else None)
-    if wanted not in (None, found):
+    path = Path(cached)
+    found = file_sha256(path)
+    if pinned not in (None, found):
         raise EngineError(
-            f"{text}: its SHA-256 is {found}, pinned is {wanted}"
+            f"{text}: its SHA-256 is {found}, pinned is {pinned}"
             + ("" if address.sha256 else f" ({store})")
             + f"; remove {path} to download it again, or pin the file that you trust"
         )
-    commit = path.relative_to(constants.HF_HUB_CACHE).parts[2]  # models--org--repo/snapshots/COMMIT/file
-    if pin is None:
+    if commit is None:
+        commit = path.relative_to(constants.HF_HUB_CACHE).parts[2]  # models--org--repo/snapshots/COMMIT/file
         write_text(store, json.dumps({"commit": commit, "sha256": found}) + "\n")
     return path
 
 
-def _read(store: Path) -> Pin | None:
+def _pin(store: Path) -> tuple[str | None, str | None]:
+    """Commit (40 hex digits) and SHA-256 (hex) that an address stood for at its first use, if it was used."""
     try:
-        return Pin(**json.loads(store.read_text(encoding="utf-8")))
+        pin = json.loads(store.read_text(encoding="utf-8"))
+        return str(pin["commit"]), str(pin["sha256"])
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
+        return None, None
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise EngineError(f"{store}: cannot be read ({error}); remove it to pin the engine anew") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from os import PathLike
 from pathlib import Path
 
 from ..core.environment import DEVICES
@@ -28,7 +29,7 @@ def bundled_path() -> Path:
     return path
 
 
-def resolve(path: str | Path | None) -> Path:
+def resolve(path: str | PathLike[str] | None) -> Path:
     """The engine's path: `path`, the bundled engine's for None, or for an address on the hub that of its download.
 
     Raises:
@@ -53,7 +54,7 @@ def resolve(path: str | Path | None) -> Path:
     return path
 
 
-def read_engine_manifest(path: str | Path | None = None) -> Manifest:
+def read_engine_manifest(path: str | PathLike[str] | None = None) -> Manifest:
     """The validated manifest of an engine. Takes milliseconds: no backend is imported and no hash is computed.
 
     Args:
@@ -63,50 +64,40 @@ def read_engine_manifest(path: str | Path | None = None) -> Manifest:
         EngineError: the file is missing, truncated, foreign or of an unknown kind.
         ManifestError: the manifest is invalid or of another schema version.
     """
-    engine_path = resolve(path)
-    if engine_path.is_dir():
-        from .file.header import read_manifest
+    found = resolve(path)
+    if found.is_dir():
+        found /= PARTS[0]
+    elif found.suffix.lower() == ".plan":
+        from .tensorrt.sidecar import read_sidecar
 
-        return read_manifest(engine_path / PARTS[0])
-    if engine_path.suffix.lower() == ".plan":
-        from .tensorrt.engine import read_plan_manifest
-
-        return read_plan_manifest(engine_path)
-    _check_suffix(engine_path)
+        return read_sidecar(found).manifest
+    _check_suffix(found)
     from .file.header import read_manifest
 
-    return read_manifest(engine_path)
+    return read_manifest(found)
 
 
-def plan_batch(path: str | Path | None = None) -> tuple[int, int, int] | None:
+def plan_batch(path: str | PathLike[str] | None = None) -> tuple[int, int, int] | None:
     """The smallest, best and largest batch of a plan, from its sidecar; None for other engines.
 
     Raises:
         EngineError: as `read_engine_manifest`.
     """
-    engine_path = resolve(path)
-    if engine_path.suffix.lower() != ".plan" or engine_path.is_dir():
+    found = resolve(path)
+    if found.suffix.lower() != ".plan" or found.is_dir():
         return None
     from .tensorrt.sidecar import read_sidecar
 
-    return read_sidecar(engine_path).batch
+    return read_sidecar(found).batch
 
 
-def best_batch(path: str | Path | None = None) -> int | None:
+def best_batch(path: str | PathLike[str] | None = None) -> int | None:
     """The batch that a plan was tuned for; None for other engines. Errors as `plan_batch`."""
     batch = plan_batch(path)
     return None if batch is None else batch[1]
 
 
-def check_options(device: str, threads: int | None) -> None:
-    """Raise UsageError for an unknown device or a thread count below 1."""
-    if device not in DEVICES:
-        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
-
-
-def load_engine(path: str | Path | None = None, device: str = "auto", threads: int | None = None) -> Engine:
+def load_engine(path: str | PathLike[str] | None = None, device: str = "auto", threads: int | None = None) -> Engine:
     """Check an engine (hash, manifest, signature) and load it.
 
     Args:
@@ -121,35 +112,29 @@ def load_engine(path: str | Path | None = None, device: str = "auto", threads: i
         MissingDependencyError: the backend is not installed or the device does not work here.
         UsageError: an unknown device or a thread count below 1.
     """
-    check_options(device, threads)
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
     found = resolve(path)
-    return _opener(found, device)(found, device, threads)
-
-
-def _opener(path: Path, device: str) -> Callable[[Path, str, int | None], Engine]:
-    """The backend's `open_engine(path, device, threads)` for a file or folder."""
     if device == "openvino":
-        if path.suffix.lower() != ".onnx":
-            raise UsageError(f"{path}: device openvino runs fused .onnx engines only")
-        from .openvino import open_engine as open_openvino
-
-        return open_openvino
-    if path.is_dir():
-        from .parts.engine import open_engine as open_parts
-
-        return open_parts
-    if path.suffix.lower() == ".plan":
-        from .tensorrt.engine import open_engine as open_plan
-
-        return open_plan
-    _check_suffix(path)
-    from .onnx.engine import open_engine as open_onnx
-
-    return open_onnx
+        if found.suffix.lower() != ".onnx":
+            raise UsageError(f"{found}: device openvino runs fused .onnx engines only")
+        backend = "openvino"
+    elif found.is_dir():
+        backend = "parts.engine"
+    elif found.suffix.lower() == ".plan":
+        backend = "tensorrt.engine"
+    else:
+        _check_suffix(found)
+        backend = "onnx.engine"
+    engine: Engine = import_module(f".{backend}", __package__).open_engine(found, device, threads)
+    return engine
 
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() != ".onnx":
-        if wrong := mistaken(path, ENGINE):
-            raise EngineError(wrong)
-        raise EngineError(f"{path}: not an engine; use an .onnx or .plan file, or a folder with {', '.join(PARTS)}")
+        wrong = mistaken(path, ENGINE)
+        raise EngineError(
+            wrong or f"{path}: not an engine; use an .onnx or .plan file, or a folder with {', '.join(PARTS)}"
+        )

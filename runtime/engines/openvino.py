@@ -12,11 +12,9 @@ import numpy as np
 from ..core.environment import pip_install
 from ..core.errors import EngineError, MissingDependencyError
 from ..core.manifest import Manifest
-from .base import Engine, EngineOutput, checked_images
+from ..core.text import last_line
+from .base import OUTPUTS, Engine, EngineOutput, checked_images
 from .onnx.engine import checked_manifest
-
-PROVIDER = "OpenVINO"
-OUTPUTS = ("logit", "stats", "lcas")
 
 
 def import_openvino() -> Any:
@@ -38,7 +36,7 @@ def import_openvino() -> Any:
 class OpenVinoEngine(Engine):
     """A fused engine in OpenVINO. `infer` may be called from several threads; a lock serialises the calls."""
 
-    provider = PROVIDER
+    provider = "OpenVINO"
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, manifest: Manifest, compiled: Any) -> None:
@@ -47,15 +45,7 @@ class OpenVinoEngine(Engine):
         self._lock = threading.Lock()
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """Score a batch.
-
-        Args:
-            images: uint8 [B, S, S, 3], RGB.
-
-        Raises:
-            EngineError: the engine is closed, or OpenVINO fails.
-            UsageError: another dtype or shape.
-        """
+        """See `Engine.infer`."""
         images = checked_images(images, self.manifest)
         with self._lock:
             if self._request is None:
@@ -63,7 +53,7 @@ class OpenVinoEngine(Engine):
             try:
                 outputs = self._request.infer({"images": images}, share_inputs=True)
             except Exception as error:
-                raise EngineError(f"{self.path}: inference failed: {_last_line(error)}") from None
+                raise EngineError(f"{self.path}: inference failed: {last_line(error)}") from None
             return EngineOutput(*(np.array(outputs[name], dtype=np.float32) for name in OUTPUTS))
 
     def close(self) -> None:
@@ -72,23 +62,8 @@ class OpenVinoEngine(Engine):
             self._request = None
 
 
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
-
-
 def open_engine(path: Path, device: str, threads: int | None) -> OpenVinoEngine:
-    """Check and load a fused `.onnx` engine.
-
-    Args:
-        path: the ONNX file.
-        device: "openvino".
-        threads: CPU threads of one inference, None for OpenVINO's choice.
-
-    Raises:
-        EngineError: the engine is damaged, or OpenVINO cannot compile it: its version 2026.4 fails on INT8 engines with
-            static ranges, NAME-qdq.onnx among them.
-        MissingDependencyError: openvino is not installed.
-    """
+    """Check and load a fused `.onnx` engine, as `load.load_engine`. OpenVINO 2026.4 fails on static INT8 ranges."""
     manifest = checked_manifest(path, "fused")
     core = import_openvino().Core()
     # the default on newer CPUs is bfloat16, whose logits differ by more than the parity tolerance
@@ -99,7 +74,7 @@ def open_engine(path: Path, device: str, threads: int | None) -> OpenVinoEngine:
         compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
     except Exception as error:
         hint = "; use the fp32 or fp16 engine, INT8 is for onnxruntime" if manifest.precision == "int8" else ""
-        raise EngineError(f"{path}: OpenVINO cannot load it: {_last_line(error)}{hint}") from None
+        raise EngineError(f"{path}: OpenVINO cannot load it: {last_line(error)}{hint}") from None
     names = sorted(port.get_any_name() for port in (*compiled.inputs, *compiled.outputs))
     if names != sorted(("images", *OUTPUTS)):
         raise EngineError(f"{path}: its inputs and outputs are {names}; export the engine again")

@@ -1,4 +1,4 @@
-"""A path given where another kind of thing is expected: what it is by its names, and the command that takes it."""
+"""A path of the wrong kind: what the path holds, judged by names alone, and the command that takes it."""
 
 from __future__ import annotations
 
@@ -19,31 +19,26 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def what_is(path: Path) -> tuple[str, str] | None:
-    """What a path holds and the command that takes it, judged by names alone; None where they do not tell."""
-    text, weights = shlex.quote(str(path)), ("backbone weights", "cinemae-train extract DATA --backbone")
+    """The kind of thing that `path` holds, and the command that takes it; None where the names do not tell."""
+    text = shlex.quote(str(path))
+    engine, weights = f"cinemae-run PHOTOS --engine {text}", f"cinemae-train extract DATA --backbone {text}"
     if path.is_dir():
         if is_checkpoint(path):
             return CHECKPOINT, f"cinemae-export {text}"
         if (path / "cache.json").is_file() or next(path.glob("*/cache.json"), None):
             return "a feature cache", f"cinemae-train fit --cache {text}"
         if any((path / name).is_file() for name in WEIGHTS_FILES):
-            return f"a folder of {weights[0]}", f"{weights[1]} {text}"
-        return (ENGINE, f"cinemae-run PHOTOS --engine {text}") if (path / "encoder.onnx").is_file() else None
+            return "a folder of backbone weights", weights
+        return (ENGINE, engine) if (path / "encoder.onnx").is_file() else None
     if path.is_file() and is_checkpoint(path.parent) and path.name != WEIGHTS_FILES[0]:
         return f"a file of {CHECKPOINT}", f"cinemae-export {shlex.quote(str(path.parent))}"
-    suffix = path.suffix.lower()
-    if suffix in (".onnx", ".plan"):
-        return ENGINE, f"cinemae-run PHOTOS --engine {text}"
-    return (f"a file of {weights[0]}", f"{weights[1]} {text}") if suffix in WEIGHTS_SUFFIXES else None
+    if path.suffix.lower() in (".onnx", ".plan"):
+        return ENGINE, engine
+    return ("a file of backbone weights", weights) if path.suffix.lower() in WEIGHTS_SUFFIXES else None
 
 
 def mistaken(path: Path, expected: str) -> str | None:
-    """The error's sentence for a path that is not `expected`; None where nobody can tell what it is.
-
-    Args:
-        path: that exists.
-        expected: `ENGINE` or `CHECKPOINT`.
-    """
+    """The error for a path that exists and is not `expected` (`ENGINE` or `CHECKPOINT`); None where nobody can tell."""
     found = what_is(path)
     if found is None or found[0] == expected:
         return None

@@ -2,83 +2,172 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 from ..core.environment import pip_install
 from ..core.text import shown
-from .fact import Evidence
+from .c2pa_reports import Reports, UnreadableError, items, read_reports
+from .c2pa_trust import answers, trust_of
+from .fact import Declared, Evidence, Trust
 from .metadata import Metadata
 from .source_type import source_type
+from .writers import named
 
-MAX_FILE = 1 << 28
-"""Larger files are not hashed for verification."""
-MAX_REPORT = 1 << 22
-"""Characters of the JSON that describes the manifests."""
-OFFLINE = {
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-    "core": {"allowed_network_hosts": []},
-}
-UNTRUSTED = "signingCredential.untrusted"
+MAX_STORE = 1 << 24
+"""Bytes of all manifests of a file: c2pa takes about a second for one mebibyte."""
+MAX_MANIFESTS, MAX_ACTIONS = 32, 256
+INCEPTION = ("c2pa.created", "c2pa.opened")
+"""Actions that say how the whole image came to be; every other one speaks of a part or a step."""
+OPENED = "c2pa.opened"
+Role: TypeAlias = Literal["", "parent", "component", "input"]
+_ROLES: dict[str, Role] = {"parentOf": "parent", "componentOf": "component", "inputTo": "input"}
 
 
-def content_credentials(file: BinaryIO, metadata: Metadata, remote: str) -> Iterator[Evidence]:
-    """Yield the facts of the C2PA manifest that is embedded in a file.
+def content_credentials(
+    file: BinaryIO, metadata: Metadata, trust_lists: Sequence[str | PathLike[str]]
+) -> Iterator[Evidence]:
+    """Yield the facts of the C2PA manifest in a file, or that XMP names a manifest elsewhere, which is not fetched."""
+    if metadata.c2pa is None:
+        for text in metadata.texts:
+            if text.source == "XMP dcterms:provenance":
+                statement = f"The file names Content Credentials at {shown(text.text)}, which were not fetched"
+                yield Evidence("content_credentials", text.source, statement, "remote")
+        return
+    mime, place, size = metadata.c2pa
+    source = f"C2PA manifest in {place}"
+    try:
+        if size > MAX_STORE:
+            raise UnreadableError(f"{size:,} bytes of manifests are more than {MAX_STORE:,}")
+        reports = read_reports(file, mime, trust_lists)
+    except ImportError:
+        statement = f"Content Credentials are present and were not verified: {pip_install('provenance')}"
+        yield Evidence("content_credentials", source, statement, "present")
+    except UnreadableError as error:
+        statement = f"Content Credentials are present and cannot be verified ({shown(str(error))})"
+        yield Evidence("content_credentials", source, statement, "unreadable")
+    else:
+        yield from facts_of_reports(reports, source)
+
+
+def facts_of_reports(reports: Reports, source: str) -> Iterator[Evidence]:
+    """The four answers on the manifest's signature, then what it and its ingredients declare."""
+    manifests = reports.base["manifests"]
+    for label, role, place in _reached(reports.base):
+        manifest = manifests[label]
+        trust, stamp, failures = trust_of(reports, label)
+        where = source + place
+        if not role:
+            yield from answers(trust, stamp, failures, source)
+        subject = {"": "The file", "component": "An ingredient, a component,"}.get(role, f"An ingredient, the {role},")
+        doubt = "" if trust.signature == "valid" else " in Content Credentials that are NOT valid"
+        for uri, action, agent in _declared(manifest):
+            part = action not in ("", *INCEPTION)
+            verb = f"{subject} declares {f'a step ({shown(action)}) as' if part else 'itself'}"
+            fact = source_type(uri, where, verb, trust=trust, agent=agent)
+            declares: Declared | None = "composite" if part and fact.declares == "ai" else fact.declares
+            declares = None if role in ("component", "input") else declares
+            yield Evidence(fact.kind, fact.source, fact.statement + doubt, fact.value, fact.raw, declares, trust)
+        if role in ("", "parent"):
+            yield from _programs(manifest, where, subject, trust)
+
+
+def _programs(manifest: dict[str, Any], source: str, subject: str, trust: Trust) -> Iterator[Evidence]:
+    """The programs of a manifest: generators by name where no source type is declared, and the one that wrote it."""
+    made_by = [_name(item) for item in items(manifest.get("claim_generator_info"))]
+    made_by = made_by[:1] or [_name(manifest.get("claim_generator"))]
+    agents = [agent for uri, action, agent in _declared(manifest, without_type=True) if not uri and action in INCEPTION]
+    for name in dict.fromkeys(filter(None, (*agents, *made_by))):
+        writer = named(name)
+        if writer is not None:
+            yield Evidence("generator", source, f'{subject} names {writer.name} as its maker: "{name}"', writer.name,
+                           declares=writer.declares, trust=trust)
+        elif name in made_by:
+            yield Evidence("software", source, f'{subject} was signed with "{name}"', name, trust=trust)
+
+
+def _reached(report: dict[str, Any]) -> Iterator[tuple[str, Role, str]]:
+    """Yield (label, role, place) of the active manifest and of those of its ingredients, each once, parents first."""
+    queue: list[tuple[str, Role, str]] = [(str(report["active_manifest"]), "", "")]
+    seen: set[str] = set()
+    while queue and len(seen) < MAX_MANIFESTS:
+        label, role, place = queue.pop(0)
+        if label in seen or not isinstance(report["manifests"].get(label), dict):
+            continue
+        seen.add(label)
+        yield label, role, place
+        manifest = report["manifests"][label]
+        opened = _opened(manifest)
+        following: list[tuple[str, Role, str]] = []
+        for item in items(manifest.get("ingredients")):
+            own = _ROLES.get(str(item.get("relationship")), "component")
+            if own == "component" and opened & {str(item.get(key)) for key in ("label", "instance_id")}:
+                own = "parent"  # Photoshop up to 2025 calls the file that was opened a component
+            next_role = role if role in ("component", "input") else own
+            title = shown(item.get("title") or "untitled")
+            following.append((str(item.get("active_manifest")), next_role, f"{place}, {own} ingredient {title!r}"))
+        queue += sorted(following, key=lambda one: one[1] != "parent")
+
+
+def _opened(manifest: dict[str, Any]) -> set[str]:
+    """Labels and instances of the ingredients that the action c2pa.opened names."""
+    names: set[str] = set()
+    for _, action in _actions(manifest):
+        parameters = action.get("parameters")
+        if action.get("action") != OPENED or not isinstance(parameters, dict):
+            continue
+        links = [parameters.get("ingredient"), *items(parameters.get("ingredients"))]
+        names |= {str(link["url"]).rpartition("/")[2] for link in links if isinstance(link, dict) and "url" in link}
+        values = [parameters.get(key) for key in ("instanceId", "ingredientIds", "org.cai.ingredientIds")]
+        values += [action.get("instanceId")]
+        names |= {str(one) for value in values for one in (value if isinstance(value, list) else [value]) if one}
+    return names
+
+
+def _actions(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield (data of the assertion, action) of a manifest's actions."""
+    count = 0
+    for assertion in items(manifest.get("assertions")):
+        data = assertion.get("data")
+        if str(assertion.get("label", "")).startswith("c2pa.actions") and isinstance(data, dict):
+            for action in items(data.get("actions")):
+                count += 1
+                if count > MAX_ACTIONS:
+                    return
+                yield data, action
+
+
+def _declared(manifest: dict[str, Any], *, without_type: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Yield (source type, action, software agent), each once; "" for what is not stated.
 
     Args:
-        file: the file, whose bytes the signature is checked against.
-        metadata: its metadata, which says whether there is a manifest.
-        remote: address of a remote manifest that XMP names; it is reported, never fetched.
+        manifest: of c2pa's report.
+        without_type: also yield actions that state no source type.
     """
-    if not metadata.c2pa:
-        if remote:
-            statement = f"names Content Credentials at {shown(remote)}, which were not fetched"
-            yield Evidence("content_credentials", "XMP", statement, "remote")
-        return
-    source = f"C2PA manifest in {metadata.c2pa}"
-    try:
-        import c2pa
-    except (ImportError, OSError, RuntimeError):
-        yield Evidence("content_credentials", source, f"present, not verified: {pip_install('provenance')}", "present")
-        return
-    try:
-        if file.seek(0, os.SEEK_END) > MAX_FILE:
-            raise ValueError(f"the file is larger than {MAX_FILE >> 20} MiB")
-        file.seek(0)
-        with c2pa.Context.from_dict(OFFLINE) as context, c2pa.Reader(metadata.mime, file, context=context) as reader:
-            text = reader.json()
-        if len(text) > MAX_REPORT:
-            raise ValueError("the manifest is too large")
-        yield from _facts(json.loads(text), source)
-    except Exception as error:  # the library raises almost anything on damaged manifests
-        statement = f"present, cannot be verified ({shown(str(error).partition(chr(10))[0])})"
-        yield Evidence("content_credentials", source, statement, "unreadable")
+    seen: dict[tuple[str, str, str], None] = {}
+    for data, action in _actions(manifest):
+        kind = str(action.get("action", ""))
+        template: dict[str, Any] = next((one for one in items(data.get("templates")) if one.get("action") == kind), {})
+        agents, index = items(data.get("softwareAgents"), str), action.get("softwareAgentIndex")
+        agent = action.get("softwareAgent") or template.get("softwareAgent")
+        if not agent and isinstance(index, int) and 0 <= index < len(agents):
+            agent = agents[index]
+        uri = next(filter(None, map(_type_of, (action, action.get("parameters"), template))), "")
+        if uri or without_type:
+            seen[uri, kind, _name(agent)] = None
+    for assertion in items(manifest.get("assertions")):
+        if uri := _type_of(assertion.get("data")):
+            seen[uri, "", ""] = None
+    yield from seen
 
 
-def _facts(report: dict[str, Any], source: str) -> Iterator[Evidence]:
-    """Facts of the active manifest in c2pa's JSON report."""
-    manifest = report["manifests"][report["active_manifest"]]
-    state = str(report.get("validation_state") or "Invalid").lower()
-    signature = manifest.get("signature_info") or {}
-    names = [signature.get("common_name"), signature.get("issuer")]
-    signer = ", ".join(dict.fromkeys(shown(name) for name in names if name)) or "an unnamed signer"
-    parts = [f"signed by {signer}", _validity(state, report)]
-    made_by = [_name(item) for item in manifest.get("claim_generator_info") or ()]
-    actions = [
-        action
-        for assertion in manifest.get("assertions") or ()
-        if str(assertion.get("label", "")).startswith("c2pa.actions")
-        for action in (assertion.get("data") or {}).get("actions") or ()
-    ]
-    made_by += [_name(action.get("softwareAgent")) for action in actions]
-    named = list(dict.fromkeys(name for name in made_by if name))[:4]
-    if named:
-        parts.append(f"made with {', '.join(named)}")
-    yield Evidence("content_credentials", source, "; ".join(parts), state)
-    for uri in dict.fromkeys(str(action["digitalSourceType"]) for action in actions if "digitalSourceType" in action):
-        yield source_type(uri, f"{source}, signature {state}")
+def _type_of(values: object) -> str:
+    """The source type among the keys of a mapping: digitalSourceType, with any prefix or vendor's name before it."""
+    if not isinstance(values, dict):
+        return ""
+    found = (value for key, value in values.items() if str(key).lower().endswith("digitalsourcetype"))
+    return next((value for value in found if isinstance(value, str) and value), "")
 
 
 def _name(software: object) -> str:
@@ -86,13 +175,3 @@ def _name(software: object) -> str:
     if isinstance(software, dict):
         software = software.get("name")
     return shown(software) if isinstance(software, str) else ""
-
-
-def _validity(state: str, report: dict[str, Any]) -> str:
-    if state == "trusted":
-        return "signature valid and its certificate trusted"
-    if state == "valid":
-        return "signature and content match; its certificate is not on a trust list here"
-    active = (report.get("validation_results") or {}).get("activeManifest") or {}
-    codes = [str(item.get("code")) for item in active.get("failure") or () if item.get("code") != UNTRUSTED]
-    return f"NOT valid ({shown(', '.join(codes[:3])) or 'no reason given'})"

@@ -1,34 +1,50 @@
-"""The few EXIF fields that evidence needs, from the structure that Pillow reads."""
+"""The EXIF fields that evidence needs, from the structure that Pillow reads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from PIL import Image
 
-IMAGE_FIELDS = {0x010E: "description", 0x010F: "make", 0x0110: "model", 0x0131: "software"}
-CAMERA_FIELDS = {0x829A: "exposure", 0x829D: "aperture", 0x8827: "iso", 0x9286: "comment", 0xA434: "lens_model"}
-_CAMERA_DIRECTORY = 0x8769
+FIELDS = {
+    0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0131: "Software", 0x013B: "Artist",
+    0x8298: "Copyright", 0x000B: "ProcessingSoftware", 0x829A: "ExposureTime", 0x829D: "FNumber", 0x8827: "ISO",
+    0x9003: "DateTimeOriginal", 0x9286: "UserComment", 0x9C9B: "XPTitle", 0x9C9C: "XPComment", 0x9C9D: "XPAuthor",
+    0x9C9E: "XPKeywords", 0x9C9F: "XPSubject", 0xA434: "LensModel", 0xA436: "ImageTitle", 0xA437: "Photographer",
+    0xA438: "ImageEditor", 0xA43A: "RAWDevelopingSoftware", 0xA43B: "ImageEditingSoftware",
+    0xA43C: "MetadataEditingSoftware",
+}
+"""Tags of Exif 3.0, and of Microsoft's extension (0x9C9B to 0x9C9F), in either directory: writers misplace them."""
+_CAMERA_DIRECTORY, _POSITION_DIRECTORY = 0x8769, 0x8825
 MAX_VALUE = 1 << 18
 """Bytes or characters of one value."""
 
 
-def read_exif(image: Image.Image) -> dict[str, str]:
-    """The fields of EXIF 2.32 that are there, by the names of `IMAGE_FIELDS` and `CAMERA_FIELDS`."""
-    values: dict[str, str] = {}
+def read_exif(exif: Image.Exif) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the `FIELDS` that are there, and ("GPS", "") for a position; damaged ones are left out."""
+    directories: list[Mapping[int, object]] = []
     with suppress(Exception):  # Pillow raises almost anything on damaged structures; what came before stands
-        exif = image.getexif()
-        camera = exif.get_ifd(_CAMERA_DIRECTORY)
-        for directory, names in ((exif, IMAGE_FIELDS), (camera, CAMERA_FIELDS)):
-            for tag in names.keys() & directory.keys():
-                with suppress(Exception):
-                    values[names[tag]] = _text(directory[tag], names[tag] == "comment")
-    return values
+        directories.append(exif)
+        directories.append(exif.get_ifd(_CAMERA_DIRECTORY))
+    for directory in directories:
+        for tag in FIELDS.keys() & directory.keys():
+            with suppress(Exception):
+                if text := _text(directory[tag], tag):
+                    yield FIELDS[tag], text
+    with suppress(Exception):
+        if exif.get_ifd(_POSITION_DIRECTORY):
+            yield "GPS", ""
 
 
-def _text(value: object, is_comment: bool) -> str:
+def _text(value: object, tag: int) -> str:
+    if isinstance(value, tuple) and all(isinstance(item, int) and 0 <= item < 256 for item in value):
+        value = bytes(value)
     if isinstance(value, bytes):
-        return (_comment if is_comment else _utf8)(value[:MAX_VALUE])
+        value = value[:MAX_VALUE]
+        if 0x9C9B <= tag <= 0x9C9F:
+            return value.decode("utf-16-le", "replace").strip("\0 ")
+        return user_comment(value) if FIELDS[tag] == "UserComment" else _utf8(value)
     # Pillow decodes ASCII fields as Latin-1; most programs write UTF-8
     return _utf8(value[:MAX_VALUE].encode("latin-1", "replace")) if isinstance(value, str) else str(value)[:MAX_VALUE]
 
@@ -37,11 +53,31 @@ def _utf8(raw: bytes) -> str:
     return raw.partition(b"\0")[0].decode("utf-8", "replace").strip()
 
 
-def _comment(raw: bytes) -> str:
-    """UserComment, in the character code that its first eight bytes name."""
-    code, body = raw[:8], raw[8:]
-    if code == b"UNICODE\0":
-        # EXIF leaves the byte order of UNICODE open; writers take either. Latin text tells by its zero bytes.
-        big = body[:2] == b"\xfe\xff" or (body[:2] != b"\xff\xfe" and body[::2].count(0) >= body[1::2].count(0))
-        return body.decode("utf-16-be" if big else "utf-16-le", "replace").strip("\ufeff\0 ")
-    return (body if code in (b"ASCII\0\0\0", bytes(8)) else raw).decode("utf-8", "replace").strip("\0 ")
+def user_comment(raw: bytes) -> str:
+    """UserComment, in the character code that its first eight bytes name (Exif 3.0, 4.6.5); UTF-8 without one."""
+    code, body = raw[:8].upper().rstrip(b"\0 "), raw[8:]
+    if code == b"UNICODE":
+        text = _unicode(body)
+    elif code == b"JIS":
+        text = body.decode("iso2022_jp", "replace")
+    else:
+        text = (body if code in (b"ASCII", b"") else raw).decode("utf-8", "replace")
+    return text.strip("\ufeff\0 ")
+
+
+def _unicode(body: bytes) -> str:
+    """Text under the UNICODE mark: UTF-16 in either order up to Exif 2.32, UTF-8 since Exif 3.0, unmarked."""
+    if body[:2] in (b"\xfe\xff", b"\xff\xfe"):
+        return body.decode("utf-16", "replace")
+    if b"\0" not in body.rstrip(b"\0"):
+        with suppress(UnicodeDecodeError):
+            return body.rstrip(b"\0").decode("utf-8")
+    # Latin text tells the order by its zero bytes, other text by the control characters of the wrong order
+    zeros = [body[start::2].count(0) for start in (0, 1)]
+    order = "utf-16-be" if zeros[0] > zeros[1] or (zeros[0] == zeros[1] and _is_big_endian(body)) else "utf-16-le"
+    return body.decode(order, "replace")
+
+
+def _is_big_endian(body: bytes) -> bool:
+    """Whether the odd bytes vary more: the even ones then hold the block of the script."""
+    return len(set(body[1::2])) >= len(set(body[::2]))

@@ -29,15 +29,19 @@ class LoadedImage:
         pixels: uint8 [crop, crop, 3] RGB, values 0 to 255.
         width: of the image as displayed, before any resize.
         height: as `width`.
-        grayscale: every pixel of `pixels` has R = G = B.
         scored_area: share of the image's area that is scored, in (0, 1].
     """
 
     pixels: np.ndarray
     width: int
     height: int
-    grayscale: bool
     scored_area: float
+
+    @property
+    def grayscale(self) -> bool:
+        """Whether every pixel of `pixels` has R = G = B."""
+        red, green, blue = np.moveaxis(self.pixels, 2, 0)
+        return bool((red == green).all() and (green == blue).all())
 
 
 def resize_crop(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
@@ -62,22 +66,11 @@ def shrink_to(preprocess: Preprocess) -> int | None:
     return SCALED_MARGIN * preprocess.resize_short if preprocess.decode == "scaled" else None
 
 
-def prepare(image: Image.Image | DecodedImage, preprocess: Preprocess) -> LoadedImage:
-    """Resize and crop an RGB image of any size to the network's input."""
-    one = image if isinstance(image, DecodedImage) else DecodedImage(image, *image.size)
-    pixels = resize_crop(one.image, preprocess)
-    return LoadedImage(pixels, one.width, one.height, is_gray(pixels), crop_area(one.width, one.height, preprocess))
-
-
-def is_gray(pixels: np.ndarray) -> bool:
-    """Whether every pixel of uint8 [H, W, 3] has R = G = B."""
-    return bool((pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all())
-
-
-def crop_area(width: int, height: int, preprocess: Preprocess) -> float:
-    """Share of an image's area that lies inside the centre crop, in (0, 1]."""
-    short, long = sorted((width, height))
-    return (preprocess.crop / preprocess.resize_short) ** 2 * short / long
+def prepare(image: DecodedImage, preprocess: Preprocess) -> LoadedImage:
+    """Resize and crop an image of any size to the network's input."""
+    short, long = sorted((image.width, image.height))
+    area = (preprocess.crop / preprocess.resize_short) ** 2 * short / long
+    return LoadedImage(resize_crop(image.image, preprocess), image.width, image.height, area)
 
 
 def load_image(

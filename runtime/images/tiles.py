@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..core.manifest import Preprocess
 from .decode import DecodedImage
-from .preprocess import MAX_ASPECT, LoadedImage, is_gray
+from .preprocess import MAX_ASPECT, LoadedImage
 
 STEP = 0.75
 """Of a tile's side: the distance of two neighbours at most, so that each pair shares a quarter."""
@@ -61,7 +61,7 @@ def cut_tiles(one: DecodedImage, preprocess: Preprocess, patch_size: int) -> tup
     crops = []
     for x, y in places:
         pixels = np.asarray(resized.crop((x, y, x + crop, y + crop)), dtype=np.uint8)
-        crops.append(LoadedImage(pixels, one.width, one.height, is_gray(pixels), area))
+        crops.append(LoadedImage(pixels, one.width, one.height, area))
     left_top = ((origin[0] + x * shown, origin[1] + y * shown) for x, y in places)
     squares = tuple((round(x), round(y), round(crop * shown)) for x, y in left_top)
     grid = tuple(max(1, round(side / patch_size)) * patch_size for side in size)

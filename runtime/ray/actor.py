@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,61 +11,36 @@ from ..core.errors import EngineError
 from ..images.library_messages import silence_libraries
 from ..scoring.detector import Detector
 from ..scoring.pipeline import decode_and_score
+from .options import RayOptions
 from .shards import write_shard
 from .storage import Folder
-from .unit_images import preparer, sources
+from .unit_images import sources
 from .work_units import Unit
-
-
-@dataclass(frozen=True)
-class ActorOptions:
-    """The settings that the driver sends to every actor.
-
-    Attributes:
-        out: output folder, an absolute path or a URL.
-        folder: the driver's working folder, to which relative input paths refer.
-        format: `jsonl` or `parquet`.
-        label: name and hash of the driver's engine; an actor that loads another engine raises an error.
-        engine: engine file, None for the bundled one.
-        device: as `--device` of `cinemae-run`.
-        threads: CPU threads of one inference.
-        threshold: as `--threshold` of `cinemae-run`.
-        prior: as `--prior`.
-        batch_size: images in one inference; None for the engine's best number.
-        workers: decoding threads.
-        frames: as `--frames`.
-    """
-
-    out: str
-    folder: str
-    format: str
-    label: str
-    engine: Path | None
-    device: str
-    threads: int | None
-    threshold: float | None
-    prior: float
-    batch_size: int | None
-    workers: int
-    frames: int | str
 
 
 class ScoreUnits:
     """A callable class for Ray's `Dataset.map_batches`: writes one shard for each work unit and returns its counts."""
 
-    def __init__(self, options: ActorOptions) -> None:
+    def __init__(self, options: RayOptions, folder: str, label: str) -> None:
+        """Load the engine.
+
+        Args:
+            options: of the run, with absolute paths of output and engine.
+            folder: the driver's working folder, to which relative input paths refer.
+            label: name and hash of the driver's engine.
+
+        Raises:
+            EngineError: the engine cannot be loaded, or is another than the driver's.
+        """
         silence_libraries()
-        self._options = options
         with suppress(OSError):  # a node without this folder can still score URLs and absolute paths
-            os.chdir(options.folder)
-        self._folder = Folder(options.out)
-        self._detector = Detector.load(
-            options.engine, options.device, options.threads, options.threshold, prior=options.prior,
-            frames=options.frames,
-        )
-        if self._detector.label != options.label:
+            os.chdir(folder)
+        self._options, self._folder = options, Folder(options.out)
+        self._detector = Detector.load(options.scoring)
+        found = self._detector.run.engine
+        if found != label:
             raise EngineError(
-                f"this worker's engine is {self._detector.label}, the run's is {options.label}: "
+                f"this worker's engine is {found}, the run's is {label}: "
                 "put the same file at the same path on every node"
             )
 
@@ -84,11 +57,9 @@ class ScoreUnits:
         return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
 
     def _score(self, unit: Unit) -> dict[str, int]:
-        options = self._options
-        detector = self._detector
-        batch_size = options.batch_size or detector.best_batch
-        scored = decode_and_score(sources(unit), preparer(detector), detector.begin, batch_size, options.workers)
+        options, detector = self._options, self._detector
+        size, workers = options.batch_size or detector.best_batch, options.workers or options.threads
+        scored = decode_and_score(sources(unit), detector.prepare, detector.begin, size, workers)
         with closing(scored):
             records = (item.record for item in scored)
-            tally = write_shard(self._folder, unit.index, options.format, records)
-        return {"unit": unit.index, **tally.to_dict()}
+            return {"unit": unit.index, **write_shard(self._folder, unit.index, options.format, records).to_dict()}

@@ -7,23 +7,39 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from ..core.errors import CinemaeError, EngineError
-from .address import DEFAULT
+from ..core.environment import pip_install
+from ..core.errors import CinemaeError, EngineError, MissingDependencyError
 
 CONNECT_SECONDS = 10.0
 
 
+def require_ray() -> None:
+    """Check that the packages of the extra `ray` are installed.
+
+    Raises:
+        MissingDependencyError: a package is missing; the message gives the pip command.
+    """
+    try:
+        import fsspec  # noqa: F401
+        import pyarrow  # noqa: F401
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(f"a Ray cluster needs {error.name or error}: {pip_install('ray')}") from None
+
+
 @contextmanager
-def cluster(address: str) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[None]:
     """Connect to a Ray cluster, or start one on this machine, for the duration of the block.
 
     An existing connection is used and stays open afterwards. Ray's usage reports are switched off unless the
     environment variable RAY_USAGE_STATS_ENABLED is set.
 
     Args:
-        address: `default`, `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+        address: `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`; None for the cluster that the environment variable
+            RAY_ADDRESS names, else for a new one on this machine.
 
     Raises:
         CinemaeError: there is no cluster at `address`.
@@ -32,16 +48,14 @@ def cluster(address: str) -> Iterator[None]:
     import ray
 
     found_running = ray.is_initialized()
-    where = None if address == DEFAULT else address
-    extra: dict[str, Any] = {}
-    if where == "local" or (where is None and not os.environ.get("RAY_ADDRESS")):
-        extra = {"include_dashboard": False}
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    extra: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
     try:
         if not found_running:
-            _check_port(address)
+            _check_port(where)
             ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **extra)
     except Exception as error:  # Ray raises bare Exceptions too, when a node does not come up
-        raise CinemaeError(f"--ray {address}: no Ray cluster answers there ({one_line(error)})") from None
+        raise CinemaeError(f"{where}: no Ray cluster answers there ({one_line(error)})") from None
     try:
         yield
     finally:
@@ -71,17 +85,22 @@ def room(device: str, cpus: int) -> int:
     return max(1, int(resources.get("GPU", 0)) if uses_gpu(device) else int(resources.get("CPU", 1)) // cpus)
 
 
+def on_every_node(engine: str | os.PathLike[str] | None) -> str | None:
+    """How workers name an engine: a path from the root, an address on the hub, or None for the bundled engine."""
+    if engine is None or str(engine).startswith("hf://"):
+        return None if engine is None else str(engine)
+    return str(Path(engine).resolve())
+
+
 def one_line(error: BaseException) -> str:
-    """The last line of an error's message that is not empty; Ray puts tracebacks before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The line of an error's message that tells the first cause; Ray puts tracebacks and advice around it."""
+    lines = [line.strip() for line in str(error).partition("The above exception was")[0].splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def explained(error: BaseException, advice: str) -> CinemaeError:
     """The CinemaeError that a worker raised, if there is one; else an EngineError with Ray's message and `advice`."""
     seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, CinemaeError):
-            return seen
+    while seen is not None and not isinstance(seen, CinemaeError):
         seen = getattr(seen, "cause", None) or seen.__cause__
-    return EngineError(f"the Ray run failed: {one_line(error)}; {advice}")
+    return seen or EngineError(f"the Ray run failed: {one_line(error)}; {advice}")

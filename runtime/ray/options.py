@@ -1,65 +1,50 @@
-"""The options of a distributed run, checked before Ray is imported."""
+"""The options of `cinemae ray`, checked before Ray is imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
 from ..core.errors import UsageError
-from ..images.frame_selection import DEFAULT_FRAMES, frames_wanted
-from .address import DEFAULT
+from ..core.option import Option
+from ..scan.options import CommandOptions, InputOptions
 
 FORMATS = ("jsonl", "parquet")
 
 
-@dataclass(frozen=True)
-class RayOptions:
-    """The options of `cinemae-run --ray`; those not listed here are the same as in a local run.
+@dataclass(frozen=True, kw_only=True)
+class RayOptions(InputOptions, CommandOptions):
+    """The options of `cinemae ray`.
 
     Attributes:
-        out: folder or fsspec URL to which every node can write.
-        address: `default`, `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
-        threads: CPUs of one actor.
-        batch_size: images in one inference; None for the engine's best number.
-        format: `jsonl` or `parquet`.
-        actors: engines in the actor pool; None for as many as the cluster's GPUs or CPUs can hold.
-        column: Parquet column that holds the images; None to detect it.
-        allow_url: http and https URLs are fetched.
-        refused: options on the command line that only a local run supports.
+        inputs: files, folders, zip, tar, Parquet, globs, URLs such as s3://bucket/photos/, @list.txt, or -.
+        out: folder or URL to which every node can write; each work unit becomes a shard there.
+        address: the cluster: HOST:PORT, ray://HOST:PORT, auto, or local for a new cluster on this machine. Default: the
+            cluster that RAY_ADDRESS names, else local.
+        actors: engines. Default: one per GPU, or as many as fit the CPUs.
+        format: of the shards.
+        column: Parquet column that holds the images. Default: detected.
+        workers: decoding threads of an engine. Default: as many as --threads.
+        resume: keep the shards in --out and score what is missing.
     """
 
-    inputs: tuple[str, ...]
     out: str
-    address: str = DEFAULT
-    engine: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-    format: str | None = None
-    threshold: float | None = None
-    prior: float = 0.5
-    batch_size: int | None = None
-    workers: int | None = None
-    actors: int | None = None
+    address: Annotated[str | None, Option(metavar="ADDRESS")] = None
+    actors: Annotated[int | None, Option(minimum=1)] = None
+    format: Annotated[str, Option(metavar=f"[{'|'.join(FORMATS)}]")] = FORMATS[0]
     column: str | None = None
     resume: bool = False
-    fail_on_ai: bool = False
-    quiet: bool = False
-    null: bool = False
-    allow_empty: bool = False
-    allow_url: bool = False
-    frames: int | str = DEFAULT_FRAMES
-    refused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.refused:
-            raise UsageError(
-                f"{', '.join(self.refused)}: not supported with --ray; use a local run on the images concerned"
-            )
+        super().__post_init__()
         if not self.out:
-            raise UsageError("--ray writes shards: give --out, a folder or URL to which every node can write")
-        if self.format is not None and self.format not in FORMATS:
-            raise UsageError(f"--ray writes shards as {' or '.join(FORMATS)}, not {self.format!r}")
-        frames_wanted(self.frames)
-        counts = (self.batch_size, self.workers, self.actors, self.threads)
-        if any(count is not None and count < 1 for count in counts):
-            raise UsageError("--batch-size, --workers, --threads and --ray-actors must be at least 1")
+            raise UsageError("--out is empty: name a folder or URL to which every node can write")
+        if self.format not in FORMATS:
+            raise UsageError(f"--format is {' or '.join(FORMATS)}, not {self.format!r}")
+        if self.actors is not None and self.actors < 1:
+            raise UsageError(f"--actors must be at least 1, got {self.actors}")
+
+    @property
+    def threads(self) -> int:
+        """CPUs of one actor."""
+        return self.scoring.threads or 1

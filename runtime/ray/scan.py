@@ -1,4 +1,4 @@
-"""`cinemae-run --ray`: list the work units, score them in a pool of actors, write one shard for each; resumable."""
+"""`cinemae ray`: list the work units, score them in a pool of actors, write one shard for each; resumable."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
 from ..core.errors import CinemaeError, UsageError
 from ..core.progress import Progress
 from ..engines.load import read_engine_manifest
-from ..images.frame_selection import frames_wanted
 from ..scan.tally import Tally
-from ..scoring.reading import Reading
-from ..scoring.record import engine_label
-from ..scoring.verdict import Decision
-from .actor import ActorOptions, ScoreUnits
-from .cluster import cluster, explained, room, uses_gpu
+from ..scoring.reading import run_of
+from .actor import ScoreUnits
+from .cluster import cluster, explained, on_every_node, room, uses_gpu
 from .options import RayOptions
 from .shards import count_shard, shard_name
 from .storage import Folder, is_url
@@ -28,8 +25,6 @@ from .work_units import Unit, digest, list_units
 
 UNITS, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
 """Files in the output folder beside the shards: the work units, the settings of the run, the final counts."""
-LAYOUT = 2
-"""Version of these files."""
 
 
 def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
@@ -46,35 +41,24 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
         CinemaeError: the arguments are wrong, the engine fails, the output cannot be written or the connection to the
             cluster is lost. Finished shards stay, and `--resume` continues the run.
     """
-    format_name = options.format or "jsonl"
-    manifest = read_engine_manifest(options.engine)
-    label, calibration = engine_label(manifest), manifest.calibration
-    reading = Reading.of(calibration, Decision.of(calibration, options.threshold), options.prior)
-    folder = Folder(options.out)
+    manifest = read_engine_manifest(options.scoring.engine)
+    label, folder = manifest.label, Folder(options.out)
+    run = {name: value for name, value in asdict(run_of(manifest, options.scoring)).items() if name != "cinemae"}
+    named = {name: getattr(options, name) for name in ("format", "column", "allow_url")}
+    settings = {"run": run, "inputs": list(options.inputs), **named}
     if manifest.demonstration and not options.quiet:
         print(f"note: {label}: its verdicts are no evidence; name a real engine with --engine FILE", file=sys.stderr)
     start = time.monotonic()
     with cluster(options.address):
-        actors = options.actors or room(options.device, options.threads or 1)
-        settings = {
-            "layout": LAYOUT, "engine": label, "decision": asdict(reading), "format": format_name,
-            "inputs": list(options.inputs), "column": options.column, "frames": frames_wanted(options.frames),
-            "allow_url": options.allow_url,
-        }
+        actors = options.actors or room(options.scoring.device, options.threads)
         units = _stored_units(folder, settings) if options.resume else None
         if units is None:
             units = _new_units(folder, settings, options, actors, stdin)
         tally = Tally()
-        left = _left_over(folder, units, format_name, tally)
+        left = _left_over(folder, units, options.format, tally)
         tally.kept = tally.total
-        actor = ActorOptions(
-            out=options.out if is_url(options.out) else os.path.abspath(options.out), folder=os.getcwd(),
-            format=format_name, label=label, engine=None if options.engine is None else options.engine.resolve(),
-            device=options.device, threads=options.threads or 1, threshold=options.threshold, prior=options.prior,
-            batch_size=options.batch_size, workers=options.workers or options.threads or 1, frames=options.frames,
-        )
         with Progress("inputs", done=tally.kept, quiet=options.quiet, closing=False) as progress:
-            for scored in _score(left, actor, min(actors, max(1, len(left)))):
+            for scored in _score(left, options, label, min(actors, max(1, len(left)))):
                 tally.merge(scored)
                 progress.advance(scored.total)
     summary = {"records": tally.total, **tally.to_dict(), "shards": len(units), "engine": label}
@@ -94,7 +78,7 @@ def _new_units(
     """
     if UNITS in folder.names():
         raise UsageError(f"{folder.name}: holds an earlier run; give --resume to continue it, or another --out")
-    units = list_units(options.inputs, actors, options.column, stdin, options.null, options.allow_url)
+    units = list_units(options, actors, stdin)
     if not units and not options.allow_empty:
         raise UsageError("the inputs hold no image to score; --allow-empty makes that a success")
     folder.publish_lines(UNITS, (unit.to_json() for unit in units))
@@ -123,8 +107,9 @@ def _stored_units(folder: Folder, settings: dict[str, Any]) -> list[Unit] | None
         units = [Unit.from_json(line) for line in file]
     different = [name for name, value in settings.items() if stored.get(name) != value]
     if different or stored.get("plan") != digest(units):
-        what = ", ".join(different) or f"work units ({UNITS})"
-        raise UsageError(f"{folder.name}: the earlier run differs in {what}; repeat its arguments or use another --out")
+        found = ", ".join(different) or f"work units ({UNITS})"
+        fix = "repeat its arguments or use another --out"
+        raise UsageError(f"{folder.name}: the earlier run differs in {found}; {fix}")
     return units
 
 
@@ -140,7 +125,7 @@ def _left_over(folder: Folder, units: Sequence[Unit], format_name: str, tally: T
     return left
 
 
-def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[Tally]:
+def _score(units: Sequence[Unit], options: RayOptions, label: str, actors: int) -> Iterator[Tally]:
     """Yield the counts of each work unit when it is done, in any order.
 
     Ray restarts actors that died and repeats their work units.
@@ -154,16 +139,17 @@ def _score(units: Sequence[Unit], actor: ActorOptions, actors: int) -> Iterator[
     from ray.exceptions import RayError
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    out = options.out if is_url(options.out) else os.path.abspath(options.out)
+    scoring = replace(options.scoring, engine=on_every_node(options.scoring.engine), threads=options.threads)
     work = ray.data.from_items([{"unit": unit.to_json()} for unit in units], override_num_blocks=len(units))
     scored = work.map_batches(
         ScoreUnits,
-        fn_constructor_args=(actor,),
+        fn_constructor_args=(replace(options, out=out, scoring=scoring), os.getcwd(), label),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors),
-        num_cpus=actor.threads or 1,
-        num_gpus=1 if uses_gpu(actor.device) else 0,
+        num_cpus=options.threads,
+        num_gpus=1 if uses_gpu(scoring.device) else 0,
     )
     try:
         for row in scored.iter_rows():

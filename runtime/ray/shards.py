@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from ..scan.parquet import ROWS, write_parquet
+from ..scan.parquet import ROWS
 from ..scan.tally import Tally
-from ..scoring.record import Record, from_dict, to_json
+from ..scan.writers import file_writer
+from ..scoring.record import Record, from_dict
 from .storage import Folder
 
 
@@ -23,27 +26,26 @@ def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[
     """
     tally = Tally()
 
-    def counted() -> Iterator[Record]:
-        for record in records:
-            tally.add(record)
-            yield record
+    def write(path: Path) -> None:
+        with file_writer(path, format_name) as writer:
+            try:
+                for record in records:
+                    tally.add(record)
+                    writer.write(record)
+                writer.finish()
+            except BaseException:
+                writer.abort()
+                raise
 
-    name = shard_name(index, format_name)
-    if format_name == "jsonl":
-        folder.publish_lines(name, (to_json(record) for record in counted()))
-    else:
-        folder.publish(name, lambda path: write_parquet(path, counted()))
+    folder.publish(shard_name(index, format_name), write)
     return tally
 
 
 def read_shard(folder: Folder, index: int, format_name: str) -> Iterator[Record]:
     """Yield the records of a finished shard."""
-    import json
-
     with folder.read(shard_name(index, format_name)) as file:
         if format_name == "jsonl":
-            for line in file:
-                yield from_dict(json.loads(line))
+            yield from (from_dict(json.loads(line)) for line in file)
         else:
             import pyarrow.parquet as pq
 

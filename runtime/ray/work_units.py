@@ -7,16 +7,19 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeAlias
 
-from ..core.errors import UsageError
+from ..core.errors import ErrorKind, UsageError
 from ..core.text import display_name
-from ..scan.archives import archive_kind
 from ..scan.inputs import Inputs
-from ..scan.urls import NOT_ALLOWED, is_web_url
+from ..scan.kinds import archive_kind, is_web_url
+from ..scan.urls import NOT_ALLOWED
+from .options import RayOptions
 from .storage import is_url, list_url, open_binary
 
 Kind = Literal["files", "tar", "zip", "parquet"]
+Failed: TypeAlias = tuple[ErrorKind, str]
+"""Kind and text of an input's error."""
 SMALLEST, LARGEST = 16, 512
 """Files in a unit: enough to fill batches, few enough that little is repeated when an actor dies."""
 UNITS_PER_ACTOR = 4
@@ -30,7 +33,7 @@ class Unit:
     Attributes:
         index: position in the run, and number of the shard.
         kind: what the unit holds.
-        items: for `files` the (name, error) of each; otherwise one item, the (name, None) of the tar or Parquet file.
+        items: for `files` name and error of each file; otherwise one item, the name of the archive or Parquet file.
         group: Parquet only: the row group to read.
         first: Parquet only: number of the group's first row in the file.
         column: Parquet only: the column that holds the images.
@@ -38,7 +41,7 @@ class Unit:
 
     index: int
     kind: Kind
-    items: tuple[tuple[str, str | None], ...]
+    items: tuple[tuple[str, Failed | None], ...]
     group: int = 0
     first: int = 0
     column: str = ""
@@ -51,79 +54,67 @@ class Unit:
     def from_json(cls, text: str | bytes) -> Unit:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        values["items"] = tuple((name, error) for name, error in values["items"])
+        values["items"] = tuple((name, failed and tuple(failed)) for name, failed in values["items"])
         return cls(**values)
 
 
-@dataclass(frozen=True)
-class _Input:
-    kind: Kind
-    name: str
-    error: str | None = None
-
-
-def list_units(
-    arguments: Sequence[str], actors: int, column: str | None = None, stdin: BinaryIO | None = None,
-    null: bool = False, allow_url: bool = False,
-) -> list[Unit]:
+def list_units(options: RayOptions, actors: int, stdin: BinaryIO | None = None) -> list[Unit]:
     """List the inputs, in the order of a local run, and divide them into work units.
 
     Args:
-        arguments: as for a local run, and fsspec URLs of files, patterns and prefixes. A zip, tar or Parquet file
-            stands for the images in it.
+        options: `inputs` are as for a local run, and fsspec URLs of files, patterns and prefixes. A zip, tar or Parquet
+            file stands for the images in it.
         actors: number of actors, which determines the size of the units.
-        column: Parquet column that holds the images; None to detect it.
         stdin: the stream that the input `-` reads paths from.
-        null: names on stdin and in lists end with a zero byte.
-        allow_url: http and https URLs are fetched; without it they are failed inputs.
 
     Raises:
         UsageError: there is no input, a store does not allow listing, or a Parquet file has no such column.
     """
-    inputs = list(_inputs(arguments, stdin, null, allow_url))
+    inputs = list(_inputs(options, stdin))
     size = min(LARGEST, max(SMALLEST, math.ceil(len(inputs) / (UNITS_PER_ACTOR * actors))))
     units: list[Unit] = []
-    files: list[tuple[str, str | None]] = []
+    files: list[tuple[str, Failed | None]] = []
 
     def finish_unit() -> None:
         if files:
             units.append(Unit(len(units), "files", tuple(files)))
             files.clear()
 
-    for item in inputs:
-        if item.kind == "files":
-            files.append((item.name, item.error))
+    for kind, name, error in inputs:
+        if kind == "files":
+            files.append((name, error))
             if len(files) == size:
                 finish_unit()
             continue
         finish_unit()
-        if item.kind in ("tar", "zip"):
-            units.append(Unit(len(units), item.kind, ((item.name, None),)))
+        if kind == "parquet":
+            units.extend(_row_groups(name, options.column, len(units)))
         else:
-            units.extend(_row_groups(item.name, column, len(units)))
+            units.append(Unit(len(units), kind, ((name, None),)))
     finish_unit()
     return units
 
 
-def _inputs(arguments: Sequence[str], stdin: BinaryIO | None, null: bool, allow_url: bool) -> Iterator[_Input]:
-    if not arguments:
-        raise UsageError("no input: name files, folders, patterns, URLs, @list.txt, or - for names on stdin")
-    for argument in arguments:
+def _inputs(options: RayOptions, stdin: BinaryIO | None) -> Iterator[tuple[Kind, str, Failed | None]]:
+    """Kind, name and error of each input."""
+    for argument in options.inputs:
         if is_url(argument):
-            yield from _below_url(argument, allow_url)
-        else:
-            for item in Inputs((argument,), stdin, null, allow_url=True, archives=False):
-                if item.error is None and is_url(item.path):
-                    yield from _below_url(item.path, allow_url)
-                else:
-                    yield _Input(_kind(item.path) if item.error is None else "files", item.path, item.error)
+            yield from _below_url(argument, options.allow_url)
+            continue
+        for item in Inputs((argument,), stdin, null=options.null, allow_url=True, archives=False):
+            if item.error is not None:
+                yield "files", item.name, (item.error.kind, str(item.error))
+            elif is_url(item.name):
+                yield from _below_url(item.name, options.allow_url)
+            else:
+                yield _kind(item.name), item.name, None
 
 
-def _below_url(url: str, allow_url: bool) -> Iterator[_Input]:
+def _below_url(url: str, allow_url: bool) -> Iterator[tuple[Kind, str, Failed | None]]:
     if is_web_url(url) and not allow_url:
-        yield _Input("files", url, NOT_ALLOWED)
+        yield "files", url, ("unreadable", NOT_ALLOWED)
     else:
-        yield from (_Input(_kind(name), name) for name in list_url(url))
+        yield from ((_kind(name), name, None) for name in list_url(url))
 
 
 def _kind(name: str) -> Kind:
@@ -140,13 +131,14 @@ def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:
             schema = parquet.schema_arrow
             counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
     except Exception as error:  # stores and Arrow raise many kinds; an unreadable file is one failed input
-        return [Unit(index, "files", ((name, f"not a readable Parquet file ({type(error).__name__}: {error})"),))]
+        text = f"not a readable Parquet file ({type(error).__name__}: {error})"
+        return [Unit(index, "files", ((name, ("unreadable", text)),))]
     chosen = find_column(schema, column, name)
     starts = [sum(counts[:i]) for i in range(len(counts))]
     return [Unit(index + i, "parquet", ((name, None),), i, start, chosen) for i, start in enumerate(starts)]
 
 
-def find_column(schema: object, column: str | None, name: str) -> str:
+def find_column(schema: Any, column: str | None, name: str) -> str:
     """The column of an Arrow schema that holds the images.
 
     Args:
@@ -165,7 +157,6 @@ def find_column(schema: object, column: str | None, name: str) -> str:
             return kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
         return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
-    assert isinstance(schema, pa.Schema)
     binary = [field.name for field in schema if is_bytes(field.type)]
     listed = ", ".join(binary) or "none"
     if column is not None:
@@ -174,13 +165,10 @@ def find_column(schema: object, column: str | None, name: str) -> str:
         return column
     usual = [candidate for candidate in _IMAGE_COLUMNS if candidate in binary]
     if len(binary) != 1 and not usual:
-        raise UsageError(f"{display_name(name)}: which column holds the images? Name one with --ray-column: {listed}")
+        raise UsageError(f"{display_name(name)}: which column holds the images? Name one with --column: {listed}")
     return usual[0] if usual else binary[0]
 
 
 def digest(units: Sequence[Unit]) -> str:
     """SHA-256 of a list of work units, in hex."""
-    hashed = hashlib.sha256()
-    for unit in units:
-        hashed.update(unit.to_json().encode() + b"\n")
-    return hashed.hexdigest()
+    return hashlib.sha256("".join(f"{unit.to_json()}\n" for unit in units).encode()).hexdigest()

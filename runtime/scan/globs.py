@@ -5,106 +5,94 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Collection, Iterator
+import stat
+from collections.abc import Collection, Iterator, Sequence
 
-from ..core.errors import ImageError, UsageError
-from ..core.text import display_name
+from ..core.errors import ImageError
 from ..images.source import NamedSource
-from .walk import Skipped, identity_of, listing, unreadable, walk
+from .image_files import is_image_file
+from .kinds import is_glob
+from .walk import Skipped, walk
 
-MAX_WILDCARDS = 100
-_GLOB = re.compile(r"[*?\[]")
-
-
-def is_glob(name: str) -> bool:
-    """Whether `name` may be a pattern."""
-    return _GLOB.search(name) is not None
+NO_MATCH = ImageError("no such file, and no file matches it as a pattern", "missing")
 
 
 def glob_inputs(
     pattern: str, excluded: Collection[tuple[int, int]] = (), skipped: Skipped | None = None
 ) -> Iterator[NamedSource]:
-    """The files that a shell would expand `pattern` to; no match is one input with an error.
+    """The files that a shell would expand `pattern` to, in name order; no match is one input with an error.
 
     Folders that match are walked, except for patterns with `**`, which name the files themselves. A folder that cannot
     be searched for matches is one input with an error, too.
-
-    Raises:
-        UsageError: more than `MAX_WILDCARDS` parts of the pattern have wildcards.
     """
-    drive, rest = os.path.splitdrive(pattern)
-    parts = [part for part in rest.split(os.sep) if part]
-    if sum(map(is_glob, parts)) > MAX_WILDCARDS:
-        raise UsageError(f"{display_name(pattern)}: more than {MAX_WILDCARDS} parts of the pattern have wildcards")
+    base, parts = _split(pattern)
+    recursive, end = "**" in parts, len(parts)
+    above: list[tuple[str, set[int] | None]] = [(os.path.join(base, ""), _with_none({0}, parts))]  # None: all is wanted
+
+    def reached(path: str) -> set[int] | None:
+        while not path.startswith(above[-1][0]):
+            above.pop()
+        folder, before = above[-1]
+        return None if before is None else _behind(before, path[len(folder) :], parts)
+
+    def enter(folder: str) -> bool:
+        found = reached(folder)
+        if found is not None and recursive and os.path.islink(folder):
+            return False
+        above.append((folder + os.sep, None if found is None or (end in found and not recursive) else found))
+        return found is None or bool(found - {end} if recursive else found)
+
+    def wanted(path: str) -> bool:
+        found = reached(path)
+        if found is not None:
+            return end in found
+        is_image = is_image_file(path)
+        if skipped is not None and not is_image:
+            skipped.add(path)
+        return is_image
+
     matched = False
-    failed: set[str] = set()
-    for item in _match(drive + (os.sep if rest.startswith(os.sep) else ""), parts, excluded):
-        if item.error is None and os.path.isdir(item.name):
-            if "**" not in parts:
-                matched = True
-                yield from walk(item.name, excluded, skipped)
-        elif item.name not in failed:  # a folder may be searched twice, for itself and for those below it
-            matched = True
-            failed.update([item.name] if item.error else [])
-            yield item
+    for item in walk(base, excluded, None, wanted, enter) if _may_be_folder(base) else ():
+        matched = True
+        yield item
     if not matched:
-        yield NamedSource(pattern, error=ImageError("no such file, and no file matches it as a pattern", "missing"))
+        yield NamedSource(pattern, error=NO_MATCH)
 
 
-def _match(folder: str, parts: list[str], excluded: Collection[tuple[int, int]]) -> Iterator[NamedSource]:
-    while parts and not is_glob(parts[0]):
-        parent, folder, parts = folder, os.path.join(folder, parts[0]), parts[1:]
-        try:
-            os.lstat(folder)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return
-        except OSError as error:
-            yield unreadable(parent, error)
-            return
-    if excluded and identity_of(folder or os.curdir) in excluded:
-        return
-    if not parts:
-        yield NamedSource(folder)
-        return
-    head, *tail = parts
-    if head == "**":
-        for path, is_folder in _below(folder, excluded):
-            if isinstance(path, NamedSource):
-                yield path
-            elif is_folder and tail:
-                yield from _match(path, tail, excluded)
-            elif not is_folder and not tail:
-                yield NamedSource(path)
-        return
+def _split(pattern: str) -> tuple[str, list[str]]:
+    """The folder above the first part with a wildcard, and the parts from there on."""
+    drive, rest = os.path.splitdrive(pattern)
+    parts = [part for part in re.split(f"[{re.escape(os.sep + (os.altsep or ''))}]", rest) if part]
+    first = next(number for number, part in enumerate(parts) if is_glob(part))
+    root = os.sep if rest[0] in (os.sep, os.altsep) else ""
+    return drive + root + os.sep.join(parts[:first]), parts[first:]
+
+
+def _may_be_folder(path: str) -> bool:
+    """Whether `path` is a folder, or cannot be looked at: `walk` says why."""
     try:
-        names = listing(folder)
-    except NotADirectoryError:
-        return
-    except OSError as error:
-        yield unreadable(folder, error)
-        return
-    for name, is_folder in names:
-        hidden = name.startswith(".") and not head.startswith(".")
-        if not hidden and fnmatch.fnmatchcase(name, head) and (is_folder or not tail):
-            yield from _match(os.path.join(folder, name), tail, excluded)
+        return stat.S_ISDIR(os.stat(path or os.curdir).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
 
 
-def _below(folder: str, excluded: Collection[tuple[int, int]]) -> Iterator[tuple[NamedSource | str, bool]]:
-    """`folder` and everything below it, and whether it is a folder; without hidden names and links to folders."""
-    pending = [iter([(folder, True)])]
-    while pending:
-        path, is_folder = next(pending[-1], (None, False))
-        if path is None:
-            pending.pop()
-            continue
-        if is_folder and excluded and identity_of(path or os.curdir) in excluded:
-            continue
-        yield path, is_folder
-        if is_folder:
-            try:
-                names = [name for name in listing(path) if not name[0].startswith(".")]
-            except OSError as error:
-                yield unreadable(path, error), False
-                continue
-            inside = ((os.path.join(path, name), is_folder) for name, is_folder in names)
-            pending.append(iter([item for item in inside if not (item[1] and os.path.islink(item[0]))]))
+def _behind(reached: set[int], name: str, parts: Sequence[str]) -> set[int]:
+    """How many of the pattern's `parts` may match a path that ends in `name`, where `reached` may match the rest."""
+    found = set()
+    for at in reached - {len(parts)}:
+        shown = name[0] != "." or parts[at][0] == "."
+        if parts[at] == "**" and shown:
+            found.add(at)
+        elif shown and fnmatch.fnmatchcase(name, parts[at]):
+            found.add(at + 1)
+    return _with_none(found, parts)
+
+
+def _with_none(reached: set[int], parts: Sequence[str]) -> set[int]:
+    """`reached` and what lies behind `**`, which may match no name at all."""
+    for at, part in enumerate(parts):
+        if part == "**" and at in reached:
+            reached.add(at + 1)
+    return reached

@@ -1,4 +1,4 @@
-"""The options of `cinemae run` and `cinemae watch`."""
+"""The options of `cinemae run` and `cinemae watch`, and those that `cinemae ray` shares with them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,11 @@ TABLE = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What `cinemae run` and `cinemae watch` have in common.
+class CommandOptions:
+    """What all commands that score files have in common.
 
     Attributes:
-        inputs: files or folders.
         scoring: how images are scored.
-        format: default: by the suffix of --out; a table on a terminal; else jsonl.
-        out: write records to this file instead of stdout.
-        heatmaps: save a heatmap of each image in this folder.
-        report: write the results and pictures as one self-contained HTML page.
         batch_size: images per inference. Default: the best batch of a plan, else 8.
         workers: decoding threads. Default: one per CPU.
         fail_on_ai: exit with 4 if an image is judged ai.
@@ -36,24 +31,58 @@ class RunOptions:
         UsageError: a value that is not allowed, or options that contradict each other.
     """
 
-    inputs: tuple[str, ...]
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
-    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
-    out: Path | None = None
-    heatmaps: Path | None = None
-    report: Path | None = None
     batch_size: int | None = None
     workers: int | None = None
     fail_on_ai: bool = False
     quiet: Annotated[bool, Option(names=("--quiet", "-q"))] = False
 
-    CONTINUES: ClassVar[str]
-    """What makes the run continue `out`, in messages."""
-
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which images are scored.
+
+    Attributes:
+        inputs: files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).
+        allow_empty: exit with 0 where there is no image to score, instead of 2.
+        null: names in lists and on stdin end with a zero byte.
+        allow_url: fetch inputs that are http or https URLs, from public addresses.
+    """
+
+    inputs: Annotated[tuple[str, ...], Option(argument=True)] = ()
+    allow_empty: bool = False
+    null: Annotated[bool, Option(names=("--null", "-0"))] = False
+    allow_url: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(CommandOptions):
+    """What `cinemae run` and `cinemae watch` have in common.
+
+    Attributes:
+        inputs: files or folders.
+        format: of the records. Default: by the suffix of --out; a table on a terminal; else jsonl.
+        out: write records to this file instead of stdout.
+        heatmaps: save a heatmap of each image in this folder.
+        report: write the results and pictures as one self-contained HTML page.
+    """
+
+    inputs: tuple[str, ...]
+    format: Annotated[str | None, Option(metavar=f"[{'|'.join(FORMATS)}]")] = None
+    out: Path | None = None
+    heatmaps: Path | None = None
+    report: Path | None = None
+
+    CONTINUES: ClassVar[str]
+    """What makes the run continue `out`, in messages."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.format not in (None, *FORMATS):
             raise UsageError(f"unknown format {self.format!r}: use one of {', '.join(FORMATS)}")
 
@@ -94,23 +123,15 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanOptions(RunOptions):
+class ScanOptions(InputOptions, RunOptions):
     """The options of `cinemae run`.
 
     Attributes:
-        inputs: files, folders (recursive), zip and tar, globs, @list.txt, or - (names on stdin).
         resume: keep the records in --out whose input has not changed, and score the rest.
-        allow_empty: exit with 0 where there is no image to score, instead of 2.
-        null: names in lists and on stdin end with a zero byte.
-        allow_url: fetch inputs that are http or https URLs, from public addresses.
         stdin_image: the input - is an image on stdin, no list of names.
     """
 
-    inputs: Annotated[tuple[str, ...], Option(argument=True)] = ()
     resume: bool = False
-    allow_empty: bool = False
-    null: Annotated[bool, Option(names=("--null", "-0"))] = False
-    allow_url: bool = False
     stdin_image: bool = False
 
     CONTINUES = "--resume"

@@ -53,7 +53,7 @@ def _arrow_type(kind: Any) -> Any:
         return pa.string()
     if arguments:  # X | None
         return _arrow_type(arguments[0])
-    return {str: pa.string(), float: pa.float64(), int: pa.int64()}[kind]
+    return {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}[kind]
 
 
 class ParquetFile:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.errors import OutputError, UsageError
 from ..core.text import display_name
-from .image_files import has_image_suffix
+from ..images.formats import has_image_suffix
 from .inputs import STDIN, input_name
 from .parquet import MARK
 from .resume import store_path

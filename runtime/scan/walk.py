@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from ..core.environment import pip_install
 from ..core.errors import ImageError
 from ..core.text import display_name
+from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
 from ..images.source import NamedSource
-from ..images.video import VIDEO_SUFFIXES
-from .image_files import has_image_suffix, is_image_file
+from .image_files import is_image_file
 
 
 @dataclass
@@ -67,6 +67,7 @@ def walk(
     excluded: Collection[tuple[int, int]] = (),
     skipped: Skipped | None = None,
     wanted: Callable[[str], bool] = is_image_file,
+    enter: Callable[[str], bool] = lambda folder: True,
 ) -> Iterator[NamedSource]:
     """Image files below `folder`, in name order.
 
@@ -74,13 +75,14 @@ def walk(
     that cannot be read gives one input with an error, so that no image is left out silently.
 
     Args:
-        folder: where to start.
+        folder: where to start; "" is the current folder, and its paths are relative.
         excluded: (device, inode) of folders that are not entered.
         skipped: counts the files that are not `wanted`.
         wanted: tells whether a file is an input.
+        enter: tells whether a folder below is entered.
     """
     seen = set(excluded)
-    identity = identity_of(folder)
+    identity = identity_of(folder or os.curdir)
     if identity is not None:
         if identity in seen:
             return
@@ -94,6 +96,8 @@ def walk(
             yield entry
         elif entry.endswith(os.sep):
             path = entry.rstrip(os.sep)
+            if not enter(path):
+                continue
             try:
                 status = os.stat(path)
             except OSError as error:  # most often: its parent may be listed and not searched, or the path is too long

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,9 +15,10 @@ from cinemae.export.parts import export_parts
 from cinemae.runtime.core.errors import EngineError, ParityError, UsageError
 from cinemae.runtime.core.golden import golden_image
 from cinemae.runtime.core.manifest import METADATA_KEY, Manifest
-from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.engines.file.integrity import check_content
 from cinemae.runtime.engines.load import load_engine
+from cinemae.train.model.detector import CinemaeDetector
+from steady_engine import SteadyEngine
 
 PORTABLE = {
     "Abs", "Add", "Cast", "Clip", "Concat", "Div", "Erf", "Gather", "Gemm", "LayerNormalization", "Log", "MatMul",
@@ -28,44 +28,42 @@ PORTABLE = {
 """What the packed graph may be made of: nothing that TensorRT 8.6 lacks, no shape arithmetic, no control flow."""
 
 
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory, tiny_detector, tiny_manifest):
-    folder = tmp_path_factory.mktemp("engines")
-    export_fused(tiny_detector, tiny_manifest, folder / "fp32.onnx")
-    export_fused(tiny_detector, tiny_manifest, folder / "fp16.onnx", "fp16")
-    export_parts(tiny_detector, tiny_manifest, folder / "parts")
-    return folder
+@pytest.fixture(params=["fp32", "fp16", "parts"])
+def exported(request, tiny_engine, tiny_fp16_engine, tiny_parts):
+    """Path and precision."""
+    paths = {"fp32": tiny_engine, "fp16": tiny_fp16_engine, "parts": tiny_parts}
+    return paths[request.param], "fp16" if request.param == "fp16" else "fp32"
 
 
-@pytest.mark.parametrize(("name", "precision"), [("fp32.onnx", "fp32"), ("parts", "fp32"), ("fp16.onnx", "fp16")])
-def test_agrees_with_eager_at_every_batch_size(engines, tiny_detector, name, precision):
+def test_agrees_with_eager_at_every_batch_size(exported, tiny_detector):
     images = parity_images(max(BATCHES), 64)
-    rows = compare(name, engines / name, images, eager_output(tiny_detector, images), precision)
+    rows = compare("engine", exported[0], images, eager_output(tiny_detector, images), exported[1])
     assert [row.batch for row in rows] == [1, 2, 7]
-    assert all(row.passed for row in rows), format_table(rows, {name: precision})
+    assert all(row.passed for row in rows), format_table(rows)
 
 
-def test_parity_notices_a_changed_model(engines, tiny_detector):
+def test_parity_notices_a_changed_model(tiny_engine, tiny_detector):
     images = parity_images(max(BATCHES), 64)
     expected = eager_output(tiny_detector, images)
     wrong = dataclasses.replace(expected, lcas=expected.lcas * 1.01)
-    rows = compare("fused", engines / "fp32.onnx", images, wrong, "fp32")
+    rows = compare("fused", tiny_engine, images, wrong, "fp32")
     with pytest.raises(ParityError, match="beyond tolerance: fused at batch 1"):
         require(rows)
 
 
 @pytest.mark.parametrize(("logit", "passed"), [(-13.0, True), (-0.5, False)])
-def test_a_large_logit_may_err_in_proportion(engines, monkeypatch, logit, passed):
+def test_a_large_logit_may_err_in_proportion(tiny_manifest, monkeypatch, logit, passed):
     """An error of 1.1e-4 between a batch and singles is rounding at logit -13 (nine millionths), not at -0.5."""
 
-    def output(images, error=0.0):
-        count = len(images)
-        return EngineOutput(np.full(count, logit - error), np.zeros((count, 3)), np.zeros((count, 4)))
+    class Erring(SteadyEngine):
+        def infer(self, images):
+            output = super().infer(images)
+            return dataclasses.replace(output, logit=output.logit - 1.1e-4 * (len(images) > 1))
 
-    engine = SimpleNamespace(infer=lambda images: output(images, 1.1e-4 * (len(images) > 1)), close=lambda: None)
-    monkeypatch.setattr(parity, "load_engine", lambda path, device: engine)
+    monkeypatch.setattr(parity, "load_engine", lambda path, device: Erring(tiny_manifest, logit))
     images = parity_images(max(BATCHES), 64)
-    assert all(row.passed for row in compare("head", engines, images, output(images), "fp32")) == passed
+    expected = SteadyEngine(tiny_manifest, logit).infer(images)
+    assert all(row.passed for row in compare("head", None, images, expected, "fp32")) == passed
 
 
 def test_the_golden_tolerance_grows_with_the_logit(tmp_path, tiny_detector, tiny_manifest):
@@ -84,8 +82,8 @@ def test_relative_error_is_absolute_near_zero_and_strict_about_nan():
     assert relative(np.array([np.nan]), np.array([1.0])) == float("inf")
 
 
-def test_graph_is_portable(engines):
-    model = onnx.load(engines / "fp32.onnx")
+def test_graph_is_portable(tiny_engine):
+    model = onnx.load(tiny_engine)
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
     assert {node.op_type for node in model.graph.node} <= PORTABLE
@@ -94,8 +92,8 @@ def test_graph_is_portable(engines):
     assert not [node for node in model.graph.node if node.doc_string]
 
 
-def test_fp16_graph_keeps_norm_softmax_and_head_in_float32(engines):
-    model = onnx.shape_inference.infer_shapes(onnx.load(engines / "fp16.onnx"))
+def test_fp16_graph_keeps_norm_softmax_and_head_in_float32(tiny_fp16_engine):
+    model = onnx.shape_inference.infer_shapes(onnx.load(tiny_fp16_engine))
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     types |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -106,18 +104,17 @@ def test_fp16_graph_keeps_norm_softmax_and_head_in_float32(engines):
     assert {types[n.input[0]] for n in matmuls} == {onnx.TensorProto.FLOAT16}
 
 
-def test_export_is_reproducible(engines, tiny_detector, tiny_manifest, tmp_path):
+def test_export_is_reproducible(tiny_engine, tiny_detector, tiny_manifest, tmp_path):
     export_fused(tiny_detector, tiny_manifest, tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == (engines / "fp32.onnx").read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == tiny_engine.read_bytes()
 
 
-def test_manifest_hash_and_golden_logit(engines, tiny_detector, tiny_manifest):
-    path = engines / "fp32.onnx"
-    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    manifest = Manifest.from_json(metadata[METADATA_KEY], path)
+def test_manifest_hash_and_golden_logit(tiny_engine, tiny_detector, tiny_manifest):
+    metadata = {entry.key: entry.value for entry in onnx.load(tiny_engine).metadata_props}
+    manifest = Manifest.from_json(metadata[METADATA_KEY], tiny_engine)
     assert manifest.kind == "fused"
     assert manifest.masks == tiny_manifest.masks
-    assert manifest.content_sha256 == check_content(path)
+    assert manifest.content_sha256 == check_content(tiny_engine)
     golden = eager_output(tiny_detector, golden_image(64)[None]).logit[0]
     assert manifest.golden.logit == pytest.approx(golden, abs=1e-3)
     assert manifest.tools["opset"] == "17"
@@ -129,11 +126,9 @@ def test_weights_above_the_limit_go_beside_the_graph(tmp_path, tiny_detector, ti
     fused = tiny_manifest.model_copy(update={"kind": "fused"})
     manifest = write_engine(fused_graph(tiny_detector), fused, path, external_above=10_000)
     assert set(manifest.external_data) == {"big.onnx.data"}
-    engine = load_engine(path, device="cpu")
-    np.testing.assert_allclose(
-        engine.infer(random_images).logit, eager_output(tiny_detector, random_images).logit, atol=1e-3
-    )
-    engine.close()
+    with load_engine(path, device="cpu") as engine:
+        found = engine.infer(random_images).logit
+    np.testing.assert_allclose(found, eager_output(tiny_detector, random_images).logit, atol=1e-3)
     data = bytearray((tmp_path / "big.onnx.data").read_bytes())
     data[-1] ^= 1
     (tmp_path / "big.onnx.data").write_bytes(data)
@@ -160,3 +155,15 @@ def test_bundled_engine_is_never_overwritten(tmp_path, tiny_detector, tiny_manif
     with pytest.raises(UsageError, match="belongs to the bundled engine"):
         export_fused(tiny_detector, tiny_manifest, tmp_path / "cinemae-demo.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_parts_and_fused_agree_on_the_mean_of_the_patch_tokens(tiny_detector, tiny_manifest, tmp_path, random_images):
+    """Where f_global is that mean; the two share no code."""
+    method = tiny_detector.method.model_copy(update={"f_global": "mean"})
+    detector = CinemaeDetector(tiny_detector.mae, tiny_detector.head, tiny_detector.visible.numpy(), method)
+    manifest = tiny_manifest.model_copy(update={"method": method})
+    export_fused(detector, manifest, tmp_path / "mean.onnx")
+    fused = load_engine(tmp_path / "mean.onnx").infer(random_images)
+    parts = load_engine(export_parts(detector, manifest, tmp_path / "parts")).infer(random_images)
+    np.testing.assert_allclose(fused.logit, parts.logit, atol=parity.TOLERANCES["fp32"].logit)
+    assert not np.allclose(fused.logit, eager_output(tiny_detector, random_images).logit, atol=1e-3)

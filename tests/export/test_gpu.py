@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
-from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.core.errors import CinemaeError
 from cinemae.runtime.diagnose.probe import probe
@@ -12,6 +11,7 @@ from cinemae.runtime.engines.cuda.driver import Cuda
 from cinemae.runtime.engines.load import load_engine
 from cinemae.runtime.engines.tensorrt.library import import_tensorrt
 from cinemae.runtime.scoring.detector import Detector
+from tensorrt_fakes import batches
 
 FP16_LOGIT = 0.02
 """Eleven bits of mantissa through a few layers."""
@@ -37,7 +37,7 @@ needs_tensorrt = pytest.mark.skipif(
 @needs_tensorrt
 def test_plan_runs_and_agrees_with_eager(tiny_detector, tiny_manifest, tmp_path):
     export_fused(tiny_detector, tiny_manifest, tmp_path / "tiny.onnx", "fp16")
-    build_plan(tmp_path / "tiny.onnx", tmp_path / "tiny.plan", BuildOptions(batch=(1, 4, 8)))
+    build_plan(tmp_path / "tiny.onnx", tmp_path / "tiny.plan", batches(1, 4, 8))
     images = parity_images(11, 64)
     engine = load_engine(tmp_path / "tiny.plan", device="tensorrt")
     found = engine.infer(images)
@@ -51,7 +51,7 @@ def test_plan_runs_and_agrees_with_eager(tiny_detector, tiny_manifest, tmp_path)
 @needs_tensorrt
 def test_batches_in_flight_and_sizes_in_any_order_agree_with_singles(tiny_detector, tiny_manifest, tmp_path):
     export_fused(tiny_detector, tiny_manifest, tmp_path / "tiny.onnx", "fp16")
-    build_plan(tmp_path / "tiny.onnx", tmp_path / "tiny.plan", BuildOptions(batch=(2, 4, 8)))
+    build_plan(tmp_path / "tiny.onnx", tmp_path / "tiny.plan", batches(2, 4, 8))
     images = parity_images(11, 64)
     expected = eager_output(tiny_detector, images).logit
     engine = load_engine(tmp_path / "tiny.plan", device="tensorrt")

@@ -12,8 +12,8 @@ import pytest
 from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
 from cinemae.export.plan_check import Reference, write_reference
-from cinemae.export.tensorrt import float_types
 from cinemae.runtime.engines.cuda.driver import Cuda
+from cinemae.runtime.engines.tensorrt.tensorrt_8 import float_types
 from cuda_fakes import FakeCudaApi
 from PIL import Image
 from tensorrt_engine_fakes import SIZE

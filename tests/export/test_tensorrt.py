@@ -1,28 +1,23 @@
-"""TensorRT: the real parser and builder (RTX), names of the real bindings, builder and backend on a fake."""
+"""TensorRT: the real parser and builder (RTX), names of the real bindings, the builder on a fake."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cinemae.export.fused import export_fused, packed_graph, write_fused
-from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.tracing import HALF_QDQ_OPSET
-from cinemae.export.int8.recipe import choose_recipe
-from cinemae.export.int8.rewrite import quantise_for_tensorrt
-from cinemae.export.parity import parity_images
-from cinemae.export.parts import export_parts
+from cinemae.export.fused import export_fused
 from cinemae.export.plan_check import Reference, batch_order, find_reference, write_reference
 from cinemae.export.request import BuildOptions
-from cinemae.export.tensorrt import build, build_plan, float_types
+from cinemae.export.tensorrt import build, build_plan
 from cinemae.runtime.core.errors import EngineError, MissingDependencyError, ParityError, UsageError
 from cinemae.runtime.engines.base import EngineOutput
-from cinemae.runtime.engines.cuda.driver import Cuda
+from cinemae.runtime.engines.cuda.driver import Cuda, CudaDevice
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.tensorrt.engine import open_engine
-from cinemae.runtime.engines.tensorrt.library import collecting_logger
-from cinemae.runtime.engines.tensorrt.sidecar import Machine, PlanSidecar, check_machine, read_sidecar, sidecar_path
+from cinemae.runtime.engines.tensorrt.sidecar import check_machine, read_sidecar, sidecar_path
+from cinemae.runtime.engines.tensorrt.tensorrt_8 import float_types
 from cuda_fakes import FakeCudaApi
-from tensorrt_fakes import FakeTensorRt, real_rtx
+from tensorrt_fakes import FakeTensorRt, batches
 
 SHARED_API = (
     "num_io_tensors", "get_tensor_name", "get_tensor_shape", "get_tensor_dtype", "get_tensor_mode", "set_input_shape",
@@ -46,11 +41,9 @@ GONE_IN_11 = (
 """Names for 8.6 alone; the code asks before it uses them."""
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory, tiny_detector, tiny_manifest):
-    path = tmp_path_factory.mktemp("trt") / "tiny.onnx"
-    export_fused(tiny_detector, tiny_manifest, path, "fp16")
-    return path
+@pytest.fixture
+def engine(tiny_fp16_engine):
+    return tiny_fp16_engine
 
 
 @pytest.fixture
@@ -66,7 +59,7 @@ def cuda():
 @pytest.fixture
 def plan(engine, trt, cuda, tmp_path):
     path = tmp_path / "tiny.plan"
-    build_plan(engine, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    build_plan(engine, path, batches(1, 2, 4), trt, cuda)
     trt.recorded = [call for call in trt.recorded if call[0] in BUILDER_CALLS]  # not those of the check after the build
     cuda.api.launches = cuda.api.captures = 0
     return path
@@ -80,34 +73,15 @@ def test_every_name_exists_in_the_real_bindings():
     assert [name for name in GONE_IN_11 if b"\0" + name.encode() + b"\0" in binary] == []
 
 
-@pytest.fixture
-def rtx():
-    found = real_rtx()
-    if found is None:
-        pytest.skip("needs tensorrt-rtx-cu13-bindings and onnxruntime-ep-nv-tensorrt-rtx-cu13")
-    return found
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.slow
-def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_detector, tiny_manifest, tmp_path):
-    path = tmp_path / "engine.onnx"
-    if precision == "int8":
-        packed, images = PackedDetector(tiny_detector), parity_images(4, 64)
-        recipe = choose_recipe(packed, [images])
-        model = packed_graph(packed.to_half(), HALF_QDQ_OPSET)
-        quantise_for_tensorrt(model, packed, recipe)
-        assert any(node.op_type == "DequantizeLinear" for node in model.graph.node)
-        write_fused(model, tiny_manifest, path, precision)
-    else:
-        export_fused(tiny_detector, tiny_manifest, path, precision)
-    manifest = read_manifest(path)
-    assert manifest.precision == precision
-    assert len(build(rtx, collecting_logger(rtx), path, BuildOptions(), manifest)) > 100_000
+def test_real_parser_and_builder_accept_the_graph(precision, rtx, tiny_engine, tiny_fp16_engine):
+    engine = tiny_engine if precision == "fp32" else tiny_fp16_engine
+    assert len(build(rtx, engine, BuildOptions(), 64)) > 100_000
 
 
-def test_real_parser_accepts_the_parts(rtx, tiny_detector, tiny_manifest, tmp_path):
-    for path in sorted(export_parts(tiny_detector, tiny_manifest, tmp_path).iterdir()):
+def test_real_parser_accepts_the_parts(rtx, tiny_parts):
+    for path in sorted(tiny_parts.iterdir()):
         builder = rtx.Builder(rtx.Logger(rtx.Logger.ERROR))
         network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = rtx.OnnxParser(network, rtx.Logger(rtx.Logger.ERROR))
@@ -127,6 +101,7 @@ def test_tensorrt_8_takes_precisions_from_the_graph_and_obeys(engine, cuda, tmp_
     trt = FakeTensorRt("8.6.1", strongly_typed=False)
     build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, cuda)
     assert trt.calls("create_network") == [(1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH,)]
+    assert trt.calls("set_preview_feature") == [(trt.PreviewFeature.PROFILE_SHARING_0806, True)]
     assert trt.calls("set_flag") == [(trt.BuilderFlag.FP16,), (trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS,)]
     types = float_types(engine)
     by_kind = {}
@@ -143,7 +118,8 @@ def test_tensorrt_8_takes_precisions_from_the_graph_and_obeys(engine, cuda, tmp_
 
 
 def test_options_reach_the_builder(engine, trt, cuda, tmp_path):
-    options = BuildOptions((1, 1, 2), 512, tmp_path / "cache", "ampere_plus", version_compatible=True)
+    options = replace(batches(1, 1, 2), workspace=512, timing_cache=tmp_path / "cache",
+                      hardware_compatibility="ampere_plus", version_compatible=True)
     sidecar = build_plan(engine, tmp_path / "a.plan", options, trt, cuda)
     assert trt.calls("set_memory_pool_limit") == [(trt.MemoryPoolType.WORKSPACE, 512 << 20)]
     assert trt.calls("set_flag") == [(trt.BuilderFlag.VERSION_COMPATIBLE,)]
@@ -173,46 +149,31 @@ def test_no_gpu_is_one_clear_error(engine, trt, tmp_path):
         build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, Cuda(FakeCudaApi(no_device=True)))
 
 
-@pytest.mark.parametrize("batch", [(0, 1, 2), (2, 1, 4), (1, 8, 4)])
-def test_impossible_profile_is_refused(batch):
-    with pytest.raises(UsageError, match="smallest <= best <= largest"):
-        BuildOptions(batch=batch)
-
-
-def test_damaged_plan_is_refused(plan, trt, cuda):
+def test_damaged_plans_and_other_devices_are_refused(plan, trt, cuda):
+    with pytest.raises(UsageError, match="runs on TensorRT only"):
+        open_engine(plan, "cpu", None, trt, cuda)
+    trt.loads = False
+    with pytest.raises(EngineError, match=r"cinemae-export .*tiny-fp16.onnx --tensorrt --out .* --name tiny"):
+        open_engine(plan, "auto", None, trt, cuda)
     plan.write_bytes(plan.read_bytes() + b"x")
     with pytest.raises(EngineError, match="does not match the hash"):
         open_engine(plan, "auto", None, trt, cuda)
-
-
-def test_plan_without_sidecar_is_refused(plan, trt, cuda):
     sidecar_path(plan).unlink()
     with pytest.raises(EngineError, match=r"tiny.plan.json is missing"):
-        open_engine(plan, "auto", None, trt, cuda)
-
-
-def test_plan_on_the_cpu_is_a_usage_error(plan, trt, cuda):
-    with pytest.raises(UsageError, match="runs on TensorRT only"):
-        open_engine(plan, "cpu", None, trt, cuda)
-
-
-def test_plan_that_tensorrt_cannot_load_says_how_to_rebuild(plan, trt, cuda):
-    trt.loads = False
-    with pytest.raises(EngineError, match=r"cinemae-export .*tiny.onnx --tensorrt --out .* --name tiny"):
         open_engine(plan, "auto", None, trt, cuda)
 
 
 @pytest.mark.parametrize("version", ["10.14.1.48.post1", "10.0.0b6"])
 def test_a_version_with_a_suffix_is_understood(version, engine, cuda, tmp_path, random_images):
     trt = FakeTensorRt(version)
-    build_plan(engine, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    build_plan(engine, tmp_path / "a.plan", batches(1, 2, 4), trt, cuda)
     open_engine(tmp_path / "a.plan", "tensorrt", None, trt, cuda).close()
 
 
 def test_a_plan_that_computes_something_else_is_not_written(engine, trt, cuda, tmp_path):
     trt.wrong = 1000.0  # in batches only
     with pytest.raises(ParityError, match="at batch 2 the plan differs from the reference"):
-        build_plan(engine, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), trt, cuda)
+        build_plan(engine, tmp_path / "a.plan", batches(1, 2, 4), trt, cuda)
     assert not list(tmp_path.iterdir())
     assert cuda.api.live == set()
 
@@ -220,7 +181,7 @@ def test_a_plan_that_computes_something_else_is_not_written(engine, trt, cuda, t
 def test_every_batch_size_is_checked_after_every_kind_of_other(engine, trt, cuda, tmp_path):
     assert batch_order(1, 6) == [1, 2, 4, 6, 6, 1, 4, 2, 2, 4, 1, 6]
     assert batch_order(3, 3) == [3, 3, 3]
-    build_plan(engine, tmp_path / "a.plan", BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    build_plan(engine, tmp_path / "a.plan", batches(1, 2, 4), trt, cuda)
     assert {shape[0] for _, shape in trt.calls("set_input_shape")} == {1, 2, 4}
 
 
@@ -228,19 +189,19 @@ def test_the_reference_beside_the_engine_is_used_and_belongs_to_it(engine, trt, 
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(engine.read_bytes())
     manifest = read_manifest(copy)
-    computed = find_reference(copy, manifest, manifest.content_sha256)
+    computed = find_reference(copy, manifest)
     wrong = Reference(computed.images, EngineOutput(*(x + 1 for x in vars(computed.output).values())))
     write_reference(copy, "0" * 64, wrong)
-    build_plan(copy, tmp_path / "a.plan", BuildOptions(batch=(1, 1, 2)), trt, cuda)
+    build_plan(copy, tmp_path / "a.plan", batches(1, 1, 2), trt, cuda)
     write_reference(copy, manifest.content_sha256, wrong)
     with pytest.raises(ParityError, match="differs from the reference"):
-        build_plan(copy, tmp_path / "a.plan", BuildOptions(batch=(1, 1, 2)), trt, cuda)
+        build_plan(copy, tmp_path / "a.plan", batches(1, 1, 2), trt, cuda)
 
 
 def test_a_plan_beside_another_engine_of_its_name_is_refused(engine, trt, cuda, tiny_detector, tiny_manifest, tmp_path):
     source, path = tmp_path / "mine.onnx", tmp_path / "mine.plan"
     source.write_bytes(engine.read_bytes())
-    build_plan(source, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
+    build_plan(source, path, batches(1, 2, 4), trt, cuda)
     open_engine(path, "auto", None, trt, cuda).close()
     export_fused(tiny_detector, tiny_manifest, source, "fp32")
     with pytest.raises(EngineError, match=r"built from another mine.onnx.*cinemae-export .*mine.onnx --tensorrt"):
@@ -248,27 +209,6 @@ def test_a_plan_beside_another_engine_of_its_name_is_refused(engine, trt, cuda, 
 
 
 @pytest.mark.slow
-def test_a_plan_beside_the_engine_of_a_later_checkpoint_is_refused(
-    engine, trt, cuda, tiny_detector, tiny_manifest, tmp_path
-):
-    """With --int8 --qdq NAME.plan is built from NAME-qdq.onnx, which stays as it is when NAME.onnx is replaced."""
-    source, path, beside = (tmp_path / name for name in ("mine-qdq.onnx", "mine.plan", "mine.onnx"))
-    source.write_bytes(engine.read_bytes())
-    build_plan(source, path, BuildOptions(batch=(1, 2, 4)), trt, cuda)
-    export_fused(tiny_detector, tiny_manifest, beside, "fp32")
-    open_engine(path, "auto", None, trt, cuda).close()
-    later = tiny_manifest.calibration.model_copy(update={"a": 2.0})
-    export_fused(tiny_detector, tiny_manifest.model_copy(update={"calibration": later}), beside, "fp32")
-    with pytest.raises(EngineError, match=r"mine-qdq.onnx, of another checkpoint than mine.onnx.*mine.onnx --tensorrt"):
-        open_engine(path, "auto", None, trt, cuda)
-    beside.write_bytes(b"of something else")
-    open_engine(path, "auto", None, trt, cuda).close()
-
-
-def change(plan, **update) -> PlanSidecar:
-    return read_sidecar(plan).model_copy(update=update)
-
-
 @pytest.mark.parametrize(("update", "machine", "verdict"), [
     ({}, ("10.3.9", "Fake 4090", "8.9"), "runs"),
     ({}, ("10.4.0", "Fake 4090", "8.9"), "built by TensorRT 10.3.0.26"),
@@ -283,9 +223,9 @@ def change(plan, **update) -> PlanSidecar:
     ({"hardware_compatibility": "same_compute_capability"}, ("10.3.0", "Fake A100", "8.0"), "built for compute"),
 ])
 def test_compatibility_table(plan, update, machine, verdict):
-    sidecar = change(plan, **update)
+    sidecar = read_sidecar(plan).model_copy(update=update)
     if verdict in ("runs", "warns"):
-        assert len(check_machine(plan, sidecar, Machine(*machine))) == (verdict == "warns")
+        assert len(check_machine(plan, sidecar, machine[0], CudaDevice(*machine[1:]))) == (verdict == "warns")
     else:
         with pytest.raises(EngineError, match=f"{verdict}.*cinemae-export"):
-            check_machine(plan, sidecar, Machine(*machine))
+            check_machine(plan, sidecar, machine[0], CudaDevice(*machine[1:]))

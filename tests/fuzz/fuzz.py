@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of what strangers can hand to the runtime: images, engines, manifests, sidecars, requests.
 
     pip install atheris && pip install '.[formats,serve]'
-    python tests/fuzz/fuzz.py image -max_total_time=600  # or engine, manifest, sidecar, multipart
+    python tests/fuzz/fuzz.py image -max_total_time=600  # or any other of TARGETS
 
 Everything after the target goes to libFuzzer. The seeds are rendered, none is anybody's file. A finding is any
 exception that is not the documented one; libFuzzer then writes the input to `crash-*` and stops.
@@ -34,15 +34,20 @@ with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "pytho
     import PIL.Image
     from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError
     from cinemae.runtime.core.masks import draw_visible
+    from cinemae.runtime.evidence.c2pa_reports import Reports
+    from cinemae.runtime.evidence.collect import collect  # noqa: F401  (its readers are what the fuzzer explores)
+    from cinemae.runtime.evidence.content_credentials import facts_of_reports
     from cinemae.runtime.serve.options import MIB, Limits
     from cinemae.runtime.serve.problems import Problem
     from cinemae.runtime.serve.uploads import Body, ByteBudget, read_uploads
     from starlette.requests import Request
 
+from facts_of import facts_of
+from metadata_files import exif_of, gif_with_xmp, iptc_of, photoshop_of, png_texts, raw_profile, segments, xmp_of
 from pictures import encoded, picture
 
 SMALL = manifests.Preprocess(resize_short=72, crop=64)
-HERE = plan_sidecar.Machine("10.3.0", "NVIDIA L4", "8.9")
+TENSORRT, GPU = "10.3.0", plan_sidecar.CudaDevice("NVIDIA L4", "8.9")
 LIMITS = Limits(max_body_mb=3000 / MIB, max_file_mb=2000 / MIB, max_images=4, max_buffered_mb=6000 / MIB)
 LOOP = asyncio.new_event_loop()
 MAX_PIXELS = 1_000_000
@@ -104,7 +109,7 @@ def sidecar(data: bytes) -> None:
     for check in (
         lambda: plan_sidecar.check_plan(plan, found),
         lambda: plan_sidecar.check_source(plan, found),
-        lambda: plan_sidecar.check_machine(plan, found, HERE),
+        lambda: plan_sidecar.check_machine(plan, found, TENSORRT, GPU),
     ):
         try:
             check()
@@ -137,6 +142,61 @@ def multipart(data: bytes) -> None:
             assert 1 <= len(uploads) <= LIMITS.max_images
             assert sum(len(upload.image) for upload in uploads) <= len(content) <= LIMITS.max_body_bytes
     assert budget.used == 0
+
+
+CARRIERS: dict[str, Callable[[bytes], bytes]] = {
+    "exif": lambda data: segments((0xE1, b"Exif\0\0" + data[:65000])),
+    "xmp": lambda data: segments((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + data[:65000])),
+    "iptc": lambda data: segments((0xED, b"Photoshop 3.0\0" + data[:65000])),
+    "texts": lambda data: png_texts(dict.fromkeys(("parameters", "Comment", "AIGC"), data.decode("latin-1"))),
+    "profile": lambda data: raw_profile("exif", data),
+    "gif": gif_with_xmp,
+}
+"""A file that carries the bytes where one reader of evidence finds them."""
+EVIDENCE_SEEDS: dict[str, list[bytes]] = {
+    "exif": [exif_of({"Make": "A", "UserComment": "Steps: 1, Seed: 2"})[6:]],
+    "xmp": [xmp_of({"xmp:CreatorTool": "A"}), xmp_of({"TC260:AIGC": '{"Label": "1"}'}).decode().encode("utf-16")],
+    "iptc": [photoshop_of({"Credit": "A"}), iptc_of({"Credit": "A"})],
+    "texts": [b"Steps: 1, Seed: 2", b'{"class_type": 1}', b'{"Label": "1", "ContentProducer": "x"}'],
+    "profile": [exif_of({"Make": "A", "UserComment": "Steps: 1, Seed: 2"})],
+    "gif": [xmp_of({"xmp:CreatorTool": "A"})],
+}
+
+
+def evidence(carrier: str) -> Callable[[bytes], None]:
+    """Any bytes in one place of metadata: facts whose statements are short and printable."""
+
+    def check(data: bytes) -> None:
+        for fact in facts_of(CARRIERS[carrier](data)):
+            assert fact.statement.isprintable()
+            assert len(fact.statement) < 2000
+            assert len(fact.raw or "") <= 2000
+
+    return check
+
+
+def credentials(data: bytes) -> None:
+    """Any JSON as c2pa's report: facts, or an exception that `collect` takes."""
+    try:
+        report = json.loads(data)
+        facts = list(facts_of_reports(Reports(report, (("listed", report),)), "fuzz"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    assert all(fact.statement.isprintable() for fact in facts)
+
+
+def credentials_seed() -> bytes:
+    """A report on a parent and a component, with every part that is read."""
+    passed, failed = [{"code": "claimSignature.validated", "url": "/b/"}], [{"code": "x.y", "url": "/a/"}]
+    codes = {"success": passed, "failure": failed}
+    action = {"action": "c2pa.created", "digitalSourceType": "x/trainedAlgorithmicMedia", "softwareAgentIndex": 0}
+    data = {"actions": [action], "softwareAgents": [{"name": "d"}]}
+    made = {"assertions": [{"label": "c2pa.actions.v2", "data": data}]}
+    parent = {"relationship": "parentOf", "active_manifest": "b", "validation_results": {"activeManifest": codes}}
+    return json.dumps({
+        "active_manifest": "a", "manifests": {"a": {**made, "ingredients": [parent]}, "b": made},
+        "validation_results": {"activeManifest": codes, "ingredientDeltas": [{"validationDeltas": codes}]},
+    }).encode()
 
 
 def image_seeds() -> list[bytes]:
@@ -187,10 +247,10 @@ def engine_seed() -> bytes:
 
 
 def sidecar_seed() -> bytes:
-    """A sidecar that fits the plan of `sidecar` and the machine `HERE`."""
+    """A sidecar that fits the plan of `sidecar` and this `GPU`."""
     found = plan_sidecar.PlanSidecar(
-        manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=HERE.tensorrt, gpu=HERE.gpu,
-        compute_capability=HERE.compute_capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
+        manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=TENSORRT, gpu=GPU.name,
+        compute_capability=GPU.capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
         source="x.onnx", source_sha256="0" * 64, source_external={"x.data": "0" * 64},
     )
     return found.model_dump_json().encode()
@@ -212,6 +272,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "manifest": (manifest, lambda: [manifest_seed(), json.dumps({"schema_version": 1}).encode()]),
     "sidecar": (sidecar, lambda: [sidecar_seed()]),
     "multipart": (multipart, multipart_seeds),
+    "credentials": (credentials, lambda: [credentials_seed()]),
+    **{name: (evidence(name), lambda name=name: EVIDENCE_SEEDS[name]) for name in CARRIERS},
 }
 
 

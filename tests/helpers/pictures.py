@@ -63,7 +63,9 @@ def json_lines(data: bytes) -> list[dict]:
     return [json.loads(line) for line in data.splitlines()]
 
 
+RUN = [sys.executable, "-m", "cinemae", "run"]
+
+
 def cinemae_run(*arguments, **options) -> subprocess.CompletedProcess:
-    """`cinemae-run` in a process of its own; output in bytes."""
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=300, **options)
+    """`cinemae run` in a process of its own; output in bytes."""
+    return subprocess.run([*RUN, *map(str, arguments)], capture_output=True, timeout=300, **options)

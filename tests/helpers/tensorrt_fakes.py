@@ -13,9 +13,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+from cinemae.export.request import BuildOptions
 from tensorrt_engine_fakes import FakeEngine
 
 PLAN = b"a fake plan"
+
+
+def batches(smallest, best, largest):
+    """Options of a plan for these batches."""
+    return BuildOptions(min_batch=smallest, best_batch=best, max_batch=largest)
 
 
 MOVES = {"Reshape": "shuffle", "Transpose": "shuffle", "Unsqueeze": "shuffle", "Gather": "gather", "Slice": "slice",

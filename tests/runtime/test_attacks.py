@@ -19,6 +19,7 @@ import pytest
 from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.file.integrity import seal
 from cinemae.runtime.engines.load import load_engine
+from pictures import RUN
 from PIL import Image
 
 ROUNDS = int(os.environ.get("CINEMAE_ATTACK_ROUNDS", "1"))
@@ -42,7 +43,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def command(images, tiny_engine):
-    return [sys.executable, "-m", "cinemae.runtime.cli.run", str(images), "--engine", str(tiny_engine), "--quiet",
+    return [*RUN, str(images), "--engine", str(tiny_engine), "--quiet",
             "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
 
 

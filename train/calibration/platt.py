@@ -44,14 +44,13 @@ def calibrate_probability(scores: Scores, fitted_on: str, rates: Rates) -> Calib
         raise UsageError(
             "on the held-out images the head ranks real above AI; it has learnt nothing: check data and labels"
         )
-    found, false_alarm, miss = two_sided(scores, rates), rates.false_alarm, rates.miss
-    if found.ai_from is not None and found.ai_from == found.real_below:
-        cut = found.ai_from
-        false_alarm = min(false_alarm, reached({k: v >= cut for k, v in scores.by_source(0).items()}, false_alarm))
-        miss = min(miss, reached({k: v < cut for k, v in scores.by_source(1).items()}, miss))
+    (ai_from, real_below), false_alarm, miss = two_sided(scores, rates), rates.false_alarm, rates.miss
+    if ai_from is not None and ai_from == real_below:
+        false_alarm = min(false_alarm, reached({k: v >= ai_from for k, v in scores.by_source(0).items()}, false_alarm))
+        miss = min(miss, reached({k: v < ai_from for k, v in scores.by_source(1).items()}, miss))
     calibration = Calibration(
-        a=a, b=b, ai_from=found.ai_from, real_below=found.real_below, false_alarm=false_alarm, miss=miss,
-        n_real=n_real, n_ai=len(labels) - n_real, fitted_on=fitted_on,
+        a=a, b=b, ai_from=ai_from, real_below=real_below, false_alarm=false_alarm, miss=miss, n_real=n_real,
+        n_ai=len(labels) - n_real, fitted_on=fitted_on,
     )
     return calibration.model_copy(update={"sources": source_rates(scores, Decision.of(calibration))})
 

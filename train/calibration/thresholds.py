@@ -16,7 +16,6 @@ The rule for one class:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -68,18 +67,12 @@ def reached(wrong: Mapping[str, np.ndarray], rate: float) -> float:
     return max((int(w.sum()) + 1) / (len(w) + 1) for w in large_enough(wrong, rate).values())
 
 
-class Thresholds(NamedTuple):
-    """Raw logits: `ai` from `ai_from` on, `real` below `real_below`; None: that verdict is never given."""
-
-    ai_from: float | None
-    real_below: float | None
-
-
-def two_sided(scores: Scores, rates: Rates) -> Thresholds:
-    """Both thresholds by the rule of this module.
+def two_sided(scores: Scores, rates: Rates) -> tuple[float | None, float | None]:
+    """Both thresholds by the rule of this module, as raw logits: `ai` from the first on, `real` below the second.
 
     The thresholds cross where the classes come apart better than was asked for. Then the middle between them is the
-    threshold of both verdicts: nothing is uncertain, and both rates are smaller than the rates asked for.
+    threshold of both verdicts: nothing is uncertain, and both rates are smaller than the rates asked for. A threshold
+    is None where its verdict is never given.
     """
     ai_from = strictest_threshold(scores.by_source(0), rates.false_alarm)
     lowest = strictest_threshold({name: -logits for name, logits in scores.by_source(1).items()}, rates.miss)
@@ -87,4 +80,4 @@ def two_sided(scores: Scores, rates: Rates) -> Thresholds:
     real_below = None if lowest is None else float(np.nextafter(np.float32(-lowest), np.float32(np.inf)))
     if ai_from is not None and real_below is not None and real_below > ai_from:
         ai_from = real_below = float(np.float32((ai_from + real_below) / 2))
-    return Thresholds(ai_from, real_below)
+    return ai_from, real_below

@@ -24,14 +24,7 @@ from .verdicts import VerdictCounts, count_verdicts
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """Figures of one generator's split: a row of the evaluation's table.
-
-    Attributes:
-        generator: name of the generator.
-        split: "train", "val" or "test".
-        seen: whether the head was trained on this generator.
-        metrics: the figures.
-    """
+    """Figures of one generator's split; `seen`: whether the head was trained on the generator."""
 
     generator: str
     split: str
@@ -64,21 +57,11 @@ class Evaluation:
 def spec_of(
     loaded: LoadedHead, root: Path, paths: Collection[str], augment: str = "none", precision: Precision = "fp32"
 ) -> CacheSpec:
-    """Choose the cache from which images are scored.
+    """Choose the cache under `root` from which images, by their absolute paths, are scored.
 
     Scoring needs the deployed mask set alone. Where the cache with all mask sets, which fitting filled, already holds
     every image, it is used as it is; otherwise a cache with the deployed set alone is filled, at less than half the
     cost.
-
-    Args:
-        loaded: the checkpoint.
-        root: folder of all caches.
-        paths: absolute paths of the images to score.
-        augment: augmentation of the images.
-        precision: of the matrix products.
-
-    Returns:
-        The specification of the cache to use; its key is the folder's name under `root`.
     """
     manifest = loaded.manifest
     full, deployed = (
@@ -92,12 +75,7 @@ def spec_of(
 
 
 def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scores:
-    """Score rows of a cache with the deployed masks, one shard in memory at a time.
-
-    Args:
-        loaded: the checkpoint.
-        cache: the features.
-        chosen: int64 [n] row indices.
+    """Score the rows `chosen`, int64 [n], of a cache with the deployed masks, one shard in memory at a time.
 
     Raises:
         UsageError: a score is not finite; names the first such image.

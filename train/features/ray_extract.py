@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from ...runtime.core.errors import CinemaeError
-from ...runtime.ray.address import require_ray
-from ...runtime.ray.cluster import cluster, explained, room, uses_gpu
+from ...runtime.ray.cluster import cluster, explained, require_ray, room, uses_gpu
 from ..compute import choose_device
 from ..data.sample import Sample
 from ..model.mae import MaskedAutoencoder

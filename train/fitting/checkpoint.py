@@ -28,6 +28,7 @@ from torch import Tensor
 from ...runtime.core.errors import EngineError, UsageError, WeightsError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
+from ...runtime.core.text import first_line
 from ..calibration.scores import Scores
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
@@ -85,14 +86,14 @@ def save_checkpoint(
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
     embed: MaskedAutoencoder | None = None, scores: Scores | None = None,
 ) -> Path:
-    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a partial one.
+    """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a part of it.
 
     Args:
-        folder: of the checkpoint; one that is there already is replaced.
+        folder: of the checkpoint; an older checkpoint there is kept under another name.
         head: the deployed parameters.
         mask_sets: int64 [R, K, V]; the first set must be the manifest's masks.
         manifest: of the checkpoint.
-        last: state of the head after the last epoch, kept beside the deployed one.
+        last: state of the head after the last epoch.
         metrics: content of metrics.json.
         embed: the backbone, stored inside the checkpoint.
         scores: what the calibration was fitted on, so that other rates can be chosen later.
@@ -166,26 +167,15 @@ def load_head(folder: str | Path) -> LoadedHead:
         mask_sets = tensors.pop(MASKS_KEY).numpy()
         head.load_state_dict({name.removeprefix("head."): value for name, value in tensors.items()})
     except (KeyError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise EngineError(f"{path} does not belong to the manifest beside it ({first}); fit the head again") from None
+        reason = first_line(error)
+        raise EngineError(f"{path} does not belong to the manifest beside it ({reason}); fit the head again") from None
     if not np.array_equal(mask_sets[0], manifest.masks.array()):
         raise EngineError(f"{path}: its masks are not those of the manifest beside it; fit the head again")
     return LoadedHead(folder, head.eval(), manifest, mask_sets, embedded)
 
 
 def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> LoadedCheckpoint:
-    """Load the whole detector.
-
-    Args:
-        folder: of the checkpoint.
-        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
-
-    Raises:
-        WeightsError: the backbone is not found, or is not the one the head was fitted on (by SHA-256).
-        UsageError: `folder` is no checkpoint.
-        ManifestError: the manifest is damaged.
-        EngineError: the head is missing or damaged, or does not belong to the manifest.
-    """
+    """Load the whole detector; arguments and errors as in `load_head` and `load_checkpoint_backbone`."""
     loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
     detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
@@ -193,7 +183,15 @@ def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> L
 
 
 def load_checkpoint_backbone(loaded: LoadedHead, backbone: str | Path | None = None) -> MaskedAutoencoder:
-    """Load the backbone a head was fitted on and verify its hash; arguments and errors as in `load_checkpoint`."""
+    """Load the backbone a head was fitted on.
+
+    Args:
+        loaded: the checkpoint.
+        backbone: source of the weights; None takes those inside the folder, else the source in the manifest.
+
+    Raises:
+        WeightsError: the backbone is not found, or is not the backbone the head was fitted on (by SHA-256).
+    """
     named = loaded.manifest.backbone
     embedded = loaded.folder / WEIGHTS_FILE
     if backbone is None and loaded.embedded_sha256:

@@ -28,7 +28,7 @@ def fit(
 
     Args:
         cache: features of the samples, opened with their recorded list.
-        out: folder of the checkpoint.
+        out: folder of the checkpoint, which is returned.
         method: constants of LCAS; its K may be smaller than the cache's.
         head_config: shape of the head.
         config: recipe.
@@ -36,9 +36,6 @@ def fit(
         demonstration: mark the checkpoint as a demonstration.
         embed: backbone to store inside the checkpoint.
         quiet: show no progress.
-
-    Returns:
-        the checkpoint's folder.
 
     Raises:
         UsageError: as `training_rows` and `calibrate_probability`.

@@ -64,13 +64,6 @@ def calibration_scores(
     These are the `left_out_scores` and, as one more source, the held-out images scored by `head`. Heads fitted without
     a source may give smaller logits than `head`, which is deployed: thresholds from theirs alone would promise too
     much. Where no source can be left out, the held-out images alone are scored, and the rates hold for their sources.
-
-    Args:
-        train: what `head` was trained on.
-        held: what selected its epoch.
-        head: the deployed head.
-        config: its recipe.
-        quiet: show no progress.
     """
     own = held.take(_first_views(held))
     scored = own.scores(own.logits(head))

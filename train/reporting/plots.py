@@ -23,16 +23,10 @@ SERIES = ("#2f6db3", "#c8641b", "#2c8a57", "#7c54b0", "#c2478f", "#16889a", "#8a
 
 @contextmanager
 def drawing(path: Path, width: float = 7.0, height: float = 4.0, png: bool = False) -> Iterator[Any]:
-    """Draw a figure in the report's style; the file appears when the `with` block ends without an error.
+    """An empty matplotlib figure in the report's style, of `width` and `height` inches, which is written as an SVG.
 
-    Args:
-        path: the SVG.
-        width: in inches.
-        height: in inches.
-        png: write a PNG beside it, for places that do not take SVG.
-
-    Yields:
-        An empty matplotlib figure.
+    The file appears when the `with` block ends without an error; with `png`, a PNG beside it, for places that do not
+    take SVG.
     """
     from cycler import cycler
     from matplotlib import rc_context
@@ -98,15 +92,9 @@ Line = tuple[Sequence[float], Sequence[float], Any, str]
 def curves(
     path: Path, title: str, lines: Mapping[str, Line], *, xlabel: str = "", ylabel: str = "", ticks: Sequence[str] = ()
 ) -> None:
-    """Lines with markers.
+    """Lines with markers, by name; names that start with "_" stay out of the legend.
 
-    Args:
-        path: the SVG.
-        title: title of the plot.
-        lines: line by its name; names that start with "_" stay out of the legend.
-        xlabel: label of the x axis.
-        ylabel: label of the y axis.
-        ticks: names of the values 0, 1, ... on the x axis; none leaves numbers there.
+    `ticks` are names of the values 0, 1, ... on the x axis; without them the axis has numbers.
     """
     with drawing(path, 8.0, 4.5) as figure:
         axes = figure.add_subplot()

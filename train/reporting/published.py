@@ -6,10 +6,9 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from ..data.generators import canonical
 from .result import StudyResult
@@ -43,8 +42,8 @@ class Published:
     setting: str
     columns: tuple[str, ...]
     rows: dict[str, tuple[float, ...]]
-    claims: tuple[dict[str, str], ...]
-    match: dict[str, str]
+    claims: list[dict[str, str]]
+    match: dict[str, str] = field(default_factory=dict)
     benchmark: str = ""
     unit: str = "%"
     bound: str = ""
@@ -106,14 +105,11 @@ class Claim:
 @cache
 def published() -> tuple[Published, ...]:
     """All published figures, in the order of the studies."""
-    text = (files(__package__) / "published.json").read_text(encoding="utf-8")
-
-    def read(record: dict[str, Any]) -> Published:
-        rows = {name: tuple(map(float, values)) for name, *values in record["rows"]}
-        fixed = {"columns": tuple(record["columns"]), "rows": rows, "claims": tuple(record["claims"])}
-        return Published(**{"match": {}, **record, **fixed})
-
-    return tuple(map(read, json.loads(text)))
+    found = []
+    for record in json.loads((files(__package__) / "published.json").read_text(encoding="utf-8")):
+        rows = {name: tuple(map(float, values)) for name, *values in record.pop("rows")}
+        found.append(Published(rows=rows, columns=tuple(record.pop("columns")), **record))
+    return tuple(found)
 
 
 def benchmark_of(trained: Sequence[str]) -> str:

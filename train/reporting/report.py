@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from ...runtime.core.files import write_text
 from ...runtime.report.html import STYLES, csp_hash, templates
-from .overview import FAILED, NO_FIGURES, Line, Overview
-from .published import beside
+from .overview import FAILED, NO_FIGURES, Overview
+from .published import Claim, beside
 from .result import StudyResult
 from .tables import Table
 
@@ -40,30 +41,19 @@ class Report:
     @cached_property
     def overview(self) -> Overview:
         """The lead."""
-        return Overview.of([result for result, _ in self.studies], self.trained)
+        return Overview(tuple(result for result, _ in self.studies), self.trained)
 
     def write_html(self, path: Path) -> None:
         """Write the page: the result first, then a section for each study."""
-        style = templates(*STYLES) + (files(__package__) / "report.css").read_text(encoding="utf-8")
-        allowed = f"img-src data:; style-src '{csp_hash(style)}'"
-        policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-        facts = "".join(f'<p class="byline">{escape(fact)}</p>' for fact in self.facts)
-        sections = "\n".join(_section(self._beside(result), folder) for result, folder in self.studies)
-        write_text(
-            path,
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-            f"<title>CINEMAE: {escape(self.title)}</title><style>{style}</style></head>\n"
-            '<body id="top"><header class="masthead"><div class="wrap page">'
-            '<p class="brand">CINEMAE <span>contextual anomaly estimation</span></p>'
-            f"<h1>{escape(self.title)}</h1>{facts}</div></header>\n"
-            f'<main class="wrap page">{_lead(self.overview)}\n{sections}\n</main>\n'
-            '<footer class="wrap page"><p><strong>How to read this.</strong> Published figures are those of the paper '
-            "(arXiv 2511.06325), each with its table, figure or section. Where backbone or data are not the paper's, a "
-            "difference says what this run reached, not whether the paper is right.</p></footer>\n</body></html>\n",
-        )
+        own = files(__package__)
+        style = templates(*STYLES) + (own / "report.css").read_text(encoding="utf-8")
+        values = {
+            "title": escape(self.title), "style": style, "hash": csp_hash(style), "lead": _lead(self.overview),
+            "facts": "".join(f'<p class="byline">{escape(fact)}</p>' for fact in self.facts),
+            "sections": "\n".join(_section(self._beside(result), folder) for result, folder in self.studies),
+        }
+        page = (own / "report.html").read_text(encoding="utf-8")
+        write_text(path, re.sub(r"{{(\w+)}}", lambda place: values[place[1]], page))
 
     def write_markdown(self, path: Path) -> None:
         """Write all tables as one Markdown file without pictures, for places where the images may not be published."""
@@ -120,7 +110,7 @@ def _lead(overview: Overview) -> str:
         f"<th{' class=n' if column in ('paper', 'here', 'difference') else ''}>{column}</th>"
         for column in table.columns
     )
-    body = "".join(f"<tr>{_line(line)}</tr>\n" for line in overview.lines)
+    body = "".join(f"<tr>{_line(*line)}</tr>\n" for line in overview.lines)
     shown = _scroll(escape(table.title), f"<tr>{head}</tr>", body, "overviewtable")
     return (
         f'<section class="lead" aria-label="Result"><div class="verdicts">{cards}</div><p>{escape(overview.ran)}</p>'
@@ -128,17 +118,16 @@ def _lead(overview: Overview) -> str:
     )
 
 
-def _line(line: Line) -> str:
+def _line(result: StudyResult, claim: Claim | None) -> str:
     """The cells of one line of the overview."""
-    study = f'<th><a href="#{escape(line.result.name)}">{escape(line.result.title)}</a></th>'
-    if line.claim:
-        source, *numbers = map(escape, line.claim.cells)
+    study = f'<th><a href="#{escape(result.name)}">{escape(result.title)}</a></th>'
+    if claim:
+        source, *numbers = map(escape, claim.cells)
         names = ("paper", "here", "difference")
         figures = "".join(f'<td class="n" data-name="{n}">{v}</td>' for n, v in zip(names, numbers, strict=True))
-        text = escape(line.claim.text)
-        return f'{study}<td>{text}</td><td class="source">{source}</td>{figures}'
-    if error := line.result.error:
-        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(error)}</td>'
+        return f'{study}<td>{escape(claim.text)}</td><td class="source">{source}</td>{figures}'
+    if result.error:
+        return f'{study}<td colspan="5" class="failed"><strong>{FAILED}</strong>: {escape(result.error)}</td>'
     return f'{study}<td colspan="5" class="dim">{NO_FIGURES}</td>'
 
 

@@ -89,11 +89,7 @@ class StudyResult:
 def once(folder: Path, title: str, parts: Mapping[str, Any], make: Callable[[], StudyResult]) -> StudyResult:
     """Read the result in `folder` if it was made from the same `parts`; otherwise make and write it.
 
-    Args:
-        folder: of the study; its name is that of the study.
-        title: of the study.
-        parts: everything that decides the study's figures.
-        make: runs the study.
+    The folder has the study's name, and `parts` are everything that decides its figures.
     """
     text = json.dumps({"format": FORMAT, **parts}, sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -124,9 +124,10 @@ def backbones(experiment: Experiment, out: Path) -> StudyResult:
         (inputs,) = head_inputs(one, one.method)
         variants[label] = fit_scores(one, inputs)
         variants[f"{label}, f_global alone"] = fit_scores(one, inputs, F_GLOBAL_ALONE)
-        nll, ai = image_nll(one.cache, one.eval_rows), one.eval_labels == 1
+        nll = one.eval_scores(image_nll(one.cache, one.eval_rows))
+        real, ai = (float(nll.logits[nll.labels == label].mean()) for label in (0, 1))
         millions = sum(p.numel() for key, p in one.load().named_parameters() if not is_decoder(key)) / 1e6
-        rows.append((label, millions, float(nll[~ai].mean()), float(nll[ai].mean())))
+        rows.append((label, millions, real, ai))
     table = comparison(one, variants, name="backbones", title="Backbone", what="backbone", note=one.budget.bounds())
     columns = ("backbone", "encoder parameters, M", "NLL real", "NLL AI")
     sizes = Table("backbone_sizes", "Backbones: size and mean reconstruction error", columns, tuple(rows))

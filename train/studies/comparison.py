@@ -10,7 +10,6 @@ import numpy as np
 
 from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..audit.probe import transfer
-from ..calibration.scores import Scores
 from ..evaluation.metrics import MACC, Metrics, metrics_by_source
 from ..fitting.examples import Examples, read_examples
 from ..fitting.head_training import train_head
@@ -34,13 +33,7 @@ F_GLOBAL_ALONE = HeadConfig(statistics=())
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What heads read under one method.
-
-    Attributes:
-        train: images to train on.
-        held: held-out images, which pick the epoch.
-        test: images that are reported, in the order of `eval_rows`.
-    """
+    """What heads read under one method: to train on, to pick the epoch, and to report, in the order of `eval_rows`."""
 
     train: Examples
     held: Examples
@@ -54,16 +47,7 @@ def head_inputs(experiment: Experiment, *methods: MethodConfig) -> list[HeadInpu
 
 
 def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[np.ndarray]:
-    """Fit a head for each seed.
-
-    Args:
-        experiment: gives recipe and seeds.
-        inputs: what the head reads.
-        head: None is the full head.
-
-    Returns:
-        The logits of each head on `eval_rows` with the deployed masks, float32 [n].
-    """
+    """Fit a head, without `head` the full one, for each seed: its logits of `eval_rows`, float32 [n]."""
     configs = (replace(experiment.fit, seed=experiment.fit.seed + i) for i in range(experiment.seeds))
     fitted = (train_head(inputs.train, inputs.held, config, head or experiment.head, quiet=True) for config in configs)
     return [inputs.test.logits(result.head) for result in fitted]
@@ -86,7 +70,7 @@ def detector_variants(experiment: Experiment, inputs: HeadInputs) -> dict[str, l
 
 def per_generator(experiment: Experiment, scores: np.ndarray) -> dict[str, Metrics]:
     """Figures of every evaluated generator, from float [n] scores of `eval_rows`, AI above 0."""
-    found = metrics_by_source(Scores(scores, experiment.eval_labels, experiment.eval_generators))
+    found = metrics_by_source(experiment.eval_scores(scores))
     return {name: found[name] for name in experiment.generators if name in found}
 
 
@@ -101,13 +85,8 @@ def comparison(
 ) -> Table:
     """Table with a row for each variant: means over generators, and the AUC of each generator.
 
-    Args:
-        experiment: whose `eval_rows` were scored.
-        variants: for each variant, the scores of `eval_rows` for each seed, float [n], AI above 0.
-        name: name of the table.
-        title: its title.
-        what: heading of the column that names the variants.
-        note: added to the note on accuracies.
+    `variants` are the scores of `eval_rows` for each seed, float [n], AI above 0; `what` heads the column of their
+    names, and `note` is added to the note on accuracies.
     """
     unseen = [g for g in experiment.generators if not experiment.is_trained(g)]
     groups = dict(zip(MEANS, (unseen, experiment.apart), strict=True))

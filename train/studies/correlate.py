@@ -25,8 +25,8 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
     readable = np.isfinite(classical).all(axis=1)
 
     def rho(chosen: np.ndarray) -> np.ndarray:
-        """[3 statistics, 3 classical]; NaN where a side is constant or there are fewer than three images."""
-        own = chosen & readable
+        """[3 statistics, 3 classical] of the chosen images; NaN where a side is constant, or for one or two images."""
+        own = chosen[readable[chosen]]
         values = np.full((len(NAMES), len(CLASSICAL)), np.nan)
         for i, j in np.ndindex(values.shape):
             a, b = deployed[own, i], classical[own, j]
@@ -34,7 +34,7 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
                 values[i, j] = spearmanr(a, b).statistic
         return values
 
-    whole = rho(np.ones(len(readable), bool))
+    whole = rho(np.arange(len(readable)))
     groups = {"all": whole} | {group: rho(chosen) for group, chosen in experiment.eval_parts.items()}
     rows: list[tuple[Cell, ...]] = []
     for group, values in groups.items():

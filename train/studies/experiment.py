@@ -14,6 +14,7 @@ import torch
 
 from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import Backbone, HeadConfig, MethodConfig
+from ..calibration.scores import Scores
 from ..compute import choose_device, choose_precision
 from ..data.generators import canonical, same_generators
 from ..data.sample import Sample
@@ -75,21 +76,18 @@ class Experiment:
     @cached_property
     def thinned(self) -> Experiment:
         """The experiment of the studies that run the network: as many samples as the budget allows."""
-        parts: tuple[list[Sample], list[Sample]] = [], []
-        for sample in self.used:
-            parts[sample.split != self.fit.split].append(sample)
-        train, test = thin(parts[0], self.budget.train_limit), thin(parts[1], self.budget.limit)
-        return replace(self, samples=train + test)
-
-    @property
-    def info(self) -> Backbone:
-        """Source, shape, hash and licence of the weights."""
-        return _info(self.backbone)
+        train, test = ([s for s in self.used if (s.split == self.fit.split) == trained] for trained in (True, False))
+        return replace(self, samples=thin(train, self.budget.train_limit) + thin(test, self.budget.limit))
 
     @property
     def trainable(self) -> tuple[str, ...]:
         """The generators of the data that have a training split."""
         return training_generators(self.samples)
+
+    @property
+    def info(self) -> Backbone:
+        """Source, shape, hash and licence of the weights."""
+        return _info(self.backbone)
 
     def load(self) -> MaskedAutoencoder:
         """Load the backbone; every call returns a new one, which a study may train."""
@@ -116,46 +114,36 @@ class Experiment:
         Raises:
             UsageError: there are none.
         """
-        rows = self.cache.rows
-        labels: dict[str, set[int]] = {}
-        for row in rows:
-            if row.split != self.fit.split:
-                labels.setdefault(row.generator, set()).add(row.label)
-        both = {name for name, present in labels.items() if len(present) == 2}
-        chosen = [i for i, row in enumerate(rows) if row.split != self.fit.split and row.generator in both]
+        tested = {(row.generator, row.label) for row in self.cache.rows if row.split != self.fit.split}
+        both = {name for name, label in tested if (name, 1 - label) in tested}
+        rows = enumerate(self.cache.rows)
+        chosen = [i for i, row in rows if row.split != self.fit.split and row.generator in both]
         if not chosen:
             raise UsageError(f"no images of both classes outside split {self.fit.split!r} to evaluate on")
         return np.array(chosen, dtype=np.int64)
 
-    @cached_property
-    def eval_labels(self) -> np.ndarray:
-        """int64 [n] of `eval_rows`."""
-        return self.cache.labels(self.eval_rows)
-
-    @cached_property
-    def eval_generators(self) -> np.ndarray:
-        """Generator of each of `eval_rows`: str [n]."""
-        return np.array([self.cache.rows[i].generator for i in self.eval_rows])
+    def eval_scores(self, values: np.ndarray) -> Scores:
+        """A value of each of `eval_rows`, float [n], with labels and generators."""
+        generators = np.array([self.cache.rows[i].generator for i in self.eval_rows])
+        return Scores(values, self.cache.labels(self.eval_rows), generators)
 
     @property
     def eval_parts(self) -> dict[str, np.ndarray]:
-        """Which of `eval_rows` are of each generator and class, "NAME, AI" and "NAME, real": bool [n]."""
-        return {
-            f"{name}, {word}": (self.eval_generators == name) & (self.eval_labels == label)
-            for name in self.generators for label, word in ((1, "AI"), (0, "real"))
-        }
+        """Positions in `eval_rows` of each generator and class, "NAME, AI" and "NAME, real": int64 [m]."""
+        at = self.eval_scores(np.arange(len(self.eval_rows)))
+        parts = {"AI": at.by_source(1), "real": at.by_source(0)}
+        return {f"{name}, {word}": own[name] for name in self.generators for word, own in parts.items()}
 
     @property
     def generators(self) -> list[str]:
         """The evaluated generators by name: those trained on first, those that are only reported last."""
-        apart = self.apart
-        names = set(self.eval_generators.tolist())
+        apart, names = self.apart, {self.cache.rows[i].generator for i in self.eval_rows}
         return sorted(names, key=lambda name: (2 if name in apart else 1 - self.is_trained(name), name))
 
     @property
     def apart(self) -> list[str]:
         """The evaluated generators that are only reported."""
-        return same_generators(self.report_only, self.eval_generators.tolist())[0]
+        return same_generators(self.report_only, {self.cache.rows[i].generator for i in self.eval_rows})[0]
 
     def is_trained(self, name: str) -> bool:
         """Whether a generator, in any spelling, was trained on."""

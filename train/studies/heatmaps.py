@@ -38,7 +38,7 @@ def heatmaps(experiment: Experiment, out: Path) -> StudyResult:
     scores = inputs.test.logits(train_head(inputs.train, inputs.held, experiment.fit, experiment.head, quiet=True).head)
     files, rows = [], []
     for kind, (label, flagged) in KINDS.items():
-        chosen = choose(experiment.eval_labels, scores, label, flagged, SHOWN)
+        chosen = choose(inputs.test.labels.numpy(), scores, label, flagged, SHOWN)
         name = f"heatmaps_{'ai' if label else 'real'}_{'flagged' if flagged else 'passed'}.svg"
         if len(chosen):
             _draw(experiment, chosen, scores, kind, out / name)

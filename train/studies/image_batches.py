@@ -26,11 +26,6 @@ def image_batches(
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Decode images in order; unreadable files are left out and named in the log.
 
-    Args:
-        experiment: gives the preprocessing, the threads, and the size of the batches where there is no other.
-        paths: of the files.
-        batch_size: images of a batch.
-
     Yields:
         Positions in `paths`, int64 [b], and pixels, uint8 [b, S, S, 3].
     """

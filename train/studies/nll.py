@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from ...runtime.core.manifest import IMAGENET_STD
+from ..calibration.scores import Scores
 from ..features.cache import FeatureCache, Features
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
@@ -36,39 +38,30 @@ def image_nll(cache: FeatureCache, rows: np.ndarray) -> np.ndarray:
     return nll
 
 
-def halves(experiment: Experiment) -> np.ndarray:
-    """Split `eval_rows` in two by the content of the files, so that thresholds are tested on other images: bool [n]."""
-    return np.array([int(experiment.cache.rows[i].content[:8], 16) % 2 == 0 for i in experiment.eval_rows])
-
-
-def _balanced_accuracy(stump: DecisionTreeClassifier, nll: np.ndarray, labels: np.ndarray) -> float:
-    right = stump.predict(nll[:, None]) == labels
-    return float((right[labels == 0].mean() + right[labels == 1].mean()) / 2)
-
-
 def nll_study(experiment: Experiment, out: Path) -> StudyResult:
     """Distributions [Fig. 3] and the cross-generator matrix of threshold classifiers [Fig. 4]."""
-    labels, names = experiment.eval_labels, experiment.generators
-    nll = image_nll(experiment.cache, experiment.eval_rows)
-    fitting = halves(experiment)
+    nll, names = experiment.eval_scores(image_nll(experiment.cache, experiment.eval_rows)), experiment.generators
+    # thresholds are fitted on one half and tested on the other, by the content of the files
+    first = np.array([int(experiment.cache.rows[i].content[:8], 16) % 2 == 0 for i in experiment.eval_rows])
+    fitted, tested = nll.take(first), nll.take(~first)
     values = np.full((len(names), len(names)), np.nan)
     directions = []
     for i, fitted_on in enumerate(names):
-        own = fitting & (experiment.eval_generators == fitted_on)
+        own = fitted.of(fitted_on)
         stump = DecisionTreeClassifier(max_depth=1, class_weight="balanced", random_state=0)
-        stump.fit(nll[own, None], labels[own])
-        lowest, highest = stump.predict(np.array([[nll.min() - 1], [nll.max() + 1]]))
+        stump.fit(own.logits[:, None], own.labels)
+        lowest, highest = stump.predict(np.array([[nll.logits.min() - 1], [nll.logits.max() + 1]]))
         directions.append("low is AI" if lowest > highest else "high is AI" if highest > lowest else "one side")
         for j, target in enumerate(names):
-            other = ~fitting & (experiment.eval_generators == target)
-            if len(np.unique(labels[other])) == 2:
-                values[i, j] = _balanced_accuracy(stump, nll[other], labels[other])
+            other = tested.of(target)
+            if len(np.unique(other.labels)) == 2:
+                values[i, j] = balanced_accuracy_score(other.labels, stump.predict(other.logits[:, None]))
     title = "NLL threshold classifiers across generators"
     plots.matrix(out / "nll_matrix.svg", f"{title}: balanced accuracy", names, names, values, low=0.0, high=1.0,
                  xlabel="tested on", ylabel="fitted on")
-    _plot_distributions(experiment, nll, out / "nll_distributions.svg")
+    _plot_distributions(nll, names, out / "nll_distributions.svg")
     matrix_rows: list[tuple[Cell, ...]] = [
-        (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
+        (name, direction, *map(float, row)) for name, direction, row in zip(names, directions, values, strict=True)
     ]
     note = (
         "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "
@@ -84,11 +77,10 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
     )
     rows: list[tuple[Cell, ...]] = []
     for name in names:
-        own = experiment.eval_generators == name
-        real, fake = nll[own & (labels == 0)], nll[own & (labels == 1)]
-        auc = float(roc_auc_score(labels[own], -nll[own]))
+        own = nll.of(name)
+        real, fake = (own.logits[own.labels == label] for label in (0, 1))
         spread = [float(value) for part in (fake, real) for value in (part.mean(), part.std())]
-        rows.append((name, len(fake), len(real), *spread, auc))
+        rows.append((name, len(fake), len(real), *spread, float(roc_auc_score(own.labels, -own.logits))))
     columns = ("generator", "AI", "real", "mean AI", "sd AI", "mean real", "sd real", "AUC (low is AI)")
     note = "Fig. 3. The paper's claim is that AI images have the lower NLL: an AUC above 0.5."
     moments = Table("nll", "NLL of real and AI images", columns, tuple(rows), note=note)
@@ -100,18 +92,17 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
     return StudyResult(text, (moments, matrix, extremes), pictures)
 
 
-def _plot_distributions(experiment: Experiment, nll: np.ndarray, path: Path) -> None:
-    names = experiment.generators
+def _plot_distributions(nll: Scores, names: Sequence[str], path: Path) -> None:
     across, down = min(3, len(names)), -(-len(names) // 3)
-    edges = np.linspace(float(nll.min()), float(np.quantile(nll, 0.99)), 36)
+    edges = np.linspace(float(nll.logits.min()), float(np.quantile(nll.logits, 0.99)), 36)
     with plots.drawing(path, 3.2 * across + 1, 2.4 * down + 0.6) as figure:
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
         for cell in axes.ravel()[len(names) :]:
             cell.axis("off")
         for cell, name in zip(axes.ravel(), names, strict=False):
             for label, word, colour in ((0, "real", plots.REAL_COLOUR), (1, "AI", plots.AI_COLOUR)):
-                own = nll[(experiment.eval_generators == name) & (experiment.eval_labels == label)]
-                cell.hist(own.clip(edges[0], edges[-1]), edges, density=True, alpha=0.6, color=colour, label=word)
+                own = nll.by_source(label)[name].clip(edges[0], edges[-1])
+                cell.hist(own, edges, density=True, alpha=0.6, color=colour, label=word)
             cell.set_title(name, fontsize=9)
             cell.legend(fontsize=7)
         figure.supxlabel("NLL")

@@ -30,7 +30,10 @@ class CudaDevice:
 
 
 class Cuda:
-    """CUDA runtime calls that raise on failure. Pointers are integers, streams and graphs are cuda-python's handles."""
+    """CUDA runtime calls that raise on failure.
+
+    Pointers to device memory are integers; streams, events and graphs are cuda-python's handles.
+    """
 
     def __init__(self, api: Any) -> None:
         """Wrap a CUDA runtime.
@@ -94,40 +97,29 @@ class Cuda:
         """Allocate `size` bytes of device memory and return the pointer."""
         return int(self.call("cudaMalloc", size))
 
-    def free(self, pointer: int) -> None:
-        """Free device memory."""
-        self.call("cudaFree", pointer)
-
-    def pinned(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, np.ndarray]:
-        """Allocate page-locked host memory.
-
-        Returns:
-            The pointer, and an array of `shape` and `dtype` over the same memory.
-        """
+    def pinned(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Allocate page-locked host memory; `free_pinned` frees it."""
         size = int(np.prod(shape)) * dtype.itemsize
-        pointer = int(self.call("cudaMallocHost", size))
-        buffer = (ctypes.c_uint8 * size).from_address(pointer)
-        return pointer, np.frombuffer(memoryview(buffer), dtype).reshape(shape)
+        buffer = (ctypes.c_uint8 * size).from_address(int(self.call("cudaMallocHost", size)))
+        return np.frombuffer(memoryview(buffer), dtype).reshape(shape)
 
-    def free_pinned(self, pointer: int) -> None:
-        """Free page-locked memory. Arrays over it must not be used afterwards."""
-        self.call("cudaFreeHost", pointer)
+    def free_pinned(self, array: np.ndarray) -> None:
+        """Free the memory of an array that `pinned` gave. Neither it nor others over the memory may be used then."""
+        self.call("cudaFreeHost", array.ctypes.data)
 
     def stream(self) -> Any:
         """Create a stream that does not synchronise with the default stream, as graph capture requires."""
         return self.call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking)
 
-    def synchronize(self, stream: Any) -> None:
-        """Wait until all work on `stream` has finished."""
-        self.call("cudaStreamSynchronize", stream)
+    def to_device(self, device: int, host: np.ndarray, stream: Any) -> None:
+        """Queue a copy of a contiguous array to device memory on `stream`."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self.call("cudaMemcpyAsync", device, host.ctypes.data, host.nbytes, kind, stream)
 
-    def to_device(self, device: int, host: int, size: int, stream: Any) -> None:
-        """Queue a copy of `size` bytes from host to device on `stream`."""
-        self.call("cudaMemcpyAsync", device, host, size, self.api.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)
-
-    def to_host(self, host: int, device: int, size: int, stream: Any) -> None:
-        """Queue a copy of `size` bytes from device to host on `stream`."""
-        self.call("cudaMemcpyAsync", host, device, size, self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)
+    def to_host(self, host: np.ndarray, device: int, stream: Any) -> None:
+        """Queue a copy from device memory to a contiguous array on `stream`."""
+        kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self.call("cudaMemcpyAsync", host.ctypes.data, device, host.nbytes, kind, stream)
 
     def capture(self, stream: Any, work: Callable[[], None]) -> Any:
         """Record the work that a function queues on `stream` instead of running it, and return an executable graph.
@@ -159,35 +151,7 @@ class Cuda:
             self.api.cudaGetLastError()  # as in `call`: TensorRT leaves one behind
             raise
 
-    def launch(self, graph: Any, stream: Any) -> None:
-        """Queue an executable graph on `stream`."""
-        self.call("cudaGraphLaunch", graph, stream)
-
-    def destroy_graph(self, graph: Any) -> None:
-        """Free an executable graph."""
-        self.call("cudaGraphExecDestroy", graph)
-
-    def destroy_stream(self, stream: Any) -> None:
-        """Free a stream."""
-        self.call("cudaStreamDestroy", stream)
-
     def event(self) -> Any:
         """Create an event without timing; waiting for it sleeps, which leaves the core to the decoders."""
         flags = self.api.cudaEventDisableTiming | self.api.cudaEventBlockingSync
         return self.call("cudaEventCreateWithFlags", flags)
-
-    def record(self, event: Any, stream: Any) -> None:
-        """Let `event` stand for all work queued on `stream` so far."""
-        self.call("cudaEventRecord", event, stream)
-
-    def wait(self, stream: Any, event: Any) -> None:
-        """Let later work on `stream` wait for `event`."""
-        self.call("cudaStreamWaitEvent", stream, event, 0)
-
-    def synchronize_event(self, event: Any) -> None:
-        """Wait until the work that `event` stands for has finished."""
-        self.call("cudaEventSynchronize", event)
-
-    def destroy_event(self, event: Any) -> None:
-        """Free an event."""
-        self.call("cudaEventDestroy", event)

@@ -17,7 +17,7 @@ from .integrity import is_plain_name
 from .protobuf import INTEGER, Malformed, Message, open_message
 
 FUSED_OPERATORS = frozenset((
-    "Abs", "Add", "Cast", "Clip", "Concat", "Constant", "DequantizeLinear", "Div", "Erf", "Gather", "Gemm", "Identity",
+    "Abs", "Add", "Cast", "Clip", "Concat", "Constant", "Div", "Erf", "Gather", "Gemm", "Identity",
     "LayerNormalization", "Log", "MatMul", "Max", "Mul", "Pow", "QuantizeLinear", "ReduceMax", "ReduceMean",
     "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub", "Transpose", "Unsqueeze",
     "com.microsoft.FastGelu", "com.microsoft.MatMulIntegerToFloat", "com.microsoft.MultiHeadAttention",

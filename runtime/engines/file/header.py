@@ -6,7 +6,6 @@ Only the top-level fields are visited; the graph is skipped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EngineError
@@ -24,19 +23,6 @@ MAX_METADATA_BYTES = 1 << 20
 
 OPSET_RANGE = (17, 30)
 """Opsets of the default domain that exports of this project use or may come to use."""
-
-
-@dataclass(frozen=True)
-class OnnxFile:
-    """The fields of an ONNX file outside of its graph.
-
-    Attributes:
-        metadata: key -> value of `metadata_props`.
-        opsets: domain -> version; "" is the default domain.
-    """
-
-    metadata: dict[str, str]
-    opsets: dict[str, int]
 
 
 def pair(message: Message, start: int, end: int) -> tuple[str, str]:
@@ -58,8 +44,8 @@ def _opset(message: Message, start: int, end: int) -> tuple[str, int]:
     return domain, version
 
 
-def read_onnx(path: str | Path) -> OnnxFile:
-    """Read metadata and opsets of an ONNX file.
+def read_onnx(path: str | Path) -> tuple[dict[str, str], dict[str, int]]:
+    """The metadata of an ONNX file, and its opsets: domain ("" is the default one) -> version.
 
     Raises:
         EngineError: the file is missing, unreadable, truncated or not an ONNX file, or has too much metadata.
@@ -80,7 +66,7 @@ def read_onnx(path: str | Path) -> OnnxFile:
             else:
                 domain, version = _opset(message, start, end)
                 opsets[domain] = version
-    return OnnxFile(metadata, opsets)
+    return metadata, opsets
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -90,11 +76,11 @@ def read_manifest(path: str | Path) -> Manifest:
         EngineError: as `read_onnx`, or the file has no manifest, or its opset is out of range.
         ManifestError: the manifest is of another schema version or invalid.
     """
-    header = read_onnx(path)
-    if METADATA_KEY not in header.metadata:
+    metadata, opsets = read_onnx(path)
+    if METADATA_KEY not in metadata:
         raise EngineError(f"{path}: an ONNX file without a CINEMAE manifest; use one made by cinemae-export")
     low, high = OPSET_RANGE
-    version = header.opsets.get("", 0)
+    version = opsets.get("", 0)
     if not low <= version <= high:
         raise EngineError(f"{path}: opset {version} is outside {low} to {high}; export the engine again")
-    return Manifest.from_json(header.metadata[METADATA_KEY], path)
+    return Manifest.from_json(metadata[METADATA_KEY], path)

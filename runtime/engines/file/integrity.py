@@ -8,110 +8,72 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EngineError
-from ...core.files import CHUNK_BYTES, file_sha256
+from ...core.files import file_sha256
 from ...core.manifest import Manifest
 from ...core.text import shown
+from .protobuf import open_message
 
 HASH_FIELD = b'"content_sha256":"'
 HASH_DIGITS = 64
 MAX_NAME = 200
 """Characters of the name of a file beside an engine; file systems take 255 bytes."""
 
-_ZEROS = b"0" * HASH_DIGITS
 _HEX = re.compile(rb"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class ContentHash:
-    """The two hashes of an engine file.
-
-    Attributes:
-        computed: SHA-256 of the file with the stored digits zeroed, hex.
-        stored: the digits in the file's manifest.
-        offset: position of the first stored digit in the file, in bytes.
-    """
-
-    computed: str
-    stored: str
-    offset: int
-
-
-def scan(path: str | Path) -> ContentHash:
-    """Find the stored hash and compute the right one, in one pass that keeps a few MiB in memory.
+def hashes(path: str | Path) -> tuple[str, str, int]:
+    """The hash of an engine file as computed and as stored, hex, and the position of the first stored digit.
 
     Raises:
         EngineError: the file cannot be read, or `"content_sha256":"` with 64 digits is missing or appears twice.
     """
-    path = Path(path)
-    digest = hashlib.sha256()
-    offset, stored = -1, b""
-    keep = len(HASH_FIELD) + HASH_DIGITS - 1  # a field across two chunks is still seen whole
-    buffer, start = bytearray(), 0  # bytes not hashed yet, and the file position of buffer[0]
-    searched = 0  # file position up to which the field was searched for
-    try:
-        with path.open("rb") as file:
-            while True:
-                chunk = file.read(CHUNK_BYTES)
-                buffer += chunk
-                at = buffer.find(HASH_FIELD, max(0, searched - start))
-                while at >= 0 and at + len(HASH_FIELD) + HASH_DIGITS <= len(buffer):
-                    if offset >= 0:
-                        raise EngineError(f"{path}: holds two manifests; export the engine again")
-                    first = at + len(HASH_FIELD)
-                    offset, stored = start + first, bytes(buffer[first : first + HASH_DIGITS])
-                    buffer[first : first + HASH_DIGITS] = _ZEROS
-                    searched = offset + HASH_DIGITS
-                    at = buffer.find(HASH_FIELD, first + HASH_DIGITS)
-                release = len(buffer) if not chunk else max(0, len(buffer) - keep)
-                digest.update(buffer[:release])
-                del buffer[:release]
-                start += release
-                if not chunk:
-                    break
-    except OSError as error:
-        raise EngineError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if offset < 0 or not _HEX.fullmatch(stored):
-        raise EngineError(
-            f"{path}: holds no CINEMAE manifest: truncated, or not an engine of this project (cinemae-export makes one)"
-        )
-    return ContentHash(digest.hexdigest(), stored.decode("ascii"), offset)
+    with open_message(path) as message:
+        data = message.data
+        start = data.find(HASH_FIELD) + len(HASH_FIELD)
+        end = start + HASH_DIGITS
+        stored = data[start:end]
+        if start < len(HASH_FIELD) or not _HEX.fullmatch(stored):
+            raise EngineError(
+                f"{path}: holds no CINEMAE manifest: truncated, or not an engine of this project (cinemae-export makes "
+                "one)"
+            )
+        if data.find(HASH_FIELD, end) >= 0:
+            raise EngineError(f"{path}: holds two manifests; export the engine again")
+        digest = hashlib.sha256()
+        with memoryview(data) as view, view[:start] as before, view[end:] as after:
+            for part in (before, b"0" * HASH_DIGITS, after):
+                digest.update(part)
+    return digest.hexdigest(), stored.decode("ascii"), start
 
 
 def seal(path: str | Path) -> str:
-    """Write the content hash into an engine file in place, the last step of an export.
-
-    Returns:
-        The hash, hex.
+    """Write the content hash into an engine file in place, the last step of an export; returns the hash, hex.
 
     Raises:
-        EngineError: as `scan`.
+        EngineError: as `hashes`.
     """
-    content = scan(path)
+    computed, _, start = hashes(path)
     with Path(path).open("r+b") as file:
-        file.seek(content.offset)
-        file.write(content.computed.encode("ascii"))
-    return content.computed
+        file.seek(start)
+        file.write(computed.encode("ascii"))
+    return computed
 
 
 def check_content(path: str | Path) -> str:
-    """Compare the stored hash with the computed one.
-
-    Returns:
-        The hash, hex.
+    """Compare the stored hash with the computed one, and return it, hex.
 
     Raises:
-        EngineError: as `scan`, or the file was damaged or changed after its export.
+        EngineError: as `hashes`, or the file was damaged or changed after its export.
     """
-    content = scan(path)
-    if not hmac.compare_digest(content.computed, content.stored):
+    computed, stored, _ = hashes(path)
+    if not hmac.compare_digest(computed, stored):
         raise EngineError(
             f"{path}: its content does not match its own hash: damaged or changed after export; copy or export it again"
         )
-    return content.stored
+    return stored
 
 
 def is_plain_name(name: str) -> bool:

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ...core.manifest import Manifest
+from ..base import EngineOutput, joined, no_output, output_shapes
 from ..cuda.buckets import bucket_of, buckets
 from ..cuda.driver import Cuda
+from .session import Opened
 
 LARGEST = 64
 """Images of one run, which bounds the GPU memory; a larger batch is split."""
@@ -30,7 +33,7 @@ class Binding:
     """Fixed memory of one bucket.
 
     Attributes:
-        host: uint8 [bucket, S, S, 3], page-locked where that is possible.
+        host: uint8 [bucket, S, S, 3], page-locked where cuda-python is there.
         images: the same on the GPU, an OrtValue.
         outputs: logit, stats and lcas on the GPU, OrtValues.
         io: onnxruntime's binding of these.
@@ -45,38 +48,31 @@ class Binding:
 class BoundSession:
     """Runs a session of the CUDA provider through IO binding. `run` may be called from several threads."""
 
-    def __init__(
-        self, ort: Any, session: Any, size: int, n_patches: int, graphs: bool, cuda: Cuda | None, device: str = "cuda"
-    ) -> None:
+    def __init__(self, ort: Any, opened: Opened, manifest: Manifest, cuda: Cuda | None, device: str = "cuda") -> None:
         """Wrap a session.
 
         Args:
             ort: onnxruntime.
-            session: its session, with the CUDA provider first.
-            size: side of an image, S.
-            n_patches: N.
-            graphs: whether the session was made with `enable_cuda_graph`.
+            opened: its session, with the CUDA provider first.
+            manifest: of the engine.
             cuda: makes page-locked host buffers; None for ordinary ones.
             device: where the bound memory lies.
         """
         self._device = device
-        self._ort, self._session, self._cuda, self.graphs = ort, session, cuda, graphs
-        self._image = (size, size, 3)
-        self._outputs: dict[str, tuple[int, ...]] = {"logit": (), "stats": (3,), "lcas": (n_patches,)}
+        self._ort, self._session, self._cuda, self.graphs = ort, opened.session, cuda, opened.graphs
+        self._manifest, self._outputs = manifest, output_shapes(manifest)
         self._sizes = buckets(1, LARGEST)
         self._bindings: dict[int, Binding] = {}
-        self._pointers: list[int] = []
+        self._pinned: list[np.ndarray] = []
         self._lock = threading.Lock()
 
-    def run(self, images: np.ndarray) -> list[np.ndarray]:
+    def run(self, images: np.ndarray) -> EngineOutput:
         """Logits, statistics and LCAS of uint8 [B, S, S, 3]; raises what onnxruntime raises."""
         with self._lock:
             chunks = [self._run(images[start : start + LARGEST]) for start in range(0, len(images), LARGEST)]
-        if not chunks:
-            return [np.zeros((0, *shape), np.float32) for shape in self._outputs.values()]
-        return [np.concatenate(column) for column in zip(*chunks, strict=True)]
+        return joined(chunks) if chunks else no_output(self._manifest)
 
-    def _run(self, images: np.ndarray) -> list[np.ndarray]:
+    def _run(self, images: np.ndarray) -> EngineOutput:
         batch = len(images)
         bucket = bucket_of(batch, self._sizes)
         bound = self._bindings.get(bucket)
@@ -89,11 +85,10 @@ class BoundSession:
                 self._session.run_with_iobinding(bound.io, self._options(str(bucket)))
             except Exception as error:  # a capture that fails; whether the run does too shows without it
                 self.graphs = False
-                self._session.run_with_iobinding(bound.io, self._options(NO_GRAPH))
                 _log.warning("onnxruntime runs without CUDA graphs, which cost a little speed: %s", error)
-        else:
+        if not self.graphs:
             self._session.run_with_iobinding(bound.io, self._options(NO_GRAPH))
-        return [np.array(value.numpy()[:batch]) for value in bound.outputs]  # copies: the next run writes there
+        return EngineOutput(*(np.array(value.numpy()[:batch]) for value in bound.outputs))  # copies: see the next run
 
     def _options(self, graph: str) -> Any:
         options = self._ort.RunOptions()
@@ -102,7 +97,8 @@ class BoundSession:
 
     def _bind(self, bucket: int) -> Binding:
         """GPU memory for a bucket, bound to the session's inputs and outputs."""
-        host = self._host((bucket, *self._image))
+        size = self._manifest.preprocess.crop
+        host = self._host((bucket, size, size, 3))
         images = self._ort.OrtValue.ortvalue_from_numpy(host, self._device, 0)
         io = self._session.io_binding()
         io.bind_ortvalue_input("images", images)
@@ -117,8 +113,8 @@ class BoundSession:
         """A uint8 array of zeros."""
         if self._cuda is None:
             return np.zeros(shape, np.uint8)
-        pointer, array = self._cuda.pinned(shape, np.dtype(np.uint8))
-        self._pointers.append(pointer)
+        array = self._cuda.pinned(shape, np.dtype(np.uint8))
+        self._pinned.append(array)
         array[:] = 0
         return array
 
@@ -126,5 +122,5 @@ class BoundSession:
         """Free the buffers. A second call does nothing."""
         with self._lock:
             self._bindings.clear()
-            while self._pointers and self._cuda is not None:
-                self._cuda.free_pinned(self._pointers.pop())
+            while self._pinned and self._cuda is not None:
+                self._cuda.free_pinned(self._pinned.pop())

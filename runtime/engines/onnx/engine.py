@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from ...core.errors import EngineError, MissingDependencyError
 from ...core.manifest import Manifest
-from ..base import Engine, EngineOutput, checked_images
+from ...core.text import first_line
+from ..base import OUTPUTS, Engine, EngineOutput, checked_images, output_shapes
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from ..file.graph import check_graph
 from ..file.header import read_manifest
@@ -18,25 +19,13 @@ from ..file.integrity import check_content, check_external_data
 from ..tensorrt.library import is_out_of_memory
 from .binding import BoundSession
 from .library import import_onnxruntime
-from .session import CUDA, create_session, first_line
+from .session import CUDA, create_session
+
+Ports = Mapping[str, tuple[str, tuple[int | None, ...]]]
+"""Inputs or outputs that a graph must have, in order: name -> type as onnxruntime spells it, shape; None: free size."""
 
 
-@dataclass(frozen=True)
-class Port:
-    """One input or output that a graph must have.
-
-    Attributes:
-        name: the tensor's name.
-        dtype: as onnxruntime spells it, for example "tensor(float)".
-        shape: None stands for a free dimension.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-def check_ports(path: Path, session: Any, inputs: list[Port], outputs: list[Port]) -> None:
+def check_ports(path: Path, session: Any, inputs: Ports, outputs: Ports) -> None:
     """Check that a session has the expected inputs and outputs: names in order, types and shapes.
 
     Raises:
@@ -44,40 +33,29 @@ def check_ports(path: Path, session: Any, inputs: list[Port], outputs: list[Port
     """
     for role, wanted, present in (("input", inputs, session.get_inputs()), ("output", outputs, session.get_outputs())):
         names = [port.name for port in present]
-        if names != [port.name for port in wanted]:
-            raise EngineError(
-                f"{path}: its {role}s are {names}, expected {[p.name for p in wanted]}; export the engine again"
-            )
-        for port, actual in zip(wanted, present, strict=True):
+        if names != list(wanted):
+            raise EngineError(f"{path}: its {role}s are {names}, expected {list(wanted)}; export the engine again")
+        for actual, (kind, sizes) in zip(present, wanted.values(), strict=True):
             shape = list(actual.shape)
-            fits = len(shape) == len(port.shape) and all(
+            fits = len(shape) == len(sizes) and all(
                 not isinstance(size, int) or size == want if want is not None else not isinstance(size, int)
-                for size, want in zip(shape, port.shape, strict=True)
+                for size, want in zip(shape, sizes, strict=True)
             )
-            if actual.type != port.dtype or not fits:
+            if actual.type != kind or not fits:
                 raise EngineError(
-                    f"{path}: {role} {port.name!r} is {actual.type} {shape}, expected {port.dtype} "
-                    f"{['any' if size is None else size for size in port.shape]}; export the engine again"
+                    f"{path}: {role} {actual.name!r} is {actual.type} {shape}, expected {kind} "
+                    f"{['any' if size is None else size for size in sizes]}; export the engine again"
                 )
 
 
-def run_session(path: Path, session: Any, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Run a session.
-
-    Args:
-        path: the ONNX file, for the error message.
-        session: an onnxruntime InferenceSession.
-        outputs: names of the wanted outputs.
-        feeds: input name -> array.
-
-    Returns:
-        The outputs in the order of their names.
+def run_session(path: Path, session: Any, outputs: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Run a session of the ONNX file `path` on `feeds`, input name -> array; the outputs in the order of their names.
 
     Raises:
         EngineError: onnxruntime fails.
     """
     try:
-        return list(session.run(outputs, feeds))
+        return list(session.run(list(outputs), feeds))
     except Exception as error:
         raise inference_error(path, error) from None
 
@@ -109,7 +87,7 @@ def checked_manifest(path: Path, kind: str) -> Manifest:
 
 
 class OnnxEngine(Engine):
-    """A fused engine in onnxruntime. `infer` may run in several threads at once. Attributes: see `base.Engine`."""
+    """A fused engine in onnxruntime. `infer` may run in several threads at once."""
 
     def __init__(
         self, path: Path, manifest: Manifest, session: Any, notes: tuple[str, ...], bound: BoundSession | None = None
@@ -120,22 +98,14 @@ class OnnxEngine(Engine):
         self.provider: str = session.get_providers()[0]
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """Score a batch.
-
-        Args:
-            images: uint8 [B, S, S, 3], RGB.
-
-        Raises:
-            EngineError: the engine is closed, or onnxruntime fails (out of memory, for instance).
-            UsageError: another dtype or shape.
-        """
+        """See `Engine.infer`."""
         if self._session is None:
             raise EngineError(f"{self.path}: the engine is closed")
         images = checked_images(images, self.manifest)
         if self._bound is None:
-            return EngineOutput(*run_session(self.path, self._session, ["logit", "stats", "lcas"], {"images": images}))
+            return EngineOutput(*run_session(self.path, self._session, OUTPUTS, {"images": images}))
         try:
-            return EngineOutput(*self._bound.run(images))
+            return self._bound.run(images)
         except Exception as error:
             raise inference_error(self.path, error) from None
 
@@ -151,17 +121,9 @@ def open_engine(path: Path, device: str, threads: int | None) -> OnnxEngine:
     manifest = checked_manifest(path, "fused")
     opened = create_session(path, device, threads, graphs=True)
     session = opened.session
-    size, n_patches = manifest.preprocess.crop, manifest.backbone.config.n_patches
-    check_ports(
-        path,
-        session,
-        [Port("images", "tensor(uint8)", (None, size, size, 3))],
-        [
-            Port("logit", "tensor(float)", (None,)),
-            Port("stats", "tensor(float)", (None, 3)),
-            Port("lcas", "tensor(float)", (None, n_patches)),
-        ],
-    )
+    size = manifest.preprocess.crop
+    outputs: Ports = {name: ("tensor(float)", (None, *shape)) for name, shape in output_shapes(manifest).items()}
+    check_ports(path, session, {"images": ("tensor(uint8)", (None, size, size, 3))}, outputs)
     if session.get_providers()[0] != CUDA:
         return OnnxEngine(path, manifest, session, opened.notes)
     notes = opened.notes
@@ -169,5 +131,4 @@ def open_engine(path: Path, device: str, threads: int | None) -> OnnxEngine:
         cuda = Cuda.load()
     except MissingDependencyError as error:
         cuda, notes = None, (*notes, f"copies to the GPU are slower than they could be: {error}")
-    bound = BoundSession(import_onnxruntime(), session, size, n_patches, opened.graphs, cuda)
-    return OnnxEngine(path, manifest, session, notes, bound)
+    return OnnxEngine(path, manifest, session, notes, BoundSession(import_onnxruntime(), opened, manifest, cuda))

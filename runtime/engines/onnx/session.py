@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.environment import pip_install
 from ...core.errors import EngineError, MissingDependencyError
-from ...core.text import shown
+from ...core.text import first_line
 from .library import import_onnxruntime, preload
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -78,7 +78,7 @@ def create_session(path: Path, device: str, threads: int | None, graphs: bool = 
     Args:
         path: the ONNX file.
         device: as `choose_providers`.
-        threads: CPU threads of one inference, None for onnxruntime's choice.
+        threads: CPU threads of one inference; None: onnxruntime chooses.
         graphs: try CUDA graphs, which need IO binding to fixed memory.
 
     Raises:
@@ -151,8 +151,3 @@ def limit_spinning(ort: Any, options: Any) -> None:
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
     else:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error, printable and cut where it is long."""
-    return shown((str(error).strip().splitlines() or [type(error).__name__])[0])

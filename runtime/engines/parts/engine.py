@@ -13,7 +13,7 @@ import numpy as np
 from ...core.errors import EngineError, UsageError
 from ...core.manifest import Manifest
 from ..base import PARTS, Engine, EngineOutput, checked_images
-from ..onnx.engine import Port, check_ports, checked_manifest, run_session
+from ..onnx.engine import Ports, check_ports, checked_manifest, run_session
 from ..onnx.session import create_session
 from .lcas import score_runs
 
@@ -30,15 +30,11 @@ class PartsEngine(Engine):
         self.provider: str = sessions[0].get_providers()[0]
 
     def infer(self, images: np.ndarray, visible: np.ndarray | None = None) -> EngineOutput:
-        """Score a batch.
+        """See `Engine.infer`.
 
         Args:
             images: uint8 [B, S, S, 3], RGB.
             visible: int64 [K, V], the visible patches of each run, for any K >= 1; None for the manifest's masks.
-
-        Raises:
-            EngineError: the engine is closed, or onnxruntime fails.
-            UsageError: a wrong dtype or shape, or masks out of range.
         """
         if self._sessions is None:
             raise EngineError(f"{self.path}: the engine is closed")
@@ -54,7 +50,8 @@ class PartsEngine(Engine):
             feeds = {"tokens": tokens, "keep": keep}
             reconstructions.append(run_session(self.path / PARTS[1], decoder, ["reconstruction"], feeds)[0])
         scores = score_runs(
-            images, reconstructions, visible, config.patch_size, self.manifest.method, self.manifest.preprocess
+            images, reconstructions, visible, config.patch_size,
+            method=self.manifest.method, preprocess=self.manifest.preprocess,
         )
         stats = scores.stats.astype(np.float32)
         f_global = full[:, 0] if self.manifest.method.f_global == "cls" else full[:, 1:].mean(axis=1)
@@ -83,16 +80,7 @@ def _checked_masks(visible: np.ndarray, n_patches: int) -> np.ndarray:
 
 
 def open_engine(path: Path, device: str, threads: int | None) -> PartsEngine:
-    """Check and load a folder with `encoder.onnx`, `decoder.onnx` and `head.onnx`.
-
-    Args:
-        path: the folder.
-        device: as `load.load_engine`.
-        threads: as `load.load_engine`.
-
-    Raises:
-        EngineError: a part is missing, damaged or from another export.
-    """
+    """Check and load a folder of `PARTS`, as `load.load_engine`; parts of different exports are refused."""
     files = [path / name for name in PARTS]
     for file in files:
         if not file.is_file():
@@ -110,13 +98,12 @@ def open_engine(path: Path, device: str, threads: int | None) -> PartsEngine:
 
 
 def _check_signatures(files: list[Path], sessions: tuple[Any, Any, Any], manifest: Manifest) -> None:
-    config, size = manifest.backbone.config, manifest.preprocess.crop
-    width = config.encoder_dim
-    keep = Port("keep", "tensor(int64)", (None,))
-    tokens = Port("tokens", "tensor(float)", (None, None, width))
-    images = Port("images", "tensor(uint8)", (None, size, size, 3))
-    pixels = Port("reconstruction", "tensor(float)", (None, config.n_patches, config.patch_values))
-    cls, stats = Port("cls", "tensor(float)", (None, width)), Port("stats", "tensor(float)", (None, 3))
-    check_ports(files[0], sessions[0], [images, keep], [tokens])
-    check_ports(files[1], sessions[1], [tokens, keep], [pixels])
-    check_ports(files[2], sessions[2], [cls, stats], [Port("logit", "tensor(float)", (None,))])
+    config, size, real = manifest.backbone.config, manifest.preprocess.crop, "tensor(float)"
+    keep: Ports = {"keep": ("tensor(int64)", (None,))}
+    images: Ports = {"images": ("tensor(uint8)", (None, size, size, 3))}
+    tokens: Ports = {"tokens": (real, (None, None, config.encoder_dim))}
+    pixels: Ports = {"reconstruction": (real, (None, config.n_patches, config.patch_values))}
+    features: Ports = {"cls": (real, (None, config.encoder_dim)), "stats": (real, (None, 3))}
+    check_ports(files[0], sessions[0], {**images, **keep}, tokens)
+    check_ports(files[1], sessions[1], {**tokens, **keep}, pixels)
+    check_ports(files[2], sessions[2], features, {"logit": (real, (None,))})

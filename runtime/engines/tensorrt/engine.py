@@ -1,6 +1,6 @@
 """TensorRT backend: two batches in flight, each in page-locked buffers, one CUDA graph for each batch size.
 
-Only calls that TensorRT 8.6, 10 and 11 share are used, or the names that each has for the same thing.
+Only calls that TensorRT 10 and 11 share are used; `tensorrt_8` has those of 8.6.
 """
 
 from __future__ import annotations
@@ -15,48 +15,34 @@ import numpy as np
 
 from ...core.errors import EngineError, UsageError
 from ...core.manifest import Manifest
-from ..base import Engine, EngineOutput, checked_images, joined
+from ..base import OUTPUTS, Engine, EngineOutput, checked_images, joined, no_output, output_shapes
 from ..cuda.buckets import bucket_of, buckets
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
-from .contexts import PlanContexts
 from .library import collecting_logger, import_tensorrt, is_out_of_memory, reason
-from .sidecar import Machine, PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
-from .slot import INPUT, Port, Slot
+from .session import INPUT, PlanSession, Slot
+from .sidecar import PlanSidecar, check_machine, check_plan, check_source, read_sidecar, rebuild_command
 
-PROVIDER = "TensorRT"
 SLOTS = 2
 """Batches in flight: while one is computed, the next is copied to the GPU and records are made of the one before."""
-
-
-def read_plan_manifest(path: Path) -> Manifest:
-    """The manifest in a plan's sidecar.
-
-    Raises:
-        EngineError: the sidecar is missing or invalid.
-    """
-    return read_sidecar(path).manifest
 
 
 class TensorRtEngine(Engine):
     """A plan on the current GPU. `infer` and `begin` may be called from several threads."""
 
-    provider = PROVIDER
+    provider = "TensorRT"
 
     def __init__(
-        self, path: Path, sidecar: PlanSidecar, trt: Any, cuda: Cuda, engine: Any, logger: Any, notes: tuple[str, ...]
+        self, path: Path, sidecar: PlanSidecar, session: PlanSession, ports: dict[str, np.dtype], notes: tuple[str, ...]
     ) -> None:
         self.path, self.manifest, self.notes = path, sidecar.manifest, notes
         self._buckets = buckets(sidecar.batch[0], sidecar.batch[2])
-        ports = _ports(path, self.manifest, trt, engine)
         self._lock = threading.Lock()
         self._free: queue.LifoQueue[Slot | None] = queue.LifoQueue()
-        self._slots: list[Slot] = []
         self._closed = False
-        self._contexts = PlanContexts(path, trt, cuda, engine, logger)
+        self._session = session
         try:
-            for index in range(SLOTS):
-                self._slots.append(Slot(cuda, index, ports, self._buckets[-1]))
-                self._free.put(self._slots[-1])
+            for _ in range(SLOTS):
+                self._free.put(session.add_slot(ports, self._buckets[-1]))
         except BaseException:
             self.close()
             raise
@@ -74,13 +60,7 @@ class TensorRtEngine(Engine):
             with self._lock:
                 if self._closed:
                     raise self._is_closed()
-                try:
-                    slot.queue_input(images)
-                    self._contexts.queue(slot, bucket_of(len(images), self._buckets))
-                    slot.queue_outputs(len(images))
-                except BaseException:
-                    slot.drain()
-                    raise
+                self._session.queue(slot, images, bucket_of(len(images), self._buckets))
         except BaseException:
             self._free.put(slot)
             raise
@@ -89,33 +69,22 @@ class TensorRtEngine(Engine):
     def _take(self, slot: Slot, batch: int) -> EngineOutput:
         """Wait for a slot's outputs and make the slot free again."""
         try:
+            if self._closed:
+                raise self._is_closed()
+            self._session.wait(slot)
             with self._lock:
                 if self._closed:
                     raise self._is_closed()
-            slot.synchronize()
-            with self._lock:
-                if self._closed:
-                    raise self._is_closed()
-                return slot.output(batch)
+                return EngineOutput(*(slot.host[name][:batch].copy() for name in OUTPUTS))
         finally:
             self._free.put(slot)
 
     def infer(self, images: np.ndarray) -> EngineOutput:
-        """Score a batch. A batch larger than the plan's profile allows is split.
-
-        Args:
-            images: uint8 [B, S, S, 3], RGB.
-
-        Raises:
-            EngineError: the engine is closed, or TensorRT or CUDA fails.
-            UsageError: another dtype or shape.
-        """
+        """See `Engine.infer`. A batch larger than the plan's is split."""
         images = checked_images(images, self.manifest)
-        if not len(images):
-            n_patches = self.manifest.backbone.config.n_patches
-            return EngineOutput(*(np.zeros((0, *shape), np.float32) for shape in ((), (3,), (n_patches,))))
         largest = self._buckets[-1]
-        return joined([self.begin(list(images[start : start + largest]))() for start in range(0, len(images), largest)])
+        chunks = [list(images[start : start + largest]) for start in range(0, len(images), largest)]
+        return joined([self.begin(chunk)() for chunk in chunks]) if chunks else no_output(self.manifest)
 
     def _is_closed(self) -> EngineError:
         return EngineError(f"{self.path}: the engine is closed")
@@ -126,50 +95,38 @@ class TensorRtEngine(Engine):
             if self._closed:
                 return
             self._closed = True
-            self._contexts.drain()
-            for slot in self._slots:
-                slot.close()
-            self._contexts.close()
+            self._session.close()
         self._free.put(None)  # whoever waits for a slot learns that there will be none
 
 
-def _ports(path: Path, manifest: Manifest, trt: Any, engine: Any) -> list[Port]:
-    """Names, shapes without batch and dtypes of the plan's tensors, after checking that the plan has them."""
-    size, n_patches = manifest.preprocess.crop, manifest.backbone.config.n_patches
-    wanted = [
-        Port(INPUT, (size, size, 3), np.dtype(np.uint8)), Port("logit", (), np.dtype(np.float32)),
-        Port("stats", (3,), np.dtype(np.float32)), Port("lcas", (n_patches,), np.dtype(np.float32)),
-    ]
+def _ports(path: Path, manifest: Manifest, trt: Any, engine: Any) -> dict[str, np.dtype]:
+    """The type of one image's row of each tensor, after checking that the plan has these tensors."""
+    size = manifest.preprocess.crop
+    rows = {INPUT: np.dtype((np.uint8, (size, size, 3)))}
+    rows |= {name: np.dtype((np.float32, shape)) for name, shape in output_shapes(manifest).items()}
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-    if sorted(names) != sorted(port.name for port in wanted):
+    if sorted(names) != sorted(rows):
         raise EngineError(f"{path}: its tensors are {names}; not an engine of this project")
-    for port in wanted:
-        actual = tuple(engine.get_tensor_shape(port.name))[1:]
-        actual_type = np.dtype(trt.nptype(engine.get_tensor_dtype(port.name)))
-        is_input = engine.get_tensor_mode(port.name) == trt.TensorIOMode.INPUT
-        if actual != port.shape or actual_type != port.dtype or is_input != (port.name == INPUT):
-            raise EngineError(
-                f"{path}: tensor {port.name!r} is {actual_type} {actual}, expected {port.shape}; build it again"
-            )
-    return wanted
+    for name, row in rows.items():
+        actual = tuple(engine.get_tensor_shape(name))[1:]
+        kind = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        if (actual, kind, is_input) != (row.shape, row.base, name == INPUT):
+            raise EngineError(f"{path}: tensor {name!r} is {kind} {actual}, expected {row.shape}; build it again")
+    return rows
 
 
 def open_engine(
     path: Path, device: str, threads: int | None, trt: Any = None, cuda: Cuda | None = None
 ) -> TensorRtEngine:
-    """Check and load a `.plan`.
+    """Check and load a `.plan` with its sidecar, as `load.load_engine`; `threads` means nothing on a GPU.
 
     Args:
-        path: the plan; its sidecar lies beside it.
+        path: the plan.
         device: "auto" or "tensorrt".
-        threads: ignored on a GPU.
+        threads: not used.
         trt: TensorRT's module; None imports it.
         cuda: the CUDA runtime; None imports it.
-
-    Raises:
-        EngineError: the plan is damaged or built for another GPU or TensorRT; names the command that rebuilds it.
-        MissingDependencyError: TensorRT, cuda-python or a GPU is missing.
-        UsageError: another device.
     """
     if device not in ("auto", "tensorrt"):
         raise UsageError(f"{path}: a plan runs on TensorRT only, not on device {device!r}; use its ONNX engine there")
@@ -179,7 +136,7 @@ def open_engine(
     trt = trt or import_tensorrt()
     cuda = cuda or Cuda.load()
     gpu = cuda.device()
-    notes = check_machine(path, sidecar, Machine(trt.__version__, gpu.name, gpu.capability))
+    notes = check_machine(path, sidecar, trt.__version__, gpu)
     logger = collecting_logger(trt)
     runtime = trt.Runtime(logger)
     if sidecar.version_compatible:
@@ -189,4 +146,5 @@ def open_engine(
         words = reason(logger)
         fix = OUT_OF_MEMORY if is_out_of_memory(words) else f"build it again with {rebuild_command(path, sidecar)}"
         raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {words}; {fix}")
-    return TensorRtEngine(path, sidecar, trt, cuda, engine, logger, notes)
+    ports = _ports(path, sidecar.manifest, trt, engine)
+    return TensorRtEngine(path, sidecar, PlanSession(path, trt, cuda, engine, logger), ports, notes)

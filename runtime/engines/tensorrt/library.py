@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 from ...core.environment import install_tensorrt
 from ...core.errors import MissingDependencyError
-from ...core.text import printable
+from ...core.text import first_line, printable
+
+HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
+"""Which GPUs a plan runs on, besides those of the kind it was built on."""
 
 KEPT_LINES = 3
 
@@ -48,7 +51,7 @@ def collecting_logger(trt: Any) -> Any:
 
 def reason(logger: Any, error: Exception | None = None) -> str:
     """TensorRT's last error lines, which are then forgotten, or the exception's first line."""
-    lines = list(logger.lines) or ([str(error).splitlines()[0]] if error and str(error) else ["no reason given"])
+    lines = list(logger.lines) or [first_line(error) if error else "no reason given"]
     logger.lines.clear()
     return printable("; ".join(lines)[:600])
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hmac
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from ...core.errors import CinemaeError, EngineError
+from ...core.errors import EngineError
 from ...core.files import file_sha256
 from ...core.manifest import Manifest, Model
 from ...core.text import shown
+from ..cuda.driver import CudaDevice
 from ..file.header import read_manifest
 from ..file.integrity import is_plain_name
+from .library import HardwareCompatibility
+
+SIDECAR_SUFFIX = ".json"
+MAX_SIDECAR_BYTES = 1 << 20
+"""A sidecar has a few kilobytes; a larger one is not read into memory."""
+
+MAX_BATCH = 65_536
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}(\.[0-9]{1,9}){0,3}$")]
 
 
 def _plain_name(name: str) -> str:
@@ -23,17 +32,7 @@ def _plain_name(name: str) -> str:
         raise ValueError("not a plain file name")
     return name
 
-SIDECAR_SUFFIX = ".json"
-HardwareCompatibility = Literal["none", "same_compute_capability", "ampere_plus"]
-MAX_SIDECAR_BYTES = 1 << 20
-"""A sidecar has a few kilobytes; a larger one is not read into memory."""
 
-OF_THE_CHECKPOINT = ("backbone", "method", "head", "masks", "preprocess", "calibration", "training")
-"""Fields of a manifest that engines of one checkpoint share, whatever their precision."""
-
-MAX_BATCH = 65_536
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Version = Annotated[str, Field(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}(\.[0-9]{1,9}){0,3}$")]
 FileName = Annotated[str, AfterValidator(_plain_name)]
 
 
@@ -72,21 +71,6 @@ class PlanSidecar(Model):
         if not 1 <= batch[0] <= batch[1] <= batch[2] <= MAX_BATCH:
             raise ValueError(f"1 <= smallest <= optimal <= largest <= {MAX_BATCH} does not hold")
         return batch
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The machine that is to run a plan.
-
-    Attributes:
-        tensorrt: the installed version of TensorRT.
-        gpu: the GPU's name.
-        compute_capability: of the GPU, for example "8.9".
-    """
-
-    tensorrt: str
-    gpu: str
-    compute_capability: str
 
 
 def sidecar_path(plan: str | Path) -> Path:
@@ -144,30 +128,17 @@ def check_plan(plan: Path, sidecar: PlanSidecar) -> None:
 
 
 def check_source(plan: Path, sidecar: PlanSidecar) -> None:
-    """Compare the ONNX engines beside the plan, where there are any, with the engine that the plan was built from.
-
-    One of the source's name must be the source itself; one of the plan's name, of the same checkpoint (with `--int8
-    --qdq` NAME.plan is built from NAME-qdq.onnx).
+    """Compare the ONNX engine beside the plan, where there is one, with the engine that the plan was built from.
 
     Raises:
-        EngineError: an engine was exported again after the plan was built, so their scores differ.
+        EngineError: the engine was exported again after the plan was built, so their scores differ.
     """
-    source, namesake = plan.with_name(sidecar.source), plan.with_suffix(".onnx")
+    source = plan.with_name(sidecar.source)
     if source.is_file() and read_manifest(source).content_sha256 != sidecar.source_sha256:
         raise EngineError(
             f"{plan}: was built from another {source.name} than the one beside it; build it again with "
             f"{rebuild_command(plan, sidecar)}"
         )
-    if namesake != source and namesake.is_file():
-        try:
-            beside = read_manifest(namesake)
-        except CinemaeError:
-            return  # no engine of this project
-        if any(getattr(beside, name) != getattr(sidecar.manifest, name) for name in OF_THE_CHECKPOINT):
-            raise EngineError(
-                f"{plan}: was built from {source.name}, of another checkpoint than {namesake.name} beside it; build it "
-                f"again with {plan_command(namesake, plan)}"
-            )
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -175,7 +146,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.split(r"[^0-9.]", version)[0].strip(".").split("."))
 
 
-def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[str, ...]:
+def check_machine(plan: Path, sidecar: PlanSidecar, tensorrt: str, gpu: CudaDevice) -> tuple[str, ...]:
     """Check that a plan can run on a machine.
 
     TensorRT must have the same major.minor; a version-compatible plan also runs on later minors of its major. The GPU
@@ -183,8 +154,9 @@ def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[s
 
     Args:
         plan: the plan file, for messages.
-        sidecar: its sidecar.
-        machine: where it is to run.
+        sidecar: of the plan.
+        tensorrt: the installed version of TensorRT.
+        gpu: where the plan is to run.
 
     Returns:
         Warnings: another GPU of the same capability works, but the kernels were tuned on the first.
@@ -193,18 +165,18 @@ def check_machine(plan: Path, sidecar: PlanSidecar, machine: Machine) -> tuple[s
         EngineError: the plan cannot run; names the command that rebuilds it.
     """
     fix = f"build it for this machine with: {rebuild_command(plan, sidecar)}"
-    built, here = numbers(sidecar.tensorrt)[:2], numbers(machine.tensorrt)[:2]
+    built, here = numbers(sidecar.tensorrt)[:2], numbers(tensorrt)[:2]
     later_minor = sidecar.version_compatible and built[0] == here[0] and here >= built
     if built != here and not later_minor:
-        raise EngineError(f"{plan}: built by TensorRT {sidecar.tensorrt}, here is {machine.tensorrt}; {fix}")
-    built_for, capability = numbers(sidecar.compute_capability), numbers(machine.compute_capability)
+        raise EngineError(f"{plan}: built by TensorRT {sidecar.tensorrt}, here is {tensorrt}; {fix}")
+    built_for, capability = numbers(sidecar.compute_capability), numbers(gpu.capability)
     if built_for != capability:
         if sidecar.hardware_compatibility != "ampere_plus" or capability < (8, 0):
             raise EngineError(
                 f"{plan}: built for compute capability {sidecar.compute_capability} ({sidecar.gpu}), "
-                f"this GPU ({machine.gpu}) has {machine.compute_capability}; {fix}"
+                f"this GPU ({gpu.name}) has {gpu.capability}; {fix}"
             )
-        return (f"the plan was built on {sidecar.gpu}; on {machine.gpu} a plan built here would be faster",)
-    if sidecar.gpu != machine.gpu:
-        return (f"the plan was built on {sidecar.gpu}, this is {machine.gpu} of the same compute capability",)
+        return (f"the plan was built on {sidecar.gpu}; on {gpu.name} a plan built here would be faster",)
+    if sidecar.gpu != gpu.name:
+        return (f"the plan was built on {sidecar.gpu}, this is {gpu.name} of the same compute capability",)
     return ()

@@ -1,12 +1,12 @@
-"""INT8: balancing is exact, errors bounded, outliers caught, a batch is what singles are; TensorRT's form too."""
+"""INT8: balancing is exact, errors bounded, outliers caught, a batch is what singles are."""
+
+from contextlib import ExitStack
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from cinemae.export.fused import FUSED, packed_graph, write_fused
+from cinemae.export.fused import packed_graph, write_fused
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.graph.tracing import HALF_QDQ_OPSET, trace
 from cinemae.export.int8.drift import logit_drift
 from cinemae.export.int8.ranges import activation_ranges, balance, dense_layers
 from cinemae.export.int8.recipe import (
@@ -20,9 +20,8 @@ from cinemae.export.int8.recipe import (
     static_scale,
     treatments,
 )
-from cinemae.export.int8.rewrite import quantise_for_cpu, quantise_for_tensorrt
+from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import eager_output, parity_images, relative
-from cinemae.export.tensorrt import float_types
 from cinemae.runtime.engines.load import load_engine
 
 EXACT = 2e-5
@@ -43,8 +42,21 @@ def packed(tiny_detector):
     return PackedDetector(tiny_detector)
 
 
-def graph(packed):
-    return trace(packed, (torch.zeros(2, 64, 64, 3, dtype=torch.uint8),), FUSED)
+@pytest.fixture
+def engine_of(tiny_manifest, tmp_path):
+    """A function that makes and loads the INT8 engine of a packed detector, and its manifest."""
+    with ExitStack() as stack:
+
+        def make(packed, recipe, products=None):
+            model = packed_graph(packed)
+            quantise_for_cpu(model, packed, recipe)
+            found = sum(node.op_type == "MatMulIntegerToFloat" for node in model.graph.node)
+            assert products in (None, found)
+            path = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
+            assert write_fused(model, tiny_manifest, path, "int8").precision == "int8"
+            return stack.enter_context(load_engine(path, device="cpu"))
+
+        yield make
 
 
 def add_outliers(packed, factor=300.0):
@@ -116,54 +128,38 @@ def test_row_scale_depends_on_the_row_alone():
     torch.testing.assert_close(row_round(x)[0], together[0])
 
 
-def test_engine_is_close_and_a_batch_is_what_singles_are(packed, tiny_detector, tiny_manifest, batches, tmp_path):
+@pytest.mark.slow
+def test_engine_is_close_and_a_batch_is_what_singles_are(packed, tiny_detector, batches, engine_of):
     recipe = choose_recipe(packed, batches)
     assert set(recipe) == set(dense_layers(packed))
     assert all(item.error <= MAX_ERROR for item in recipe.values())
-    model = graph(packed)
-    quantise_for_cpu(model, packed, recipe)
     integer = [name for name, item in recipe.items() if item.kind != "fp32"]
-    products = sum(node.op_type == "MatMulIntegerToFloat" for node in model.graph.node)
-    assert products == len(integer) > len(recipe) / 2
-    stored = write_fused(model, tiny_manifest, tmp_path / "int8.onnx", "int8")
-    assert stored.precision == "int8"
+    assert len(integer) > len(recipe) / 2
     images = np.concatenate(batches)[:7]
     expected = eager_output(tiny_detector, images)
-    engine = load_engine(tmp_path / "int8.onnx", device="cpu")
+    engine = engine_of(packed, recipe, products=len(integer))
     found = engine.infer(images)
     singles = np.concatenate([engine.infer(images[i : i + 1]).logit for i in range(7)])
-    engine.close()
     assert np.abs(found.logit - expected.logit).max() < LOGIT
     assert relative(found.lcas, expected.lcas, np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)) < LOGIT
     np.testing.assert_allclose(found.logit, singles, atol=1e-5)
 
 
-def test_outlier_channels_are_not_treated_statically(packed, batches, tiny_manifest, tmp_path):
+@pytest.mark.slow
+def test_outlier_channels_are_not_treated_statically(packed, batches, engine_of):
     add_outliers(packed)
-    x = torch.from_numpy(batches[0])
-    expected = packed(x)
+    expected = packed(torch.from_numpy(batches[0]))
     recipe = choose_recipe(packed, batches)
     assert recipe["encoder.blocks.1.fc2"].kind != "static"
     assert recipe["encoder.blocks.1.fc2"].peak > 200
-    model = graph(packed)
-    quantise_for_cpu(model, packed, recipe)
-    write_fused(model, tiny_manifest, tmp_path / "outliers.onnx", "int8")
-    engine = load_engine(tmp_path / "outliers.onnx", device="cpu")
-    found = engine.infer(batches[0])
-    engine.close()
+    found = engine_of(packed, recipe).infer(batches[0])
     assert np.abs(found.logit - expected.logit.numpy()).max() < LOGIT
 
 
-def test_per_row_products_run_and_are_batch_invariant(packed, batches, tiny_manifest, tmp_path):
+def test_per_row_products_run_and_are_batch_invariant(packed, batches, engine_of):
     expected = packed(torch.from_numpy(batches[0]))
-    recipe = dict.fromkeys(dense_layers(packed), Treatment("row", 0.0, 0.0))
-    model = graph(packed)
-    quantise_for_cpu(model, packed, recipe)
-    write_fused(model, tiny_manifest, tmp_path / "row.onnx", "int8")
-    engine = load_engine(tmp_path / "row.onnx", device="cpu")
-    found = engine.infer(batches[0]).logit
-    alone = engine.infer(batches[0][:1]).logit
-    engine.close()
+    engine = engine_of(packed, dict.fromkeys(dense_layers(packed), Treatment("row", 0.0, 0.0)))
+    found, alone = engine.infer(batches[0]).logit, engine.infer(batches[0][:1]).logit
     assert np.abs(found - expected.logit.numpy()).max() < LOGIT
     np.testing.assert_allclose(found[:1], alone, atol=1e-5)
 
@@ -199,19 +195,14 @@ def test_time_is_spent_where_it_helps_the_logit_most():
 
 
 @pytest.mark.slow
-def test_a_tighter_limit_brings_the_logit_closer(packed, tiny_detector, tiny_manifest, batches, tmp_path):
+def test_a_tighter_limit_brings_the_logit_closer(tiny_detector, batches, engine_of):
     images = np.concatenate(batches)
     expected = eager_output(tiny_detector, images).logit
     drift = {}
     for limit in (1.0, 0.0005):
         again = PackedDetector(tiny_detector)
-        recipe = choose_recipe(again, batches, limit)
-        model = graph(again)
-        quantise_for_cpu(model, again, recipe)
-        write_fused(model, tiny_manifest, tmp_path / f"{limit}.onnx", "int8")
-        engine = load_engine(tmp_path / f"{limit}.onnx", device="cpu")
-        drift[limit] = float(np.sqrt(np.mean((engine.infer(images).logit - expected) ** 2)))
-        engine.close()
+        found = engine_of(again, choose_recipe(again, batches, limit)).infer(images).logit
+        drift[limit] = float(np.sqrt(np.mean((found - expected) ** 2)))
     assert drift[0.0005] < 2 * 0.0005 < drift[1.0]
 
 
@@ -224,26 +215,3 @@ def test_the_bias_makes_good_the_mean_error(packed, batches):
     product.correct_bias(static)
     found = static.rounded(product.seen.rows) @ (product.values.float() * product.scale) + layer.bias
     assert (found - exact).mean(0).abs().max() < 1e-5 < product.offset(static).abs().max()
-
-
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.slow
-def test_qdq_form_is_standard_onnx_with_symmetric_int8(half, packed, tiny_detector, tiny_manifest, batches, tmp_path):
-    recipe = choose_recipe(packed, batches)
-    model = packed_graph(packed.to_half(), HALF_QDQ_OPSET) if half else graph(packed)
-    quantise_for_tensorrt(model, packed, recipe)
-    onnx.checker.check_model(model, full_check=True)
-    assert [entry.domain for entry in model.opset_import] == [""]
-    zeros = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and not any(t.raw_data)]
-    assert zeros
-    if half:  # attention and GELU are float16: only LayerNorm, softmax, LCAS, statistics and head are cast up
-        (tmp_path / "types.onnx").write_bytes(model.SerializeToString())
-        types = float_types(tmp_path / "types.onnx")
-        wide = [n.name for n in model.graph.node if n.op_type in ("MatMul", "Erf") and types[n.output[0]] != "float16"]
-        assert [name for name in wide if not name.startswith("/head/")] == []
-    write_fused(model, tiny_manifest, tmp_path / "qdq.onnx", "int8")
-    images = batches[0]
-    engine = load_engine(tmp_path / "qdq.onnx", device="cpu")
-    found = engine.infer(images).logit
-    engine.close()
-    assert np.abs(found - eager_output(tiny_detector, images).logit).max() < LOGIT

@@ -6,64 +6,277 @@ import http.server
 import io
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from cinemae.runtime.core.environment import pip_install
+from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.evidence.c2pa_reports import OFFLINE, Reports
+from cinemae.runtime.evidence.c2pa_trust import SENTENCES, answers, trust_of
+from cinemae.runtime.evidence.collect import collect
+from cinemae.runtime.evidence.fact import Trust
+from cinemae.runtime.images.decode import decoded
+from cinemae.runtime.scoring.options import ScoringOptions
 from facts_of import facts_of
-from PIL import Image, features
-from signed_images import signed
+from metadata_files import IMAGE, encoded
+from signed_images import CREATED, DAYS, TRAINED, TYPES, certificates, signed
 
-IMAGE = Image.effect_noise((64, 48), 60).convert("RGB")
-KINDS = {"JPEG": "JPEG APP11", "PNG": "PNG caBX", "TIFF": "TIFF tag 52545", "WEBP": "WebP C2PA"}
+KINDS = {
+    "JPEG": "JPEG APP11", "PNG": "PNG caBX", "TIFF": "TIFF tag 52545", "WEBP": "WebP C2PA",
+    "GIF": "GIF application extension", "AVIF": "HEIF uuid box", "HEIF": "HEIF uuid box",
+}
+EDIT = {"action": "c2pa.color_adjustments"}
 
 
-def facts(data: bytes) -> dict:
-    return {fact.kind: fact for fact in facts_of(data)}
+def edited(made: bytes, kind: str = "JPEG", title: str = "gen") -> bytes:
+    """A signed image that an editor opened, changed and signed again."""
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [title]}}
+    parent = {"title": title, "label": title, "relationship": "parentOf"}
+    return signed(made, kind, generator="Demo Editor", actions=[opened, EDIT], ingredients=[(parent, made)])
+
+
+def by_kind(data: bytes, kind: str) -> list:
+    return [fact for fact in facts_of(data) if fact.kind == kind]
+
+
+def values(data: bytes, trust_lists=()) -> list[str]:
+    """The answers on the signature."""
+    with decoded(data) as image:
+        found = collect(io.BytesIO(data), image.opened, trust_lists)
+    return [fact.value for fact in found if fact.kind == "content_credentials"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_signed_image_names_its_signer_generator_and_source_type(kind):
-    found = facts(signed(IMAGE, kind))
-    credentials = found["content_credentials"]
-    assert credentials.value == "valid"
-    assert credentials.source == f"C2PA manifest in {KINDS[kind]}"
-    assert credentials.statement == (
-        "signed by Test Signer, Example Newsroom; signature and content match; its certificate is not on a trust list "
-        "here; made with Test Generator, DALL-E"
+def test_signed_image_gives_four_answers_and_its_declaration(kind):
+    data = signed(encoded(kind), kind)
+    found = by_kind(data, "content_credentials")
+    assert [fact.value for fact in found] == ["valid", "signer_unchecked", "unstamped", "revocation_unchecked"]
+    assert {fact.source for fact in found} == {f"C2PA manifest in {KINDS[kind]}"}
+    assert found[0].statement == (
+        "The signature of Test Signer, Example Newsroom is valid, and the content is what was signed"
     )
-    assert found["source_type"].value == "trainedAlgorithmicMedia"
-    assert found["source_type"].source.endswith("signature valid")
+    (fact,) = by_kind(data, "source_type")
+    assert fact.statement == (
+        "The file declares itself made by a generative model (trainedAlgorithmicMedia), with DALL-E"
+    )
+    assert (fact.declares, fact.source) == ("ai", found[0].source)
+    assert fact.trust == Trust("Test Signer, Example Newsroom", "valid", "unchecked", "unstamped", "unchecked")
+    assert by_kind(data, "software")[0].value == "Test Generator"
 
 
-@pytest.mark.skipif(not features.check("avif"), reason="this Pillow cannot write AVIF")
-def test_signed_avif():
-    assert facts(signed(IMAGE, "AVIF"))["content_credentials"].source == "C2PA manifest in HEIF uuid box"
+def test_declarations_come_before_what_vouches_for_them():
+    assert [fact.kind for fact in facts_of(signed(IMAGE))][:2] == ["source_type", "content_credentials"]
+
+
+@pytest.mark.parametrize(("action", "value", "declares"), [
+    (CREATED, "trainedAlgorithmicMedia", "ai"),
+    ({"action": "c2pa.created", "digitalSourceType": TYPES + "digitalCapture"}, "digitalCapture", "camera"),
+    ({"action": "c2pa.created", "digitalSourceType": "http://c2pa.org/digitalsourcetype/trainedAlgorithmicData"},
+     "trainedAlgorithmicData", "ai"),
+    ({"action": "c2pa.opened", "parameters": {"com.adobe.digitalSourceType": TRAINED}}, "trainedAlgorithmicMedia",
+     "ai"),
+])
+def test_source_type_of_an_action_that_made_the_image(action, value, declares):
+    (fact,) = by_kind(signed(IMAGE, actions=[action]), "source_type")
+    assert (fact.value, fact.declares) == (value, declares)
+
+
+@pytest.mark.parametrize("edit", [
+    {"action": "c2pa.edited", "digitalSourceType": TRAINED, "softwareAgent": {"name": "Adobe Firefly"}},
+    {"action": "c2pa.edited", "parameters": {"com.adobe.digitalSourceType": TRAINED}, "softwareAgent": "Adobe Firefly"},
+])
+def test_edit_with_a_generator_makes_a_composite(edit):
+    data = signed(IMAGE, actions=[{"action": "c2pa.created", "digitalSourceType": TYPES + "digitalCapture"}, edit])
+    capture, edited = by_kind(data, "source_type")
+    assert (capture.declares, edited.declares) == ("camera", "composite")
+    assert "declares a step (c2pa.edited)" in edited.statement
+    assert edited.statement.endswith("with Adobe Firefly")
+    assert by_kind(data, "generator") == []
+
+
+def test_software_agent_by_index():
+    action = {"action": "c2pa.created", "digitalSourceType": TRAINED, "softwareAgentIndex": 1}
+    data = signed(IMAGE, actions=[action], fields={"softwareAgents": [{"name": "Editor"}, {"name": "Demo Diffusion"}]})
+    assert by_kind(data, "source_type")[0].statement.endswith("with Demo Diffusion")
+
+
+def test_generator_that_declares_no_type_is_named():
+    data = signed(IMAGE, actions=[{"action": "c2pa.opened", "softwareAgent": "Bing Image Creator"}], generator="X")
+    (fact,) = by_kind(data, "generator")
+    assert (fact.value, fact.declares) == ("Bing Image Creator", "ai")
+    assert by_kind(signed(IMAGE, generator="ChatGPT"), "generator")[0].value == "OpenAI"
+
+
+def test_metadata_assertion_declares():
+    assertion = {"label": "cawg.metadata", "data": {
+        "@context": {"Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"},
+        "Iptc4xmpExt:DigitalSourceType": TRAINED,
+    }}
+    data = signed(IMAGE, actions=[{"action": "c2pa.opened"}], assertions=[assertion])
+    assert [fact.declares for fact in by_kind(data, "source_type")] == ["ai"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_parent_that_a_generator_made_is_declared_behind_an_editors_signature(kind):
+    made = signed(encoded(kind), kind)
+    data = edited(made, kind)
+    (fact,) = by_kind(data, "source_type")
+    assert fact.statement == (
+        "An ingredient, the parent, declares itself made by a generative model (trainedAlgorithmicMedia), with DALL-E"
+    )
+    assert fact.source == f"C2PA manifest in {KINDS[kind]}, parent ingredient 'gen'"
+    assert (fact.declares, fact.trust.signature) == ("ai", "valid")
+    assert values(data)[0] == "valid"
+
+
+@pytest.mark.parametrize(("relationship", "role"), [("componentOf", "component"), ("inputTo", "input")])
+def test_component_does_not_make_the_image_ai(relationship, role):
+    made = signed(IMAGE)
+    data = signed(IMAGE, ingredients=[({"title": "sky", "relationship": relationship}, made)],
+                  actions=[{"action": "c2pa.created", "digitalSourceType": TYPES + "digitalCapture"}])
+    own, other = by_kind(data, "source_type")
+    assert (own.declares, other.declares) == ("camera", None)
+    assert f"{role} ingredient 'sky'" in other.source
+    assert role in other.statement
+    assert by_kind(data, "generator") == []
+
+
+def test_parents_of_parents_are_followed_and_their_components_are_not_the_image():
+    once = edited(signed(IMAGE))
+    (fact,) = by_kind(edited(once, title="b"), "source_type")
+    assert (fact.declares, fact.source.count("parent ingredient")) == ("ai", 2)
+    placed = signed(IMAGE, ingredients=[({"title": "b", "relationship": "componentOf"}, once)],
+                    actions=[{"action": "c2pa.created", "digitalSourceType": TYPES + "digitalCapture"}])
+    assert [fact.declares for fact in by_kind(placed, "source_type")] == ["camera", None]
+
+
+def test_ingredient_that_was_opened_is_the_parent_whatever_it_is_called():
+    made = signed(IMAGE)
+    opened = [{"action": "c2pa.opened", "parameters": {"instanceId": "xmp:iid:1"}}, EDIT]
+    ingredient = {"title": "a", "relationship": "componentOf", "instance_id": "xmp:iid:1"}
+    (fact,) = by_kind(signed(made, ingredients=[(ingredient, made)], actions=opened), "source_type")
+    assert (fact.declares, "the parent" in fact.statement) == ("ai", True)
+
+
+def test_ingredient_that_was_changed_before_is_said_to_be_invalid():
+    made = bytearray(signed(IMAGE))
+    made[-30] ^= 1
+    data = edited(bytes(made))
+    (fact,) = by_kind(data, "source_type")
+    assert (fact.trust.signature, values(data)[0]) == ("invalid", "valid")
+    assert fact.statement.endswith("in Content Credentials that are NOT valid")
+
+
+def test_many_ingredients_are_bounded():
+    made = signed(IMAGE)
+    ingredients = [({"title": str(index), "relationship": "componentOf"}, made) for index in range(40)]
+    assert len(by_kind(signed(IMAGE, ingredients=ingredients), "source_type")) <= 16
 
 
 def test_changed_pixels_make_the_credentials_invalid():
     data = bytearray(signed(IMAGE, "JPEG"))
     data[-30] ^= 1
-    found = facts(bytes(data))
-    assert found["content_credentials"].value == "invalid"
-    assert "NOT valid (assertion.dataHash.mismatch)" in found["content_credentials"].statement
-    assert found["source_type"].source.endswith("signature invalid")
+    (fact,) = by_kind(bytes(data), "content_credentials")
+    assert fact.value == "invalid"
+    assert "NOT valid (assertion.dataHash.mismatch)" in fact.statement
+    assert by_kind(bytes(data), "source_type")[0].trust.signature == "invalid"
 
 
 def test_damaged_manifest_is_reported_as_unreadable():
     data = signed(IMAGE, "WEBP")
     start = data.index(b"C2PA") + 60
-    found = facts(data[:start] + bytes(200) + data[start + 200 :])
-    assert found["content_credentials"].value in ("unreadable", "invalid")
+    assert values(data[:start] + bytes(200) + data[start + 200 :])[0] in ("unreadable", "invalid")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_the_library_presence_is_reported(kind, monkeypatch):
-    data = signed(IMAGE, kind)
+    data = signed(encoded(kind), kind)
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    found = facts(data)
-    assert found["content_credentials"].value == "present"
-    assert found["content_credentials"].statement == f"present, not verified: {pip_install('provenance')}"
-    assert "source_type" not in found
+    (fact,) = by_kind(data, "content_credentials")
+    assert fact.value == "present"
+    assert fact.statement == f"Content Credentials are present and were not verified: {pip_install('provenance')}"
+    assert by_kind(data, "source_type") == []
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """Trust lists: the signer's, a stranger's, and the signer's with the head of the interim list."""
+    root = certificates(*DAYS)[2]
+    texts = {"mine": root, "other": certificates(*DAYS, "Another Root")[2],
+             "interim": b"## This interim trust list is now frozen.\n" + root}
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text)
+    return {name: str(tmp_path / name) for name in texts}
+
+
+@pytest.mark.parametrize(("given", "answer"), [
+    (["mine"], "signer_listed"), (["other"], "signer_unlisted"), (["interim"], "signer_interim"),
+    (["interim", "other", "mine"], "signer_listed"), (["other", "interim"], "signer_interim"), ([], "signer_unchecked"),
+])
+def test_trust_lists(lists, given, answer):
+    found = values(signed(IMAGE), [lists[name] for name in given])
+    assert found == ["valid", answer, "unstamped", "revocation_unchecked"]
+
+
+def test_parent_is_checked_against_the_list_as_well(lists):
+    data = edited(signed(IMAGE))
+    with decoded(data) as image:
+        facts = collect(io.BytesIO(data), image.opened, [lists["mine"]])
+    assert [fact.trust.listing for fact in facts if fact.kind == "source_type"] == ["listed"]
+
+
+@pytest.mark.parametrize("text", [None, b"no certificate"])
+def test_trust_list_that_cannot_be_used_is_refused(tmp_path, text):
+    if text is not None:
+        (tmp_path / "list.pem").write_bytes(text)
+    with pytest.raises(UsageError):
+        ScoringOptions(trust_list=(str(tmp_path / "list.pem"),))
+
+
+LABEL = "urn:c2pa:1"
+CODES = {"success": ["claimSignature.validated"], "failure": ["signingCredential.untrusted"]}
+
+
+def reports(success=(), failure=(), lists=()) -> Reports:
+    """Reports on one manifest, with these codes of C2PA 2.2, 15.2 beside those of a valid signature."""
+    def results(passed, failed):
+        url = f"self#jumbf=/c2pa/{LABEL}/c2pa.signature"
+        made = {group: [{"code": code, "url": url} for code in (*CODES[group], *codes)]
+                for group, codes in (("success", passed), ("failure", failed))}
+        return {"active_manifest": LABEL, "manifests": {LABEL: {
+            "signature_info": {"common_name": "A", "issuer": "B", "time": "2026-01-01T00:00:00+00:00"}}},
+            "validation_results": {"activeManifest": made}}
+
+    return Reports(results(success, failure), tuple((kind, results(codes, ())) for kind, codes in lists))
+
+
+VALID = Trust("A, B", "valid", "unchecked", "unstamped", "unchecked")
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    (reports(), {}),
+    (reports(["timeStamp.validated"]), {"time": "stamp_unlisted"}),
+    (reports(["timeStamp.validated", "timeStamp.trusted"]), {"time": "stamp_unlisted"}),
+    (reports(["timeStamp.validated"], lists=[("listed", ["timeStamp.validated", "timeStamp.trusted"])]),
+     {"time": "stamped", "listing": "unlisted"}),
+    (reports(failure=["signingCredential.expired"]), {"time": "outside"}),
+    (reports(failure=["claimSignature.outsideValidity"]), {"time": "outside"}),
+    (reports(failure=["signingCredential.ocsp.revoked"]), {"revocation": "revoked"}),
+    (reports(["signingCredential.ocsp.notRevoked"]), {"revocation": "not_revoked"}),
+    (reports(failure=["assertion.dataHash.mismatch"]), {"signature": "invalid"}),
+    (reports(failure=["signingCredential.invalid"]), {"signature": "invalid"}),
+    (reports(failure=["cawg.x509.credential.untrusted"]), {}),
+])
+def test_codes_answer_four_questions_apart(given, expected):
+    trust, stamp, failures = trust_of(given, LABEL)
+    assert trust == replace(VALID, **expected)
+    facts = list(answers(trust, stamp, failures, "here"))
+    assert len(facts) == (4 if trust.signature == "valid" else 1)
+    assert len({fact.statement for fact in facts}) == len(facts)
+
+
+def test_every_answer_has_its_own_sentence():
+    assert len(set(SENTENCES.values())) == len(SENTENCES) == 13
 
 
 def test_remote_manifest_is_named_and_not_fetched():
@@ -81,13 +294,12 @@ def test_remote_manifest_is_named_and_not_fetched():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/manifest.c2pa"
         data = signed(IMAGE, "JPEG", remote=address)
-        found = facts(data)
+        (fact,) = by_kind(data, "content_credentials")
         import c2pa
-        from cinemae.runtime.evidence.content_credentials import OFFLINE
 
         with pytest.raises(c2pa.C2paError), c2pa.Context.from_dict(OFFLINE) as context:
             c2pa.Reader("image/jpeg", io.BytesIO(data), context=context)
         server.shutdown()
-    assert found["content_credentials"].value == "remote"
-    assert address in found["content_credentials"].statement
+    assert fact.value == "remote"
+    assert address in fact.statement
     assert requests == []

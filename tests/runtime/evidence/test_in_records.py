@@ -7,20 +7,24 @@ import json
 
 import pytest
 from cinemae.runtime import Detector
-from cinemae.runtime.evidence.fact import Evidence
+from cinemae.runtime.evidence.fact import Evidence, Trust
 from cinemae.runtime.report.html import record_row
 from cinemae.runtime.scan.table import TableWriter
-from cinemae.runtime.scan.writers import CSV_COLUMNS, csv_row
-from cinemae.runtime.scoring.record import Record, from_dict, to_dict, to_json
+from cinemae.runtime.scoring.record import flat, from_dict, to_dict, to_json
+from metadata_files import png_texts
 from pictures import encoded, picture
-from PIL import PngImagePlugin
+from PIL import Image
+from records import record
+from signed_images import DAYS, certificates, signed
+from writer_forms import WEBUI
 
-SETTINGS = "a red fox\nSteps: 20, Sampler: Euler a, CFG scale: 7"
+TRUST = Trust("A", "valid", "unlisted", "unstamped", "unchecked")
 FACTS = (
-    Evidence("camera", "EXIF", "names the camera A", "A"),
-    Evidence("jpeg_quality", "JPEG quantisation table", "JPEG quality about 92 (a table of libjpeg)", "92"),
+    Evidence("source_type", "C2PA manifest", "The file declares itself A", "A", "raw", "ai", TRUST),
+    Evidence("camera", "EXIF", "The file names the camera A", "A"),
+    Evidence("jpeg_quality", "JPEG quantisation table", "The file has JPEG quality 92", "92"),
 )
-RECORD = Record("a.jpg", "ok", verdict="real", probability=0.1, logit=-2.0, evidence=FACTS)
+RECORD = record("a.jpg", verdict="real", probability=0.1, logit=-2.0, evidence=FACTS)
 
 
 @pytest.fixture(scope="module")
@@ -29,60 +33,64 @@ def detector(tiny_engine):
         yield loaded
 
 
-def with_parameters() -> bytes:
-    info = PngImagePlugin.PngInfo()
-    info.add_text("parameters", SETTINGS)
-    return encoded(picture(), pnginfo=info)
-
-
 def test_evidence_is_the_same_for_path_bytes_and_stream_and_never_in_the_score(detector, tmp_path):
-    data, path = with_parameters(), tmp_path / "a.png"
+    data, path = png_texts({"parameters": WEBUI}), tmp_path / "a.png"
     path.write_bytes(data)
     records = [detector.detect(source) for source in (path, data, memoryview(data), io.BytesIO(data))]
-    for record in records:
-        assert [(fact.kind, fact.value) for fact in record.evidence] == [("generator", "Stable Diffusion WebUI")]
-    plain = detector.detect(encoded(picture()))
+    for one in records:
+        assert [(fact.kind, fact.value) for fact in one.evidence] == [("generator", "Stable Diffusion WebUI")]
+    plain = detector.detect(encoded(Image.open(io.BytesIO(data))))
     assert plain.evidence == detector.detect(picture()).evidence == ()
-    for record in records:
-        assert (record.logit, record.verdict, record.reasons) == (plain.logit, plain.verdict, plain.reasons)
+    for one in records:
+        assert (one.logit, one.verdict, one.reasons) == (plain.logit, plain.verdict, plain.reasons)
 
 
-def test_json_round_trip_and_records_from_before():
+def test_trust_list_reaches_the_evidence(tiny_engine, tmp_path):
+    (tmp_path / "list.pem").write_bytes(certificates(*DAYS)[2])
+    with Detector.load(tiny_engine, trust_list=(str(tmp_path / "list.pem"),)) as detector:
+        facts = detector.detect(signed(picture())).evidence
+    assert facts[0].trust.listing == "listed"
+
+
+def test_json_round_trip():
     values = json.loads(to_json(RECORD))
     assert values["evidence"][0] == {
-        "kind": "camera", "source": "EXIF", "statement": "names the camera A", "value": "A",
+        "kind": "source_type", "source": "C2PA manifest", "statement": "The file declares itself A", "value": "A",
+        "raw": "raw", "declares": "ai",
+        "trust": {"signer": "A", "signature": "valid", "listing": "unlisted", "time": "unstamped",
+                  "revocation": "unchecked"},
     }
     assert from_dict(values) == RECORD
-    del values["evidence"]
-    assert from_dict(values).evidence == ()
 
 
 def test_csv_joins_statements():
-    assert csv_row(RECORD)[CSV_COLUMNS.index("evidence")] == (
-        "names the camera A; JPEG quality about 92 (a table of libjpeg)"
-    )
+    assert flat(RECORD)["evidence"] == "; ".join(fact.statement for fact in FACTS)
 
 
 def test_parquet_keeps_the_structure(tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
-    from cinemae.runtime.scan.parquet import write_parquet
+    from cinemae.runtime.scan.parquet import ParquetFile
 
-    write_parquet(tmp_path / "a.parquet", iter([RECORD, from_dict({**to_dict(RECORD), "evidence": []})]))
+    writer = ParquetFile(tmp_path / "a.parquet")
+    for one in (RECORD, from_dict({**to_dict(RECORD), "evidence": []})):
+        writer.write(one)
+    writer.finish()
     rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert [from_dict(row).evidence for row in rows] == [FACTS, ()]
 
 
-def test_table_has_one_line_beneath_without_the_quality(detector):
+def test_table_has_the_facts_beneath_without_the_quality():
     from rich.console import Console
 
     out = io.StringIO()
-    TableWriter(Console(file=out, width=80), detector.reading).write(RECORD)
-    assert out.getvalue().splitlines()[-1].strip() == "file: names the camera A"
+    TableWriter(Console(file=out, width=200), RECORD.run).write(RECORD)
+    assert FACTS[1].statement in out.getvalue()
+    assert FACTS[2].statement not in out.getvalue()
 
 
 def test_report_row_names_statement_and_source(tmp_path):
     row = json.loads(record_row(RECORD, tmp_path)[0])
-    assert row["o"][0] == ["names the camera A", "EXIF"]
+    assert row["o"][0] == ["The file declares itself A", "C2PA manifest"]
 
 
 def test_openapi_describes_evidence():
@@ -90,5 +98,5 @@ def test_openapi_describes_evidence():
     from cinemae.runtime.serve.schema import DetectBody
 
     schema = DetectBody.model_json_schema(mode="serialization")["$defs"]["Evidence"]
-    assert set(schema["properties"]) == {"kind", "source", "statement", "value"}
+    assert set(schema["properties"]) == {"kind", "source", "statement", "value", "raw", "declares", "trust"}
     assert "camera" in schema["properties"]["kind"]["enum"]

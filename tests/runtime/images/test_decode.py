@@ -13,13 +13,11 @@ import pytest
 from cinemae.runtime.core.errors import ImageError, UsageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.images import decode as decoding
-from cinemae.runtime.images.decode import decode
-from cinemae.runtime.images.formats import IMAGE_SUFFIXES
+from cinemae.runtime.images import formats
+from cinemae.runtime.images.decode import PixelBudget, decode
 from cinemae.runtime.images.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
-from cinemae.runtime.images.pixel_budget import PixelBudget
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.images.source import MAX_FILE_BYTES
-from cinemae.runtime.scoring.detector import Detector
 from image_files import deep_png, many_scans, tiff, twelve_bits
 from pictures import encoded, picture
 from PIL import Image
@@ -36,21 +34,18 @@ def grey_of(data):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_scan_bomb_is_refused_before_any_pixel_is_decoded(tiny_engine, tmp_path, monkeypatch):
+def test_scan_bomb_is_refused_before_any_pixel_is_decoded(tmp_path, monkeypatch):
     bomb = many_scans(20_000, 13_000, 13_000)
     assert len(bomb) > 4_600_000
-    path = tmp_path / "bomb.jpg"
-    path.write_bytes(bomb)
-    decoded = []
-    load = JpegImageFile.load
-    with Detector.load(tiny_engine) as detector:
-        monkeypatch.setattr(JpegImageFile, "load", lambda image: (decoded.append(image.size), load(image))[1])
-        assert detector.detect(encoded(picture(), "JPEG")).status == "ok"
-        assert decoded  # an honest JPEG goes this way
-        decoded.clear()
-        records = [detector.detect(path), detector.detect(bomb)]
-    assert not decoded
-    assert all("more than 21 scans" in record.error for record in records)
+    (tmp_path / "bomb.jpg").write_bytes(bomb)
+    loaded, load = [], JpegImageFile.load
+    monkeypatch.setattr(JpegImageFile, "load", lambda image: (loaded.append(image.size), load(image))[1])
+    decode(encoded(picture(), "JPEG"))
+    assert loaded.pop() == SIZE  # an honest JPEG goes this way
+    for source in (tmp_path / "bomb.jpg", bomb):
+        with pytest.raises(ImageError, match="more than 21 scans"):
+            decode(source)
+    assert not loaded
 
 
 def test_many_scans_pass_up_to_the_limit():
@@ -75,19 +70,18 @@ def test_only_scans_of_the_first_image_count():
     assert count_scans(b"\xff\xd8 no markers \xff\xff", MAX_SCANS) == 0
 
 
-def test_sparse_file_is_refused_before_it_is_read(tiny_engine, tmp_path):
+def test_sparse_file_is_refused_before_it_is_read(detector, tmp_path):
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.write(encoded(picture()))
         file.truncate(10 << 30)
-    with Detector.load(tiny_engine) as detector:
-        tracemalloc.start()
-        record = detector.detect(path)
-        held = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    tracemalloc.start()
+    record = detector.detect(path)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert held < HELD
-    assert record.sha256 is None
-    assert "10,737,418,240 bytes are more than 1,073,741,824" in record.error
+    assert (record.sha256, record.error.kind) == (None, "too_large")
+    assert "10,737,418,240 bytes are more than 1,073,741,824" in record.error.text
     os.truncate(path, MAX_FILE_BYTES)
     assert decode(path).size == SIZE
     os.truncate(path, MAX_FILE_BYTES + 1)
@@ -183,7 +177,7 @@ def test_gamma_tags_are_not_applied():
 
 @pytest.mark.parametrize("suffix", [".j2k", ".jpf", ".jpx", ".mpo", ".pbm"])
 def test_further_suffixes_of_folders(suffix, tmp_path):
-    assert suffix in IMAGE_SUFFIXES
+    assert suffix in formats.IMAGE_SUFFIXES
     kinds = {".mpo": "MPO", ".pbm": "PPM"}
     path = tmp_path / f"image{suffix}"
     image = picture().convert("1") if suffix == ".pbm" else picture()
@@ -193,7 +187,7 @@ def test_further_suffixes_of_folders(suffix, tmp_path):
 
 def test_heic_without_its_extra_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    monkeypatch.setattr(decoding, "_formats", [])
+    monkeypatch.setattr(decoding, "usable_formats", formats.usable_formats.__wrapped__)
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(ImageError, match=r"<\d+ bytes>: a HEIC .*\[formats\]"):
         decode(struct.pack(">I", 24) + b"ftypheic" + b"\0" * 100)
@@ -235,21 +229,11 @@ def test_scaled_decoding_of_a_turned_photograph():
     assert (loaded.width, loaded.height) == (1100, 1300)
 
 
-def test_a_preprocess_from_before_the_choice_decodes_in_full():
-    assert Preprocess.model_validate_json('{"resize_short": 256, "crop": 224}').decode == "full"
-
-
-def test_another_way_to_decode_is_named_in_every_record(tiny_engine):
+def test_the_way_to_decode_stands_in_every_record(load):
     data = encoded(picture(600, 500), "JPEG")
-    with (
-        Detector.load(tiny_engine) as own,
-        Detector.load(tiny_engine, decode="full") as same,
-        Detector.load(tiny_engine, decode="scaled", background=True) as other,
-    ):
-        assert own.detect(data) == same.detect(data)
-        record = other.detect(data)
-        assert record.engine == own.label.replace("@", "+decode-scaled@")
-        assert (record.width, record.height) == (600, 500)
-        assert record.logit == pytest.approx(own.detect(data).logit, abs=0.2)
+    own, same, other = (load(**options).detect(data) for options in ({}, {"decode": "full"}, {"decode": "scaled"}))
+    assert (own, own.run.decode, other.run.decode) == (same, "full", "scaled")
+    assert (other.width, other.height) == (600, 500)
+    assert other.logit == pytest.approx(own.logit, abs=0.2)
     with pytest.raises(UsageError, match="use full or scaled"):
-        Detector.load(tiny_engine, decode="half")
+        load(decode="half")

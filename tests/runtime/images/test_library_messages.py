@@ -33,7 +33,7 @@ def test_the_record_names_the_reason_and_stderr_is_empty(damaged, tiny_engine, t
     command = [sys.executable, "-m", "cinemae.runtime.cli.run", tmp_path, "--engine", tiny_engine, "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (result.returncode, result.stderr) == (1, "")
-    errors = [json.loads(line)["error"] for line in result.stdout.splitlines()]
+    errors = [json.loads(line)["error"]["text"] for line in result.stdout.splitlines()]
     assert len(errors) == 3
     assert all(re.search(r"cannot be decoded \(OSError: decoder error -2: ZIPDecode: .+\)", error) for error in errors)
 

@@ -13,10 +13,9 @@ from cinemae.runtime.core.errors import ImageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.images import decode as decoding
 from cinemae.runtime.images import preprocess
-from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.decode import PixelBudget, decode
 from cinemae.runtime.images.formats import usable_formats
 from cinemae.runtime.images.modes import scale_to_8_bits
-from cinemae.runtime.images.pixel_budget import PixelBudget
 from cinemae.runtime.images.preprocess import load_image, resize_crop
 from pictures import encoded, picture
 from PIL import Image, features

@@ -6,19 +6,20 @@ import math
 
 import numpy as np
 import pytest
-from cinemae.runtime import Detector
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError, UsageError
 from cinemae.runtime.core.manifest import Manifest, Preprocess
 from cinemae.runtime.core.text import display_name
 from cinemae.runtime.engines.file.header import read_manifest, read_onnx
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import read_names
-from cinemae.runtime.scoring.record import Record, Stats, from_dict, to_json
+from cinemae.runtime.scoring.record import Reason, Record, Stats, from_dict, to_json
 from cinemae.runtime.scoring.verdict import Decision, decide
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import encoded, picture
 from PIL import Image
+from records import RUN
 
 SMALL = Preprocess(resize_short=72, crop=64)
 KINDS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
@@ -65,9 +66,8 @@ def test_any_bytes_give_pixels_or_one_image_error(data):
 
 
 @given(data=st.one_of(damaged_files(), st.binary(max_size=200)))
-def test_any_bytes_give_exactly_one_valid_record(tiny_engine, data):
-    with Detector.load(tiny_engine, device="cpu", threads=1) as detector:
-        (record,) = detector.detect_many([data])
+def test_any_bytes_give_exactly_one_valid_record(detector, data):
+    (record,) = detector.detect_many([data])
     values = json.loads(to_json(record))
     assert values["status"] in ("ok", "error")
     assert (values["verdict"] is None) == (values["status"] == "error") == (values["error"] is not None)
@@ -182,8 +182,8 @@ def test_verdicts_are_consistent(logit, x, y, unusual):
 @given(st.text(max_size=20), FLOATS, st.lists(st.text(max_size=10), max_size=3))
 def test_any_record_survives_json(path, logit, reasons):
     path = display_name(path.encode("utf-8", "replace").decode("utf-8"))
-    record = Record(path, "ok", verdict="ai", probability=0.5, logit=logit, stats=Stats(1.0, 2.0, 3.0),
-                    reasons=tuple(reasons), width=1, height=2)
+    record = Record(path=path, status="ok", verdict="ai", probability=0.5, logit=logit, stats=Stats(1.0, 2.0, 3.0),
+                    reasons=tuple(Reason("code", text) for text in reasons), width=1, height=2, run=RUN)
     line = to_json(record)
     assert "\n" not in line
     assert from_dict(json.loads(line)) == record
@@ -191,8 +191,6 @@ def test_any_record_survives_json(path, logit, reasons):
 
 @given(st.floats())
 def test_threshold_is_a_probability(threshold):
-    from cinemae.runtime.core.calibration import Calibration
-
     if 0 < threshold < 1:
         assert math.isfinite(Decision.of(Calibration(), threshold).ai_from)
     else:

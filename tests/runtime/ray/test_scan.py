@@ -26,7 +26,8 @@ from cinemae.runtime.ray.shards import read_shard  # noqa: E402
 from cinemae.runtime.ray.storage import Folder  # noqa: E402
 from cinemae.runtime.scan.inputs import Inputs  # noqa: E402
 from cinemae.runtime.scoring.detector import Detector  # noqa: E402
-from cinemae.runtime.scoring.record import ADDED_FIELDS, to_dict  # noqa: E402
+from cinemae.runtime.scoring.options import ScoringOptions  # noqa: E402
+from cinemae.runtime.scoring.record import to_dict  # noqa: E402
 from serve_tools import encode, picture  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -48,7 +49,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(photos, tiny_engine):
     with Detector.load(tiny_engine, device="cpu", threads=1) as detector:
-        return [to_dict(record) for record in detector.detect_many(item.path for item in Inputs([str(photos)]))]
+        return [to_dict(record) for record in detector.detect_many(Inputs([str(photos)]))]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,10 @@ def cluster():
 
 
 def options(photos, out, engine, **changes):
-    values = {"device": "cpu", "threads": 1, "quiet": True, "actors": 2, **changes}
-    return RayOptions(inputs=(str(photos),), out=str(out), engine=engine, **values)
+    of_scoring = {name: changes.pop(name) for name in ("threshold", "prior") if name in changes}
+    scoring = ScoringOptions(engine=engine, device="cpu", threads=1, **of_scoring)
+    values = {"inputs": (str(photos),), "out": str(out), "scoring": scoring, "actors": 2, "quiet": True, **changes}
+    return RayOptions(**values)
 
 
 def found_records(out):
@@ -82,7 +85,7 @@ def found_records(out):
 def assert_same(found, local):
     assert [record["path"] for record in found] == [record["path"] for record in local]
     for ours, theirs in zip(found, local, strict=True):
-        for name in ("status", "error", "reasons", "width", "height", "sha256", "engine", *ADDED_FIELDS, "schema"):
+        for name in set(theirs) - {"path", "verdict", "probability", "logit", "stats"}:
             assert ours[name] == theirs[name]
         if theirs["logit"] is not None:
             assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE
@@ -144,9 +147,9 @@ def test_a_killed_worker_loses_nothing(cluster, photos, local, tiny_engine, tmp_
 def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_path):
     out = tmp_path / "out"
     command = [
-        sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", ray.get_runtime_context().gcs_address,
+        sys.executable, "-m", "cinemae.runtime.cli.ray", "--address", ray.get_runtime_context().gcs_address,
         "--out", str(out),
-        "--engine", str(tiny_engine), "--device", "cpu", "--threads", "1", "--batch-size", "1", "--ray-actors", "1",
+        "--engine", str(tiny_engine), "--device", "cpu", "--threads", "1", "--batch-size", "1", "--actors", "1",
         "--format", "parquet", "-q", str(photos),
     ]
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -159,10 +162,9 @@ def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_p
     assert not (out / "summary.json").exists()
     with pytest.raises(UsageError, match="--resume"):
         scan_on_ray(options(photos, out, tiny_engine, format="parquet"))
-    with pytest.raises(UsageError, match="differs in decision"):
-        scan_on_ray(options(photos, out, tiny_engine, format="parquet", threshold=0.9, resume=True))
-    with pytest.raises(UsageError, match="differs in decision"):
-        scan_on_ray(options(photos, out, tiny_engine, format="parquet", prior=0.9, resume=True))
+    for changed in ({"threshold": 0.9}, {"prior": 0.9}):
+        with pytest.raises(UsageError, match="differs in run"):
+            scan_on_ray(options(photos, out, tiny_engine, format="parquet", resume=True, **changed))
     assert scan_on_ray(options(photos, out, tiny_engine, format="parquet", resume=True)) == 1
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     assert_same(found_records(out), local)
@@ -181,16 +183,17 @@ def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine)
     serve = pytest.importorskip("ray.serve", reason="needs ray[serve]")
     httpx = pytest.importorskip("httpx")
     pytest.importorskip("fastapi", reason="needs the serve extra")
-    from cinemae.runtime.ray.serve import Replica, deployment
-    from cinemae.runtime.serve.settings import ServeSettings
+    from cinemae.runtime.ray.serve import deployment
+    from cinemae.runtime.serve.options import ServedScoring, ServeOptions
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     try:
-        application = deployment(Replica(tiny_engine, "cpu", 1), ServeSettings(drain=0.0), replicas=2)
-        serve.run(application, name="cinemae", route_prefix="/")
+        scoring = ServedScoring(engine=tiny_engine, device="cpu", threads=1)
+        chosen = ServeOptions(scoring=scoring, drain=0, ray="auto", replicas=2)
+        serve.run(deployment(chosen), name="cinemae", route_prefix="/")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client, ThreadPoolExecutor(8) as pool:
 
             def ask(record):
@@ -243,7 +246,7 @@ def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_
 
 def test_no_cluster_is_one_line(tmp_path, tiny_engine):
     result = subprocess.run(
-        [sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", "127.0.0.1:1", "--out", str(tmp_path / "out"),
+        [sys.executable, "-m", "cinemae.runtime.cli.ray", "--address", "127.0.0.1:1", "--out", str(tmp_path / "out"),
          "--engine", str(tiny_engine), "x.png"],
         capture_output=True, text=True, timeout=100, check=False,
     )

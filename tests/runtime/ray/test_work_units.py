@@ -1,29 +1,29 @@
-"""The distributed run without a cluster: addresses, work units and shards, and the errors for what cannot work."""
+"""The distributed run without a cluster: work units and shards, and the errors for what cannot work."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import subprocess
 import sys
 import tarfile
 
 import pytest
+from cinemae.runtime.cli.common import run_command
+from cinemae.runtime.cli.ray import app
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.ray import storage
-from cinemae.runtime.ray.address import with_address
 from cinemae.runtime.ray.options import RayOptions
 from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, write_shard
 from cinemae.runtime.ray.storage import Folder
-from cinemae.runtime.ray.unit_images import preparer, sources
+from cinemae.runtime.ray.unit_images import sources
 from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, list_units
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.urls import NOT_ALLOWED
 from cinemae.runtime.scoring.detector import Detector
 from cinemae.runtime.scoring.pipeline import decode_and_score
-from cinemae.runtime.scoring.record import to_dict
+from cinemae.runtime.scoring.record import Failure, to_dict
 from serve_tools import ArithmeticEngine, encode, picture
 
 
@@ -46,28 +46,13 @@ def photos(tmp_path):
     return folder
 
 
+def units_of(*arguments, actors=1, **options):
+    return list_units(RayOptions(inputs=tuple(map(str, arguments)), out="out", **options), actors)
+
+
 def records(detector, units):
-    prepare = preparer(detector)
-    return [item.record for unit in units for item in decode_and_score(sources(unit), prepare, detector.begin, 4, 1)]
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (["--ray", "photos"], ["--ray", "default", "photos"]),
-        (["photos", "--ray"], ["photos", "--ray", "default"]),
-        (["--ray", "head:6379", "a"], ["--ray", "head:6379", "a"]),
-        (["--ray", "10.0.0.1:6379"], ["--ray", "10.0.0.1:6379"]),
-        (["--ray", "ray://head:10001", "a"], ["--ray", "ray://head:10001", "a"]),
-        (["--ray", "local", "a"], ["--ray", "local", "a"]),
-        (["--ray", "--out", "d", "a"], ["--ray", "default", "--out", "d", "a"]),
-        (["--ray", "s3://bucket/a"], ["--ray", "default", "s3://bucket/a"]),
-        (["a", "--", "--ray"], ["a", "--", "--ray"]),
-        (["a"], ["a"]),
-    ],
-)
-def test_the_address_is_optional(given, expected):
-    assert with_address(given) == expected
+    scored = (decode_and_score(sources(unit), detector.prepare, detector.begin, 4, 1) for unit in units)
+    return [item.record for items in scored for item in items]
 
 
 @pytest.mark.parametrize(
@@ -75,8 +60,8 @@ def test_the_address_is_optional(given, expected):
     [
         ({"out": ""}, "--out"),
         ({"out": "d", "format": "csv"}, "jsonl or parquet"),
-        ({"out": "d", "actors": 0}, "--ray-actors"),
-        ({"out": "d", "refused": ("--report",)}, "--report"),
+        ({"out": "d", "actors": 0}, "--actors"),
+        ({"out": "d", "workers": 0}, "--workers"),
     ],
 )
 def test_options_that_cannot_work(options, says):
@@ -84,27 +69,26 @@ def test_options_that_cannot_work(options, says):
         RayOptions(inputs=("a",), **options)
 
 
-def test_a_missing_extra_gives_the_pip_line(tmp_path):
-    (tmp_path / "ray.py").write_text("raise ImportError('hidden', name='ray')")
-    result = subprocess.run(
-        [sys.executable, "-m", "cinemae.runtime.cli.run", "--ray", "--out", str(tmp_path / "out"), "photos"],
-        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
-    assert result.returncode == 3
-    assert pip_install("ray") in result.stderr
+def test_a_missing_extra_gives_the_pip_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr("cinemae.runtime.ray.supervised.supervise", lambda advice: None)
+    with pytest.raises(SystemExit) as ended:
+        run_command(app, ["--out", "out", "photos"])
+    assert ended.value.code == 3
+    assert pip_install("ray") in capsys.readouterr().err
 
 
 def test_units_cover_the_inputs_once_in_local_order(photos):
-    units = list_units([str(photos)], actors=1)
+    units = units_of(photos)
     listed = [name for unit in units for name, _ in unit.items]
-    assert listed == [item.path for item in Inputs([str(photos)])]
+    assert listed == [item.name for item in Inputs([str(photos)])]
     assert [unit.index for unit in units] == list(range(len(units)))
     assert max(len(unit.items) for unit in units) == SMALLEST
     assert len(units) == 2
 
 
 def test_units_survive_json_with_names_that_are_not_unicode():
-    unit = Unit(3, "files", (("a\udcff\n.png", None), ("b", "no such file")))
+    unit = Unit(3, "files", (("a\udcff\n.png", None), ("b", ("missing", "no such file"))))
     text = unit.to_json()
     assert text.isascii()
     assert "\n" not in text
@@ -113,26 +97,26 @@ def test_units_survive_json_with_names_that_are_not_unicode():
 
 
 def test_units_give_the_records_of_a_local_run(detector, photos):
-    local = [to_dict(record) for record in detector.detect_many([i.path for i in Inputs([str(photos)])])]
-    assert [to_dict(record) for record in records(detector, list_units([str(photos)], 1))] == local
+    local = [to_dict(record) for record in detector.detect_many(Inputs([str(photos)]))]
+    assert [to_dict(record) for record in records(detector, units_of(photos))] == local
     assert [record["status"] for record in local].count("error") == 1
 
 
 def test_urls_give_the_same_scores(detector, photos):
     pytest.importorskip("fsspec", reason="needs the ray extra")
-    local = {os.path.basename(r.path): r for r in records(detector, list_units([str(photos)], 1))}
+    local = {os.path.basename(r.path): r for r in records(detector, units_of(photos))}
     for url in (f"file://{photos}", f"file://{photos}/**/*.png", f"file://{photos}/07.png"):
-        units = list_units([url], 1)
+        units = units_of(url)
         found = records(detector, units)
         assert len(found) == {"s": 21, "*": 20, "0": 1}[url.rpartition("/")[2][0].replace("p", "s")]
         for record in found:
             same = local[os.path.basename(record.path)]
             assert record.path.startswith("file://")
             assert (record.status, record.logit, record.sha256) == (same.status, same.logit, same.sha256)
-    (missing,) = records(detector, list_units([f"file://{photos}/none.png"], 1))
-    assert (missing.status, missing.error) == ("error", "no such file")
+    (missing,) = records(detector, units_of(f"file://{photos}/none.png"))
+    assert missing.error == Failure("missing", "no such file")
     with pytest.raises(UsageError, match="nosuch"):
-        list_units(["nosuch://bucket/a"], 1)
+        units_of("nosuch://bucket/a")
 
 
 def make_tar(path, mode="w"):
@@ -152,7 +136,7 @@ def make_tar(path, mode="w"):
 @pytest.mark.parametrize("name", ["photos.tar", "photos.tar.gz"])
 def test_a_webdataset_tar(detector, tmp_path, name):
     path = make_tar(tmp_path / name, "w:gz" if name.endswith("gz") else "w")
-    (unit,) = list_units([str(path)], 1)
+    (unit,) = units_of(path)
     found = records(detector, [unit])
     assert [record.path for record in found] == [f"{path}::{i:04d}.png" for i in range(10)] + [f"{path}::bad.jpg"]
     assert [record.status for record in found] == ["ok"] * 10 + ["error"]
@@ -163,13 +147,13 @@ def test_a_damaged_tar_keeps_what_could_be_read(detector, tmp_path):
     whole = make_tar(tmp_path / "a.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "junk.tar").write_bytes(b"no archive" * 100)
-    units = list_units([str(tmp_path / name) for name in ("cut.tar", "junk.tar", "none.tar")], 1)
+    units = units_of(*(tmp_path / name for name in ("cut.tar", "junk.tar", "none.tar")))
     by_tar = [records(detector, [unit]) for unit in units]
     assert len(by_tar[0]) > 2
     assert by_tar[0][-1].status == "error"
     for found, says in ((by_tar[0][-1:], "damaged"), (by_tar[1], "damaged"), (by_tar[2], "no such file")):
         assert len(found) == 1
-        assert says in found[0].error
+        assert says in found[0].error.text
 
 
 def test_parquet_columns_of_bytes(detector, tmp_path):
@@ -179,7 +163,7 @@ def test_parquet_columns_of_bytes(detector, tmp_path):
     data[4], data[9] = None, b"junk"
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"id": list(range(25)), "image": data}), path, row_group_size=10)
-    units = list_units([str(path)], 1)
+    units = units_of(path)
     assert [(unit.group, unit.first) for unit in units] == [(0, 0), (1, 10), (2, 20)]
     found = records(detector, units)
     assert [record.path for record in found] == [f"{path}::{row}" for row in range(25)]
@@ -187,17 +171,17 @@ def test_parquet_columns_of_bytes(detector, tmp_path):
     assert found[20].logit == detector.detect(data[20]).logit
     structs = tmp_path / "b.parquet"
     pq.write_table(pa.table({"photo": [{"bytes": value, "path": "x"} for value in data], "label": [1] * 25}), structs)
-    assert [r.logit for r in records(detector, list_units([str(structs)], 1))] == [r.logit for r in found]
+    assert [r.logit for r in records(detector, units_of(structs))] == [r.logit for r in found]
     several = tmp_path / "c.parquet"
     pq.write_table(pa.table({"one": data, "two": data}), several)
-    with pytest.raises(UsageError, match="--ray-column: one, two"):
-        list_units([str(several)], 1)
-    assert list_units([str(several)], 1, column="two")[0].column == "two"
+    with pytest.raises(UsageError, match="--column: one, two"):
+        units_of(several)
+    assert units_of(several, column="two")[0].column == "two"
     with pytest.raises(UsageError, match="no column 'id'"):
-        list_units([str(path)], 1, column="id")
+        units_of(path, column="id")
     (tmp_path / "d.parquet").write_bytes(b"junk")
-    (broken,) = records(detector, list_units([str(tmp_path / "d.parquet")], 1))
-    assert "Parquet" in broken.error
+    (broken,) = records(detector, units_of(tmp_path / "d.parquet"))
+    assert "Parquet" in broken.error.text
 
 
 @pytest.mark.parametrize("format_name", ["jsonl", "parquet"])
@@ -208,7 +192,7 @@ def test_shards_hold_whole_records(detector, photos, tmp_path, format_name, pref
         pytest.importorskip("pyarrow", reason="needs the ray extra")
     folder = Folder(f"{prefix}{tmp_path}/out")
     assert folder.names() == set()
-    expected = records(detector, list_units([str(photos)], 1))
+    expected = records(detector, units_of(photos))
     counts = write_shard(folder, 7, format_name, iter(expected))
     assert folder.names() == {shard_name(7, format_name)}
     assert list(map(to_dict, read_shard(folder, 7, format_name))) == list(map(to_dict, expected))
@@ -230,16 +214,16 @@ def test_shards_hold_whole_records(detector, photos, tmp_path, format_name, pref
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "169.254.169.254", "[::1]:9", "2130706433:9"])
 def test_urls_of_private_addresses_are_failed_inputs(detector, host, name):
     pytest.importorskip("pyarrow")
-    (record,) = records(detector, list_units([f"http://{host}/{name}"], 1, allow_url=True))
-    assert record.status == "error"
-    assert "not public; it is not fetched" in record.error
+    (record,) = records(detector, units_of(f"http://{host}/{name}", allow_url=True))
+    assert record.error.kind == "unreadable"
+    assert "not public; it is not fetched" in record.error.text
 
 
 def test_urls_are_fetched_as_in_a_local_run(detector, monkeypatch):
     asked = []
     monkeypatch.setattr(storage, "fetch", lambda url: (asked.append(url), io.BytesIO(encode(picture(1))))[1])
     url = "HTTPS://example.org/a.png?x=[1]*"
-    (record,) = records(detector, list_units([url], 1, allow_url=True))
+    (record,) = records(detector, units_of(url, allow_url=True))
     assert (record.path, record.status, asked) == (url, "ok", [url])
 
 
@@ -250,11 +234,11 @@ def test_urls_are_failed_inputs_unless_they_are_allowed(detector, tmp_path, monk
     listed = tmp_path / "list.txt"
     listed.write_text(f"{url}\n")
     for argument in (url, f"@{listed}"):
-        (record,) = records(detector, list_units([argument], 1))
-        assert (record.path, record.status, record.error) == (url, "error", NOT_ALLOWED)
+        (record,) = records(detector, units_of(argument))
+        assert (record.path, record.error) == (url, Failure("unreadable", NOT_ALLOWED))
 
 
 @pytest.mark.parametrize("url", ["zip://a.png::http://127.0.0.1:9/x.zip", "tar://*.png::https://example.org/x.tar"])
 def test_chained_urls_do_not_go_around_the_check(url):
     with pytest.raises(UsageError, match="name the archive itself"):
-        list_units([url], 1)
+        units_of(url)

@@ -1,4 +1,4 @@
-"""`cinemae-run --demo`: the first command that anybody types needs no image and no option."""
+"""`cinemae run --demo`: the first command that anybody types needs no image and no option."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_demo_writes_its_report_and_names_it(tmp_path):
     records = json_lines(found.stdout)
     assert [Path(record["path"]) for record in records] == sample_paths()
     assert {record["status"] for record in records} == {"ok"}
-    assert "(demonstration)" in records[0]["engine"]
+    assert "(demonstration)" in records[0]["run"]["engine"]
     (address,) = re.findall(r"report: cinemae-demo\.html \(open (file://\S+)\)", found.stderr.decode())
     page = Path(unquote(urlparse(address).path))
     assert page == tmp_path / "cinemae-demo.html"

@@ -3,10 +3,9 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
-from pictures import folder_of
+from pictures import RUN, folder_of
 
 MANY, FEW, BAD_PER_HUNDRED = 10_000, 500, 5
 MEMORY_RATIO = 1.2
@@ -14,7 +13,7 @@ MEMORY_RATIO = 1.2
 
 def score(folder, engine, out):
     """Exit code and peak resident memory in KiB of one run in a process of its own."""
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(folder), "--engine", str(engine), "--device", "cpu",
+    command = [*RUN, str(folder), "--engine", str(engine), "--device", "cpu",
                "--threads", "1", "--batch-size", "32", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     messages = process.stderr.read()

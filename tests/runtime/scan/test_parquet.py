@@ -4,26 +4,29 @@ import importlib.util
 
 import pytest
 from cinemae.runtime.core.environment import pip_install
-from cinemae.runtime.core.errors import MissingDependencyError, OutputError, UsageError
+from cinemae.runtime.core.errors import MissingDependencyError, OutputError
 from cinemae.runtime.scan import parquet
-from cinemae.runtime.scan.options import ScanOptions, output_format
+from cinemae.runtime.scan.options import ScanOptions
 from cinemae.runtime.scan.targets import Targets
 from cinemae.runtime.scan.writers import file_writer
-from cinemae.runtime.scoring.record import Frames, Record, ScoredFrame, Tile, from_dict
+from cinemae.runtime.scoring.record import Frames, ScoredFrame, Tile, from_dict
+from records import BROKEN, record
 
-RECORD = Record(
-    "a.gif", "ok", verdict="ai", probability=0.75, logit=1.5, reasons=("one",), scored_area=0.5,
-    frames=Frames(9, 4, (ScoredFrame(0, None, 0.5, 0.6), ScoredFrame(4, 0.25, 1.5, 0.75))), tiles=(Tile(0, 1, 2, 3.5),),
-)
-RECORDS = [RECORD, Record("b.png", "error", "broken")]
+RECORDS = [
+    record(
+        "a.gif", "ai", ("grey", "band"), probability=0.75, logit=1.5, scored_area=0.5, tiles=(Tile(0, 1, 2, 3.5),),
+        frames=Frames(9, 4, (ScoredFrame(0, None, 0.5, 0.6), ScoredFrame(4, 0.25, 1.5, 0.75))),
+    ),
+    record("b.png", error=BROKEN),
+]
 
 
 def test_without_pyarrow(monkeypatch, tmp_path):
     find = importlib.util.find_spec
     monkeypatch.setattr(parquet.importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
-    for options in (ScanOptions(("a",), out=tmp_path / "x.parquet"), ScanOptions(("a",), format="parquet")):
+    for options in ({"out": tmp_path / "x.parquet"}, {"format": "parquet"}):
         with pytest.raises(MissingDependencyError) as error:
-            output_format(options, False)
+            ScanOptions(inputs=("a",), **options).output_format(False)
         assert pip_install("parquet") in str(error.value)
 
 
@@ -31,9 +34,7 @@ def test_records_in_parquet(tmp_path, monkeypatch):
     pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     monkeypatch.setattr(parquet, "ROWS", 2)
     out = tmp_path / "deep" / "x.parquet"
-    assert output_format(ScanOptions(("a",), out=out), True) == "parquet"
-    with pytest.raises(UsageError, match=r"give --out FILE\.parquet"):
-        output_format(ScanOptions(("a",), format="parquet"), False)
+    assert ScanOptions(inputs=("a",), out=out).output_format(True) == "parquet"
     for records in (RECORDS * 2 + RECORDS[:1], []):
         with file_writer(out, "parquet") as writer:
             for record in records:

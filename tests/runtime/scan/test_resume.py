@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -12,7 +11,7 @@ from cinemae.runtime.scan.resume import read_lines, store_path
 from cinemae.runtime.scan.scan import scan
 from cinemae.runtime.scan.writers import StreamWriter
 from cinemae.runtime.scoring import prepare
-from pictures import encoded, folder_of, json_lines, picture
+from pictures import RUN, encoded, folder_of, json_lines, picture
 from scans import scan_options
 
 BATCH_TOLERANCE = 1e-5  # a resumed run forms other batches
@@ -215,7 +214,7 @@ def test_lines_stop_where_the_file_is_torn(out, line):
 @pytest.mark.slow
 def test_kill_9_and_resume_give_the_records_of_one_run(tmp_path, tiny_engine):
     images = folder_of(tmp_path / "images", 600, bad=5)
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(images), "--engine", str(tiny_engine), "--quiet",
+    command = [*RUN, str(images), "--engine", str(tiny_engine), "--quiet",
                "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     assert subprocess.run([*command, str(whole)], timeout=120, check=False).returncode == 1

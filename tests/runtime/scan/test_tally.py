@@ -2,7 +2,7 @@
 
 
 from cinemae.runtime.scan.tally import Tally
-from cinemae.runtime.scoring.record import Record
+from records import BROKEN, record
 
 
 def test_exit_codes_of_a_tally():
@@ -14,8 +14,8 @@ def test_exit_codes_of_a_tally():
 
 def test_tallies_add_up():
     tally = Tally(real=2, kept=2)
-    tally.add(Record("a", "ok", verdict="ai"))
-    tally.add(Record("b", "error", "no such file"), kept=True)
+    tally.add(record("a", "ai"))
+    tally.add(record("b", error=BROKEN), kept=True)
     total = Tally.from_dict({**tally.to_dict(), "unit": 7})
     total.merge(tally)
     assert total == Tally(ai=2, real=4, failed=2, kept=3)

@@ -4,15 +4,17 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import OutputError, UsageError
-from cinemae.runtime.scan.scan import ScanOptions, scan
+from cinemae.runtime.scan.options import WatchOptions
+from cinemae.runtime.scan.scan import scan
 from cinemae.runtime.scan.targets import Targets
-from pictures import cinemae_run, encoded, folder_of, json_lines, picture
+from cinemae.runtime.scan.watch.scan import scan_folders
+from pictures import RUN, cinemae_run, encoded, folder_of, json_lines, picture
+from scans import scan_options
 
 
 @pytest.fixture
@@ -33,23 +35,19 @@ def refused(code, message, *arguments, **options):
     assert found.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("option", ["--out", "--report"])
+@pytest.mark.parametrize("option", ["out", "report"])
 @pytest.mark.parametrize("inputs", [["in/keep.jpg"], ["in"], ["in/*"], ["@list.txt"]])
-@pytest.mark.parametrize("more", [[], ["--format", "jsonl"], ["--format", "csv"], ["--resume"], ["--watch"]])
-def test_no_output_replaces_an_image(photo, option, inputs, more):
-    data = photo.read_bytes()
+@pytest.mark.parametrize("any_suffix", [False, True])
+def test_no_output_replaces_an_image(photo, option, inputs, any_suffix):
     Path("list.txt").write_text("in/keep.jpg\n")
     shutil.copy(photo, "in/strange.jsonl")
     Path("in/link.jsonl").symlink_to("keep.jpg")
     os.link(photo, "in/hard.jsonl")
+    before = {path: path.read_bytes() for path in photo.parent.iterdir()}
     for target in ("in/keep.jpg", "in/strange.jsonl", "in/link.jsonl", "in/hard.jsonl", "in/../in/keep.jpg", "new.png"):
-        before = {path: path.read_bytes() for path in photo.parent.iterdir()}
-        watch = [] if "--watch" in more and inputs != ["in"] else inputs
-        refusing = Targets(**{option[2:]: Path(target)})
         with pytest.raises((UsageError, OutputError)):
-            refusing.check(watch or inputs, any_suffix="--format" in more)
-        assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
-    assert photo.read_bytes() == data
+            Targets(**{option: Path(target)}).check(inputs, any_suffix=any_suffix)
+    assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
     assert not Path("new.png").exists()
 
 
@@ -61,12 +59,10 @@ def test_the_command_refuses_in_one_sentence(photo, tiny_engine):
 
 
 def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
-    def refuse(kind, message, *inputs, **paths):
-        plain = {name: value for name, value in paths.items() if name in ("resume", "watch", "engine")}
-        targets = {name: Path(value) for name, value in paths.items() if name not in plain}
-        plain.setdefault("engine", tiny_engine)
+    def refuse(kind, message, *inputs, engine=tiny_engine, resume=False, **paths):
+        targets = {name: Path(value) for name, value in paths.items()}
         with pytest.raises(kind, match=message):
-            scan(ScanOptions(inputs or ("in",), device="cpu", quiet=True, **plain, **targets))
+            scan(scan_options(*inputs or ("in",), engine=engine, resume=resume, **targets))
 
     Path("list.jsonl").write_text("in/keep.jpg\n")
     Path("diary.txt").write_text("a diary\n")
@@ -77,23 +73,22 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
     refuse(UsageError, "is an input", "in", report="engine.html", engine=engine)
     refuse(UsageError, "named by --out and --report", out="a.jsonl", report="./a.jsonl")
     refuse(UsageError, "give each its own name", out="a.jsonl", report="a.jsonl.resume")
-    refuse(OutputError, "is a folder", out="in")
-    for folder in ("", ".", "..", "/"):
+    for name in ("r.pdf", "r.xlsx"):
+        refuse(UsageError, r"ends in \.html", report=name)
+    for folder in ("in", "", ".", "..", "/"):
         refuse(OutputError, "is a folder", out=folder)
-    refuse(OutputError, "does not hold records", out="diary.txt")
-    refuse(OutputError, "does not hold records", out="old.jsonl")
-    refuse(OutputError, "does not hold a report of cinemae-run", report="diary.txt")
-    Path("dangling.html").symlink_to("in/new.png")
-    refuse(UsageError, "does not write images", out="dangling.html")
-    refuse(UsageError, "does not write images", report="dangling.html")
-    Path("dangling.html").unlink()
-    Path("blog.html").write_text("<!doctype html>\n<title>my own blog</title>")
-    refuse(OutputError, "does not hold a report of cinemae-run", report="blog.html")
     refuse(OutputError, "is a folder", report="in")
+    Path("blog.html").write_text("<!doctype html>\n<title>my own blog</title>")
+    for paths in ({"out": "diary.txt"}, {"out": "old.jsonl"}, {"report": "diary.txt"}, {"report": "blog.html"}):
+        refuse(OutputError, "does not hold", **paths)
+    Path("dangling.html").symlink_to("in/new.png")
+    for option in ("out", "report"):
+        refuse(UsageError, "does not write images", **{option: "dangling.html"})
+    Path("dangling.html").unlink()
     refuse(OutputError, "not a folder", heatmaps="diary.txt")
     refuse(OutputError, "Not a directory", out="diary.txt/x.jsonl")
     for paths in ({"out": "/proc/x.jsonl"}, {"out": "/proc/x.csv"}, {"report": "/proc/x.html"}, {"heatmaps": "/proc/x"},
-                  {"out": "/proc/x.jsonl", "resume": True}, {"out": "/proc/x.jsonl", "watch": True}):
+                  {"out": "/proc/x.jsonl", "resume": True}):
         refuse(OutputError, "cannot be (written|made)", **paths)
     refuse(OutputError, "device", report="/dev/full")
     assert Path("diary.txt").read_text() == "a diary\n"
@@ -113,11 +108,11 @@ def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
 def test_files_that_only_look_like_records_are_kept(photo, mine):
     for name in ("a.jsonl", "a.json", "a.csv"):
         Path(name).write_bytes(mine)
-        for options in ({}, {"resume": True}, {"watch": True}):
-            if name == "a.jsonl" or not options:
-                with pytest.raises(OutputError, match="does not hold records"):
-                    scan(ScanOptions(("in",), out=Path(name), **options))
+        with pytest.raises(OutputError, match="does not hold records"):
+            scan(scan_options("in", out=Path(name), resume=name == "a.jsonl"))
         assert Path(name).read_bytes() == mine
+    with pytest.raises(OutputError, match="does not hold records"):
+        scan_folders(WatchOptions(inputs=("in",), out=Path("a.jsonl")))
 
 
 @pytest.mark.parametrize("end", [0, 1, 9, 10, 14, 20, 26, None])
@@ -133,7 +128,7 @@ def test_full_devices(photo, tiny_engine, name):
     engine = ("--engine", tiny_engine, "-q", "--format", name)
     refused(3, "No space left on device", photo, "--out", "/dev/full", *engine)
     with open("/dev/full", "wb") as full:
-        command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(photo), *map(str, engine)]
+        command = [*RUN, str(photo), *map(str, engine)]
         found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert found.returncode == 3
     assert found.stderr == b"error: standard output: cannot be written (No space left on device)\n"
@@ -156,19 +151,16 @@ def test_full_disk_leaves_whole_records(tmp_path, tiny_engine):
     assert len(json_lines(out.read_bytes())) == 40
 
 
-OLD_PAGE = b"<!doctype html>\n<!-- report of cinemae-run -->old"
-
-
 def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
     images = folder_of(tmp_path / "images", 40)
     out, page, heat = tmp_path / "out.csv", tmp_path / "page.html", tmp_path / "heat"
     out.write_bytes(b"path,status,old\n")
-    page.write_bytes(OLD_PAGE)
+    page.write_bytes(old := b"<!doctype html>\n<!-- report of cinemae-run -->old")
     refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--out", out, preexec_fn=limited(5000))
     refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--report", page, "--out", tmp_path / "x.jsonl",
             preexec_fn=limited(40_000))
     assert out.read_bytes() == b"path,status,old\n"
-    assert page.read_bytes() == OLD_PAGE
+    assert page.read_bytes() == old
     few = folder_of(tmp_path / "few", 5)  # whose records fit in the limit, wherever the folder lies
     found = cinemae_run(few, "--engine", tiny_engine, "-q", "--heatmaps", heat, "--out", tmp_path / "y.jsonl",
                         preexec_fn=limited(12_000))
@@ -201,7 +193,7 @@ def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
 @pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
 @pytest.mark.slow
 def test_a_second_writer_is_refused(photo, tiny_engine, target):
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--engine", str(tiny_engine), "-q", *target,
+    command = [*RUN, "-", "--engine", str(tiny_engine), "-q", *target,
                "--batch-size", "1", "--workers", "1"]
     other = ["--out", "o.jsonl"] if target[0] == "--report" else []
     with subprocess.Popen([*command, *other], stdin=subprocess.PIPE) as first:
@@ -223,15 +215,14 @@ def test_a_second_writer_is_refused(photo, tiny_engine, target):
 def test_what_a_killed_run_left_is_used_again(photo, tiny_engine):
     for leftover in (".o.csv.part", ".o.html.part"):
         Path(leftover).write_bytes(b"leftover" * 10_000)
-    options = ScanOptions((str(photo),), tiny_engine, "cpu", out=Path("o.csv"), report=Path("o.html"), quiet=True)
-    assert scan(options) == 0
+    assert scan(scan_options(photo, engine=tiny_engine, out=Path("o.csv"), report=Path("o.html"), quiet=True)) == 0
     assert b"leftover" not in Path("o.csv").read_bytes() + Path("o.html").read_bytes()
     assert sorted(os.listdir()) == ["in", "o.csv", "o.html"]
 
 
 def test_appended_standard_output_keeps_what_was_there(photo, tiny_engine):
     Path("log").write_bytes(b"earlier\n")
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(photo), "--engine", str(tiny_engine), "-q"]
+    command = [*RUN, str(photo), "--engine", str(tiny_engine), "-q"]
     with open("log", "ab") as log:
         log.seek(0)
         found = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, preexec_fn=limited(20), check=False)

@@ -173,16 +173,14 @@ def test_a_slow_handshake_leaves_no_time_for_an_answer(server, public, monkeypat
 
 def test_urls_as_inputs(server, public, tiny_engine, tmp_path):
     url = server + "/a.png?x=[1]*"
-    (refused,) = Inputs((url,))
-    assert "--allow-url" in refused.error
     (item,) = Inputs((url,), allow_url=True)
-    assert (item.path, item.error) == (url, None)
-    assert item.open().read() == IMAGE
-    found = cinemae_run(url, "--engine", tiny_engine, "-q")
-    assert found.returncode == 1
-    assert "--allow-url" in json_lines(found.stdout)[0]["error"]
-    found = cinemae_run(url, "--engine", tiny_engine, "-q", "--allow-url")
-    assert "not public" in json_lines(found.stdout)[0]["error"]
+    assert (item.name, item.error) == (url, None)
+    assert item.image().read() == IMAGE
+    for options, message in (((), "--allow-url"), (("--allow-url",), "not public")):
+        found = cinemae_run(url, "--engine", tiny_engine, "-q", *options)
+        error = json_lines(found.stdout)[0]["error"]
+        assert (found.returncode, error["kind"]) == (1, "unreadable")
+        assert message in error["text"]
 
 
 def test_an_image_on_stdin(tiny_engine):

@@ -4,7 +4,6 @@ import os
 import subprocess
 
 import pytest
-from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan import walk as walk_module
 from cinemae.runtime.scan.image_files import SIGNATURE_BYTES, holds_image
 from cinemae.runtime.scan.inputs import Inputs
@@ -32,17 +31,17 @@ def test_folder_that_can_be_listed_and_not_searched_is_an_input_with_an_error(tr
 
     monkeypatch.setattr(walk_module.os, "stat", refuse)
     items = list(Inputs(["in"]))
-    assert [(item.path, item.error is None) for item in items] == [
+    assert [(item.name, item.error is None) for item in items] == [
         ("in/b.png", True), ("in/sub/c.png", True), ("in/sub/deep", False),
     ]
-    assert "Permission denied" in items[2].error
+    assert "Permission denied" in str(items[2].error)
 
 
 def test_link_into_a_folder_that_cannot_be_searched_is_an_input_with_an_error(tree, monkeypatch):
     long = "x" * 300
     (tree / "in/link").symlink_to(long)  # the name is too long to be looked up
     (item,) = [item for item in Inputs(["in"]) if item.error]
-    assert item.path == "in/link"
+    assert item.name == "in/link"
 
 
 def test_paths_beyond_the_limit_are_inputs_with_an_error(tree):
@@ -56,7 +55,7 @@ def test_paths_beyond_the_limit_are_inputs_with_an_error(tree):
     for arguments in ([str(tree)], ["**/*.png"], [f"{part}/**/*.png"]):
         failed = [item for item in Inputs(arguments) if item.error]
         assert len(failed) == 1, arguments
-        assert "too long" in failed[0].error
+        assert "too long" in str(failed[0].error)
     subprocess.run(["rm", "-r", part], check=True)  # neither pytest nor shutil can remove it
 
 
@@ -70,17 +69,16 @@ def test_unreadable_folder_in_a_pattern_is_an_input_with_an_error(tree, monkeypa
 
     monkeypatch.setattr(os, "scandir", refuse)
     for pattern in ("in/**/*.png", "in/*/*.png", "in/**"):
-        assert [item.path for item in Inputs([pattern]) if item.error] == ["in/sub"], pattern
+        assert [item.name for item in Inputs([pattern]) if item.error] == ["in/sub"], pattern
 
 
 def test_deep_trees_and_long_patterns_do_not_exhaust_the_stack(tree):
     deep = "n/" * 1200
     for end in range(2, len(deep) + 1, 2):
         os.mkdir(deep[:end])
-    assert [item.path for item in Inputs(["**/*.png"])][-1] == "in/sub/deep/d.png"
-    assert [item.path for item in Inputs([f"{deep}*.png"])] == [f"{deep}*.png"]
-    with pytest.raises(UsageError, match="wildcards"):
-        list(Inputs(["*/" * 1500]))
+    assert [item.name for item in Inputs(["**/*.png"])][-1] == "in/sub/deep/d.png"
+    assert [item.name for item in Inputs([f"{deep}*.png"])] == [f"{deep}*.png"]
+    assert [item.error.kind for item in Inputs(["*/" * 1500])] == ["missing"]
     for end in range(len(deep), 0, -2):  # neither pytest nor shutil can remove it
         os.rmdir(deep[:end])
 
@@ -97,7 +95,7 @@ def test_images_are_found_by_content(tree):
         (tree / "in" / name).write_bytes(data)
     os.mkfifo(tree / "in/pipe")
     inputs = Inputs(["in"])
-    paths = {item.path for item in inputs}
+    paths = {item.name for item in inputs}
     assert paths == {*found, "in/plain", "in/b.png", "in/sub/c.png", "in/sub/deep/d.png"}
     assert inputs.skipped.summary() == (
         "5 files skipped (no images): without suffix 1, .bin 1, .dng 1, .pdf 1, .txt 1"

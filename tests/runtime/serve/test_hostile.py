@@ -16,7 +16,7 @@ pytest.importorskip("fastapi", reason="needs the serve extra")
 httpx = pytest.importorskip("httpx")
 
 from cinemae.runtime.core.errors import UsageError  # noqa: E402
-from cinemae.runtime.images.decode import FORMATS  # noqa: E402
+from cinemae.runtime.images.formats import FORMATS  # noqa: E402
 from cinemae.runtime.serve.options import MIB, Limits, ServedScoring, ServeOptions  # noqa: E402
 from PIL import Image  # noqa: E402
 from serve_tools import ArithmeticEngine, encode, picture, serving  # noqa: E402

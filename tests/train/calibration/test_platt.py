@@ -29,15 +29,10 @@ def calibrated(labels, logits, **rates):
     return calibrate_probability(scores, "drawn", Rates(**rates))
 
 
-def test_platt_finds_the_slope_and_offset_that_made_the_labels(drawn):
-    found = calibrated(*drawn)
-    assert found.a == pytest.approx(2, abs=SLOPE_TOLERANCE)
-    assert found.b == pytest.approx(-1, abs=SLOPE_TOLERANCE)
-    assert found.fitted_on == "drawn"
-
-
-def test_rates_by_source_are_those_of_the_stored_thresholds(drawn):
+def test_slope_and_offset_are_those_that_made_the_labels_and_rates_those_of_the_stored_thresholds(drawn):
     found = calibrated(*drawn, false_alarm=0.02, miss=0.1)
+    assert (found.a, found.b) == pytest.approx((2, -1), abs=SLOPE_TOLERANCE)
+    assert found.fitted_on == "drawn"
     (real, ai) = found.sources
     assert (real.label, ai.label) == ("real", "ai")
     assert real.images + ai.images == found.n_real + found.n_ai == N
@@ -54,10 +49,11 @@ def test_classes_far_apart_have_no_band_and_smaller_rates():
     assert found.false_alarm == found.miss == pytest.approx(1 / 501)
 
 
-def test_too_few_images_promise_nothing():
+def test_too_few_images_promise_nothing_and_separable_images_keep_a_finite_slope():
     found = calibrated([0] * 10 + [1] * 10, [*range(10), *range(5, 15)])
     assert found.ai_from is None
     assert found.real_below is None
+    assert 0 < calibrated([0, 0, 1, 1], [-2.0, -1, 1, 2]).a < 100
 
 
 def test_probability_refers_to_equal_priors(drawn):
@@ -68,10 +64,6 @@ def test_probability_refers_to_equal_priors(drawn):
     thinned, whole = (calibrated(labels[p], logits[p]) for p in picks)
     assert thinned.b == pytest.approx(whole.b, abs=0.3)
     assert labels[few].mean() < labels.mean() - 0.2
-
-
-def test_separable_data_keep_a_finite_slope():
-    assert 0 < calibrated([0, 0, 1, 1], [-2.0, -1, 1, 2]).a < 100
 
 
 @pytest.mark.parametrize(

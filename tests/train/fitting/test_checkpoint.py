@@ -66,43 +66,37 @@ def test_the_last_epoch_is_kept_beside_the_best(save, tiny_detector):
     assert load_file(folder / LAST_FILE)["head.norm_global.weight"].abs().sum() == 0
 
 
-def test_an_embedded_backbone_needs_no_other_file(save, tiny_detector, tiny_weights, tmp_path, random_images):
-    folder = save(embed=tiny_detector.mae)
+def renamed(folder, source):
+    """The checkpoint, as if its backbone had been at `source`."""
     manifest = load_head(folder).manifest
-    gone = manifest.model_copy(update={"backbone": manifest.backbone.model_copy(update={"source": "/nowhere"})})
-    update_checkpoint(folder, gone, {})
-    moved = tmp_path / "moved"
-    folder.rename(moved)
+    backbone = manifest.backbone.model_copy(update={"source": source})
+    update_checkpoint(folder, manifest.model_copy(update={"backbone": backbone}), {})
+    return folder
+
+
+def flip_last_bit(source, target):
+    target.write_bytes(source.read_bytes()[:-1] + bytes([source.read_bytes()[-1] ^ 1]))
+    return target
+
+
+def test_an_embedded_backbone_needs_no_other_file(save, tiny_detector, tmp_path, random_images):
+    moved = renamed(save(embed=tiny_detector.mae), "/nowhere").rename(tmp_path / "moved")
     with torch.inference_mode():
         found = load_checkpoint(moved).detector(torch.from_numpy(random_images)).logit
         assert torch.equal(found, tiny_detector(torch.from_numpy(random_images)).logit)
-    path = moved / WEIGHTS_FILE
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+    flip_last_bit(moved / WEIGHTS_FILE, moved / WEIGHTS_FILE)
     with pytest.raises(WeightsError, match="embedded backbone"):
         load_checkpoint(moved)
 
 
-def test_another_backbone_is_refused_by_its_hash(save, tiny_weights, tmp_path):
+def test_the_backbone_is_known_by_its_hash_and_missing_it_says_which_option_helps(save, tiny_weights, tmp_path):
     folder = save()
-    other = tmp_path / "other.safetensors"
-    data = bytearray(tiny_weights.read_bytes())
-    data[-1] ^= 1
-    other.write_bytes(data)
     with pytest.raises(WeightsError, match="SHA-256"):
-        load_checkpoint(folder, backbone=other)
+        load_checkpoint(folder, backbone=flip_last_bit(tiny_weights, tmp_path / "other.safetensors"))
     copied = shutil.copy(tiny_weights, tmp_path / "copy.safetensors")
     assert load_checkpoint(folder, backbone=copied).folder == folder, "the same bytes elsewhere are the same backbone"
-
-
-def test_a_missing_backbone_says_which_option_helps(save):
-    folder = save()
-    manifest = load_head(folder).manifest
-    lost = manifest.model_copy(update={"backbone": manifest.backbone.model_copy(update={"source": "gone.pth"})})
-    update_checkpoint(folder, lost, {})
     with pytest.raises(WeightsError, match="--backbone"):
-        load_checkpoint(folder)
+        load_checkpoint(renamed(folder, "gone.pth"))
 
 
 def test_saving_again_keeps_the_older_folder_under_a_number(save, tiny_detector):
@@ -148,37 +142,28 @@ def test_update_merges_metrics(save):
     assert load_head(folder).manifest.name == "renamed"
 
 
-@pytest.mark.parametrize("damage", ["truncated head", "missing head", "other head", "other masks", "broken manifest"])
-def test_damage_is_one_clear_error(save, damage, mask_sets):
-    folder = save()
-    head, manifest = folder / HEAD_FILE, folder / MANIFEST_FILE
-    expected: type[Exception] = EngineError
-    if damage == "truncated head":
-        head.write_bytes(head.read_bytes()[:100])
-    elif damage == "missing head":
-        head.unlink()
-    elif damage == "other head":
-        text = json.loads(manifest.read_text())
-        text["head"]["cls_hidden"] += 1
-        manifest.write_text(json.dumps(text))
-    elif damage == "other masks":
-        text = json.loads(manifest.read_text())
-        text["masks"]["visible"] = mask_sets[1].tolist()
-        manifest.write_text(json.dumps(text))
-    else:
-        manifest.write_text("{")
-        expected = ManifestError
-    with pytest.raises(expected, match=folder.name):
-        load_head(folder)
+def test_damage_is_one_clear_error(save, mask_sets):
+    for number, damage in enumerate(("truncated head", "missing head", "other head", "other masks", "broken manifest")):
+        folder = save(f"checkpoint-{number}")
+        head, manifest = folder / HEAD_FILE, folder / MANIFEST_FILE
+        record = json.loads(manifest.read_text())
+        if damage == "truncated head":
+            head.write_bytes(head.read_bytes()[:100])
+        elif damage == "missing head":
+            head.unlink()
+        elif damage == "other head":
+            record["head"]["cls_hidden"] += 1
+        elif damage == "other masks":
+            record["masks"]["visible"] = mask_sets[1].tolist()
+        manifest.write_text("{" if damage == "broken manifest" else json.dumps(record))
+        with pytest.raises(ManifestError if damage == "broken manifest" else EngineError, match=folder.name):
+            load_head(folder)
 
 
-def test_masks_of_another_manifest_are_refused(tiny_detector, mask_sets, manifest, tmp_path):
-    with pytest.raises(UsageError, match="mask set"):
+def test_what_is_no_checkpoint_or_does_not_belong_together_is_refused(tiny_detector, mask_sets, manifest, tmp_path):
+    with pytest.raises(UsageError):
         save_checkpoint(tmp_path / "x", tiny_detector.head, mask_sets[1:], manifest)
-
-
-def test_no_checkpoint_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="no checkpoint"):
+    with pytest.raises(UsageError):
         load_head(tmp_path)
 
 

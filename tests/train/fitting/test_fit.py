@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.manifest import Backbone, Fusion, HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import Fusion, HeadConfig, MethodConfig
 from cinemae.runtime.engines.parts.lcas import score_runs
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.samples import read_samples
+from cinemae.train.evaluation.evaluate import score
 from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
@@ -54,16 +56,6 @@ def test_every_variant_learns(head):
     result = train_head(TRAIN, HELD, CONFIG, head, quiet=True)
     assert roc_auc_score(HELD.labels, HELD.logits(result.head)) > 0.85
     assert result.curve[-1]["train_loss"] < result.curve[0]["train_loss"]
-
-
-def test_standardisation_is_that_of_the_training_statistics():
-    head = train_head(TRAIN, HELD, replace(CONFIG, epochs=1), HeadConfig(statistics=("s1", "s3")), quiet=True).head
-    chosen = TRAIN.stats[:, :, [0, 2]].flatten(0, 1).numpy()
-    np.testing.assert_allclose(head.stat_mean, chosen.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(head.stat_std, chosen.std(0), rtol=1e-5)
-    raw = HeadConfig(standardize=False, agg_hidden=(8, 12), cls_hidden=10)
-    literal = train_head(TRAIN, HELD, replace(CONFIG, epochs=1), raw, quiet=True).head
-    assert torch.equal(literal.stat_std, torch.ones(3))
 
 
 def test_f_global_may_start_standardised_feature_by_feature():
@@ -120,9 +112,8 @@ def test_weights_give_classes_and_their_sources_the_same_total():
 
 
 @pytest.fixture(scope="module")
-def cache(image_tree, tiny_detector, tiny_config, tmp_path_factory):
-    info = Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0")
-    spec = CacheSpec.create(info, Preprocess(resize_short=72, crop=64), MethodConfig(mask_sets=2))
+def cache(image_tree, tiny_detector, tiny_manifest, tmp_path_factory):
+    spec = CacheSpec.create(tiny_manifest.backbone, tiny_manifest.preprocess, MethodConfig(mask_sets=2))
     root = tmp_path_factory.mktemp("cache")
     return FeatureCache(extract(read_samples(image_tree), lambda: tiny_detector.mae, spec, root, quiet=True).folder)
 
@@ -156,7 +147,17 @@ def test_what_cannot_be_trained_on_is_refused(cache, change):
         training_rows(cache, replace(RECIPE, **change))
 
 
-def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
+def reference_maps(detector, cache, rows, method):
+    """LCAS of the rows' files by the numpy reference, under the deployed masks."""
+    preprocess, visible = cache.spec.preprocess, cache.spec.mask_sets()[0]
+    images = np.stack([load_image(cache.rows[i].path, preprocess).pixels for i in rows])
+    pixels = detector.normalise(detector.pixels(torch.from_numpy(images)))
+    with torch.inference_mode():
+        runs = [detector.mae.reconstruct(pixels, torch.from_numpy(seen)).double().numpy() for seen in visible]
+    return score_runs(images, runs, visible, 16, method, preprocess).lcas
+
+
+def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch, tiny_detector):
     monkeypatch.chdir(tmp_path)
     method = MethodConfig(mask_sets=2, lambda_=0.3)
     folder = fit(cache, tmp_path / "out", method, SMALL, RECIPE, name="mine", quiet=True)
@@ -167,8 +168,9 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
     for index, name in enumerate(("s1", "s2", "s3")):
         expected = np.percentile(examples.deployed[:, index], [1, 99])
         assert (manifest.stat_ranges[name].low, manifest.stat_ranges[name].high) == pytest.approx(tuple(expected))
-    assert manifest.heatmap_range is not None
-    assert manifest.heatmap_range.low < manifest.heatmap_range.high
+    maps = reference_maps(tiny_detector, cache, train, method)
+    scale = np.percentile(maps[np.isfinite(maps)], [1, 99])
+    np.testing.assert_allclose([manifest.heatmap_range.low, manifest.heatmap_range.high], scale, rtol=1e-3)
     assert manifest.method.lambda_ == 0.3
     assert manifest.licence == cache.spec.backbone.licence == "Apache-2.0"
     assert manifest.training.generators == ("gen_a",)
@@ -183,19 +185,12 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch):
     assert recorded["cache"] == cache.spec.key
 
 
-def test_the_colour_scale_covers_98_percent_of_the_patches(cache, tmp_path, monkeypatch, tiny_detector):
-    monkeypatch.chdir(tmp_path)
-    method = MethodConfig(mask_sets=2)
-    scale = load_head(fit(cache, tmp_path / "out", method, SMALL, RECIPE, quiet=True)).manifest.heatmap_range
-    train, _ = training_rows(cache, RECIPE)
-    preprocess, visible = cache.spec.preprocess, cache.spec.mask_sets()[0]
-    images = np.stack([load_image(cache.rows[i].path, preprocess).pixels for i in train])
-    pixels = tiny_detector.normalise(tiny_detector.pixels(torch.from_numpy(images)))
-    with torch.inference_mode():
-        runs = [tiny_detector.mae.reconstruct(pixels, torch.from_numpy(seen)).double().numpy() for seen in visible]
-    maps = score_runs(images, runs, visible, 16, method, preprocess).lcas
-    values = maps[np.isfinite(maps)]
-    np.testing.assert_allclose([scale.low, scale.high], np.percentile(values, [1, 99]), rtol=1e-3)
+def test_scores_that_are_not_finite_are_refused_by_name(cache):
+    head = Head(32, SMALL).eval()
+    torch.nn.init.constant_(head.mlp_cls[2].bias, float("nan"))
+    loaded = SimpleNamespace(folder="x", head=head, manifest=SimpleNamespace(method=cache.spec.method()))
+    with pytest.raises(UsageError, match=f"{len(cache)} images are not finite, the first {cache.rows[0].path}"):
+        score(loaded, cache, cache.select())
 
 
 def test_fewer_runs_come_from_the_same_cache(cache, tmp_path, monkeypatch):

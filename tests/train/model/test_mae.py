@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 import torch
-from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.model.mae import sincos_position
 from cinemae.train.weights.load import FAIR_EPS, load_backbone
 from published_layouts import (
@@ -117,36 +116,23 @@ def test_one_mask_per_image_agrees_with_one_for_all(tiny, tmp_path):
     assert torch.equal(together, each)
 
 
-@pytest.mark.parametrize("kind", ["gain", "bias", "token", "position", "query and key exchanged"])
-def test_the_check_notices_a_changed_tensor(tmp_path, tiny, kind):
+def test_the_check_notices_a_changed_tensor(tmp_path, tiny):
     """Every sort of parameter matters: a value exchanged with its neighbour's shows in the outputs."""
     state, images, keep = tiny
     expected = tiny_reference(tmp_path, state, images, keep, RANDOM_EPS)
-    mutated = hugging_face_state(state, "published")
-    pairs = {
-        "gain": ("vit.encoder.layer.0.layernorm_before.weight", "vit.encoder.layer.0.layernorm_after.weight"),
-        "bias": ("decoder.decoder_layers.0.output.dense.bias", "decoder.decoder_layers.1.output.dense.bias"),
-        "token": ("decoder.mask_token", None),
-        "position": ("decoder.decoder_pos_embed", None),
-        "query and key exchanged": (
-            "vit.encoder.layer.1.attention.attention.query.bias",
-            "vit.encoder.layer.1.attention.attention.key.bias",
-        ),
-    }
-    a, b = pairs[kind]
-    if b:
-        mutated[a], mutated[b] = mutated[b].clone(), mutated[a].clone()
-    else:
-        mutated[a] = mutated[a].roll(1, dims=2)
-    path = write_hugging_face(tmp_path / "ours", mutated, hugging_face_config(TINY, eps=RANDOM_EPS))
-    assert difference(our_outputs(load_backbone(path).mae, images, keep), expected) > 10 * TOLERANCE
-
-
-def test_a_mutated_key_does_not_load(tmp_path, tiny):
-    mutated = hugging_face_state(tiny[0], "published")
-    mutated["vit.encoder.layer.0.layernorm_befor.weight"] = mutated.pop("vit.encoder.layer.0.layernorm_before.weight")
-    with pytest.raises(WeightsError, match="layernorm_befor"):
-        load_backbone(write_hugging_face(tmp_path, mutated, hugging_face_config(TINY)))
+    query = "vit.encoder.layer.1.attention.attention.query.bias"
+    for one, other in (
+        ("vit.encoder.layer.0.layernorm_before.weight", "vit.encoder.layer.0.layernorm_after.weight"),
+        ("decoder.decoder_layers.0.output.dense.bias", "decoder.decoder_layers.1.output.dense.bias"),
+        (query, query.replace("query", "key")), ("decoder.mask_token", None), ("decoder.decoder_pos_embed", None),
+    ):
+        mutated = hugging_face_state(state, "published")
+        if other:
+            mutated[one], mutated[other] = mutated[other].clone(), mutated[one].clone()
+        else:
+            mutated[one] = mutated[one].roll(1, dims=2)
+        path = write_hugging_face(tmp_path / one, mutated, hugging_face_config(TINY, eps=RANDOM_EPS))
+        assert difference(our_outputs(load_backbone(path).mae, images, keep), expected) > 10 * TOLERANCE, one
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(RANDOM_EPS, 1e-12), (1e-12, 1e-6)])

@@ -87,14 +87,14 @@ def test_backbones_and_training_sets_are_found():
 
 
 def test_the_lead_has_the_result_and_what_did_not_run():
-    overview = Overview.of([MAIN, CONTROLS, FAILED], TRAINED)
+    overview = Overview((MAIN, CONTROLS, FAILED), TRAINED)
     assert [(card.value, card.bad) for card in overview.cards] == [
         ("70.00 %", False), ("75.00 %", False), ("-5.0 points", False), ("2 of 3", True),
     ]
     assert "paper 96.63 %, difference -26.63" in overview.cards[0].note
     assert "JPEG probe 80.0 %" in overview.cards[2].note
     assert overview.ran == "2 of 3 studies ran; these could not: Reconstruction error alone."
-    assert [line.result.name for line in overview.lines] == ["main", "main", "controls", "nll"]
+    assert [result.name for result, _ in overview.lines] == ["main", "main", "controls", "nll"]
     assert overview.table().rows[3][1] == "could not run: RuntimeError: <out of memory>"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,10 +13,8 @@ from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.studies.budget import Budget
 from cinemae.train.studies.experiment import Experiment
 from cinemae.train.studies.paper import paper
-from cinemae.train.weights.load import load_backbone
 from cinemae.train.weights.save import save_backbone
 from PIL import Image
-from random_parameters import randomise
 
 PER_CLASS = 24
 TESTED = 6
@@ -47,31 +43,18 @@ def samples(tmp_path_factory) -> list[Sample]:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory, tiny_config) -> Path:
-    mae = MaskedAutoencoder(tiny_config)
-    randomise(mae)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_backbone(mae, path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def other_weights(weights) -> Path:
-    path = weights.with_name("other.safetensors")
-    save_backbone(MaskedAutoencoder(load_backbone(str(weights)).mae.config), path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def experiment(samples, weights, other_weights, tmp_path_factory) -> Experiment:
+def experiment(samples, tiny_weights, tiny_config, tmp_path_factory) -> Experiment:
     """Trained on sd; BigGAN is only reported, wukong has a training split that is not used."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)
+    other = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    save_backbone(MaskedAutoencoder(tiny_config), other)
     return Experiment(
-        samples=tuple(samples), backbone=str(weights), root=tmp_path_factory.mktemp("cache"),
+        samples=tuple(samples), backbone=str(tiny_weights), root=tmp_path_factory.mktemp("cache"),
         fit=FitConfig(generators=("sd",), epochs=2, held_out=0.3, lr=1e-3), method=MethodConfig(mask_sets=2),
         report_only=("big-gan",), quiet=True,
-        budget=Budget(limit=20, audit_limit=4, freezing_epochs=1, curve_steps=8, other_backbone=(str(weights),),
-                      freezing_backbone=(str(other_weights),)),
+        budget=Budget(limit=20, audit_limit=4, freezing_epochs=1, curve_steps=8, other_backbone=(str(tiny_weights),),
+                      freezing_backbone=(str(other),)),
     )
 
 

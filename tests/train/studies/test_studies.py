@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.sample import Sample
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
@@ -31,7 +32,7 @@ END_TO_END_TOLERANCE = 1e-2
 
 def test_macc_is_plain_and_the_balanced_accuracy_has_its_own_name(experiment):
     wrong_ai = np.full(len(experiment.eval_rows), -1.0)
-    keep = (experiment.eval_labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
+    keep = (experiment.eval_scores(wrong_ai).labels == 0) | (np.arange(len(wrong_ai)) % 3 == 0)
     fewer = replace(experiment)
     fewer.__dict__["eval_rows"] = experiment.eval_rows[keep]
     variants = {"a": [wrong_ai[keep]]}
@@ -63,13 +64,10 @@ def test_once_repeats_an_interrupted_study(tmp_path):
 
 def test_nll_from_the_cache_is_the_definition(experiment):
     """Half the mean squared error over masked pixels in normalised space, from an own forward in float64."""
-    from cinemae.runtime.images.preprocess import load_image
-
     mae = experiment.load().double().eval()
     rows = experiment.eval_rows[:4]
-    pixels = np.stack(
-        [load_image(experiment.cache.rows[i].path, experiment.cache.spec.preprocess).pixels for i in rows]
-    )
+    preprocess = experiment.cache.spec.preprocess
+    pixels = np.stack([load_image(experiment.cache.rows[i].path, preprocess).pixels for i in rows])
     unit = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 255
     mean, std = channel_constants(unit)
     inputs = (unit - mean[:, None, None]) / std[:, None, None]
@@ -94,14 +92,13 @@ def test_arms_of_the_freezing_ablation_are_selected_alike(experiment):
     np.testing.assert_allclose(scores, cached, atol=END_TO_END_TOLERANCE)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_unfreezing_trains_exactly_the_named_parts(experiment, name):
-    encoder, decoder = STRATEGIES[name]
+def test_unfreezing_trains_exactly_the_named_parts(experiment):
     mae = experiment.load()
-    unfreeze(mae, encoder, decoder)
-    for key, parameter in mae.named_parameters():
-        wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
-        assert parameter.requires_grad == wanted, key
+    for encoder, decoder in STRATEGIES.values():
+        unfreeze(mae, encoder, decoder)
+        for key, parameter in mae.named_parameters():
+            wanted = (decoder if is_decoder(key) else encoder) and not key.endswith("pos_embed")
+            assert parameter.requires_grad == wanted, key
 
 
 def test_studies_read_their_own_samples_alone(experiment, samples):
@@ -115,8 +112,9 @@ def test_studies_read_their_own_samples_alone(experiment, samples):
 
 def test_report_only_generators_stand_last_and_apart(experiment):
     assert experiment.generators == ["sd", "glide", "BigGAN"]
-    perfect = np.where(experiment.eval_labels == 1, 1.0, -1.0)
-    wrong = np.where(experiment.eval_generators == "BigGAN", -perfect, perfect)
+    tested = experiment.eval_scores(experiment.eval_rows)
+    perfect = np.where(tested.labels == 1, 1.0, -1.0)
+    wrong = np.where(tested.sources == "BigGAN", -perfect, perfect)
     right, row = compared(experiment, {"a": [perfect], "b": [wrong]})
     assert (row["AUC report-only"], row["AUC unseen"], row["AUC sd"], row["AUC glide"]) == (0, 0.5, 1, 1)
     assert [right[name] for name in ("mAcc", "real", "AI")] == [1, 1, 1]
@@ -127,19 +125,16 @@ def test_training_generator_is_the_papers_or_asked_for():
         return Sample("x", 1, generator, split)
 
     several = [sample("ADM"), sample("stable_diffusion_v_1_4"), sample("wukong", "val")]
-    assert choose_training(several, None) == ("stable_diffusion_v_1_4",)
-    assert choose_training(several, ["adm"]) == ("ADM",)
-    assert choose_training(several[:1], None) == ("ADM",)
-    assert choose_training(several, ["SD v1.4"]) == ("stable_diffusion_v_1_4",)
-    assert choose_training([sample("ADM"), sample("Stable-Diffusion-1.4")], None) == ("Stable-Diffusion-1.4",)
-    assert choose_training([sample("ProGAN"), sample("progan"), sample("ADM")], None) == ("ProGAN", "progan")
-    assert choose_training(several, ["all"]) == ("ADM", "stable_diffusion_v_1_4")
-    with pytest.raises(UsageError, match="no training split of wukong"):
-        choose_training(several, ["wukong"])
-    with pytest.raises(UsageError, match="--train-on"):
-        choose_training([sample("ADM"), sample("glide")], None)
-    with pytest.raises(UsageError, match="has no training split"):
-        choose_training([sample("ADM", "val")], None)
+    for samples, wanted, chosen in (
+        (several, None, ("stable_diffusion_v_1_4",)), (several, ["adm"], ("ADM",)), (several[:1], None, ("ADM",)),
+        (several, ["SD v1.4"], ("stable_diffusion_v_1_4",)), (several, ["all"], ("ADM", "stable_diffusion_v_1_4")),
+        ([sample("ADM"), sample("Stable-Diffusion-1.4")], None, ("Stable-Diffusion-1.4",)),
+        ([sample("ProGAN"), sample("progan"), sample("ADM")], None, ("ProGAN", "progan")),
+    ):
+        assert choose_training(samples, wanted) == chosen
+    for samples, wanted in ((several, ["wukong"]), ([sample("ADM"), sample("glide")], None), (several[2:], None)):
+        with pytest.raises(UsageError):
+            choose_training(samples, wanted)
 
 
 def test_clearest_cases_first():

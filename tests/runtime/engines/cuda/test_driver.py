@@ -65,7 +65,7 @@ def test_a_capture_that_fails_leaves_nothing_and_tells_its_cause(how):
     assert api.live == {("stream", stream)}
     assert (api.capturing, api.last_error) == (None, Status.cudaSuccess)
     api.instantiates = True
-    cuda.destroy_graph(cuda.capture(stream, lambda: None))
+    cuda.call("cudaGraphExecDestroy", cuda.capture(stream, lambda: None))
     assert api.live == {("stream", stream)}
 
 
@@ -73,14 +73,13 @@ def test_the_fake_runs_a_copy_only_when_it_is_waited_for():
     """What makes the fake find a missing event: without one, the second stream reads what is not there yet."""
     cuda = Cuda(FakeCudaApi())
     first, second, event = cuda.stream(), cuda.stream(), cuda.event()
-    device, (pointer, host) = cuda.allocate(4), cuda.pinned((4,), np.dtype(np.uint8))
-    out, copied = cuda.pinned((4,), np.dtype(np.uint8))
+    device, (host, copied) = cuda.allocate(4), (cuda.pinned((4,), np.dtype(np.uint8)) for _ in range(2))
     host[:] = 7
     for waits in (False, True):
-        cuda.to_device(device, pointer, 4, first)
-        cuda.record(event, first)
+        cuda.to_device(device, host, first)
+        cuda.call("cudaEventRecord", event, first)
         if waits:
-            cuda.wait(second, event)
-        cuda.to_host(out, device, 4, second)
-        cuda.synchronize(second)
+            cuda.call("cudaStreamWaitEvent", second, event, 0)
+        cuda.to_host(copied, device, second)
+        cuda.call("cudaStreamSynchronize", second)
         assert copied.tolist() == [7 * waits] * 4

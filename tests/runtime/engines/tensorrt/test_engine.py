@@ -6,17 +6,16 @@ import threading
 import numpy as np
 import pytest
 from cinemae.export.fused import export_fused
-from cinemae.export.request import BuildOptions
 from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.cuda.buckets import bucket_of, buckets, profiles
 from cinemae.runtime.engines.cuda.driver import Cuda
-from cinemae.runtime.engines.load import best_batch, load_engine
-from cinemae.runtime.engines.tensorrt.engine import open_engine, read_plan_manifest
+from cinemae.runtime.engines.load import best_batch, load_engine, read_engine_manifest
+from cinemae.runtime.engines.tensorrt.engine import open_engine
 from cinemae.runtime.scoring.detector import Detector
 from cuda_fakes import FakeCudaApi
 from tensorrt_engine_fakes import OWN, SCRATCH_PER_IMAGE
-from tensorrt_fakes import FakeTensorRt
+from tensorrt_fakes import FakeTensorRt, batches
 
 VERSIONS = ("8.6.1", "10.3.0.26", "11.4.0.106")
 CLOSE = 1e-3
@@ -48,7 +47,7 @@ class Gpu:
     def __init__(self, source, folder, version="10.3.0.26", batch=(1, 4, 8)):
         self.trt = FakeTensorRt(version, strongly_typed=not version.startswith("8"))
         self.path = folder / "tiny.plan"
-        build_plan(source, self.path, BuildOptions(batch=batch), self.trt, Cuda(FakeCudaApi()))
+        build_plan(source, self.path, batches(*batch), self.trt, Cuda(FakeCudaApi()))
         self.trt.recorded, self.trt.contexts = [], []
         self.api = FakeCudaApi()
 
@@ -80,7 +79,7 @@ def test_buckets_and_profiles():
 def test_batch_sizes_in_any_order_give_their_own_scores(version, source, tmp_path, images, expected):
     gpu = Gpu(source, tmp_path, version)
     engine = gpu.open()
-    assert read_plan_manifest(gpu.path) == engine.manifest
+    assert read_engine_manifest(gpu.path) == engine.manifest
     for count in (2, 3, 8, 1, 2, 5, 3, 7, 1, 8, 4, 2, 0, 16, 11):
         agrees(engine.infer(images[:count]), expected, slice(0, count))
         agrees(engine.infer(images[count:][:3]), expected, slice(count, count + 3))

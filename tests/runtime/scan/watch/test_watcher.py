@@ -9,13 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.scan.resume import store_path
 from cinemae.runtime.scan.watch.scan import earlier_scores
 from cinemae.runtime.scan.watch.watcher import EMPTY_FACTOR, Watcher, ignored, watch
+from cinemae.runtime.scoring.reading import run_of
+from cinemae.runtime.scoring.record import to_json
+from pictures import heeds_sigint
 from PIL import Image
+from records import record
 from report_samples import picture
 
 SETTLE = 2.0
@@ -123,10 +129,9 @@ def test_links_to_nothing_and_folders_are_no_files(tmp_path):
 
 
 def test_what_cannot_be_watched_is_named(tmp_path):
-    with pytest.raises(UsageError, match="folder that exists"):
-        Watcher([str(tmp_path / "no")])
-    with pytest.raises(UsageError, match="at least 0"):
-        Watcher([str(tmp_path)], -1)
+    for folder, settle in (("no", 2.0), (".", -1.0), (".", float("nan")), (".", float("inf"))):
+        with pytest.raises(UsageError):
+            Watcher([str(tmp_path / folder)], settle)
 
 
 def test_watch_ends_when_told(tmp_path):
@@ -156,16 +161,16 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120.0) -> No
         time.sleep(0.05)
 
 
-def start(folder: Path, out: Path, engine: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "--watch", str(folder), "--settle", "0.1"]
-    command += ["--engine", str(engine), "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*arguments) -> subprocess.Popen:
+    command = [sys.executable, "-m", "cinemae", "watch", "--settle", "0.1", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_sigint)
 
 
 def test_command_appends_restarts_and_stops_cleanly(tmp_path, tiny_engine):
     folder, out = tmp_path / "in", tmp_path / "out.jsonl"
     image(folder / "a.png", 1)
-    process = start(folder, out, tiny_engine)
+    arguments = (folder, "--engine", tiny_engine, "--out", out, "--heatmaps", folder / "heat")
+    process = start(*arguments)
     wait_for(lambda: len(records(out)) == 1, process)
     image(folder / "b.png", 2)
     (folder / "bad.png").write_bytes(b"no image")
@@ -175,24 +180,40 @@ def test_command_appends_restarts_and_stops_cleanly(tmp_path, tiny_engine):
     assert process.returncode == 1, errors  # one input failed
     assert "Traceback" not in errors
     assert "3 inputs" in errors
+    assert len(list((folder / "heat").rglob("*.png"))) == 2  # which were not scored themselves
 
     image(folder / "c.png", 3)
     with out.open("ab") as file:
         file.write(b'{"path": "torn')  # as a kill would leave it
-    process = start(folder, out, tiny_engine)
+    process = start(*arguments)
     wait_for(lambda: len(records(out)) == 4, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 0
     assert [os.path.basename(record["path"]) for record in records(out)] == ["a.png", "b.png", "bad.png", "c.png"]
 
 
-def test_a_foreign_out_file_is_refused(tmp_path, tiny_engine):
-    from cinemae.runtime.scoring.detector import Detector
+def test_a_reader_that_leaves_ends_it(tmp_path, tiny_engine):
+    image(tmp_path / "in" / "a.png")
+    with start(tmp_path / "in", "--engine", tiny_engine, "-q") as process:
+        assert json.loads(process.stdout.readline())["status"] == "ok"
+        process.stdout.close()
+        image(tmp_path / "in" / "b.png")
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
 
-    out = tmp_path / "out.jsonl"
-    with Detector.load(tiny_engine, "cpu") as detector:
-        assert earlier_scores(out, detector) == {}
-        out.write_text("my notes\n")
-        with pytest.raises(UsageError, match="does not hold records"):
-            earlier_scores(out, detector)
-    assert out.read_text() == "my notes\n"
+
+def test_an_out_file_that_cannot_be_continued_is_kept(tmp_path, tiny_manifest):
+    out, run = tmp_path / "out.jsonl", run_of(tiny_manifest)
+    assert earlier_scores(out, run) == {}
+    for text in ("my notes\n", to_json(record("a.png", run=replace(run, prior=0.1))) + "\n"):
+        out.write_text(text)
+        with pytest.raises(UsageError):
+            earlier_scores(out, run)
+        assert out.read_text() == text
+    out.write_text(to_json(record("a.png", sha256="0", run=run)) + "\n{torn")
+    store_path(out).touch()
+    with pytest.raises(UsageError, match="was not finished"):
+        earlier_scores(out, run)
+    store_path(out).unlink()
+    assert earlier_scores(out, run) == {"a.png": "0"}
+    assert out.read_text().endswith("}\n")
