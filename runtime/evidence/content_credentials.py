@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from ..core.environment import pip_install
 from ..core.text import shown
-from .c2pa_reports import Reports, UnreadableError, items, read_reports
+from .c2pa_reports import Reports, items, read_reports
 from .c2pa_trust import answers, trust_of
 from .fact import Declared, Evidence, Trust
 from .metadata import Metadata
@@ -39,16 +39,15 @@ def content_credentials(
     source = f"C2PA manifest in {place}"
     try:
         if size > MAX_STORE:
-            raise UnreadableError(f"{size:,} bytes of manifests are more than {MAX_STORE:,}")
-        reports = read_reports(file, mime, trust_lists)
+            raise ValueError(f"{size:,} bytes of manifests are more than {MAX_STORE:,}")
+        yield from list(facts_of_reports(read_reports(file, mime, trust_lists), source))
     except ImportError:
         statement = f"Content Credentials are present and were not verified: {pip_install('provenance')}"
         yield Evidence("content_credentials", source, statement, "present")
-    except UnreadableError as error:
-        statement = f"Content Credentials are present and cannot be verified ({shown(str(error))})"
+    except Exception as error:  # c2pa raises almost anything on damaged manifests, and its report may lack any part
+        reason = shown(str(error).partition("\n")[0] or type(error).__name__)
+        statement = f"Content Credentials are present and cannot be verified ({reason})"
         yield Evidence("content_credentials", source, statement, "unreadable")
-    else:
-        yield from facts_of_reports(reports, source)
 
 
 def facts_of_reports(reports: Reports, source: str) -> Iterator[Evidence]:

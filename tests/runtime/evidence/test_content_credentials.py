@@ -303,3 +303,7 @@ def test_remote_manifest_is_named_and_not_fetched():
     assert fact.value == "remote"
     assert address in fact.statement
     assert requests == []
+
+
+def test_list_that_is_gone_is_said_and_hides_nothing(tmp_path):
+    assert values(signed(IMAGE), [tmp_path / "gone.pem"]) == ["unreadable"]

@@ -158,8 +158,9 @@ def test_nothing_to_score_is_a_usage_error_that_says_why(tmp_path, run, capsysbi
     with pytest.raises(UsageError, match=r"no image to score; . files skipped .*: \.pdf 2, .*--allow-empty"):
         run(tmp_path, out=out, report=page, fail_on_ai=True, quiet=True)
     assert out.read_bytes() == earlier
-    with pytest.raises(UsageError):
-        run(tmp_path, out=tmp_path / "new.jsonl")
+    for resume in (False, True):
+        with pytest.raises(UsageError):
+            run(tmp_path, out=tmp_path / "new.jsonl", resume=resume)
     assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "b.pdf", "c.txt", "out.jsonl"}
     assert capsysbinary.readouterr().out == b""
 
