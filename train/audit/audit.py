@@ -199,7 +199,7 @@ def _duplicates(files: Sequence[SurveyedFile]) -> tuple[Table, list[str]]:
         warnings.append(f"{kinds['classes']} pictures are in both classes: their labels contradict. Remove them.")
     if kinds["train and test"]:
         warnings.append(f"{kinds['train and test']} pictures are in the training split and in another one: "
-                        "figures on the other one are not of unseen images. Remove them from one.")
+                        "figures on the other split are not of unseen images. Remove them from one of the splits.")
     total = ", ".join(f"{count} crossing {kind}" for kind, count in sorted(kinds.items()) if kind != "none")
     note = f"{len(repeated):,} pictures occur more than once{f' ({total})' if total else ''}."
     if len(repeated) > SHOWN_DUPLICATES:

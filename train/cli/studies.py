@@ -144,9 +144,9 @@ def audit(options: AuditOptions, process: Process) -> None:
 def controls(
     options: StudyOptions, limits: Limits, seeds: Seeds, machine: Machine, balanced: Balanced = False
 ) -> None:
-    """Compare the detector with simpler ones on the same images.
+    """Compare the detector with simpler detectors.
 
-    The others are f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe.
+    These are f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe, on the same images.
     """
     names = ["controls", "balanced"] if balanced else ["controls"]
     typer.echo(studied(names, experiment(options, limits, machine, seeds.seeds), options.out))
