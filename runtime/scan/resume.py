@@ -22,7 +22,8 @@ from ..core.text import display_name
 from ..images.source import AnySource, ImageSource, NamedSource, opened
 from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
-from ..scoring.record import Record, Run, from_dict
+from ..scoring.record import Record, from_dict
+from ..scoring.run import Run
 from .targets import store_path
 
 

@@ -12,7 +12,7 @@ from ...core.files import writing
 from ...core.text import display_name
 from ...images.source import NamedSource
 from ...scoring.pipeline import Scored
-from ...scoring.record import Run
+from ...scoring.run import Run
 from ..options import WatchOptions
 from ..resume import check_run, current_sha256, read_lines
 from ..session import Session, say

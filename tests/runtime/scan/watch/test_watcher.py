@@ -17,8 +17,8 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan.targets import store_path
 from cinemae.runtime.scan.watch.scan import earlier_scores
 from cinemae.runtime.scan.watch.watcher import EMPTY_FACTOR, Watcher, ignored, watch
-from cinemae.runtime.scoring.reading import run_of
 from cinemae.runtime.scoring.record import to_json
+from cinemae.runtime.scoring.verdict import run_of
 from pictures import heeds_sigint
 from PIL import Image
 from records import record
