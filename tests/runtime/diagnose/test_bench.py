@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from cinemae.runtime.cli.bench import app
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.diagnose.bench import bench, interleave, measure_decoding, synthetic_jpeg
 from cinemae.runtime.diagnose.bench_result import table, timing
 from cinemae.runtime.diagnose.options import BenchOptions, numbers
 from cinemae.runtime.engines.base import Engine, EngineOutput
+from commands import outcome
 from PIL import Image
 from report_samples import manifest, picture
 
@@ -108,14 +108,12 @@ def test_threads_are_measured_one_after_the_other(engines):
 
 
 def test_usage_errors(engines, tmp_path):
-    with pytest.raises(UsageError, match="at least 1"):
-        bench(BenchOptions(batch_sizes=(0,)))
+    for options in ({"batch_sizes": (0,)}, {"workers": 0}, {"seconds": math.inf}):
+        with pytest.raises(UsageError):
+            BenchOptions(**options)
     with pytest.raises(UsageError, match="none of the inputs"):
         bench(BenchOptions(seconds=BRIEF), [str(tmp_path / "gone.jpg")])
     assert engines[-1].closed
-    for options, message in (({"workers": 0}, "--workers"), ({"seconds": math.inf}, "finite")):
-        with pytest.raises(UsageError, match=message):
-            bench(BenchOptions(**options))
     with pytest.raises(UsageError, match="no memory for a batch of 100,000,000,000 images"):
         bench(BenchOptions(batch_sizes=(10**11,), seconds=BRIEF))
     for text in ("0", "a", "1,,2", ""):
@@ -124,34 +122,24 @@ def test_usage_errors(engines, tmp_path):
     assert numbers("--threads")("1,8") == (1, 8)
 
 
-def test_command(tiny_engine, tmp_path):
+def test_command(tiny_engine, tmp_path, capsys):
     Image.fromarray(picture(0)).save(tmp_path / "a.png")
-    command = [sys.executable, "-m", "cinemae.runtime.cli.bench", str(tmp_path), "--engine", str(tiny_engine)]
-    command += ["--device", "cpu", "--seconds", str(BRIEF), "--threads", "1", "--batch-sizes", "1,2"]
-    command += ["--out", str(tmp_path / "bench.json"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((tmp_path / "bench.json").read_text())
-    assert json.loads(done.stdout)["inputs"] == "1 files"
-    failed = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
-    assert failed.returncode == 3
-    assert failed.stderr.splitlines()[-1] == "error: no.onnx: no such engine file"
+    out = tmp_path / "bench.json"
+    of_run = ("--device", "cpu", "--seconds", BRIEF, "--threads", "1", "--batch-sizes", "1,2")
+    arguments = [tmp_path, *of_run, "--out", out]
+    code, printed, _ = outcome(capsys, app, *arguments, "--engine", tiny_engine, "--json")
+    assert code == 0
+    assert json.loads(printed) == json.loads(out.read_text())
+    assert json.loads(printed)["inputs"] == "1 files"
+    code, _, err = outcome(capsys, app, *arguments, "--engine", "no.onnx")
+    assert (code, err.splitlines()[-1]) == (3, "error: no.onnx: no such engine file")
 
 
-@pytest.mark.slow
-def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
-    image = tmp_path / "photo.jpg"
-    image.write_bytes(b"\xff\xd8 an image")
-    package = tmp_path / "package.json"
-    package.write_text('{\n  "name": "mine"\n}\n')
-    for out, message in (
-        (image, "exists and does not hold a benchmark"), (package, "exists and does not hold a benchmark"),
-        (tmp_path, "is a folder"), (image / "x.json", "cannot"),
-    ):
-        command = [sys.executable, "-m", "cinemae.runtime.cli.bench", "--engine", str(tiny_engine), "--out", str(out)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (3, "")
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-    assert image.read_bytes() == b"\xff\xd8 an image"
-    assert "mine" in package.read_text()
+@pytest.mark.parametrize("out", ["photo.jpg", "package.json", ".", "photo.jpg/x.json"])
+def test_the_output_replaces_no_other_file(tiny_engine, tmp_path, capsys, out):
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 an image")
+    (tmp_path / "package.json").write_text('{\n  "name": "mine"\n}\n')
+    code, printed, err = outcome(capsys, app, "--engine", tiny_engine, "--out", tmp_path / out)
+    assert (code, printed, err.count("\n")) == (3, "", 1)
+    assert (tmp_path / "photo.jpg").read_bytes() == b"\xff\xd8 an image"
+    assert "mine" in (tmp_path / "package.json").read_text()

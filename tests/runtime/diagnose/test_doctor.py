@@ -4,80 +4,75 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import astuple
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cinemae.runtime.cli.doctor import app
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import EngineError, ExitCode
 from cinemae.runtime.core.golden import golden_image
 from cinemae.runtime.core.manifest import Golden
 from cinemae.runtime.diagnose import doctor, hardware
 from cinemae.runtime.diagnose import probe as probe_module
-from cinemae.runtime.diagnose.doctor import (
-    Finding,
-    cuda_finding,
-    engine_findings,
-    examine,
-    exit_code,
-    gpu_findings,
-    onnxruntime_findings,
-    package_findings,
-    system_findings,
-)
+from cinemae.runtime.diagnose.doctor import cuda_finding, engine_findings, gpu_findings, onnxruntime_findings
 from cinemae.runtime.diagnose.engine_card import INDENT, card_lines
 from cinemae.runtime.diagnose.hardware import InstalledGpu, cuda_packages, driver_cuda
 from cinemae.runtime.diagnose.probe import imported, probe
 from cinemae.runtime.engines.base import Engine, EngineOutput
 from cinemae.runtime.scoring.options import EngineOptions
+from commands import outcome
 from report_samples import manifest
 
+H200 = InstalledGpu("H200", "570.1", "143771", "9.0")
 
-def by_topic(findings, topic: str) -> list[Finding]:
+
+def by_topic(findings, topic):
     return [finding for finding in findings if finding.topic == topic]
 
 
-def test_this_machine_can_score_with_the_tiny_engine(tiny_engine):
-    findings = list(examine(EngineOptions(engine=tiny_engine, device="cpu")))
-    assert exit_code(findings) == ExitCode.OK, findings
-    topics = {finding.topic for finding in findings}
+def test_this_machine_can_score_with_the_tiny_engine(tiny_engine, capsys):
+    code, out, _ = outcome(capsys, app, "--engine", tiny_engine, "--device", "cpu", "--json")
+    found = json.loads(out)
+    assert (code, found["ok"]) == (0, True)
+    topics = {finding["topic"] for finding in found["findings"]}
     assert {"python", "cpu", "disk", "cinemae", "formats", "onnxruntime", "provider", "gpu", "engine"} <= topics
-    assert any("CPUExecutionProvider computes" in finding.text for finding in findings)
+    assert any("CPUExecutionProvider computes" in finding["text"] for finding in found["findings"])
+    (thresholds,) = [finding for finding in found["findings"] if finding["topic"] == "thresholds"]
+    assert (thresholds["level"], "cinemae train calibrate" in thresholds["fix"]) == ("note", True)
+
+
+def test_an_engine_that_is_missing_or_damaged_is_a_problem_of_one_line(tiny_engine, tmp_path, capsys):
+    (tmp_path / "broken.onnx").write_bytes(tiny_engine.read_bytes()[:-100])
+    for engine in ("no.onnx", tmp_path / "broken.onnx"):
+        code, out, err = outcome(capsys, app, "--engine", engine, "--device", "cpu")
+        assert (code, err) == (ExitCode.ENGINE_OR_ENVIRONMENT, "")
+        assert out.splitlines()[-2].startswith(f"PROBLEM  engine       {engine}: ")
+    assert outcome(capsys, app, "--device", "abacus")[:2] == (ExitCode.USAGE, "")
 
 
 def test_every_warning_and_problem_has_a_fix(monkeypatch):
-    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"})
-    monkeypatch.setattr(hardware, "gpus", lambda: [InstalledGpu("H200", "570.1", "143771", "9.0")])
+    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21"})
+    monkeypatch.setattr(hardware, "gpus", lambda: [H200])
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e8))
     monkeypatch.setattr(hardware, "memory_gib", lambda: (0.2, 8.0))
     monkeypatch.setattr(hardware, "installed", lambda name: None)
-    findings = [*system_findings(), *package_findings(), *onnxruntime_findings(), *gpu_findings()]
-    bad = [finding for finding in findings if finding.level in ("warning", "problem")]
+    of_packages = [*doctor.system_findings(), *doctor.package_findings()]
+    (wheels, *_) = by_topic(onnxruntime_findings(), "onnxruntime")
+    assert (wheels.level, "onnxruntime 1.20, onnxruntime-gpu 1.21" in wheels.text) == ("problem", True)
+    bad = [finding for finding in (*of_packages, wheels, *gpu_findings()) if finding.level in ("warning", "problem")]
     assert {finding.topic for finding in bad} >= {"memory", "disk", "cinemae", "onnxruntime"}
     assert all(finding.fix for finding in bad)
 
 
-def test_two_wheels_are_a_problem(monkeypatch):
-    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20", "onnxruntime-gpu": "1.21"})
-    (finding, *_) = by_topic(onnxruntime_findings(), "onnxruntime")
-    assert finding.level == "problem"
-    assert "onnxruntime 1.20, onnxruntime-gpu 1.21" in finding.text
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in finding.fix
-
-
-@pytest.mark.parametrize(
-    ("name", "counts"),
-    [
-        ("onnxruntime", True), ("onnxruntime-gpu", True), ("onnxruntime_openvino", True), ("ort-nightly-gpu", True),
-        ("onnxruntime-extensions", False), ("onnxruntime-genai", False), ("onnx", False),
-    ],
-)
+@pytest.mark.parametrize(("name", "counts"), [
+    ("onnxruntime", True), ("onnxruntime-gpu", True), ("onnxruntime_openvino", True), ("ort-nightly-gpu", True),
+    ("onnxruntime-extensions", False), ("onnxruntime-genai", False), ("onnx", False),
+])
 def test_wheels_that_carry_the_module(monkeypatch, name, counts):
-    there = [SimpleNamespace(metadata={"Name": name}, version="1")]
-    monkeypatch.setattr(hardware, "distributions", lambda: there)
+    monkeypatch.setattr(hardware, "distributions", lambda: [SimpleNamespace(metadata={"Name": name}, version="1")])
     assert bool(hardware.onnxruntime_wheels()) is counts
 
 
@@ -97,9 +92,7 @@ def test_a_listed_provider_that_does_not_work(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     monkeypatch.setattr(doctor, "probe", lambda name: "" if name.startswith("CPU") else "no libcudnn")
     cuda, cpu = by_topic(onnxruntime_findings(), "provider")
-    assert cuda.level == "warning"
-    assert "no libcudnn" in cuda.text
-    assert "--device cpu" in cuda.fix
+    assert (cuda.level, "no libcudnn" in cuda.text, "--device cpu" in cuda.fix) == ("warning", True, True)
     assert cpu.level == "ok"
 
 
@@ -123,53 +116,39 @@ def test_probe_names_the_library_that_is_missing(monkeypatch):
 
 
 def test_a_gpu_without_its_wheel(monkeypatch):
-    monkeypatch.setattr(hardware, "gpus", lambda: [InstalledGpu("H200", "570.1", "143771", "9.0")])
+    monkeypatch.setattr(hardware, "gpus", lambda: [H200])
     monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20"})
     here, advice, *_ = by_topic(gpu_findings(), "gpu")
     assert here.text == "H200, compute 9.0, 143771 MiB, driver 570.1"
-    assert advice.level == "warning"
-    assert "[gpu]" in advice.fix
+    assert (advice.level, "[gpu]" in advice.fix) == ("warning", True)
 
 
 def test_nvidia_smi_is_read(monkeypatch):
-    line = "NVIDIA H200, 570.86.15, 143771, 9.0\n"
     monkeypatch.setattr(hardware.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
-    works = SimpleNamespace(stdout=line, stderr="", returncode=0)
-    monkeypatch.setattr(hardware.subprocess, "run", lambda *a, **k: works)
+    answers = iter([
+        SimpleNamespace(stdout="NVIDIA H200, 570.86.15, 143771, 9.0\n", stderr="", returncode=0),
+        SimpleNamespace(stdout="NVIDIA-SMI has failed: no driver", stderr="", returncode=9),
+    ])
+    monkeypatch.setattr(hardware.subprocess, "run", lambda *a, **k: next(answers))
     assert hardware.gpus() == [InstalledGpu("NVIDIA H200", "570.86.15", "143771", "9.0")]
-    failed = SimpleNamespace(stdout="NVIDIA-SMI has failed: no driver", stderr="", returncode=9)
-    monkeypatch.setattr(hardware.subprocess, "run", lambda *a, **k: failed)
     assert "no driver" in hardware.gpus()
 
 
-def test_packages_are_imported_in_a_process_of_their_own():
+def test_packages_are_imported_in_a_process_of_their_own(monkeypatch):
     assert imported("print('8.6')") == "8.6"
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         imported("import no_such_module")
     with pytest.raises(ImportError, match=r"libnvinfer\.so") as caught:
         imported("raise ImportError('libnvinfer.so.10: cannot open')")
     assert not isinstance(caught.value, ModuleNotFoundError)
-
-
-def test_tensorrt_that_does_not_load(monkeypatch):
-    def broken(code):
-        raise ImportError("libnvinfer.so.10: cannot open")
-
-    monkeypatch.setattr(doctor, "imported", broken)
+    monkeypatch.setattr(doctor, "TENSORRT_CODE", "raise ImportError('libnvinfer.so.10: cannot open')")
     (finding,) = by_topic(gpu_findings(), "tensorrt")
-    assert finding.level == "warning"
-    assert finding.fix == "pip install --force-reinstall tensorrt"
+    assert (finding.level, finding.fix) == ("warning", "pip install --force-reinstall tensorrt")
 
 
 CUDNN = {  # Requires-Dist of the wheels on PyPI, extra "cudnn"
     "1.26.0": 'nvidia-cudnn-cu12~=9.0; extra == "cudnn"', "1.31.1": 'nvidia-cudnn-cu13~=9.0; extra == "cudnn"',
 }
-
-
-def install(monkeypatch, **versions):
-    there = {name.replace("_", "-"): version for name, version in versions.items()}
-    monkeypatch.setattr(hardware, "installed", there.get)
-    monkeypatch.setattr(hardware, "requires", lambda name: ["numpy", CUDNN[there[name]]] if name in there else [])
 
 
 @pytest.mark.parametrize(("driver", "cuda"), [
@@ -190,7 +169,9 @@ def test_drivers(driver, cuda):
      "onnxruntime-gpu"),
 ])
 def test_versions_are_compared_and_the_pair_is_named(monkeypatch, driver, versions, wrong):
-    install(monkeypatch, **versions)
+    there = {name.replace("_", "-"): version for name, version in versions.items()}
+    monkeypatch.setattr(hardware, "installed", there.get)
+    monkeypatch.setattr(hardware, "requires", lambda name: ["numpy", CUDNN[there[name]]] if name in there else [])
     finding = cuda_finding(driver)
     if wrong is None:
         assert (finding.level, finding.fix) == ("ok", "")
@@ -201,11 +182,10 @@ def test_versions_are_compared_and_the_pair_is_named(monkeypatch, driver, versio
     assert all("{} {} (CUDA {})".format(*astuple(package)) in finding.text for package in cuda_packages())
 
 
-def test_an_old_driver_is_told(monkeypatch):
-    install(monkeypatch)
+def test_an_old_driver_is_told():
     finding = cuda_finding("470.1")
     assert (finding.level, finding.fix) == ("warning", "update the NVIDIA driver to 525 or later")
-    assert exit_code([finding]) == 0
+    assert doctor.exit_code([finding]) == 0
 
 
 class FakeEngine(Engine):
@@ -228,19 +208,16 @@ class FakeEngine(Engine):
         self.closed = True
 
 
-@pytest.mark.parametrize(
-    ("golden", "changes", "level", "words"),
-    [
-        (Golden(logit=0.5, tolerance=1e-3), {}, "ok", "expected 0.500000"),
-        (Golden(logit=0.51, tolerance=1e-3), {}, "problem", "off by 1.0e-02"),
-        (Golden(logit=0.5, tolerance=1e-3), {"alone": float("nan"), "second": float("nan")}, "problem", "nan"),
-        (None, {}, "warning", "no expected score"),
-        (Golden(logit=0.5, tolerance=1e-3), {"second": 0.6}, "problem", "in a batch 0.600000"),
-        (Golden(logit=0.5, tolerance=1e-3), {"error": "out of memory"}, "problem", "out of memory"),
-    ],
-)
+@pytest.mark.parametrize(("golden", "changes", "level", "words"), [
+    (0.5, {}, "ok", "expected 0.500000"),
+    (0.51, {}, "problem", "off by 1.0e-02"),
+    (0.5, {"alone": float("nan"), "second": float("nan")}, "problem", "nan"),
+    (None, {}, "warning", "no expected score"),
+    (0.5, {"second": 0.6}, "problem", "in a batch 0.600000"),
+    (0.5, {"error": "out of memory"}, "problem", "out of memory"),
+])
 def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
-    fake = FakeEngine(tiny_config, golden, **changes)
+    fake = FakeEngine(tiny_config, golden and Golden(logit=golden, tolerance=1e-3), **changes)
     monkeypatch.setattr("cinemae.runtime.engines.load.load_engine", lambda path, device: fake)
     findings = list(engine_findings(EngineOptions()))
     tests = by_topic(findings, "self-test")
@@ -250,45 +227,19 @@ def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
     assert any(finding.level == "warning" and "does not work here" in finding.text for finding in findings)
 
 
-def test_a_damaged_engine_is_a_problem_with_one_line(tiny_engine, tmp_path):
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(tiny_engine.read_bytes()[:-100])
-    (finding,) = engine_findings(EngineOptions(engine=broken, device="cpu"))
-    assert finding.level == "problem"
-    assert "\n" not in finding.text
-    assert exit_code([finding]) == ExitCode.ENGINE_OR_ENVIRONMENT
-
-
-def test_command(tiny_engine):
-    command = [sys.executable, "-m", "cinemae.runtime.cli.doctor", "--device", "cpu"]
-    done = subprocess.run([*command, "--engine", str(tiny_engine), "--json"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["ok"] is True
-    done = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
-    assert done.returncode == ExitCode.ENGINE_OR_ENVIRONMENT
-    assert "PROBLEM  engine       no.onnx: no such engine file" in done.stdout
-    assert done.stderr == ""
-    done = subprocess.run([*command[:3], "--device", "abacus"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
-    assert "unknown device 'abacus'" in done.stderr
-
-
-def test_the_card_of_an_engine():
-    command = [sys.executable, "-m", "cinemae.runtime.cli.doctor", "--card"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Apache" not in done.stdout  # of the code, not of the weights
+def test_the_card_of_an_engine(capsys):
+    code, out, err = outcome(capsys, app, "--card")
+    assert (code, err) == (0, "")
+    assert "Apache" not in out  # of the code, not of the weights
     for part in ("mae_tiny_2421.pth", "demonstration use", "fp32, opset 17, batches of any size",
                  "at most 5 % of real images get this (5,242 images)", "3,657 AI and 4,716 real images", "dalle_mini"):
-        assert part in done.stdout
-    found = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)
+        assert part in out
+    found = json.loads(outcome(capsys, app, "--card", "--json")[1])
     assert found["licence"] == found["backbone"]["licence"]
-    assert found["calibration"]["n_real"] == 5242
-    assert found["training"]["n_ai"] == 3657
+    assert (found["calibration"]["n_real"], found["training"]["n_ai"]) == (5242, 3657)
     assert (found["batch"], found["tools"]["opset"]) == (None, "17")
-    done = subprocess.run([*command, "--engine", "no.onnx"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (ExitCode.ENGINE_OR_ENVIRONMENT, "")
-    assert done.stderr == "error: no.onnx: no such engine file\n"
+    refused = outcome(capsys, app, "--card", "--engine", "no.onnx")
+    assert refused == (ExitCode.ENGINE_OR_ENVIRONMENT, "", "error: no.onnx: no such engine file\n")
 
 
 def test_lines_of_the_card_fit_a_terminal():
@@ -296,21 +247,3 @@ def test_lines_of_the_card_fit_a_terminal():
     assert max(map(len, wide)) > 80
     assert all(len(line) <= 80 or " " not in line[INDENT:] for line in narrow)
     assert " ".join(" ".join(wide).split()) == " ".join(" ".join(narrow).split())
-
-
-def test_an_engine_without_calibrated_thresholds_is_noted(tiny_engine):
-    (finding,) = by_topic(engine_findings(EngineOptions(engine=tiny_engine, device="cpu")), "thresholds")
-    assert (finding.level, "cinemae train calibrate" in finding.fix) == ("note", True)
-
-
-@pytest.mark.parametrize("module", ["doctor", "bench"])
-def test_help_imports_nothing_heavy(module):
-    code = (
-        f"import sys\nfrom cinemae.runtime.cli import {module}\nsys.argv = ['x', '--help']\n"
-        "try:\n    " + f"{module}.main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'numpy', 'onnxruntime', 'torch', 'PIL', 'pydantic', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout

@@ -9,7 +9,6 @@ import sys
 import tarfile
 
 import pytest
-from cinemae.runtime.cli.common import run_command
 from cinemae.runtime.cli.ray import app
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import UsageError
@@ -24,6 +23,7 @@ from cinemae.runtime.scan.urls import NOT_ALLOWED
 from cinemae.runtime.scoring.detector import Detector
 from cinemae.runtime.scoring.pipeline import decode_and_score
 from cinemae.runtime.scoring.record import Failure, to_dict
+from commands import outcome
 from serve_tools import ArithmeticEngine, encode, picture
 
 
@@ -72,10 +72,8 @@ def test_options_that_cannot_work(options, says):
 def test_a_missing_extra_gives_the_pip_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr("cinemae.runtime.ray.supervised.supervise", lambda advice: None)
-    with pytest.raises(SystemExit) as ended:
-        run_command(app, ["--out", "out", "photos"])
-    assert ended.value.code == 3
-    assert pip_install("ray") in capsys.readouterr().err
+    code, _, err = outcome(capsys, app, "--out", "out", "photos")
+    assert (code, pip_install("ray") in err) == (3, True)
 
 
 def test_units_cover_the_inputs_once_in_local_order(photos):
