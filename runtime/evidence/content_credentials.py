@@ -77,11 +77,12 @@ def _programs(manifest: dict[str, Any], source: str, subject: str, trust: Trust)
     made_by = [_name(item) for item in items(manifest.get("claim_generator_info"))]
     made_by = made_by[:1] or [_name(manifest.get("claim_generator"))]
     agents = [agent for uri, action, agent in _declared(manifest, without_type=True) if not uri and action in INCEPTION]
+    is_declared = any(_declared(manifest))  # what the manifest declares is more exact than a name
     for name in dict.fromkeys(filter(None, (*agents, *made_by))):
         writer = named(name)
         if writer is not None:
             yield Evidence("generator", source, f'{subject} names {writer.name} as its maker: "{name}"', writer.name,
-                           declares=writer.declares, trust=trust)
+                           declares=None if is_declared else writer.declares, trust=trust)
         elif name in made_by:
             yield Evidence("software", source, f'{subject} was signed with "{name}"', name, trust=trust)
 
@@ -98,15 +99,16 @@ def _reached(report: dict[str, Any]) -> Iterator[tuple[str, Role, str]]:
         yield label, role, place
         manifest = report["manifests"][label]
         opened = _opened(manifest)
-        following: list[tuple[str, Role, str]] = []
+        parents: list[tuple[str, Role, str]] = []
         for item in items(manifest.get("ingredients")):
             own = _ROLES.get(str(item.get("relationship")), "component")
             if own == "component" and opened & {str(item.get(key)) for key in ("label", "instance_id")}:
                 own = "parent"  # Photoshop up to 2025 calls the file that was opened a component
             next_role = role if role in ("component", "input") else own
             title = shown(item.get("title") or "untitled")
+            following = parents if next_role == "parent" else queue
             following.append((str(item.get("active_manifest")), next_role, f"{place}, {own} ingredient {title!r}"))
-        queue += sorted(following, key=lambda one: one[1] != "parent")
+        queue = parents + queue
 
 
 def _opened(manifest: dict[str, Any]) -> set[str]:

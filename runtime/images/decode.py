@@ -201,7 +201,7 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
 
 @contextmanager
 def named_errors(name: str, max_pixels: int) -> Iterator[None]:
-    """Whatever goes wrong with an image becomes an `ImageError` that names it."""
+    """Turn every error of an image into an `ImageError` that names the image."""
     take_error()  # of an earlier image
     try:
         yield

@@ -19,7 +19,7 @@ from .video import read_video
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of an input; a still image has one.
+    """A picture of an input; a still image is a single frame.
 
     Attributes:
         crops: what the engine scores.

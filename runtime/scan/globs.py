@@ -14,7 +14,7 @@ from .image_files import is_image_file
 from .kinds import is_glob
 from .walk import Skipped, walk
 
-NO_MATCH = ImageError("no such file, and no file matches it as a pattern", "missing")
+NO_MATCH = "no such file, and no file matches it as a pattern"
 
 
 def glob_inputs(
@@ -56,7 +56,7 @@ def glob_inputs(
         matched = True
         yield item
     if not matched:
-        yield NamedSource(pattern, error=NO_MATCH)
+        yield NamedSource(pattern, error=ImageError(NO_MATCH, "missing"))
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:

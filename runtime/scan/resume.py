@@ -23,11 +23,7 @@ from ..images.source import AnySource, ImageSource, NamedSource, opened
 from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
 from ..scoring.record import Record, Run, from_dict
-
-
-def store_path(out: Path) -> Path:
-    """The file for the records of earlier runs."""
-    return Path(f"{out}.resume")
+from .targets import store_path
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, Record]]:
@@ -125,19 +121,6 @@ class Earlier:
                     return Prepared(name, previous=record)
         return self._detector.prepare(source)
 
-
-def forget(out: Path) -> None:
-    """Remove the store, once all records are in `out`.
-
-    Raises:
-        OutputError: it cannot be removed.
-    """
-    store = store_path(out)
-    if store.exists():
-        with writing(store):
-            with out.open("r+b") as file:
-                os.fsync(file.fileno())
-            store.unlink()
 
 
 def _key(path: str) -> bytes:

@@ -14,7 +14,7 @@ from ..audit.audit import audit
 from ..reporting.report import Report
 from ..reporting.result import StudyResult, once
 from .ablations import backbones, fusions, lambdas, masks, pixels, statistics_subsets, training_sets
-from .controls import balanced, controls
+from .controls import balanced_protocol, controls
 from .correlate import correlate
 from .decoder_curve import decoder_curve
 from .experiment import Experiment
@@ -57,7 +57,7 @@ STUDIES = {
     "audit": Study("Audit of the data", audited, ("budget.audit_limit",)),
     "main": Study("Main result", main_table),
     "controls": Study("Controls", controls),
-    "balanced": Study("Format-balanced protocol", balanced, LIMITS),
+    "balanced": Study("Format-balanced protocol", balanced_protocol, LIMITS),
     "robustness": Study("Robustness", robustness, LIMITS),
     "statistics": Study("Ablation: statistics", statistics_subsets),
     "lambda": Study("Ablation: λ", lambdas),

@@ -12,7 +12,7 @@ export function probability(calibration, logit) {
 /**
  * [verdict, reasons: why it is uncertain, and that no rate is known] of a finite logit, as decide and verdict_reasons of
  * verdict.py; unusual: at least one reason speaks against trusting it.
- * calibration: of a manifest as Python migrated it; a threshold of null: its verdict is never given.
+ * calibration: of a manifest; a threshold of null: its verdict is never given.
  */
 export function decide(logit, calibration, unusual, texts) {
   const aiFrom = calibration.ai_from ?? Infinity, realBelow = calibration.real_below ?? -Infinity, width = aiFrom - realBelow;

@@ -8,8 +8,9 @@ import time
 import pytest
 from cinemae.runtime.core.errors import EngineError, ImageError, OutputError, UsageError
 from cinemae.runtime.scan import resume
-from cinemae.runtime.scan.resume import read_lines, store_path
+from cinemae.runtime.scan.resume import read_lines
 from cinemae.runtime.scan.scan import scan
+from cinemae.runtime.scan.targets import store_path
 from cinemae.runtime.scan.writers import StreamWriter
 from cinemae.runtime.scoring import prepare
 from pictures import RUN, encoded, folder_of, json_lines, picture
