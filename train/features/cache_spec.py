@@ -74,7 +74,7 @@ class CacheSpec(Model):
             augment: name of the augmentation; with "none" there is one view, and no seed.
             views: augmented views of an image.
             augment_seed: seed of the augmentation.
-            precision: of the matrix products, as `precision.choose_precision` gives it.
+            precision: of the matrix products, as `compute.choose_precision` gives it.
         """
         sets = draw_mask_sets(backbone.config.n_patches, method) if mask_sets is None else mask_sets
         visible = tuple(tuple(tuple(int(i) for i in run) for run in one) for one in sets)

@@ -37,7 +37,7 @@ def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preproces
     return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size, decode=decode)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExtractReport:
     """Outcome of an extraction.
 
@@ -146,5 +146,7 @@ def extract(
     if pending:
         compute()
     writer.flush()
-    done = len(listed) - reused - copied
-    return ExtractReport(writer.folder, done, reused, copied, tuple(listed), tuple(skipped))
+    return ExtractReport(
+        folder=writer.folder, computed=len(listed) - reused - copied, reused=reused, copied=copied,
+        samples=tuple(listed), skipped=tuple(skipped),
+    )

@@ -20,7 +20,7 @@ def test_the_options_reach_the_workers(given, expected, image_tree, tiny_weights
 
     def extract_on_ray(address, samples, backbone, spec, root, **options):
         seen.append((address, len(samples), spec.precision, options))
-        return ExtractReport(root / spec.key, 0, 0, 0, (), ())
+        return ExtractReport(folder=root / spec.key, computed=0, reused=0, copied=0, samples=(), skipped=())
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_extract, "extract_on_ray", extract_on_ray)
