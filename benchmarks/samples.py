@@ -1,4 +1,4 @@
-"""Render the sample images of `cinemae-run --demo` and of the server's page: python benchmarks/samples.py
+"""Render the sample images of `cinemae run --demo` and of the server's page: python benchmarks/samples.py
 
 No camera and no model made them, so a verdict about them means nothing; they show every part of a report. All are drawn
 from seeded random numbers, and with the same Pillow the files have the same bytes.
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-OUT = Path(__file__).parents[1] / "runtime" / "samples"
+OUT = Path(__file__).parents[1] / "runtime" / "scan" / "samples"
 SIZE = 384
 LARGEST = 150_000
 """Bytes of all samples together: they travel in every wheel."""

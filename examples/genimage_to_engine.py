@@ -17,10 +17,10 @@ CHECKPOINT, MODELS = str(OUT / "checkpoint"), str(OUT / "models")
 USE = ["--cache", str(OUT / "cache")]
 
 STEPS = {
-    "extract": ["cinemae-train", "extract", DATA, "--backbone", BACKBONE, *USE],
-    "fit and calibrate": ["cinemae-train", "fit", "--out", CHECKPOINT, "--backbone", BACKBONE, *USE, *TRAINED],
-    "evaluate": ["cinemae-train", "eval", CHECKPOINT, DATA, "--backbone", BACKBONE, *USE],
-    "export and check": ["cinemae-export", CHECKPOINT, "--out", MODELS, "--backbone", BACKBONE, "--fp16",
+    "extract": ["cinemae", "train", "extract", DATA, "--backbone", BACKBONE, *USE],
+    "fit and calibrate": ["cinemae", "train", "fit", "--out", CHECKPOINT, "--backbone", BACKBONE, *USE, *TRAINED],
+    "evaluate": ["cinemae", "train", "eval", CHECKPOINT, DATA, "--backbone", BACKBONE, *USE],
+    "export and check": ["cinemae", "export", CHECKPOINT, "--out", MODELS, "--backbone", BACKBONE, "--fp16",
                          "--report", DATA, "--report-images", "64"],
 }
 

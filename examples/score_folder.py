@@ -19,7 +19,8 @@ with Detector.load(ENGINE) as detector:
 
 scored = [record for record in records if record.status == "ok"]
 for record in sorted(scored, key=lambda record: -record.probability):
-    print(f"{record.probability:.3f}  {record.verdict:<9}  {record.path}  {'; '.join(record.reasons)}")
+    reasons = "; ".join(reason.text for reason in record.reasons)
+    print(f"{record.probability:.3f}  {record.verdict:<9}  {record.path}  {reasons}")
 for record in records:
     if record.status == "error":
-        print(f"not scored: {record.path}: {record.error}")
+        print(f"not scored: {record.path}: {record.error.text}")

@@ -2,7 +2,7 @@
 
     python examples/train_on_csv.py [LIST.csv [BACKBONE]]
 
-`cinemae-train pretrain PHOTOS --out runs/backbone` makes a small backbone; the published one is facebook/vit-mae-large.
+`cinemae train pretrain PHOTOS --out runs/backbone` makes a small backbone; the published one is facebook/vit-mae-large.
 """
 
 import sys

@@ -3,7 +3,7 @@
     from cinemae.runtime import Detector
     print(Detector.load().detect("photo.jpg"))
 
-Names are imported on first use, so that `import cinemae.runtime` and `cinemae-run --help` stay instant.
+Names are imported on first use, so that `import cinemae.runtime` and `cinemae run --help` stay instant.
 """
 
 from __future__ import annotations

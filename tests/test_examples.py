@@ -120,7 +120,7 @@ def test_call_server_without_a_server(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"no server answers at {address}")
-    assert done.stderr.endswith("start one with: cinemae-serve\n")
+    assert done.stderr.endswith("start one with: cinemae serve\n")
     assert done.stderr.count("\n") == 1
 
 

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...runtime.core.environment import pip_install
-from ...runtime.core.errors import EngineError, MissingDependencyError
+from ...runtime.core.environment import require
+from ...runtime.core.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +71,9 @@ def check_operators(engine: Path) -> None:
     Raises:
         MissingDependencyError: the onnx package is not installed.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingDependencyError(f"--web reads the graph with onnx: {pip_install('export')}") from None
+    require("--web", "export", "onnx")
+    import onnx
+
     model = onnx.load(str(engine), load_external_data=False)
     opsets = {"" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in model.opset_import}
     if opsets.get("", 0) > LATEST_OPSET:

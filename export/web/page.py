@@ -6,7 +6,7 @@ import re
 
 from ...runtime.core.errors import CinemaeError
 
-GENERATOR = '<meta name="generator" content="cinemae-export --web">'
+GENERATOR = '<meta name="generator" content="cinemae export --web">'
 
 POLICY = r'\1\n<meta http-equiv="Content-Security-Policy" content="{csp}">'
 HEAD = f"""{GENERATOR}

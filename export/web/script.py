@@ -13,7 +13,7 @@ _STRICT = re.compile(r'\A"use strict";\n')
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function|class)\b)", re.MULTILINE)
 
 SCRIPT = """\
-// CINEMAE in the browser. Made by cinemae-export from the modules named below.
+// CINEMAE in the browser. Made by cinemae export from the modules named below.
 (() => {{
 "use strict";
 const SITE = {site};

@@ -1,4 +1,4 @@
-"""`cinemae-export ENGINE.onnx --web DIR`: write the static site around an engine."""
+"""`cinemae export ENGINE.onnx --web DIR`: write the static site around an engine."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from urllib.parse import quote
 from PIL import __version__ as pillow_version
 
 from ...runtime import report, serve
-from ...runtime.core.environment import cinemae_version
 from ...runtime.core.errors import EngineError, UsageError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
 from ...runtime.engines.file.integrity import check_content
 from ...runtime.images import decode, formats, preprocess
-from ...runtime.scan.writers import CSV_COLUMNS
 from ...runtime.scoring import reasons
-from ...runtime.scoring.reading import Reading
-from ...runtime.scoring.record import Record, engine_label, to_dict
-from ...runtime.scoring.verdict import Decision
+from ...runtime.scoring.reading import run_of
+from ...runtime.scoring.record import FLAT_FIELDS, Record, to_dict
 from ...runtime.serve.schema import EngineBody
 from . import onnxruntime_web
 from .operators import check_operators
@@ -52,7 +49,7 @@ def write_site(engine: Path, manifest: Manifest, folder: Path, ort: Path | None)
     """
     index = folder / "index.html"
     if index.exists() and GENERATOR not in index.read_text(encoding="utf-8", errors="replace"):
-        raise UsageError(f"{index}: is not a page of cinemae-export; choose another folder for --web")
+        raise UsageError(f"{index}: is not a page of cinemae export; choose another folder for --web")
     if manifest.external_data:
         raise EngineError(f"{engine}: keeps its weights in a second file; a browser loads engines of one file (2 GB)")
     check_content(engine)
@@ -100,20 +97,15 @@ def content_security_policy(foreign: bool) -> str:
 
 
 def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]:
-    """What the script knows from Python: manifest, words, limits and colours, each said once, in the runtime.
+    """What the script knows from Python: manifest, texts, limits and colours, each said once, in the runtime.
 
     `body` answers /v1/engine, `record` is a record before its image is read.
     """
-    label, reading = engine_label(manifest), Reading.of(manifest.calibration, Decision.of(manifest.calibration))
-    record = Record(
-        "", "error", engine=label, prior=reading.prior, ai_from=reading.ai_from, real_below=reading.real_below,
-        false_alarm=reading.false_alarm, miss=reading.miss, cinemae=cinemae_version(),
-    )
-    body = EngineBody.of(label, manifest, reading, {"max_file_bytes": MAX_FILE_BYTES, "max_pixels": decode.MAX_PIXELS})
-    words = {name: value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
+    run = run_of(manifest)
+    body = EngineBody.of(manifest, run, {"max_file_bytes": MAX_FILE_BYTES, "max_pixels": decode.MAX_PIXELS})
     return {
-        "manifest": manifest.model_dump(mode="json"), "body": body.model_dump(), "record": to_dict(record),
-        "words": words,
+        "manifest": manifest.model_dump(mode="json"), "body": body.model_dump(),
+        "record": to_dict(Record(path="", status="error", run=run)), "texts": reasons.TEXTS,
         "engine": {"url": quote(engine.name), "bytes": engine.stat().st_size, "sha256": file_sha256(engine)},
         "ort": {name: {"url": ort_base + name, **asdict(file)} for name, file in onnxruntime_web.FILES.items()},
         "limits": {
@@ -122,7 +114,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
             # From version 13 on Pillow resizes tall images vertically first; scores follow the Pillow of the export.
             "verticalFirst": int(pillow_version.split(".")[0]) >= 13,
         },
-        "suffixes": sorted(formats.IMAGE_SUFFIXES), "csv": CSV_COLUMNS,
+        "suffixes": sorted(formats.IMAGE_SUFFIXES), "csv": FLAT_FIELDS,
     }
 
 

@@ -16,9 +16,9 @@ def serve(options: ServeOptions, version: Version = False) -> None:
 
     Exit codes: 0 stopped by a signal, 2 usage, 3 engine or environment.
     """
-    from ..serve.options import require_serve
+    from ..core.environment import require
 
-    require_serve()
+    require("the server", "serve", "fastapi", "prometheus_client", "python_multipart", "uvicorn")
     if options.ray is None:
         from ..serve.server import launch
 

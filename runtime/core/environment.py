@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, get_args
+
+from .errors import MissingDependencyError
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 DEVICES: tuple[str, ...] = get_args(Device)
@@ -24,8 +27,21 @@ def pip_install(extras: str, *others: str) -> str:
     return f"pip install {packages}" if ON_INDEX else f"pip install {packages} in the source tree of cinemae"
 
 
+def require(purpose: str, extra: str, *modules: str) -> None:
+    """Import the modules that `purpose` needs, all of them from one extra of cinemae.
+
+    Raises:
+        MissingDependencyError: a module is missing; the message gives the pip command.
+    """
+    for name in modules:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise MissingDependencyError(f"{purpose} needs {error.name or name}: {pip_install(extra)}") from None
+
+
 def pip_packages(*names: str, reinstall: bool = False) -> str:
-    """The command that installs packages of others, over what is there if `reinstall`."""
+    """The command that installs packages of others, over installed versions if `reinstall`."""
     quoted = (f"'{name}'" if "[" in name else name for name in names)
     return f"pip install {'--force-reinstall ' if reinstall else ''}{' '.join(quoted)}"
 

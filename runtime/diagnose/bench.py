@@ -37,12 +37,7 @@ SYNTHETIC_SIZE = (1600, 1200)
 
 
 def interleave(calls: Sequence[Callable[[], object]], seconds: float, min_rounds: int = MIN_ROUNDS) -> np.ndarray:
-    """Time functions alternately. Every second round runs in reverse order.
-
-    Args:
-        calls: the functions.
-        seconds: time to spend on each of them.
-        min_rounds: rounds to run even if they take longer.
+    """Time functions alternately, about `seconds` each, at least `min_rounds`; every second round runs backwards.
 
     Returns:
         float64 [rounds, calls], seconds.
@@ -103,12 +98,7 @@ def measure_decoding(sources: Sequence[ImageSource], preprocess: Preprocess) -> 
 def bench(
     options: BenchOptions, inputs: Sequence[ImageSource] = (), say: Callable[[str], None] = lambda text: None
 ) -> BenchResult:
-    """Run the benchmark.
-
-    Args:
-        options: engines, sizes and times.
-        inputs: images; rendered images where there are none.
-        say: called with a line of progress before each step.
+    """Run the benchmark on `inputs`, or on rendered images; `say` gets a line of progress before each step.
 
     Raises:
         UsageError: a batch that memory does not hold, engines of different input sizes, or no readable input.

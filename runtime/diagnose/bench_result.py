@@ -24,19 +24,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class InferenceRow:
-    """One engine at one batch size.
+    """One engine at one batch size: the timing of one inference, and images a second at its median.
 
-    Attributes:
-        engine: name and version.
-        path: the engine's file.
-        provider: backend and device.
-        threads: CPU threads of one inference, None for the backend's choice.
-        batch: images in one inference.
-        timing: of one inference.
-        images_per_s: at the median time.
-        ratio: time relative to the first baseline; None without a baseline, and for the baseline itself.
-        load_s: seconds to load the engine.
-        first_ms: milliseconds of the first inference.
+    `threads` is None for the backend's choice; `ratio` is the time relative to the first baseline, None without a
+    baseline and for the baseline itself; `first_ms` is the first inference after loading.
     """
 
     engine: str
@@ -53,17 +44,7 @@ class InferenceRow:
 
 @dataclass(frozen=True)
 class PipelineRow:
-    """The whole pipeline, from inputs to records.
-
-    Attributes:
-        engine: name and version.
-        inputs: the kind of inputs, in words.
-        batch: images in one inference.
-        workers: decoding threads.
-        images: number of images scored.
-        images_per_s: throughput.
-        share: throughput relative to inference alone.
-    """
+    """The whole pipeline, from inputs to records: throughput, and its share of the throughput of inference alone."""
 
     engine: str
     inputs: str
@@ -76,18 +57,10 @@ class PipelineRow:
 
 @dataclass
 class BenchResult:
-    """The whole result.
-
-    Attributes:
-        machine: see `describe_machine`.
-        inputs: the inputs of `decode` and `preprocess`, in words.
-        decode: time to decode one input.
-        preprocess: time to preprocess one input.
-        inference: one row for each engine, batch size and number of threads.
-        pipeline: one row for each kind of inputs.
-    """
+    """The whole result; `decode` and `preprocess` are of one input of the kind that `inputs` says in words."""
 
     machine: dict[str, Any]
+    """See `describe_machine`."""
     inputs: str
     decode: Timing
     preprocess: Timing

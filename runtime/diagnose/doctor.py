@@ -43,19 +43,13 @@ ONE_WHEEL = (
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check.
-
-    Attributes:
-        topic: one word, for example "gpu".
-        level: "problem" means that scoring does not work.
-        text: one line.
-        fix: what to type or change; empty where nothing is wrong.
-    """
+    """The result of one check: a topic in one word, and one line; the level "problem" means that scoring fails."""
 
     topic: str
     level: Level
     text: str
     fix: str = ""
+    """What to type or change; empty where nothing is wrong."""
 
 
 def examine(options: EngineOptions) -> Iterator[Finding]:
@@ -181,11 +175,7 @@ def gpu_findings() -> Iterator[Finding]:
 
 
 def cuda_finding(driver: str) -> Finding:
-    """Whether TensorRT, cuda-python and onnxruntime-gpu are made for one major version of CUDA that the driver runs.
-
-    Args:
-        driver: its version, as nvidia-smi gives it.
-    """
+    """Whether TensorRT, cuda-python and onnxruntime-gpu are made for one major version of CUDA that the driver runs."""
     packages, cuda = hardware.cuda_packages(), hardware.driver_cuda(driver)
     if cuda is None:
         fix = f"update the NVIDIA driver to {min(hardware.MIN_DRIVER.values())} or later"

@@ -33,12 +33,7 @@ def card(path: str | PathLike[str] | None = None) -> dict[str, Any]:
 
 
 def card_lines(path: str | PathLike[str] | None = None, width: int | None = None) -> Iterator[str]:
-    """The card for people; errors as `card`.
-
-    Args:
-        path: as `card`.
-        width: columns of the terminal; None for lines of any length.
-    """
+    """The card for people, in lines of at most `width` columns; arguments and errors as `card`."""
     found = resolve(path)
     manifest, batch = read_engine_manifest(found), plan_batch(found)
     for name, text in _rows(manifest, found, batch):

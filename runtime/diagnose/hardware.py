@@ -21,14 +21,7 @@ MIN_DRIVER = {13: 580, 12: 525}
 
 @dataclass(frozen=True)
 class InstalledGpu:
-    """One GPU as nvidia-smi lists it.
-
-    Attributes:
-        name: the model.
-        driver: version of the driver.
-        memory_mib: total memory in MiB.
-        capability: compute capability, for example "9.0".
-    """
+    """One GPU as nvidia-smi lists it; `capability` is its compute capability, for example "9.0"."""
 
     name: str
     driver: str
@@ -38,13 +31,7 @@ class InstalledGpu:
 
 @dataclass(frozen=True)
 class CudaPackage:
-    """An installed package that needs CUDA.
-
-    Attributes:
-        name: the distribution, for pip.
-        version: of the package.
-        cuda: the major version of CUDA for which the package is made.
-    """
+    """An installed distribution that needs CUDA; `cuda` is the major version for which it is made."""
 
     name: str
     version: str

@@ -42,13 +42,7 @@ def probe(provider: str, timeout: float = PROBE_SECONDS) -> str:
 
 
 def imported(code: str) -> str:
-    """Import a package in a new process.
-
-    Args:
-        code: Python that imports the package and prints its version.
-
-    Returns:
-        The version.
+    """The version of a package, which `code` imports and prints in a new process.
 
     Raises:
         ModuleNotFoundError: the package is not installed.

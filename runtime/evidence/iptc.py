@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from PIL import Image, IptcImagePlugin
+
+from .text import decoded
+
 FIELDS = {
     5: "Object Name", 25: "Keywords", 40: "Special Instructions", 65: "Originating Program", 80: "By-line",
     105: "Headline", 110: "Credit", 115: "Source", 116: "Copyright Notice", 120: "Caption",
@@ -25,8 +29,13 @@ def read_iptc(data: bytes) -> Iterator[tuple[str, str]]:
             return
         position = start + length
         if record == 2 and number in FIELDS:
-            value = data[start:position]
-            try:
-                yield FIELDS[number], value.decode("utf-8").strip("\0 ")
-            except UnicodeDecodeError:
-                yield FIELDS[number], value.decode("latin-1").strip("\0 ")
+            yield FIELDS[number], decoded(data[start:position])
+
+
+def iptc_of_tiff(image: Image.Image) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the `FIELDS` in the IPTC tag of a TIFF, which programs also write as numbers of 32 bits."""
+    found = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
+    for (record, number), value in found.items():
+        if record == 2 and number in FIELDS:
+            for one in value if isinstance(value, list) else [value]:
+                yield FIELDS[number], decoded(one)

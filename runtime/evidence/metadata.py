@@ -13,8 +13,8 @@ from typing import BinaryIO
 from PIL import Image, PngImagePlugin
 
 from .exif import read_exif
-from .iptc import read_iptc
-from .text import Text
+from .iptc import iptc_of_tiff, read_iptc
+from .text import Text, decoded
 from .xmp import MAX_PACKET, read_xmp
 
 MAX_PART = 1 << 20
@@ -29,7 +29,7 @@ _BLOCK = 1 << 20
 
 _EXIF, _XMP, _EXTENSION = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
+_XMP_TAG, _PHOTOSHOP_TAG = 700, 34377
 _PROFILE = "Raw profile type "
 """Begins the keyword of ImageMagick's and ExifTool's profiles in PNG text: name, length, hexadecimal digits."""
 
@@ -72,7 +72,8 @@ def read_metadata(file: BinaryIO, image: Image.Image | None) -> Metadata:
     found, packets = Metadata(), []
     kind = (image.format or "") if image is not None else _read(file, 8, 4).decode("latin-1").strip()
     if image is not None:
-        found.add("EXIF", read_exif(image.getexif()))
+        if exif := image.getexif():
+            found.add("EXIF", read_exif(exif))
         packets = list(_pillow_parts(image, found))
         luminance = list(getattr(image, "quantization", {}).get(0, ()))
         found.luminance = luminance if len(luminance) == 64 else []
@@ -105,17 +106,21 @@ def _pillow_parts(image: Image.Image, found: Metadata) -> Iterator[bytes]:
                 text = _text_bytes(value[:MAX_PART]).decode("utf-8", "replace")
                 found.texts.append(Text(f"PNG text {key!r}", key, text))
     elif isinstance(comment := info.get("comment"), bytes) and image.format not in ("JPEG", "MPO"):
-        found.add(f"{image.format} comment", [("", comment.decode("utf-8", "replace"))])
+        found.add(f"{image.format} comment", [("", decoded(comment))])
     segments = getattr(image, "applist", [])
-    found.add("JPEG comment", (("", data.decode("utf-8", "replace")) for name, data in segments if name == "COM"))
+    found.add("JPEG comment", (("", decoded(data)) for name, data in segments if name == "COM"))
     packets = [data[len(_XMP) :] for name, data in segments if name == "APP1" and data.startswith(_XMP)]
     yield from packets
     yield from _extended(data[len(_EXTENSION) :] for _, data in segments if data.startswith(_EXTENSION))
     if not packets and isinstance(xmp := info.get("xmp") or tags.get(_XMP_TAG), bytes):
         yield xmp
     iptc = b"".join(data[len(_PHOTOSHOP) :] for _, data in segments if data.startswith(_PHOTOSHOP))
-    for data in (iptc, *(_tag_bytes(tags, tag) for tag in (_IPTC_TAG, _PHOTOSHOP_TAG))):
-        found.add("IPTC", read_iptc(data[:MAX_PART]))
+    of_tag = tags.get(_PHOTOSHOP_TAG)
+    for data in (iptc, of_tag):
+        if data and isinstance(data, bytes):
+            found.add("IPTC", read_iptc(data[:MAX_PART]))
+    if tags:
+        found.add("IPTC", iptc_of_tiff(image))
 
 
 def _text_bytes(value: str) -> bytes:
@@ -152,16 +157,6 @@ def _extended(parts: Iterable[bytes]) -> Iterator[bytes]:
             packets.setdefault(part[:32], []).append((struct.unpack_from(">I", part, 36)[0], part[40:]))
     for pieces in packets.values():
         yield b"".join(data for _, data in sorted(pieces))[:MAX_PACKET]
-
-
-def _tag_bytes(tags: object, tag: int) -> bytes:
-    """The bytes of a TIFF tag, which programs also write as numbers of 32 bits."""
-    value = tags.get(tag) if hasattr(tags, "get") else None
-    if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
-        order = ">" if getattr(tags, "prefix", b"II") == b"MM" else "<"
-        with suppress(struct.error):
-            return struct.pack(f"{order}{len(value[:MAX_PART])}I", *value[:MAX_PART])
-    return value if isinstance(value, bytes) else b""
 
 
 def _find_marks(file: BinaryIO) -> list[int]:

@@ -1,6 +1,6 @@
 """Image generators, recognised by the parameters and names that they write into files: one table, one row a writer.
 
-To add a writer: a row here, and in tests/runtime/evidence/writer_forms.py the text that it writes, with its source.
+To add a writer: a row here, and in tests/helpers/writer_forms.py the text that it writes, with its source.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from .fact import Declared, Evidence, excerpt, raw
 from .text import Text
@@ -29,8 +30,10 @@ PROSE_FIELDS = frozenset((
     "UserComment", "Special Instructions", "Instructions", "Keywords", "XPTitle", "XPComment", "XPKeywords",
     "XPSubject", "ImageTitle", "source", "",
 ))
+_NAMED_IN = PROGRAM_FIELDS | PERSON_FIELDS | PROSE_FIELDS
 CAMERA_FIELDS = frozenset((
     "Make", "Model", "Artist", "ImageDescription", "creator", "By-line", "description", "Caption", "Photographer",
+    "XPAuthor", "Author", "Description",
 ))
 """A generator that is named in one of these makes the others no camera's."""
 
@@ -84,31 +87,31 @@ WRITERS = (
            r"\bGrok\b|^xAI\b", (("ImageDescription|description", r"^Signature:\s*[A-Za-z0-9+/=_-]{64,}\s*$"),),
            also=("Artist|creator", _UUID)),
     Writer("FLUX", "black-forest-labs/flux, src/flux/util.py save_image",
-           r"Black Forest Labs|AI generated;(txt|img)2img;flux|\bFLUX\.[12]", r"^FLUX\b"),
+           r"Black Forest Labs|AI generated;(txt|img)2img;flux|\bFLUX\.[12]", r"^FLUX\b|^FLUX\d"),
     Writer("Stable Diffusion", "Stability AI, C2PA signer; names of models", r"Stable ?Diffusion|DreamStudio",
            r"^Stability AI|^SDXL\b"),
     Writer("DALL-E", "OpenAI, C2PA softwareAgent", r"DALL[-·•. ]?E\b"),
-    Writer("Sora", "OpenAI, C2PA softwareAgent", r"OpenAI Sora|Sora by OpenAI", r"^Sora( \d.*)?$"),
+    Writer("Sora", "OpenAI, C2PA softwareAgent", r"OpenAI Sora|Sora by OpenAI", r"^Sora([- ]\d.*)?$"),
     Writer("OpenAI", "OpenAI, C2PA claim generator", r"ChatGPT|GPT-4o|gpt-image|OpenAI API", r"^OpenAI\b"),
     Writer("Edited with Google AI", "Google Photos, IPTC Credit", r"Edited (with|by) Google AI", declares="composite"),
     Writer("Made with Google AI", "Google, IPTC Credit", r"(Made|Created|Generated) (with|by) Google AI"),
     Writer("Gemini", "Google, C2PA claim generator; names of models",
-           r"Google Gemini|Gemini[ -][\d.]+[ -](Pro|Flash)|gemini-[\d.]+-\w+|Nano Banana", r"^Gemini\b"),
-    Writer("Imagen", "Google, Vertex AI; names of models", r"Google Imagen|\bImagen[ -]\d", r"^Imagen\b"),
+           r"Google Gemini|Gemini[ -][\d.]+[ -](Pro|Flash)|gemini-[\d.]+-\w+|Nano Banana", r"^Gemini([- ]\d.*)?$"),
+    Writer("Imagen", "Google, Vertex AI; names of models", r"Google Imagen|\bImagen[ -]\d", r"^Imagen([- ]\d.*)?$"),
     Writer("Adobe Firefly", "Adobe, C2PA softwareAgent (c2pa-rs, sdk/tests/fixtures/ocsp.jpg)",
            r"Adobe[ _]Firefly|Generated (with|by) Firefly", r"^Firefly\b"),
     Writer("Bing Image Creator", "Microsoft, C2PA softwareAgent and claim generator",
            r"Bing Image Creator|Image Creator (from|in) |Microsoft Designer|Microsoft[ _]Responsible[ _]AI",
-           r"^MAI-Image|^Bing\b"),
+           r"^MAI-Image|^(Microsoft )?(Bing|Copilot)$"),
     Writer("Meta AI", "Meta, Imagine with Meta AI (iptc.org, February 2024)",
-           r"\bMeta AI\b|Imagin(e|ed) with (Meta )?AI\b"),
-    Writer("Ideogram", "Ideogram, EXIF Make", r"Ideogram[ .]AI|^Ideogram$", r"^Ideogram\b"),
-    Writer("Recraft", "Recraft, name of the service", r"Recraft(\.ai| AI| V\d)|^Recraft$", r"^Recraft\b"),
+           r"\bMeta AI\b|Imagin(e|ed) with (Meta|AI)\b"),
+    Writer("Ideogram", "Ideogram, EXIF Make", r"Ideogram[ .]AI|^Ideogram$", r"^Ideogram"),
+    Writer("Recraft", "Recraft, name of the service", r"Recraft(\.ai| AI| V\d)|^Recraft$", r"^Recraft"),
     Writer("Leonardo.Ai", "Leonardo.Ai, name of the service", r"Leonardo\. ?Ai\b|Leonardo AI\b"),
     Writer("Reve", "Reve, EXIF Software and XMP CreatorTool", r"\breve\.com\b"),
     Writer("Seedream", "ByteDance, C2PA claim generator and AIGC labels of Seedream, Doubao, Jimeng, Dreamina",
            r"Seedream|SeedEdit|\bDoubao\b|豆包|\bJimeng\b|即梦|\bDreamina\b"),
-    Writer("Qwen-Image", "Alibaba, Qwen-Image model card", r"Qwen[- ]Image|Tongyi ?Wanxiang|通义万相", r"^Qwen\b"),
+    Writer("Qwen-Image", "Alibaba, Qwen-Image model card", r"Qwen[- ]Image|Tongyi ?Wanxiang|通义万相", r"^Qwen"),
     Writer("an unnamed generator", "ordinary wording of credit lines",
            r"\bAI[- ]generated\b|\b(Generated|Created|Made) (with|by|using) (generative )?AI\b"),
 )
@@ -120,13 +123,16 @@ _NAMES = [
 ]
 
 
+How: TypeAlias = Literal["holds parameters of", "names", "mentions"]
+
+
 @dataclass(frozen=True)
 class Found:
-    """A writer that a text names, or whose parameters it holds."""
+    """A writer of whom a text holds parameters, whom it names, or whom it mentions among other words."""
 
     writer: Writer
     text: Text
-    holds: bool
+    how: How
 
 
 def named(name: str) -> Writer | None:
@@ -140,16 +146,15 @@ def writers_of(texts: Sequence[Text]) -> Iterator[Found]:
     for text in texts:
         searched = text.text[: min(MAX_SEARCHED, left)]
         left -= len(searched)
-        writer = next(_by_form(text.key, searched, texts), None)
-        if writer is not None:
-            yield Found(writer, text, True)
-            continue
-        if text.key in PROGRAM_FIELDS:
-            writer = named(searched[:MAX_NAME])
-        elif text.key in PERSON_FIELDS or text.key in PROSE_FIELDS:
-            writer = next((one for one, names, _ in _NAMES if names.search(searched[:MAX_NAME])), None)
-        if writer is not None:
-            yield Found(writer, text, False)
+        if writer := next(_by_form(text.key, searched, texts), None):
+            yield Found(writer, text, "holds parameters of")
+        elif text.key in _NAMED_IN:
+            name = searched[:MAX_NAME]
+            writer = next((one for one, names, _ in _NAMES if names.search(name)), None)
+            certain = text.key in PROGRAM_FIELDS or (writer is not None and text.key in PERSON_FIELDS)
+            writer = writer or (None if text.key in PROSE_FIELDS else named(name))
+            if writer is not None:
+                yield Found(writer, text, "names" if certain else "mentions")
 
 
 def _by_form(key: str, text: str, texts: Sequence[Text]) -> Iterator[Writer]:
@@ -165,14 +170,11 @@ def _by_form(key: str, text: str, texts: Sequence[Text]) -> Iterator[Writer]:
 def generators(found: Sequence[Found]) -> Iterator[Evidence]:
     """Yield one fact for each writer: of its parameters, else of its name."""
     seen: set[str] = set()
-    for one in sorted(found, key=lambda one: (not one.holds, one.text.key in PROSE_FIELDS)):
+    for one in sorted(found, key=lambda one: get_args(How).index(one.how)):
         writer, text = one.writer, one.text
-        if writer.name in seen:
-            continue
-        seen.add(writer.name)
-        prose = not one.holds and text.key in PROSE_FIELDS
-        verb = "holds parameters of" if one.holds else "mentions" if prose else "names"
-        yield Evidence(
-            "generator", text.source, f'The file {verb} {writer.name}: "{excerpt(text.text)}"', writer.name,
-            raw=raw(text.text), declares=None if prose else writer.declares,
-        )
+        if writer.name not in seen:
+            seen.add(writer.name)
+            yield Evidence(
+                "generator", text.source, f'The file {one.how} {writer.name}: "{excerpt(text.text)}"', writer.name,
+                raw=raw(text.text), declares=None if one.how == "mentions" else writer.declares,
+            )

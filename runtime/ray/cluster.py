@@ -10,24 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..core.environment import pip_install
-from ..core.errors import CinemaeError, EngineError, MissingDependencyError
+from ..core.environment import require
+from ..core.errors import CinemaeError, EngineError
 
 CONNECT_SECONDS = 10.0
 
 
 def require_ray() -> None:
-    """Check that the packages of the extra `ray` are installed.
-
-    Raises:
-        MissingDependencyError: a package is missing; the message gives the pip command.
-    """
-    try:
-        import fsspec  # noqa: F401
-        import pyarrow  # noqa: F401
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(f"a Ray cluster needs {error.name or error}: {pip_install('ray')}") from None
+    """Raise MissingDependencyError with the pip command where a package of the extra `ray` is missing."""
+    require("a Ray cluster", "ray", "fsspec", "pyarrow", "ray.data")
 
 
 @contextmanager

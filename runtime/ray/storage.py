@@ -12,7 +12,8 @@ from typing import IO, Any
 from ..core.errors import MissingDependencyError, OutputError, UsageError
 from ..core.files import atomic_path
 from ..images.formats import IMAGE_SUFFIXES
-from ..scan.urls import fetch, is_web_url
+from ..scan.kinds import is_web_url
+from ..scan.urls import fetch
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _GLOB = re.compile(r"[*?\[]")
@@ -79,24 +80,20 @@ class Folder:
     """The output folder, local or remote; files are written atomically."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self._system: Any = None
-        self._path = os.path.abspath(name)
-        if is_url(name):
-            self._system, self._path = _resolve(name)
+        import fsspec
+
+        self.name, self._remote = name, is_url(name)
+        local = fsspec.filesystem("file"), os.path.abspath(name)
+        self._system, self._path = _resolve(name) if self._remote else local
 
     def names(self) -> set[str]:
         """Names of the files in the folder; empty if the folder does not exist."""
-        if self._system is None:
-            return set(os.listdir(self._path)) if os.path.isdir(self._path) else set()
         if not self._system.exists(self._path):
             return set()
         return {os.path.basename(name.rstrip("/")) for name in self._system.ls(self._path, detail=False)}
 
     def read(self, name: str) -> IO[bytes]:
         """Open a file of the folder for reading."""
-        if self._system is None:
-            return open(os.path.join(self._path, name), "rb")
         return self._system.open(f"{self._path}/{name}", "rb")
 
     def publish(self, name: str, write: Callable[[Path], None]) -> None:
@@ -110,8 +107,8 @@ class Folder:
             OutputError: the file cannot be written.
         """
         try:
-            if self._system is None:
-                with atomic_path(os.path.join(self._path, name)) as temporary:
+            if not self._remote:
+                with atomic_path(f"{self._path}/{name}") as temporary:
                     write(temporary)
                 return
             with tempfile.TemporaryDirectory(prefix="cinemae-") as scratch:

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from ..core.errors import ErrorKind, UsageError
 from ..core.text import display_name
-from ..scan.archives import archive_kind
 from ..scan.inputs import Inputs
-from ..scan.urls import NOT_ALLOWED, is_web_url
+from ..scan.kinds import archive_kind, is_web_url
+from ..scan.urls import NOT_ALLOWED
 from .options import RayOptions
 from .storage import is_url, list_url, open_binary
 
@@ -28,23 +28,18 @@ _IMAGE_COLUMNS = ("image", "images", "img", "bytes", "image_bytes", "jpg", "jpeg
 
 @dataclass(frozen=True)
 class Unit:
-    """A work unit.
-
-    Attributes:
-        index: position in the run, and number of the shard.
-        kind: what the unit holds.
-        items: for `files` name and error of each file; otherwise one item, the name of the archive or Parquet file.
-        group: Parquet only: the row group to read.
-        first: Parquet only: number of the group's first row in the file.
-        column: Parquet only: the column that holds the images.
-    """
+    """A work unit; its index is its position in the run, and the number of its shard."""
 
     index: int
     kind: Kind
     items: tuple[tuple[str, Failed | None], ...]
+    """For `files` name and error of each file; otherwise one item, the name of the archive or Parquet file."""
     group: int = 0
+    """Of a Parquet file, the row group to read."""
     first: int = 0
+    """Number of the group's first row in the Parquet file."""
     column: str = ""
+    """Of the Parquet file, which holds the images."""
 
     def to_json(self) -> str:
         """One line of ASCII JSON; names that are not valid Unicode are kept by escapes."""

@@ -9,10 +9,10 @@ import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePath
-from types import TracebackType
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .heatmap import save_heatmap
 
 WORKERS = 2
 AHEAD = 16
-"""Heatmaps in the queue; beyond it `add` blocks (back-pressure), so that memory stays flat when the disk is slow."""
+"""Heatmaps in the queue; beyond it adding blocks (back-pressure), so that memory stays flat when the disk is slow."""
 REPORTED = 5
 """Failures that are reported one by one; the others are only counted."""
 SUFFIX = ".lcas.png"
@@ -108,73 +108,52 @@ def _hashed(safe: str, part: str) -> str:
     return f"{shortened or 'unnamed'}~{digest}"
 
 
-class HeatmapFolder:
-    """Writes heatmaps below a folder; a heatmap that cannot be written causes a warning and does not stop the run.
+@contextmanager
+def heatmap_folder(
+    folder: str | Path, fixed: StatRange | None, say: Callable[[str], None], arguments: Sequence[str] = ()
+) -> Iterator[Callable[[str, np.ndarray, np.ndarray], None]]:
+    """A function that queues a heatmap; it takes the path of the input as given, and the arguments of `figure`.
 
-    Attributes:
+    It blocks while the queue is full. A heatmap that cannot be written causes a warning and does not stop the run. The
+    queue is written at the end of the block; after an error, only those heatmaps that are already being written.
+
+    Args:
         folder: the heatmap folder.
-        failed: number of heatmaps that could not be written.
+        fixed: LCAS at the two ends of the fixed scale; None gives each heatmap its own scale.
+        say: called with each warning.
+        arguments: the inputs of the command; the folders among them shorten the paths of heatmaps.
+
+    Raises:
+        OutputError: at the end of the block, heatmaps could not be written (full disk, no permission).
     """
+    inputs, failed, unwritable = input_folders(arguments), 0, ""
+    pending: deque[Future[None]] = deque()
 
-    def __init__(
-        self, folder: str | Path, fixed: StatRange | None, say: Callable[[str], None], arguments: Sequence[str] = ()
-    ) -> None:
-        """Start the threads.
-
-        Args:
-            folder: the heatmap folder.
-            fixed: LCAS at the two ends of the fixed scale; None gives each heatmap its own scale.
-            say: called with each warning.
-            arguments: the inputs of the command; the folders among them shorten the paths of heatmaps.
-        """
-        self._inputs = input_folders(arguments)
-        self.folder, self.failed = Path(folder), 0
-        self._unwritable: OSError | None = None
-        self._fixed, self._say = fixed, say
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="cinemae-heatmap")
-        self._pending: deque[Future[None]] = deque()
-
-    def __enter__(self) -> HeatmapFolder:
-        return self
-
-    def add(self, source: str, pixels: np.ndarray, lcas: np.ndarray) -> None:
-        """Queue a heatmap; blocks while the queue is full.
-
-        Args:
-            source: path of the input as given.
-            pixels: uint8 [S, S, 3], the input of the network.
-            lcas: float [N], LCAS of the patches, NaN where no run masked the patch.
-        """
-        while len(self._pending) >= AHEAD:
-            self._collect()
-        target = heatmap_path(self.folder, source, self._inputs)
-        self._pending.append(self._pool.submit(save_heatmap, target, pixels, lcas, self._fixed))
-
-    def _collect(self) -> None:
+    def collect() -> None:
+        nonlocal failed, unwritable
         try:
-            self._pending.popleft().result()
+            pending.popleft().result()
         except (OSError, UsageError) as error:
-            self.failed += 1
-            self._unwritable = self._unwritable or (error if isinstance(error, OSError) else None)
-            if self.failed <= REPORTED:
-                self._say(f"warning: no heatmap: {error}")
+            failed += 1
+            if isinstance(error, OSError):
+                unwritable = unwritable or error.strerror or str(error)
+            if failed <= REPORTED:
+                say(f"warning: no heatmap: {error}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Write the queued heatmaps; after an error, only those already being written.
+    def add(source: str, pixels: np.ndarray, lcas: np.ndarray) -> None:
+        while len(pending) >= AHEAD:
+            collect()
+        pending.append(pool.submit(save_heatmap, heatmap_path(folder, source, inputs), pixels, lcas, fixed))
 
-        Raises:
-            OutputError: heatmaps could not be written (full disk, no permission).
-        """
-        if kind is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            return
-        while self._pending:
-            self._collect()
-        self._pool.shutdown()
-        if self._unwritable is not None:
-            reason = self._unwritable.strerror or self._unwritable
-            raise OutputError(f"{self.folder}: {self.failed:,} heatmaps could not be written ({reason})")
-        if self.failed > REPORTED:
-            self._say(f"warning: {self.failed:,} heatmaps could not be written; the records are complete")
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="cinemae-heatmap") as pool:
+        try:
+            yield add
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        while pending:
+            collect()
+    if unwritable:
+        raise OutputError(f"{folder}: {failed:,} heatmaps could not be written ({unwritable})")
+    if failed > REPORTED:
+        say(f"warning: {failed:,} heatmaps could not be written; the records are complete")

@@ -1,11 +1,12 @@
-"""`cinemae-run`: one record for each input, in input order.
+"""`cinemae run`: one record for each input, in input order.
 
 One image on its way from the command to its record:
 
-1. `cli.run` parses the options; `scan.scan` checks them and starts everything below.
-2. `scan.inputs` and `scan.walk` name the image.
-3. `pipeline.decode_and_score` decodes ahead in threads and forms batches; it calls the two steps of the `detector`:
-4. `Detector.prepare`: `decode`, `preprocess`, `evidence.collect` (facts from the file), `reasons`.
-5. `Detector.score`: the engine's `infer` (`engines.onnx` for the default engine), `verdict`, `records`.
+1. `cli.run` parses the options into `options.ScanOptions`; `scan.scan` starts everything below, in a `session.Session`.
+2. `scan.inputs` and `scan.walk` name the image, a `NamedSource`.
+3. `scoring.pipeline.decode_and_score` decodes ahead in threads and forms batches; it calls two steps of the `Detector`:
+4. `Detector.prepare` (`scoring.prepare`): `images.frames` decodes and crops, `evidence.collect` reads the file's facts,
+   `scoring.reasons` says what is unusual.
+5. `Detector.begin`: the engine's `begin` (`engines.onnx` for the default engine), then `scoring.verdict.record_of`.
 6. `scan.writers` writes the record; `scan.tally` counts it; `report` draws it.
 """

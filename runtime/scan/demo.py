@@ -1,4 +1,4 @@
-"""`cinemae-run --demo`: the sample images instead of inputs, and a report without being asked for one."""
+"""`cinemae run --demo`: the sample images instead of inputs, and a report without being asked for one."""
 
 from __future__ import annotations
 

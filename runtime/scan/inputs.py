@@ -17,10 +17,11 @@ from typing import BinaryIO
 from ..core.errors import ImageError, UsageError
 from ..core.text import display_name
 from ..images.source import MAX_FILE_BYTES, NamedSource
-from .archives import archive_kind, archive_members
-from .globs import glob_inputs, is_glob
+from .archives import archive_members
+from .globs import glob_inputs
 from .image_files import SIGNATURES
-from .urls import NOT_ALLOWED, fetch, is_web_url
+from .kinds import archive_kind, is_glob, is_web_url
+from .urls import NOT_ALLOWED, fetch
 from .walk import Skipped, identity_of, walk
 
 STDIN = "-"

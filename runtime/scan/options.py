@@ -66,7 +66,7 @@ class RunOptions(CommandOptions):
 
     Attributes:
         inputs: files or folders.
-        format: default: by the suffix of --out; a table on a terminal; else jsonl.
+        format: of the records. Default: by the suffix of --out; a table on a terminal; else jsonl.
         out: write records to this file instead of stdout.
         heatmaps: save a heatmap of each image in this folder.
         report: write the results and pictures as one self-contained HTML page.

@@ -16,10 +16,9 @@ from ..images.source import AnySource, NamedSource
 from ..scoring.detector import Detector
 from ..scoring.pipeline import Prepare, Scored, decode_and_score
 from .options import TABLE, RunOptions
-from .resume import forget
 from .table import TableWriter
 from .tally import Tally
-from .targets import Targets
+from .targets import Targets, forget
 from .writers import Writer, file_writer, stdout_writer
 
 Extra = Callable[[Scored], None]
@@ -142,15 +141,15 @@ class Session:
         options = self._options
         extras: list[Extra] = []
         if options.heatmaps is not None:
-            from ..report.heatmap_folder import HeatmapFolder
+            from ..report.heatmap_folder import heatmap_folder
 
             fixed = self.detector.manifest.heatmap_range
-            pictures = self._stack.enter_context(HeatmapFolder(options.heatmaps, fixed, say, options.inputs))
+            draw = self._stack.enter_context(heatmap_folder(options.heatmaps, fixed, say, options.inputs))
 
             def save(item: Scored) -> None:
                 pixels, lcas = item.prepared.picture(item.record), item.record.lcas
                 if pixels is not None and lcas is not None and isinstance(item.source, NamedSource):
-                    pictures.add(item.source.name, pixels, lcas)
+                    draw(item.source.name, pixels, lcas)
 
             extras.append(save)
         if options.report is not None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from ..core.environment import pip_install
 from ..core.errors import ImageError
 from ..core.text import display_name
+from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
 from ..images.source import NamedSource
-from ..images.video import VIDEO_SUFFIXES
-from .image_files import has_image_suffix, is_image_file
+from .image_files import is_image_file
 
 
 @dataclass

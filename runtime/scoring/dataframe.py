@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..core.environment import pip_install
-from ..core.errors import MissingDependencyError
+from ..core.environment import require
 from .record import FLAT_FIELDS, Record, flat
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ def to_dataframe(records: Iterable[Record]) -> pandas.DataFrame:
     Raises:
         MissingDependencyError: pandas is not installed.
     """
-    try:
-        import pandas
-    except ImportError:
-        raise MissingDependencyError(f"a data frame needs pandas: {pip_install('pandas')}") from None
+    require("a data frame", "pandas", "pandas")
+    import pandas
+
     return pandas.DataFrame([flat(record) for record in records], columns=list(FLAT_FIELDS))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -63,7 +63,7 @@ class Detector:
 
     @classmethod
     def load(
-        cls, engine: str | PathLike[str] | ScoringOptions | None = None, *, background: bool = False, **options: Any
+        cls, engine: str | Path | ScoringOptions | None = None, *, background: bool = False, **options: Any
     ) -> Detector:
         """Load an engine; None is the bundled demonstration engine.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
+from pathlib import Path
 from typing import Annotated, get_args
 
 from ..core.environment import DEVICES
 from ..core.errors import UsageError
 from ..core.option import Option, share
 from ..core.text import shown
-from ..evidence.c2pa_reports import check_trust_list
 
 DEFAULT_FRAMES = 4
 MAX_FRAMES = 100
@@ -30,7 +29,7 @@ class EngineOptions:
         UsageError: a value that is not allowed.
     """
 
-    engine: Annotated[str | PathLike[str] | None, Option(metavar="PATH")] = None
+    engine: Annotated[str | Path | None, Option(metavar="PATH")] = None
     device: Annotated[str, Option(metavar=f"[{'|'.join(DEVICES)}]")] = "auto"
 
     def __post_init__(self) -> None:
@@ -49,8 +48,8 @@ class ScoringOptions(EngineOptions):
         threshold: probability in (0, 1), at equal priors, from which an image is ai; replaces the engine's two
             thresholds.
         prior: share of AI images among those scored, in (0, 1); shifts the probability, no verdict.
-        decode: full, or scaled: faster for JPEGs above 1024 pixels; changes scores a little. Default: as the engine was
-            fitted.
+        decode: how JPEGs are decoded; scaled is faster above 1024 pixels and changes scores a little. Default: as the
+            engine was fitted.
         frames: frames of an animation or video that are scored, spread over it; the most suspicious one counts.
         tiles: score overlapping squares of the whole image: an indication, because no error rate is known for it.
         max_pixels: images with more pixels are refused. Default: 178,000,000.
@@ -82,8 +81,11 @@ class ScoringOptions(EngineOptions):
                 raise UsageError(f"a {name} is a number between 0 and 1 (both excluded), got {value}")
         if self.decode not in (None, *get_args(Decode)):
             raise UsageError(f"unknown way to decode {self.decode!r}: use full or scaled")
-        for path in self.trust_list:
-            check_trust_list(path)
+        if self.trust_list:
+            from ..evidence.c2pa_reports import check_trust_list
+
+            for path in self.trust_list:
+                check_trust_list(path)
         if not 1 <= self.max_frames <= MAX_FRAMES:
             raise UsageError(f"frames are first, all or a number from 1 to {MAX_FRAMES}, got {shown(str(self.frames))}")
 

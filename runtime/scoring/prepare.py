@@ -101,15 +101,14 @@ class Preparer:
             if not isinstance(source, SOURCES) and not hasattr(source, "read") and not callable(source):
                 raise ImageError(NOT_A_SOURCE.format(type(source).__name__), "unsupported")
             with opened(source, name) as image:
-                if not isinstance(image, (np.ndarray, Image.Image)):
-                    sha256 = stream_sha256(image)
+                encoded = None if isinstance(image, (np.ndarray, Image.Image)) else image
+                sha256 = None if encoded is None else stream_sha256(encoded)
                 loaded = load_frames(
                     image, self.manifest.preprocess, self.options.max_frames,
                     max_pixels=self.options.max_pixels or MAX_PIXELS, name=name, tile_patch=tile_patch,
                 )
-                evidence = () if isinstance(image, (np.ndarray, Image.Image)) else collect(
-                    image, loaded.opened, self.options.trust_list
-                )
+                trusted = self.options.trust_list
+                evidence = () if encoded is None else collect(encoded, loaded.opened, trusted)
             reasons = tuple(self._reasons(frame) for frame in loaded.frames)
         except ImageError as error:
             return _failed(name, error, sha256)

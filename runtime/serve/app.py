@@ -128,13 +128,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _answer(records: list[Record], grid: int | None, last: bool) -> JSONResponse:
-    """The response.
-
-    Args:
-        records: of the images.
-        grid: patches along one side of the centre crop; None for no heatmaps.
-        last: the connection is closed.
-    """
+    """The response; `grid`, the patches along one side of the centre crop, is None for no heatmaps."""
     errors: list[dict[str, Any]] = [
         {"index": index, "code": status_of(record), "detail": record.error.text}
         for index, record in enumerate(records) if record.error is not None

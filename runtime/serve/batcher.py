@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..scoring.prepare import Prepared
 from ..scoring.record import Record
@@ -21,8 +21,7 @@ _LONGEST_RETRY = 30
 """Largest Retry-After, in seconds."""
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     prepared: Prepared
     answer: asyncio.Future[Record]
     wanted: Callable[[], bool]
@@ -31,15 +30,8 @@ class _Waiting:
 class Batcher:
     """Scores images in batches, in one thread.
 
-    A slot is reserved for an image before it is decoded and released when its request is answered, so that `pending`
-    never exceeds `capacity`. All methods must be called in the same event loop.
-
-    Args:
-        score: scores one batch.
-        max_batch: largest number of images in one inference.
-        max_wait: seconds that an inference waits for further images.
-        capacity: largest number of pending images.
-        observe: called with the size and the seconds of each inference.
+    A slot is reserved for an image before it is decoded, so that `pending` never exceeds `capacity`; who answers the
+    request frees it. All methods must be called in the same event loop.
 
     Attributes:
         capacity: largest number of pending images.
@@ -51,6 +43,7 @@ class Batcher:
         self, score: Callable[[Sequence[Prepared]], list[Record]], *, max_batch: int, max_wait: float, capacity: int,
         observe: Callable[[int, float], None],
     ) -> None:
+        """An inference has at most `max_batch` images, waits at most `max_wait` seconds for them, and is observed."""
         self._score, self._observe = score, observe
         self._max_batch, self._max_wait = max_batch, max_wait
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
@@ -62,8 +55,8 @@ class Batcher:
         self.failure: str | None = None
 
     def start(self) -> None:
-        """Start the task that forms batches; called in the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._serve())
+        """Start the task that forms batches."""
+        self._task = asyncio.create_task(self._serve())
 
     async def stop(self, timeout: float) -> None:
         """Answer all accepted images, then stop the thread; one that hangs is abandoned after `timeout` seconds."""
@@ -85,15 +78,11 @@ class Batcher:
             raise Problem(429, "the queue is full; try again later", retry_after=self.retry_after())
         self.pending += count
 
-    def release(self) -> None:
-        """Release one slot."""
-        self.pending -= 1
-
     def retry_after(self) -> int:
         """Estimated whole seconds until half of the pending images are answered."""
         return min(_LONGEST_RETRY, max(1, math.ceil(self.pending * self._seconds_per_image / 2)))
 
-    async def submit(self, prepared: Prepared, wanted: Callable[[], bool] = lambda: True) -> Record:
+    async def submit(self, prepared: Prepared, wanted: Callable[[], bool]) -> Record:
         """Score one decoded image, for which a slot is reserved.
 
         Args:
@@ -105,9 +94,9 @@ class Batcher:
             Problem: 503, the engine failed.
             asyncio.CancelledError: the image was dropped.
         """
-        answer: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(prepared, answer, wanted))
-        return await answer
+        waiting = _Waiting(prepared, asyncio.get_running_loop().create_future(), wanted)
+        self._queue.put_nowait(waiting)
+        return await waiting.answer
 
     async def _serve(self) -> None:
         while True:
@@ -115,8 +104,7 @@ class Batcher:
             for waiting in batch:
                 if not waiting.wanted():
                     waiting.answer.cancel()
-            batch = [waiting for waiting in batch if not waiting.answer.done()]
-            if batch:
+            if batch := [waiting for waiting in batch if not waiting.answer.done()]:
                 await self._answer(batch)
 
     async def _collect(self) -> list[_Waiting]:

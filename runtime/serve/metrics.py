@@ -13,13 +13,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counters, histograms and gauges of one application.
-
-    Args:
-        engine: label of the engine.
-        pending: returns the number of pending images; called when the metrics are read.
-        ready: returns whether the server is ready; called when the metrics are read.
-    """
+    """Counters, histograms and gauges of one application; `pending` and `ready` are called when metrics are read."""
 
     def __init__(self, engine: str, pending: Callable[[], int], ready: Callable[[], bool]) -> None:
         self._registry = registry = CollectorRegistry()

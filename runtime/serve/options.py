@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
-from ..core.environment import pip_install
-from ..core.errors import MissingDependencyError, UsageError
+from ..core.errors import UsageError
 from ..core.option import Option
 from ..scoring.options import ScoringOptions
 
@@ -176,18 +175,3 @@ class ServeOptions:
 def url_of(host: str, port: int) -> str:
     """The address of a server for people."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def require_serve() -> None:
-    """Check that the packages of the extra `serve` are installed.
-
-    Raises:
-        MissingDependencyError: a package is missing; the message gives the pip command.
-    """
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(f"the server needs {error.name}: {pip_install('serve')}") from None

@@ -108,15 +108,7 @@ class Service:
             raise Problem(429, "the queue is full; try again later", retry_after=self.batcher.retry_after())
 
     async def score(self, uploads: list[NamedSource], is_gone: Callable[[], bool]) -> list[Record]:
-        """Score the uploads of one request.
-
-        Args:
-            uploads: the images.
-            is_gone: returns True once the client has closed the connection; images that are not yet scored are then
-                dropped.
-
-        Returns:
-            one record for each upload, in order.
+        """The record of each upload of one request, in order; `is_gone` tells that nobody waits for them any more.
 
         Raises:
             Problem: 429 the queue has no room for all uploads; 503 the engine failed; 504 the time limit was exceeded.
@@ -159,7 +151,7 @@ class Service:
                 return self.detector.score([prepared])[0]
             return await self.batcher.submit(prepared, wanted)
         finally:
-            self.batcher.release()
+            self.batcher.pending -= 1
 
     def _infer(self, images: Sequence[Prepared]) -> list[Record]:
         with self._job("engine"):

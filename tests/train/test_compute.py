@@ -3,10 +3,8 @@
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
 from cinemae.train import compute as module
 from cinemae.train.compute import PRECISIONS, choose_precision, computing, named_precision
-from cinemae.train.features.cache_spec import CacheSpec
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -66,11 +64,3 @@ def test_switches_are_set_inside_the_block_alone():
             assert torch.get_float32_matmul_precision() == expected
             assert torch.backends.cudnn.allow_tf32 == (name == "tf32")
         assert torch.get_float32_matmul_precision() == before
-
-
-def test_caches_of_different_precision_have_different_folders(tiny_config):
-    backbone = Backbone(config=tiny_config, source="x", sha256="0" * 64, licence="none")
-    specs = [CacheSpec.create(backbone, Preprocess(), MethodConfig(), precision=name) for name in PRECISIONS]
-    assert len({spec.key for spec in specs}) == len(PRECISIONS)
-    assert specs[0].key == CacheSpec.create(backbone, Preprocess(), MethodConfig()).key
-    assert ["tf32" in spec.describe() for spec in specs] == [False, True, False, False]

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import write_text
 from ..data.sample import Sample
-from ..data.samples import SkipLog, thin
+from ..data.samples import Skipped, thin
 from ..reporting.tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features
 from .probe import CHANCE, ProbeResult, cross_validate, linear, tree
@@ -105,21 +105,21 @@ def audit(
     Raises:
         UsageError: no file is a readable image.
     """
-    skips = SkipLog()
+    skipped: Skipped = []
     chosen = thin(samples, limit)
-    files = survey(chosen, skips, balanced=balanced, workers=workers, quiet=quiet)
+    files = survey(chosen, skipped, balanced=balanced, workers=workers, quiet=quiet)
     if not files:
         raise UsageError("not one of the files is a readable image; the log names each")
     probes = _run_probes(files)
     duplicates, leaks = _duplicates(files)
     tables = [_counts(samples, files), _containers(files), _sizes(files), duplicates, _probe_table(probes)]
     warnings = leaks + _probe_warnings(probes)
-    if skips.skipped:
-        warnings.append(f"{len(skips.skipped):,} of {len(chosen):,} files are not readable images; they are left out.")
+    if skipped:
+        warnings.append(f"{len(skipped):,} of {len(chosen):,} files are not readable images; they are left out.")
     if len(chosen) < len(samples):
         read = f"Read for the other tables: {len(chosen):,} of {len(samples):,} files, evenly spaced."
         tables[0] = replace(tables[0], note=read)
-    return Audit(tuple(tables), tuple(warnings), probes, tuple(skips.skipped))
+    return Audit(tuple(tables), tuple(warnings), probes, tuple(skipped))
 
 
 def _cells(files: Sequence[SurveyedFile]) -> dict[tuple[str, str, int], list[SurveyedFile]]:
@@ -199,7 +199,7 @@ def _duplicates(files: Sequence[SurveyedFile]) -> tuple[Table, list[str]]:
         warnings.append(f"{kinds['classes']} pictures are in both classes: their labels contradict. Remove them.")
     if kinds["train and test"]:
         warnings.append(f"{kinds['train and test']} pictures are in the training split and in another one: "
-                        "figures on the other one are not of unseen images. Remove them from one.")
+                        "figures on the other split are not of unseen images. Remove them from one of the splits.")
     total = ", ".join(f"{count} crossing {kind}" for kind, count in sorted(kinds.items()) if kind != "none")
     note = f"{len(repeated):,} pictures occur more than once{f' ({total})' if total else ''}."
     if len(repeated) > SHOWN_DUPLICATES:

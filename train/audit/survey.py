@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
 from ...runtime.images.source import open_image_file
 from ..data.sample import Sample
-from ..data.samples import SkipLog
+from ..data.samples import Skipped, skip
 from ..data.transforms import balanced_bytes, content_rng
 from .file_facts import FileFacts, file_facts
 from .lowlevel import blockiness, luminance, spectrum
@@ -70,13 +71,13 @@ def survey_file(sample: Sample, balanced: bool) -> SurveyedFile:
 
 
 def survey(
-    samples: Sequence[Sample], skips: SkipLog, *, balanced: bool = False, workers: int = 2, quiet: bool = False
+    samples: Sequence[Sample], skipped: Skipped, *, balanced: bool = False, workers: int = 2, quiet: bool = False
 ) -> list[SurveyedFile]:
     """Read many files; their pixels are dropped once the features are computed.
 
     Args:
         samples: the files.
-        skips: receives the unreadable files.
+        skipped: receives the unreadable files.
         balanced: look at the files that the format-balanced protocol makes of them.
         workers: threads.
         quiet: show no progress.
@@ -85,22 +86,14 @@ def survey(
         The readable files, in order.
     """
     files = []
-
-    def attempt(sample: Sample) -> SurveyedFile | ImageError:
-        try:
-            return survey_file(sample, balanced)
-        except ImageError as error:
-            return error
-
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool,
         Progress("images", len(samples), quiet=quiet) as progress,
     ):
-        for sample, read in read_ahead(pool, attempt, samples, AHEAD):
-            result = read.result()
-            if isinstance(result, ImageError):
-                skips.add(sample.path, str(result))
-            else:
-                files.append(result)
+        for sample, read in read_ahead(pool, partial(survey_file, balanced=balanced), samples, AHEAD):
+            try:
+                files.append(read.result())
+            except ImageError as error:
+                skip(skipped, sample.path, str(error))
             progress.advance()
     return files

@@ -116,7 +116,7 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
 
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    """The figures that an engine carries, by generator/split; those that do not exist are left out."""
+    """The figures that an engine carries, by generator/split; figures that do not exist are left out."""
     names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
     figures = {}
     for group in evaluation.groups:

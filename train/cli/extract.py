@@ -43,8 +43,8 @@ class ExtractOptions:
         decode: scaled shrinks large JPEGs while they are decoded; engines then do the same.
         f_global: feature of the whole image: the CLS token, as in the paper, or the mean of the patch tokens.
         shard: this process takes part i of n, counted from 0. Default: as torchrun says, else all.
-        ray: extract on the Ray cluster at this address, which sees DATA and CACHE at the same paths: local, auto,
-            HOST:PORT, ray://HOST:PORT, or default: the cluster of RAY_ADDRESS, without it a new cluster here.
+        ray: extract on the Ray cluster at this address, which sees DATA and CACHE at the same paths: HOST:PORT,
+            ray://HOST:PORT, auto, or local for a new cluster on this machine.
 
     Raises:
         UsageError: a value is not allowed.
@@ -157,7 +157,7 @@ def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
 
     lines = [
         f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
-        f"{report.copied:,} copies of cached ones, {len(report.skipped):,} skipped"
+        f"{report.copied:,} copies of cached images, {len(report.skipped):,} skipped"
     ]
     lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
     if len(report.skipped) > NAMED_SKIPS:

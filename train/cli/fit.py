@@ -34,7 +34,7 @@ class FitOptions:
         augment: use the cache with this augmentation.
         samples: recorded list of samples. Default: the list of the last extraction into the cache.
         out: checkpoint folder.
-        statistics: those that the head reads, a comma list of s1, s2, s3; none: f_global alone.
+        statistics: statistics that the head reads: a comma list of s1, s2, s3, or none, for f_global alone.
         fusion: how statistics and f_global come together [Table 7].
         standardize: standardise the statistics.
         k: use the first K runs of each set.

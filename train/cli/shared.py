@@ -143,7 +143,7 @@ def check_backbone(source: str) -> None:
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Raise UsageError if the folder that `option` names cannot be made, because a file has its name or a parent's."""
+    """Raise UsageError if the folder of `option` cannot be made, because a file has its name or that of a parent."""
     there = next((parent for parent in (path, *path.parents) if parent.exists()), None)
     if there is not None and not there.is_dir():
         raise UsageError(f"{option} {path}: {there} is a file; name a folder")

@@ -1,251 +1,234 @@
-"""The options of the study commands: audit, controls, robustness, ablate, analyze, paper.
-
-`study_steps` does their work. It imports torch, so that a command imports it when it runs, and `--help` never does.
-"""
+"""`cinemae-train audit`, `controls`, `robustness`, `ablate`, `analyze` and `paper`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared_options import CACHE, Cache, Data, Device, Layout, Quiet, Threads
+from ...runtime.cli.expand import expanded
+from ...runtime.core.option import Option
+from ..compute import choose_device, prepare_process
+from ..fitting.fit_config import FitConfig
+from ..studies.budget import AblationBudget, AnalysisBudget, Budget, Limits
+from ..studies.choices import check_report_only, choose_studies, choose_training
+from .shared import CACHE, Data, Machine, Process, Subset, check_backbone, check_folder, read
 
 if TYPE_CHECKING:
-    from .study_steps import Common
+    from ..studies.experiment import Experiment
 
-DataOption = Annotated[list[Path], typer.Option("--data", help="Labelled data; repeat to test on several sets.")]
-Backbone = Annotated[str, typer.Option(help="Weights with encoder and decoder: file, folder or Hugging Face id.")]
-TrainOn = Annotated[
-    list[str] | None,
-    typer.Option("--train-on", help="Generator to train on; repeatable; all: every one. Default: the paper's."),
-]
-ReportOnly = Annotated[
-    list[str] | None,
-    typer.Option("--report-only", help="Generator that is only reported, with a mean of its own; repeatable."),
-]
-Epochs = Annotated[int, typer.Option(min=1, help="Epochs of every head.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Batch of every head; 32 is the paper's.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Heads fitted for each figure; tables give mean and spread.")]
-Limit = Annotated[
-    int,
-    typer.Option(min=0, help="Test images of each class and generator in studies that run the network; 0: all."),
-]
-TrainLimit = Annotated[
-    int, typer.Option(min=0, help="Training images of each class and generator in those studies; 0: all.")
-]
-Workers = Annotated[int, typer.Option(min=1, help="Threads that decode images.")]
-CurveSteps = Annotated[int, typer.Option(min=1, help="Steps of decoder training [Fig. 2].")]
-FreshDecoder = Annotated[
-    bool, typer.Option("--fresh-decoder/--pretrained-decoder", help="Decoder with which the curve of Fig. 2 starts.")
-]
-FreezingEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of the unfrozen trainings; default: --epochs.")]
-OtherBackbones = Annotated[
-    list[str] | None, typer.Option("--other-backbone", help="Another backbone to compare [Table 5b]; repeatable.")
-]
-
-FreezingBackbones = Annotated[
-    list[str] | None,
-    typer.Option("--freezing-backbone", help="Another backbone for the freezing ablation [Fig. 10]; repeatable."),
-]
-AblationParts = Annotated[
+LARGE = "facebook/vit-mae-large"
+Parts = Annotated[
     str,
     typer.Option(
         help="Comma list of statistics, lambda, pixels, fusion, training, masks, freezing, backbones; or all, cached."
     ),
 ]
+Analyses = Annotated[str, typer.Option(help="Comma list of nll, curve, spearman, heatmaps; or all.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="Run the format-balanced protocol too.")]
 
-STUDIES = Path("runs/studies")
-LARGE = "facebook/vit-mae-large"
 
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(Subset):
+    """What an audit reads, and where it writes.
 
-def _common(
-    data: list[Path], backbone: str, cache: Path, out: Path, layout: str,
-    roles: tuple[list[str] | None, list[str] | None], heads: tuple[int, int, int], limits: tuple[int, int],
-    machine: tuple[int, str, int, bool], backbones: Sequence[str] = (),
-) -> Common:
-    """Check and collect the options that all studies share, and prepare the process.
-
-    Args:
-        data: labelled data.
-        backbone: weights with encoder and decoder.
-        cache: root of the feature cache.
-        out: folder of the results.
-        layout: layout of the data.
-        roles: generators to train on, and those only reported.
-        heads: epochs, batch size and number of seeds.
-        limits: test and training images of each class and generator.
-        machine: workers, device, threads, quiet.
-        backbones: further weights.
+    Attributes:
+        limit: files read of each class, generator and split; 0: all.
+        balanced: audit the files that the format-balanced protocol makes.
+        out: folder for audit.md, audit.json and the tables.
+        workers: threads that decode images.
     """
-    from ..compute import check_device
-    from ..data.samples import read_all
-    from ..studies.choices import check_report_only, choose_training
-    from .shared import check_backbone, check_folder
 
-    workers, device, threads, quiet = machine
-    check_device(device)
-    check_folder("--out", out)
-    check_folder("--cache", cache)
-    samples = read_all(data, layout=layout)
-    check_report_only(samples, roles[1] or ())
-    choose_training(samples, roles[0])
-    for source in (backbone, *backbones):
-        check_backbone(source)
-    from ..compute import prepare_process
-    from .study_steps import Common
-
-    prepare_process(threads)
-    return Common(samples, backbone, cache, roles, heads, limits, workers, device, quiet)
+    limit: Annotated[int, Option(minimum=0)] = 500
+    balanced: bool = False
+    out: Path | None = None
+    workers: Annotated[int, Option(minimum=1)] = 2
 
 
-def audit(
-    data: Data,
-    layout: Layout = "auto",
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    generator: Annotated[list[str] | None, typer.Option("--generator", "-g", help="Only this one; repeatable.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Files read of each class, generator and split; 0: all.")] = 500,
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="Audit the files that the format-balanced protocol makes.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for audit.md, audit.json and the tables.")] = None,
-    workers: Workers = 2,
-    quiet: Quiet = False,
-) -> None:
-    """List what a data set holds, and measure how well its classes can be told apart without looking at a picture."""
-    from ..data.samples import read_all
-    from .shared import check_folder
+@dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Repetition of a study.
 
-    if out:
-        check_folder("--out", out)
-    samples = read_all(data, layout=layout, split=split, generators=generator or ())
-    from ..compute import prepare_process
-    from .study_steps import run_audit
+    Attributes:
+        seeds: heads fitted for each figure; tables give mean and spread.
+    """
 
-    prepare_process()
-    result = run_audit(samples, limit, balanced, out, workers, quiet)
+    seeds: Annotated[int, Option(minimum=1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads(Data):
+    """Labelled data, and the heads that a study fits on it.
+
+    Attributes:
+        train_on: generator to train on; repeatable; all: every generator. Default: the paper's.
+        report_only: generator that is only reported, with a mean of its own; repeatable.
+        epochs: epochs of every head.
+        batch_size: batch of every head; 32 is the paper's.
+    """
+
+    train_on: tuple[str, ...] = ()
+    report_only: tuple[str, ...] = ()
+    epochs: Annotated[int, Option(minimum=1)] = 25
+    batch_size: Annotated[int, Option(minimum=1)] = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(Heads):
+    """What every study takes.
+
+    Attributes:
+        backbone: weights with encoder and decoder: file, folder or Hugging Face id.
+        out: folder of the results.
+        cache: root of the feature cache.
+    """
+
+    backbone: str
+    out: Path = Path("runs/studies")
+    cache: Path = CACHE
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperOptions(Heads):
+    """What the whole protocol takes.
+
+    Attributes:
+        data: labelled data; repeat to test on several sets.
+        backbone: weights with encoder and decoder: file, folder or Hugging Face id.
+        out: folder of all results; report.html and report.md at the end.
+        cache: root of the feature cache. Default: OUT/cache.
+        seeds: heads fitted for each figure; tables give mean and spread.
+    """
+
+    data: Annotated[tuple[Path, ...], Option(names=("--data",))]
+    out: Path
+    backbone: str = LARGE
+    cache: Path | None = None
+    seeds: Annotated[int, Option(minimum=1)] = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperBudget(Budget):
+    """The budget of the whole protocol."""
+
+    limit: Annotated[int, Option(minimum=0)] = 1000
+    train_limit: Annotated[int, Option(minimum=0)] = 5000
+
+
+@expanded
+def audit(options: AuditOptions, process: Process) -> None:
+    """List what a data set holds, and what gives its classes away.
+
+    Measured is how well the classes can be told apart without looking at a picture.
+    """
+    if options.out:
+        check_folder("--out", options.out)
+    samples = read(options)
+    prepare_process(process.threads)
+    from ..audit.audit import audit
+
+    result = audit(samples, limit=options.limit, balanced=options.balanced, workers=options.workers,
+                   quiet=process.quiet)
+    if options.out:
+        result.write(options.out)
     typer.echo(result.terminal())
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
+@expanded
 def controls(
-    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
-    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
-    device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
-    balanced: Annotated[bool, typer.Option("--balanced", help="Run the format-balanced protocol too.")] = False,
+    options: StudyOptions, limits: Limits, seeds: Seeds, machine: Machine, balanced: Balanced = False
 ) -> None:
-    """Compare the detector with f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe."""
-    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet))
-    from ..studies.budget import Budget
-    from .study_steps import run_some
+    """Compare the detector with simpler detectors.
 
-    typer.echo(run_some(common, ["controls", "balanced"] if balanced else ["controls"], Budget(), out))
-
-
-def robustness(
-    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
-    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, workers: Workers = 2,
-    device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
-) -> None:
-    """Test under JPEG, noise, blur, downscaling and grayscale at native size [Table 3, Fig. 6]."""
-    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
-                     (limit, train_limit), (workers, device, threads, quiet))
-    from ..studies.budget import Budget
-    from .study_steps import run_some
-
-    typer.echo(run_some(common, ["robustness"], Budget(), out))
+    These are f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe, on the same images.
+    """
+    names = ["controls", "balanced"] if balanced else ["controls"]
+    typer.echo(studied(names, experiment(options, limits, machine, seeds.seeds), options.out))
 
 
+@expanded
+def robustness(options: StudyOptions, limits: Limits, machine: Machine) -> None:
+    """Test under JPEG, noise, blur, downscaling and grayscale.
+
+    The images are changed at their native size [Table 3, Fig. 6].
+    """
+    typer.echo(studied(["robustness"], experiment(options, limits, machine), options.out))
+
+
+@expanded
 def ablate(
-    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
-    parts: AblationParts = "cached",
-    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, seeds: Seeds = 1, limit: Limit = 0, train_limit: TrainLimit = 0,
-    freezing_epochs: FreezingEpochs = None, freezing_backbone: FreezingBackbones = None,
-    other_backbone: OtherBackbones = None, workers: Workers = 2, device: Device = "auto", threads: Threads = 0,
-    quiet: Quiet = False,
+    options: StudyOptions, budget: AblationBudget, seeds: Seeds, machine: Machine, parts: Parts = "cached"
 ) -> None:
-    """Run the paper's ablations [Tables 4-7, Fig. 10]; `cached` are those that need the cached features alone."""
-    from ..studies.choices import choose_studies
+    """Run the paper's ablations [Tables 4-7, Fig. 10].
 
-    names, others = choose_studies("ablation", parts), (*(other_backbone or ()), *(freezing_backbone or ()))
-    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet), others)
-    from ..studies.budget import Budget
-    from .study_steps import run_some
-
-    budget = Budget(
-        freezing_epochs=freezing_epochs, other_backbone=tuple(other_backbone or ()),
-        freezing_backbone=tuple(freezing_backbone or ()),
-    )
-    typer.echo(run_some(common, names, budget, out))
+    Those called `cached` need the cached features alone.
+    """
+    names = choose_studies("ablation", parts)
+    typer.echo(studied(names, experiment(options, budget, machine, seeds.seeds), options.out))
 
 
-def analyze(
-    data: Data, backbone: Backbone, out: Annotated[Path, typer.Option()] = STUDIES, cache: Cache = CACHE,
-    parts: Annotated[str, typer.Option(help="nll, curve, spearman, heatmaps; comma list or all.")] = "all",
-    layout: Layout = "auto", train_on: TrainOn = None, report_only: ReportOnly = None, epochs: Epochs = 25,
-    batch_size: BatchSize = 32, limit: Limit = 0, train_limit: TrainLimit = 0, curve_steps: CurveSteps = 1000,
-    fresh_decoder: FreshDecoder = True,
-    workers: Workers = 2, device: Device = "auto", threads: Threads = 0, quiet: Quiet = False,
-) -> None:
-    """Analyse reconstruction error, its curve in decoder training, correlations and heatmaps [Fig. 2-4, 7-9]."""
-    from ..studies.choices import choose_studies
+@expanded
+def analyze(options: StudyOptions, budget: AnalysisBudget, machine: Machine, parts: Analyses = "all") -> None:
+    """Analyse reconstruction error, correlations and heatmaps.
 
+    The error alone, its curve while the decoder is trained, and the pictures of Fig. 2-4 and 7-9.
+    """
     names = choose_studies("analysis", parts)
-    common = _common(data, backbone, cache, out, layout, (train_on, report_only), (epochs, batch_size, 1),
-                     (limit, train_limit), (workers, device, threads, quiet))
-    from ..studies.budget import Budget
-    from .study_steps import run_some
-
-    typer.echo(run_some(common, names, Budget(curve_steps=curve_steps, fresh_decoder=fresh_decoder), out))
+    typer.echo(studied(names, experiment(options, budget, machine), options.out))
 
 
-def paper(
-    data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder of all results; report.html and report.md at the end.")],
-    backbone: Backbone = LARGE,
-    cache: Annotated[Path | None, typer.Option("--cache", help="Root of the cache; default: OUT/cache.")] = None,
-    layout: Layout = "auto",
-    train_on: TrainOn = None,
-    report_only: ReportOnly = None,
-    epochs: Epochs = 25,
-    batch_size: BatchSize = 32,
-    seeds: Seeds = 3,
-    limit: Limit = 1000,
-    train_limit: TrainLimit = 5000,
-    audit_limit: Annotated[
-        int, typer.Option(min=0, help="Files of each class, generator and split that the audit reads.")
-    ] = 500,
-    freezing_epochs: FreezingEpochs = None,
-    freezing_backbone: FreezingBackbones = None,
-    curve_steps: CurveSteps = 1000,
-    fresh_decoder: FreshDecoder = True,
-    other_backbone: OtherBackbones = None,
-    workers: Workers = 2,
-    device: Device = "auto",
-    threads: Threads = 0,
-    quiet: Quiet = False,
-) -> None:
-    """Run the paper's whole protocol into one report. A command that was stopped continues where it was."""
-    root, others = cache or out / "cache", (*(other_backbone or ()), *(freezing_backbone or ()))
-    common = _common(data, backbone, root, out, layout, (train_on, report_only), (epochs, batch_size, seeds),
-                     (limit, train_limit), (workers, device, threads, quiet), others)
-    from ..studies.budget import Budget
-    from .study_steps import run_paper
+@expanded
+def paper(options: PaperOptions, budget: PaperBudget, machine: Machine) -> None:
+    """Run the paper's whole protocol into one report.
 
-    budget = Budget(
-        freezing_epochs=freezing_epochs, curve_steps=curve_steps, fresh_decoder=fresh_decoder, audit_limit=audit_limit,
-        other_backbone=tuple(other_backbone or ()), freezing_backbone=tuple(freezing_backbone or ()),
-    )
-    typer.echo(run_paper(common, budget, out))
+    A command that was stopped continues where it was.
+    """
+    whole, out = experiment(options, budget, machine, options.seeds), options.out
+    from ..studies.paper import paper
+
+    typer.echo(f"{paper(whole, out).overview.terminal()}\nwritten: {out / 'report.html'}, {out / 'report.md'}")
 
 
 COMMANDS = (audit, controls, robustness, ablate, analyze, paper)
+
+
+def experiment(
+    options: StudyOptions | PaperOptions, budget: Limits, machine: Machine, seeds: int = 1
+) -> Experiment:
+    """Check what all studies take, and make the experiment; nothing is decoded or computed yet.
+
+    Raises:
+        UsageError: a wrong option, or data that lacks a training split or a generator.
+    """
+    from ..data.samples import read_all
+
+    cache, whole = options.cache or options.out / "cache", Budget(**vars(budget))
+    check_folder("--out", options.out)
+    check_folder("--cache", cache)
+    samples = read_all(options.data, layout=options.layout)
+    check_report_only(samples, options.report_only)
+    trained = choose_training(samples, options.train_on)
+    for source in (options.backbone, *whole.other_backbone, *whole.freezing_backbone):
+        check_backbone(source)
+    prepare_process(machine.threads)
+    from ..studies.experiment import Experiment
+
+    return Experiment(
+        samples=samples, backbone=options.backbone, root=cache, report_only=options.report_only, seeds=seeds,
+        fit=FitConfig(generators=trained, epochs=options.epochs, batch_size=options.batch_size), budget=whole,
+        workers=machine.workers, device=choose_device(machine.device), quiet=machine.quiet,
+    )
+
+
+def studied(names: Sequence[str], whole: Experiment, out: Path) -> str:
+    """Run studies into `out` with an HTML page of their own; returns their tables for the terminal."""
+    from ..studies.paper import report_studies
+
+    report, page = report_studies(whole, names, out)
+    return f"{report.terminal()}\n{report.overview.ran}\nwritten: {page} and the folders beside it"

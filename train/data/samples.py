@@ -6,7 +6,6 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...runtime.core.errors import UsageError
@@ -21,32 +20,20 @@ log = logging.getLogger("cinemae.train")
 
 SHOWN_SKIPS = 20
 """Skipped files named one by one in the log; the rest are counted (a million text files should not fill it)."""
+Skipped = list[tuple[str, str]]
+"""Path and reason of files that were left out; a file is never replaced by another sample."""
 
 
-@dataclass
-class SkipLog:
-    """Files that were left out; a file is never replaced by another sample.
-
-    Attributes:
-        skipped: path and reason of each.
-    """
-
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, path: str, reason: str) -> None:
-        """Record one file and name it in the log."""
-        self.skipped.append((path, reason))
-        if len(self.skipped) <= SHOWN_SKIPS:
-            log.warning("skipped: %s", reason if path in reason else f"{path}: {reason}")
+def skip(skipped: Skipped, path: str, reason: str) -> None:
+    """Record a file that is left out, and name it in the log."""
+    skipped.append((path, reason))
+    if len(skipped) <= SHOWN_SKIPS:
+        log.warning("skipped: %s", reason if path in reason else f"{path}: {reason}")
 
 
 def read_samples(
-    root: Path | str,
-    *,
-    layout: str = "auto",
-    split: str | None = None,
-    generators: Sequence[str] = (),
-    skipped: SkipLog | None = None,
+    root: Path | str, *, layout: str = "auto", split: str | None = None, generators: Sequence[str] = (),
+    skipped: Skipped | None = None,
 ) -> list[Sample]:
     """Read all images of a data set, sorted by generator, split, label and path.
 
@@ -65,17 +52,17 @@ def read_samples(
             generator.
     """
     root = Path(root)
-    skips = SkipLog() if skipped is None else skipped
+    skipped = [] if skipped is None else skipped
     if layout not in LAYOUT_NAMES:
         raise UsageError(f"unknown layout {layout!r}; there are: {', '.join(LAYOUT_NAMES)}")
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
-    samples = _from_list(root, skips) if _is_list(root, layout) else _from_folders(root, layout, skips)
-    count = f"{len(skips.skipped):,} files skipped"
-    if skips.skipped:
+    samples = _from_list(root, skipped) if _is_list(root, layout) else _from_folders(root, layout, skipped)
+    count = f"{len(skipped):,} files skipped"
+    if skipped:
         log.warning("%s: %s", root, count)
     if not samples:
-        why = count if skips.skipped else "all folders are empty"
+        why = count if skipped else "all folders are empty"
         raise UsageError(f"{root}: the layout fits, but there is no image in it ({why})")
     samples = _chosen(root, samples, split, generators)
     if len({sample.label for sample in samples}) == 1:
@@ -122,11 +109,11 @@ def _is_list(root: Path, layout: str) -> bool:
     return False
 
 
-def _from_list(root: Path, skips: SkipLog) -> list[Sample]:
-    return [sample for sample in read_list(root) if _usable(sample.path, skips, any_suffix=True)]
+def _from_list(root: Path, skipped: Skipped) -> list[Sample]:
+    return [sample for sample in read_list(root) if _usable(sample.path, skipped, any_suffix=True)]
 
 
-def _from_folders(root: Path, layout: str, skips: SkipLog) -> list[Sample]:
+def _from_folders(root: Path, layout: str, skipped: Skipped) -> list[Sample]:
     if not root.is_dir():
         raise UsageError(f"{root}: is a file; layout {layout} wants a folder ({LAYOUTS[layout].example})")
     classes = class_folders(root)
@@ -139,22 +126,21 @@ def _from_folders(root: Path, layout: str, skips: SkipLog) -> list[Sample]:
         for folder in folders
         for inside, _, files in walk(Path(folder.path))
         for path in (os.path.join(inside, name) for name in files)
-        if _usable(path, skips)
+        if _usable(path, skipped)
     ]
 
 
-def _usable(path: str, skips: SkipLog, any_suffix: bool = False) -> bool:
-    """Whether a file may be an image, without opening it; if not, it is added to `skips` with the reason."""
-    reason = None
+def _usable(path: str, skipped: Skipped, any_suffix: bool = False) -> bool:
+    """Whether a file may be an image, without opening it; if not, the file is skipped with the reason."""
     if not any_suffix and os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:
-        reason = "not an image (by its suffix)"
+        reason: str | None = "not an image (by its suffix)"
     else:
         try:
             reason = None if os.path.getsize(path) else "empty file"
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
     if reason:
-        skips.add(path, reason)
+        skip(skipped, path, reason)
     return reason is None
 
 

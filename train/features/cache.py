@@ -2,9 +2,9 @@
 
 Layout: ROOT/KEY/ holds `cache.json` (the `CacheSpec`) and shards `*.safetensors`. KEY is the hash of everything that
 decides a feature's value, so another configuration has another folder and never reads features of this one. A shard is
-renamed into place when it is complete: a killed extraction leaves no partial shard, and images that were not yet in one
-are extracted again. Tensors of a shard with n rows, R mask sets of K runs, M masked patches and encoder width D, all
-float32:
+renamed into place when it is complete: a killed extraction leaves no partial shard, and images that were in no shard
+yet are extracted again. Tensors of a shard with n rows, R mask sets of K runs, M masked patches and encoder width D,
+all float32:
 
     f_global [n, D]    sums [n, R, K, M, 3, 3]    context [n, R, K, 2, 2]     (`lcas.RunSums`)
 
@@ -137,14 +137,6 @@ class FeatureCache:
             f_global, sums, context = (file.get_tensor(name)[indices] for name in TENSORS)
         return Features(f_global, sums, context, self.spec.backbone.config.patch_values // 3)
 
-    def compact(self, chosen: np.ndarray, method: MethodConfig) -> tuple[np.ndarray, np.ndarray]:
-        """What a head reads: f_global float32 [n, D] and stats float32 [n, R, 3] of the chosen rows, in memory."""
-        f_global = np.empty((len(chosen), self.spec.backbone.config.encoder_dim), np.float32)
-        stats = np.empty((len(chosen), len(self.spec.visible), 3), np.float32)
-        for positions, features in self.batches(chosen):
-            f_global[positions], stats[positions] = features.f_global, features.stats(method)
-        return f_global, stats
-
 
 def read_spec(folder: Path) -> CacheSpec:
     """Read the spec of a cache folder.
@@ -157,20 +149,12 @@ def read_spec(folder: Path) -> CacheSpec:
         return CacheSpec.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(
-            f"{folder} is no feature cache; make one with: cinemae-train extract DATA --cache {folder}"
+            f"{folder} is no feature cache; make a cache with: cinemae-train extract DATA --cache {folder}"
         ) from None
     except ValidationError as error:
         raise UsageError(
             f"{path} is damaged or of another release ({error.error_count()} errors); delete the folder"
         ) from None
-
-
-def _readable_spec(folder: Path) -> CacheSpec | None:
-    try:
-        return read_spec(folder)
-    except UsageError as error:
-        log.warning("ignored: %s", error)
-        return None
 
 
 def read_rows(shard: Path) -> list[Sample] | None:
@@ -188,15 +172,20 @@ def read_rows(shard: Path) -> list[Sample] | None:
 def open_cache(
     root: Path, augment: str | None = None, key: str | None = None, split: str | None = None
 ) -> FeatureCache:
-    """The one cache under `root` that matches `augment` and the start of `key`; of several, the one that has `split`.
+    """The cache under `root` that matches `augment` and the start of `key`; of several, the cache that has `split`.
 
     Raises:
         UsageError: none or several match; lists what is there.
     """
-    caches = [(folder, spec) for folder in find_caches(root) if (spec := _readable_spec(folder))]
-    if not caches:
+    specs: dict[Path, CacheSpec] = {}
+    for folder in find_caches(root):
+        try:
+            specs[folder] = read_spec(folder)
+        except UsageError as error:
+            log.warning("ignored: %s", error)
+    if not specs:
         raise UsageError(no_cache(root))
-    fits = [folder for folder, spec in caches if augment in (None, spec.augment) and spec.key.startswith(key or "")]
+    fits = [f for f, spec in specs.items() if augment in (None, spec.augment) and spec.key.startswith(key or "")]
     if len(fits) == 1:
         return FeatureCache(fits[0])
     opened = [cache for cache in map(FeatureCache, fits) if split and len(cache.select(split=split))]
@@ -204,6 +193,6 @@ def open_cache(
         return opened[0]
     asked = {"--augment": augment, "--key": key, "split": split}
     text = " ".join(f"{name} {value}" for name, value in asked.items() if value) or "the command"
-    listed = "; ".join(spec.describe() for _, spec in caches)
+    listed = "; ".join(spec.describe() for spec in specs.values())
     count = "several caches" if len(fits) > 1 else "no cache"
     raise UsageError(f"{count} under {root} match {text}; choose with --key (its start is enough): {listed}")

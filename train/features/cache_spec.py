@@ -1,5 +1,4 @@
-"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation,
-precision; and its hash."""
+"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation, precision."""
 
 from __future__ import annotations
 
@@ -131,5 +130,6 @@ def find_caches(root: Path) -> list[Path]:
 
 
 def no_cache(root: Path) -> str:
-    """The sentence for a root without a cache: what makes one."""
-    return f"no feature cache under {root}; make one with: cinemae-train extract DATA --backbone WEIGHTS --cache {root}"
+    """The message for a root without a cache, with the command that makes a cache."""
+    command = f"cinemae-train extract DATA --backbone WEIGHTS --cache {root}"
+    return f"no feature cache under {root}; make a cache with: {command}"

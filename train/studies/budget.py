@@ -9,31 +9,58 @@ from ...runtime.core.option import Option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
-    """Limits of the studies that train or run the network.
+class Limits:
+    """Images of the studies that train or run the network.
 
     Attributes:
         limit: test images of each class and generator in studies that run the network; 0: all.
         train_limit: training images of each class and generator in those studies; 0: all.
-        audit_limit: files of each class, generator and split that the audit reads; 0: all.
-        freezing_epochs: epochs of the freezing ablation; default: those of the heads.
-        freezing_backbone: another backbone for the freezing ablation [Fig. 10]; repeatable.
-        curve_steps: steps of decoder training [Fig. 2].
-        fresh_decoder: decoder with which the curve of Fig. 2 starts.
-        other_backbone: another backbone to compare [Table 5b]; repeatable.
     """
 
     limit: Annotated[int, Option(minimum=0)] = 0
     train_limit: Annotated[int, Option(minimum=0)] = 0
-    audit_limit: Annotated[int, Option(minimum=0)] = 500
-    freezing_epochs: Annotated[int | None, Option(minimum=1)] = None
-    freezing_backbone: tuple[str, ...] = ()
-    curve_steps: Annotated[int, Option(minimum=1)] = 1000
-    fresh_decoder: Annotated[bool, Option(names=("--fresh-decoder/--pretrained-decoder",))] = True
-    other_backbone: tuple[str, ...] = ()
 
     def bounds(self) -> str:
         """Both limits of images in words, for the note of a table; "" without limits."""
         parts = [(self.train_limit, "trained"), (self.limit, "tested")]
         said = [f"at most {limit:,} images of a class and generator {what} on" for limit, what in parts if limit]
         return f"{' and '.join(said).capitalize()}." if said else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationBudget(Limits):
+    """Budget of the ablations.
+
+    Attributes:
+        freezing_epochs: epochs of the freezing ablation. Default: those of the heads.
+        freezing_backbone: another backbone for the freezing ablation [Fig. 10]; repeatable.
+        other_backbone: another backbone to compare [Table 5b]; repeatable.
+    """
+
+    freezing_epochs: Annotated[int | None, Option(minimum=1)] = None
+    freezing_backbone: tuple[str, ...] = ()
+    other_backbone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisBudget(Limits):
+    """Budget of the analyses.
+
+    Attributes:
+        curve_steps: steps of decoder training [Fig. 2].
+        fresh_decoder: decoder with which the curve of Fig. 2 starts.
+    """
+
+    curve_steps: Annotated[int, Option(minimum=1)] = 1000
+    fresh_decoder: Annotated[bool, Option(names=("--fresh-decoder/--pretrained-decoder",))] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(AblationBudget, AnalysisBudget):
+    """Budget of all studies.
+
+    Attributes:
+        audit_limit: files of each class, generator and split that the audit reads; 0: all.
+    """
+
+    audit_limit: Annotated[int, Option(minimum=0)] = 500

@@ -61,7 +61,7 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
                  xlabel="tested on", ylabel="fitted on")
     _plot_distributions(nll, names, out / "nll_distributions.svg")
     matrix_rows: list[tuple[Cell, ...]] = [
-        (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
+        (name, direction, *map(float, row)) for name, direction, row in zip(names, directions, values, strict=True)
     ]
     note = (
         "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "
@@ -77,10 +77,10 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
     )
     rows: list[tuple[Cell, ...]] = []
     for name in names:
-        own = nll.of(name)
-        real, fake = (own.logits[own.labels == label] for label in (0, 1))
+        of_name = nll.of(name)
+        real, fake = (of_name.logits[of_name.labels == label] for label in (0, 1))
         spread = [float(value) for part in (fake, real) for value in (part.mean(), part.std())]
-        rows.append((name, len(fake), len(real), *spread, float(roc_auc_score(own.labels, -own.logits))))
+        rows.append((name, len(fake), len(real), *spread, float(roc_auc_score(of_name.labels, -of_name.logits))))
     columns = ("generator", "AI", "real", "mean AI", "sd AI", "mean real", "sd real", "AUC (low is AI)")
     note = "Fig. 3. The paper's claim is that AI images have the lower NLL: an AUC above 0.5."
     moments = Table("nll", "NLL of real and AI images", columns, tuple(rows), note=note)

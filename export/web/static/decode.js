@@ -6,8 +6,13 @@ import { isPng, pngPixels, readPng } from "./png.js";
 const STARTS = ["\xff\xd8\xff", "GIF87a", "GIF89a", "BM", "II*\0", "MM\0*", "II+\0", "MM\0+"];
 const UNREADABLE = "not a readable image (empty, damaged, or another kind of file)";
 
-/** An image that cannot be scored; the message is for the record. */
-export class ImageError extends Error {}
+/** An image that cannot be scored; message and kind (see `ErrorKind` of errors.py) are for the record. */
+export class ImageError extends Error {
+  constructor(message, kind = "damaged") {
+    super(message);
+    this.kind = kind;
+  }
+}
 
 const isWebp = (text) => text.startsWith("RIFF") && text.slice(8, 12) === "WEBP";
 
@@ -48,7 +53,7 @@ export function overWhite(pixels) {
  */
 export async function decode(bytes, maxPixels) {
   const checked = (width, height) => {
-    if (width * height > maxPixels) throw new ImageError(`${width} x ${height} is more than ${maxPixels.toLocaleString("en")} pixels; scale it down first`);
+    if (width * height > maxPixels) throw new ImageError(`${width} x ${height} is more than ${maxPixels.toLocaleString("en")} pixels; scale it down first`, "too_large");
   };
   if (isPng(bytes)) {
     try {
@@ -59,14 +64,14 @@ export async function decode(bytes, maxPixels) {
       throw error instanceof ImageError ? error : new ImageError(`cannot be decoded (${error.message})`);
     }
   }
-  if (!known(bytes)) throw new ImageError(UNREADABLE);
+  if (!known(bytes)) throw new ImageError(UNREADABLE, "unsupported");
   if (truncatedJpeg(bytes)) throw new ImageError("cannot be decoded (the file is truncated)");
   const webp = isWebp(String.fromCharCode(...bytes.subarray(0, 12)));
   let bitmap;
   try {
     bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", imageOrientation: webp ? "none" : "from-image" });
   } catch {
-    throw new ImageError("not a readable image (damaged, or a format that this browser does not decode)");
+    throw new ImageError("not a readable image (damaged, or a format that this browser does not decode)", "unsupported");
   }
   const { width, height } = bitmap, strip = stripsOf(bitmap), orientation = webp ? webpOrientation(bytes) : 1;
   checked(width, height);
@@ -97,7 +102,7 @@ function stripsOf(bitmap) {
     if (!canvas || canvas.height !== count) {
       canvas = new OffscreenCanvas(bitmap.width, count);
       pen = canvas.getContext("2d", { willReadFrequently: true });
-      if (!pen) throw new ImageError("cannot be decoded (too wide for this browser)");
+      if (!pen) throw new ImageError("cannot be decoded (too wide for this browser)", "too_large");
     }
     pen.fillStyle = "white";
     pen.fillRect(0, 0, bitmap.width, count);

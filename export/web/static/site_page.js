@@ -35,8 +35,20 @@ find("folder").addEventListener("change", (event) => {
   event.target.value = "";
 });
 
-const cell = (value) => (/[",\r\n]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
-const csvLine = (record) => SITE.csv.map((name) => cell(name === "reasons" ? record.reasons.join("; ") : /^s\d$/.test(name) ? record.stats?.[name] : record[name])).join(",");
+/** One cell; truth values as Python writes them. */
+function cell(value) {
+  const text = typeof value === "boolean" ? (value ? "True" : "False") : String(value ?? "");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** A record as one line with the columns of the runtime, as `flat` of record.py makes them. */
+function csvLine(record) {
+  const flat = {
+    ...record, ...record.stats, ...record.run, error: record.error?.text, error_kind: record.error?.kind,
+    reasons: record.reasons.map(({ text }) => text).join("; "), reason_codes: record.reasons.map(({ code }) => code).join(" "),
+  };
+  return SITE.csv.map((name) => cell(flat[name])).join(",");
+}
 
 find("save-csv").addEventListener("click", () => {
   const lines = [SITE.csv.join(","), ...cards.filter((card) => card.record).map((card) => csvLine(card.record))];

@@ -1,4 +1,7 @@
-// From a raw logit to probability, verdict and reasons: the rules of verdict.py and reasons.py, whose words come along.
+// From a raw logit to probability, verdict and reasons: the rules of verdict.py and reasons.py, whose texts come along.
+
+/** A reason of a code; value: what stands for the braces of its text. */
+const reason = (texts, code, value) => ({ code, text: value === undefined ? texts[code] : texts[code].replace(/\{[^}]*\}/, value) });
 
 /** P(AI) in [0, 1] of a raw logit. */
 export function probability(calibration, logit) {
@@ -9,18 +12,18 @@ export function probability(calibration, logit) {
 /**
  * [verdict, reasons: why it is uncertain, and that no rate is known] of a finite logit, as decide and verdict_reasons of
  * verdict.py; unusual: at least one reason speaks against trusting it.
- * calibration: of a manifest as Python migrated it; a threshold of null: its verdict is never given.
+ * calibration: of a manifest; a threshold of null: its verdict is never given.
  */
-export function decide(logit, calibration, unusual, words) {
+export function decide(logit, calibration, unusual, texts) {
   const aiFrom = calibration.ai_from ?? Infinity, realBelow = calibration.real_below ?? -Infinity, width = aiFrom - realBelow;
   const plain = logit >= aiFrom ? "ai" : logit < realBelow ? "real" : "uncertain";
   // A rate counts where its verdict is given at all.
   const rates = [calibration.ai_from === null ? null : calibration.false_alarm, calibration.real_below === null ? null : calibration.miss];
-  const uncalibrated = rates.every((rate) => rate === null) ? [words.UNCALIBRATED] : [];
-  if (plain === "uncertain") return [plain, uncalibrated.length ? uncalibrated : [words.BAND]];
+  const uncalibrated = rates.every((rate) => rate === null) ? [reason(texts, "norate")] : [];
+  if (plain === "uncertain") return [plain, uncalibrated.length ? uncalibrated : [reason(texts, "band")]];
   // An unusual input must clear the band by the band's own width as well.
   const near = unusual && width > 0 && realBelow - width <= logit && logit < aiFrom + width;
-  return near ? ["uncertain", [words.NEAR_BAND, ...uncalibrated]] : [plain, uncalibrated];
+  return near ? ["uncertain", [reason(texts, "near"), ...uncalibrated]] : [plain, uncalibrated];
 }
 
 /** Mean standard deviation of the patches visible in any run, a channel at a time, in units of [0, 1]. */
@@ -57,24 +60,24 @@ export function scoredArea({ width, height }, { crop, resize_short: resizeShort 
   return ((crop / resizeShort) ** 2 * Math.min(width, height)) / Math.max(width, height);
 }
 
-/** Reasons that follow from the input alone; image: as `prepare` gives it. limits, words: of reasons.py. */
-export function imageReasons(image, manifest, limits, words) {
+/** Reasons that follow from the input alone; image: as `prepare` gives it. limits, texts: of reasons.py. */
+export function imageReasons(image, manifest, limits, texts) {
   const { resize_short: resizeShort, crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size, reasons = [];
   const short = Math.min(image.width, image.height), seen = scoredArea(image, manifest.preprocess);
-  if (short < limits.TINY_SHORT_SIDE) reasons.push(words.TINY);
-  else if (short < resizeShort) reasons.push(words.UPSCALED);
-  if (seen < limits.MIN_SEEN) reasons.push(words.CROPPED.replace("{:.2g}", twoDigits(100 * seen)));
-  if (image.grayscale) reasons.push(words.GRAYSCALE);
-  if (visibleContrast(image.pixels, crop, patch, manifest.masks.visible) < limits.LOW_CONTRAST) reasons.push(words.LOW_CONTEXT);
+  if (short < limits.TINY_SHORT_SIDE) reasons.push(reason(texts, "tiny"));
+  else if (short < resizeShort) reasons.push(reason(texts, "small"));
+  if (seen < limits.MIN_SEEN) reasons.push(reason(texts, "crop", twoDigits(100 * seen)));
+  if (image.grayscale) reasons.push(reason(texts, "grey"));
+  if (visibleContrast(image.pixels, crop, patch, manifest.masks.visible) < limits.LOW_CONTRAST) reasons.push(reason(texts, "flat"));
   return reasons;
 }
 
 /** Reasons that follow from statistics outside the range of the training set. */
-export function statReasons({ s1, s2, s3 }, ranges, words) {
-  const reasons = [];
-  if (ranges.s2 && s2 < ranges.s2.low) reasons.push(words.LOW_S2);
-  if (ranges.s2 && s2 > ranges.s2.high) reasons.push(words.HIGH_S2);
-  if (ranges.s3 && s3 > ranges.s3.high) reasons.push(words.HIGH_S3);
-  if (ranges.s1 && (s1 < ranges.s1.low || s1 > ranges.s1.high)) reasons.push(words.OUTSIDE_S1);
-  return reasons;
+export function statReasons({ s1, s2, s3 }, ranges, texts) {
+  const codes = [];
+  if (ranges.s2 && s2 < ranges.s2.low) codes.push("s2-");
+  if (ranges.s2 && s2 > ranges.s2.high) codes.push("s2+");
+  if (ranges.s3 && s3 > ranges.s3.high) codes.push("s3+");
+  if (ranges.s1 && (s1 < ranges.s1.low || s1 > ranges.s1.high)) codes.push("s1");
+  return codes.map((code) => reason(texts, code));
 }

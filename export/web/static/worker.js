@@ -17,9 +17,9 @@ export async function openDetector(site, options, report) {
 }
 
 async function score(file, name, site, session) {
-  const { manifest, words, limits } = site, base = { ...site.record, path: name };
+  const { manifest, texts, limits } = site, base = { ...site.record, path: name };
   try {
-    if (file.size > limits.maxFileBytes) throw new ImageError(`${file.size.toLocaleString("en")} bytes are more than this page reads`);
+    if (file.size > limits.maxFileBytes) throw new ImageError(`${file.size.toLocaleString("en")} bytes are more than this page reads`, "too_large");
     const bytes = new Uint8Array(await file.arrayBuffer());
     base.sha256 = await sha256(bytes);
     const decoded = await decode(bytes, limits.maxPixels);
@@ -27,16 +27,17 @@ async function score(file, name, site, session) {
     decoded.close();
     [base.width, base.height] = [image.width, image.height];
     const { logit, stats: [s1, s2, s3], lcas } = await session.run(image.pixels), stats = { s1, s2, s3 };
-    if (![logit, s1, s2, s3].every(Number.isFinite)) throw new ImageError("the engine gave a score that is not finite; use an engine of higher precision");
-    const reasons = [...imageReasons(image, manifest, limits, words), ...statReasons(stats, manifest.stat_ranges, words)];
-    const [verdict, more] = decide(logit, manifest.calibration, reasons.length > 0, words);
+    if (![logit, s1, s2, s3].every(Number.isFinite)) throw new ImageError("the engine gave a score that is not finite; use an engine of higher precision", "engine");
+    const reasons = [...imageReasons(image, manifest, limits, texts), ...statReasons(stats, manifest.stat_ranges, texts)];
+    const [verdict, more] = decide(logit, manifest.calibration, reasons.length > 0, texts);
     const record = {
       ...base, status: "ok", verdict, probability: probability(manifest.calibration, logit), logit, stats,
       scored_area: scoredArea(image, manifest.preprocess), reasons: [...reasons, ...more],
     };
     return { record, lcas: lcas.map((value) => (Number.isNaN(value) ? null : value)) };
   } catch (error) {
-    return { record: { ...base, error: error instanceof ImageError ? error.message : `cannot be read (${error.message})` }, lcas: null };
+    const known = error instanceof ImageError, text = known ? error.message : `cannot be read (${error.message})`;
+    return { record: { ...base, error: { kind: known ? error.kind : "unreadable", text } }, lcas: null };
   }
 }
 

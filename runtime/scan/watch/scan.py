@@ -14,8 +14,9 @@ from ...images.source import NamedSource
 from ...scoring.pipeline import Scored
 from ...scoring.record import Run
 from ..options import WatchOptions
-from ..resume import check_run, current_sha256, read_lines, store_path
+from ..resume import check_run, current_sha256, read_lines
 from ..session import Session, say
+from ..targets import store_path
 from .watcher import Watcher, stop_on_signals, watch
 
 MAX_INTERVAL = 1.0

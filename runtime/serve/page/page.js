@@ -176,7 +176,8 @@ function paint(card) {
   const record = card.record?.width ? card.record : null;
   if (card.picture || (record && on)) {
     card.node.querySelector(".blank").hidden = true;
-    draw(view, engine, card.picture, record, on ? card.map : null);
+    // A browser shows the first frame; the map of another frame is drawn without it.
+    draw(view, engine, on && record?.frames?.verdict_from ? null : card.picture, record, on ? card.map : null);
   }
 }
 

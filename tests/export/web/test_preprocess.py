@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,7 @@ from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
 from cinemae.runtime.images.decode import decode
 from cinemae.runtime.images.preprocess import load_image, resize_crop
-from cinemae.runtime.scoring import reasons
-from cinemae.runtime.scoring.reasons import image_reasons, stat_reasons, visible_contrast
+from cinemae.runtime.scoring.reasons import image_reasons, reason, stat_reasons, visible_contrast
 from cinemae.runtime.scoring.record import Stats
 from cinemae.runtime.scoring.verdict import Decision, decide, verdict_reasons
 from pictures import encoded, picture
@@ -246,11 +246,11 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
         decision = Decision.of(calibration)
         verdict = decide(logit, decision, unusual)
         reasons = verdict_reasons(logit, decision, verdict)
-        expected.append([verdict, reasons, calibration.probability(logit)])
+        expected.append([verdict, [asdict(one) for one in reasons], calibration.probability(logit)])
     found = run_js('import { decide, probability } from "./verdict.js";', """
         return input.cases.map(([calibration, logit, unusual]) =>
-          [...decide(logit, calibration, unusual, input.words), probability(calibration, logit)]);
-        """, {"cases": cases, "words": data["words"]})
+          [...decide(logit, calibration, unusual, input.texts), probability(calibration, logit)]);
+        """, {"cases": cases, "texts": data["texts"]})
     assert [row[:2] for row in found] == [row[:2] for row in expected]
     assert np.allclose([row[2] for row in found], [row[2] for row in expected], rtol=1e-12, atol=0)
 
@@ -276,19 +276,18 @@ def test_reasons_are_the_runtimes(run_js, manifest, data, tmp_path):
         const { manifest, site } = input, { crop } = manifest.preprocess, patch = manifest.backbone.config.patch_size;
         const images = input.images.map((image, index) => ({ ...image, pixels: read(`${index}`) }));
         return [
-          images.map((image) => imageReasons(image, manifest, site.limits, site.words)),
-          input.stats.map((stats) => statReasons(stats, manifest.stat_ranges, site.words)),
+          images.map((image) => imageReasons(image, manifest, site.limits, site.texts)),
+          input.stats.map((stats) => statReasons(stats, manifest.stat_ranges, site.texts)),
           images.map(({ pixels }) => visibleContrast(pixels, crop, patch, manifest.masks.visible)),
         ];""", {
             "manifest": json.loads(manifest.to_json()), "site": data, "images": sent,
             "stats": [vars(row) for row in stats],
         })
     visible, patch = manifest.masks.array(), manifest.backbone.config.patch_size
-    assert found[0] == [image_reasons(image, manifest, visible) for image in loaded]
-    assert found[1] == [stat_reasons(row, manifest) for row in stats]
+    assert found[0] == [list(map(asdict, image_reasons(image, manifest, visible))) for image in loaded]
+    assert found[1] == [list(map(asdict, stat_reasons(row, manifest))) for row in stats]
     contrast = [visible_contrast(image.pixels, visible, patch) for image in loaded]
     assert np.allclose(found[2], contrast, atol=CONTRAST, rtol=0)
-    assert {text for row in found[0] + found[1] for text in row} >= {
-        reasons.TINY, reasons.UPSCALED, reasons.CROPPED.format(12.5), reasons.GRAYSCALE, reasons.LOW_CONTEXT,
-        reasons.LOW_S2, reasons.HIGH_S2, reasons.HIGH_S3, reasons.OUTSIDE_S1,
-    }
+    codes = {one["code"] for row in found[0] + found[1] for one in row}
+    assert codes == {"tiny", "small", "crop", "grey", "flat", "s1", "s2-", "s2+", "s3+"}
+    assert asdict(reason("crop", 12.5)) in [one for row in found[0] for one in row]

@@ -56,7 +56,8 @@ def test_the_script_knows_the_thresholds_as_the_runtime_does(tiny_engine, manife
     data = site_data(tiny_engine, manifest.model_copy(update={"calibration": calibration}), "ort/")
     assert data["manifest"]["calibration"] == calibration.model_dump(mode="json")
     assert tuple(data["record"]) == RECORD_FIELDS
-    assert data["record"]["real_below"] == data["body"]["real_below"] == 0.5
+    assert data["record"]["run"] == data["body"]["run"]
+    assert data["record"]["run"]["real_below"] == 0.5
     assert data["body"]["words"]["prior"]
 
 
@@ -97,7 +98,7 @@ def test_a_new_engine_makes_a_new_version(tiny_engine, manifest, tmp_path):
 
 def test_somebody_elses_page_is_left_alone(tiny_engine, manifest, tmp_path):
     (tmp_path / "index.html").write_text("my home page")
-    with pytest.raises(UsageError, match="not a page of cinemae-export"):
+    with pytest.raises(UsageError, match="not a page of cinemae export"):
         write_site(tiny_engine, manifest, tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 

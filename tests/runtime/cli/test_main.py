@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.cli.main import COMMANDS
+from cinemae.runtime.cli.run import app
 from cinemae.runtime.core.environment import DEVICES
+from typer.main import get_command
 
 HEAVY = ("torch", "onnxruntime", "onnx", "numpy", "PIL", "matplotlib", "fastapi", "ray")
 THERE = [name for name, (module, _) in COMMANDS.items() if find_spec(f"cinemae.{module}")]
@@ -104,3 +106,16 @@ def test_the_former_names_are_names_of_the_same_functions():
     expected = {f"cinemae-{name}": f"cinemae.{module}" for name, (module, _) in COMMANDS.items()}
     assert {"cinemae-run", "cinemae-train", "cinemae-export", "cinemae-serve"} <= declared.keys()
     assert declared.items() <= expected.items()
+
+
+def test_the_document_lists_every_option():
+    """The table of docs/running.md is what this prints."""
+    rows = []
+    for option in get_command(app).params:
+        if option.name not in ("inputs", "version", "install_completion", "show_completion"):
+            value = f" {option.metavar}".replace("|", "\\|") if option.metavar else ""
+            default = f" ({option.default})" if option.default else ""
+            rows.append(f"| `{', '.join(option.opts)}{value}` | {option.help}{default} |")
+    print("\n".join(rows))
+    text = (Path(__file__).parents[3] / "docs" / "running.md").read_text("utf-8")
+    assert "\n".join(["| option of `cinemae run` | |", "|---|---|", *rows, ""]) in text

@@ -23,7 +23,7 @@ from metadata_files import (
     with_chunks,
     xmp_of,
 )
-from PIL import Image
+from PIL import Image, features
 from writer_forms import DECLARATIONS, EASY, FORMS, GROK, LABEL, TYPE, UUID, WEBUI
 
 DOCS = Path(__file__).parents[3] / "docs" / "evidence.md"
@@ -80,7 +80,7 @@ def matrix() -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.skipif("CINEMAE_MATRIX" not in os.environ and not DOCS.is_file(), reason="the documents are not here")
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow cannot write AVIF")
 def test_documents_hold_the_matrix():
     """`CINEMAE_MATRIX=1` writes it."""
     pytest.importorskip("pillow_heif")
@@ -114,7 +114,8 @@ def test_text_after_the_pixels_is_found():
 
 @pytest.mark.parametrize("pairs", [
     {"Title": "Steps in the snow; my job took long"}, {"Comment": "the firefly, by Sora, an imagen of grok and flux"},
-    {"Author": "Sora"}, {"Description": "Gemini and Bing met; ideograms"}, {"Software": "GIMP 2.10"},
+    {"Author": "Sora Tanaka, Bing Crosby"}, {"Description": "Gemini and Bing met; ideograms"},
+    {"Software": "GIMP 2.10"},
     {"prompt": "in the style of Midjourney"}, {"AIGC": "a word"}, {"Label": "1"},
 ])
 def test_ordinary_text_is_no_generator(pairs):
@@ -243,6 +244,11 @@ def test_generator_is_never_a_camera(field, name):
 
 def test_photographer_of_a_generators_name_keeps_the_camera():
     assert facts(encoded("JPEG", exif=exif_of({**CAMERA, "Artist": "Sora Gemini"})), "camera")
+
+
+def test_name_of_a_person_is_a_mention_where_it_is_an_ordinary_word():
+    (fact,) = facts(encoded("JPEG", exif=exif_of({**CAMERA, "Artist": "Sora"})), "generator")
+    assert (fact.declares, fact.value) == (None, "Sora")
 
 
 def test_comfyui_in_the_camera_fields_is_no_camera():

@@ -19,7 +19,7 @@ from cinemae.runtime.report.heatmap import (
     own_range,
     save_heatmap,
 )
-from cinemae.runtime.report.heatmap_folder import SUFFIX, HeatmapFolder, heatmap_path, input_folders
+from cinemae.runtime.report.heatmap_folder import SUFFIX, heatmap_folder, heatmap_path, input_folders
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -201,9 +201,9 @@ def test_folder_of_heatmaps_is_written_in_threads_and_survives_one_failure(tmp_p
     taken = tmp_path / "out" / "in" / "3.png.lcas.png"
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody's")
-    with HeatmapFolder(tmp_path / "out", None, told.append) as folder:
+    with heatmap_folder(tmp_path / "out", None, told.append) as add:
         for i in range(6):
-            folder.add(f"in/{i}.png", picture(i), np.arange(16, dtype=np.float32))
+            add(f"in/{i}.png", picture(i), np.arange(16, dtype=np.float32))
     assert len(told) == 1
     assert ("3.png.lcas.png" if told_one_by_one else "1 heatmaps could not be written") in told[0]
     assert taken.read_bytes() == b"somebody's"

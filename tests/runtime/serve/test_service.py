@@ -19,7 +19,7 @@ httpx = pytest.importorskip("httpx")
 from cinemae.runtime.images.source import NamedSource  # noqa: E402
 from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.scoring.record import to_dict  # noqa: E402
-from cinemae.runtime.serve.options import MIB, Limits  # noqa: E402
+from cinemae.runtime.serve.options import MIB, Limits, ServedScoring  # noqa: E402
 from serve_tools import encode, picture, post  # noqa: E402
 
 BATCH_LOGIT_TOLERANCE = 1e-5
@@ -37,6 +37,15 @@ def test_one_raw_image(serve, engine):
     assert body["errors"] == []
     assert np.allclose(body["heatmaps"][0]["lcas"], expected.lcas)
     assert body["heatmaps"][0]["grid"] ** 2 == len(body["heatmaps"][0]["lcas"])
+
+
+def test_the_heatmap_of_a_tiled_image_is_that_of_the_whole(serve):
+    client, _ = serve(scoring=ServedScoring(tiles=True))
+    body = post(client, encode(picture(1, 300, 90)), lcas="true").json()
+    (heatmap,) = body["heatmaps"]
+    rows, rest = divmod(len(heatmap["lcas"]), heatmap["grid"])
+    assert (len(body["records"][0]["tiles"]) > 1, rest) == (True, 0)
+    assert heatmap["grid"] / rows == pytest.approx(300 / 90, rel=0.2)
 
 
 @pytest.mark.parametrize("kind", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"])

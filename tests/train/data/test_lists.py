@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import UsageError
-from cinemae.train.data.samples import SkipLog, read_samples
+from cinemae.train.data.samples import read_samples
 
 
 def test_lists(tmp_path):
@@ -14,10 +14,10 @@ def test_lists(tmp_path):
     (tmp_path / "b").write_bytes(b"x")
     (tmp_path / "x.csv").write_text("path,label,generator\na.jpg,real,\nb,1,midjourney\ngone.png,1,midjourney\n")
     (tmp_path / "x.jsonl").write_text('{"path": "a.jpg", "label": 0}\n\n{"path": "b", "label": "ai", "split": "val"}\n')
-    skips = SkipLog()
-    rows = read_samples(tmp_path / "x.csv", skipped=skips)
+    skipped = []
+    rows = read_samples(tmp_path / "x.csv", skipped=skipped)
     assert [s[:3] for s in rows] == [(str(tmp_path / "b"), 1, "midjourney"), (str(tmp_path / "a.jpg"), 0, "unnamed")]
-    assert [Path(path).name for path, _ in skips.skipped] == ["gone.png"]
+    assert [Path(path).name for path, _ in skipped] == ["gone.png"]
     assert [(s.label, s.split) for s in read_samples(tmp_path / "x.jsonl")] == [(0, "test"), (1, "val")]
 
 

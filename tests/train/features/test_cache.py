@@ -11,45 +11,26 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import MethodConfig
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.sample import Sample
-from cinemae.train.data.samples import read_samples
 from cinemae.train.data.transforms import robust
 from cinemae.train.features.cache import FeatureCache, open_cache, read_spec
-from cinemae.train.features.cache_spec import SPEC_FILE, CacheSpec
+from cinemae.train.features.cache_spec import SPEC_FILE
 from cinemae.train.features.extract import extract
+from cinemae.train.fitting.examples import read_examples
 from cinemae.train.model.detector import CinemaeDetector
 from PIL import Image
 from training_tree import render
 
-PREPROCESS = Preprocess(resize_short=72, crop=64)
 FRESH_TOLERANCE = 2e-4
 """Relative: LCAS from sums against LCAS from pixels cancels a few digits of float32 (values up to about 100)."""
 
 
-@pytest.fixture
-def backbone(tiny_config):
-    return Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0")
-
-
-@pytest.fixture
-def spec(backbone):
-    return CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=3))
-
-
-@pytest.fixture
-def samples(image_tree):
-    return read_samples(image_tree, split="val")
-
-
-@pytest.fixture
-def fill(tiny_detector, tmp_path):
-    def fill(samples, spec, **options):
-        options = {"quiet": True, "batch_size": 8, "workers": 1, **options}
-        return extract(samples, lambda: tiny_detector.mae, spec, options.pop("root", tmp_path / "cache"), **options)
-
-    return fill
+def features_of(cache, method, rows=None):
+    """f_global [n, D] and stats [n, R, 3] of the rows, all of them where none is named."""
+    (found,) = read_examples(cache, cache.select() if rows is None else rows, method)
+    return found.f_global.numpy(), found.stats.numpy()
 
 
 def identities(folder):
@@ -68,9 +49,8 @@ METHODS = [
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_every_method_follows_from_the_cache_without_a_forward(method, samples, spec, fill, tiny_detector):
     cache = FeatureCache(fill(samples[:9], spec).folder)
-    chosen = cache.select()
-    f_global, stats = cache.compact(chosen, method)
-    images = torch.from_numpy(np.stack([load_image(cache.rows[i].path, PREPROCESS).pixels for i in chosen]))
+    f_global, stats = features_of(cache, method)
+    images = torch.from_numpy(np.stack([load_image(row.path, spec.preprocess).pixels for row in cache.rows]))
     for r, visible in enumerate(spec.mask_sets()):
         fresh = CinemaeDetector(tiny_detector.mae, tiny_detector.head, visible[: method.k], method).eval()
         with torch.inference_mode():
@@ -80,19 +60,19 @@ def test_every_method_follows_from_the_cache_without_a_forward(method, samples, 
         np.testing.assert_allclose(f_global, cls, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
 
 
-def test_f_global_may_be_the_mean_of_the_patch_tokens(samples, backbone, fill, tiny_detector):
-    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(f_global="mean"))
+def test_f_global_may_be_the_mean_of_the_patch_tokens(samples, create, fill, tiny_detector):
+    spec = create(MethodConfig(f_global="mean"))
     cache = FeatureCache(fill(samples[:5], spec).folder)
     assert cache.spec.method().f_global == "mean"
-    f_global, _ = cache.compact(cache.select(), cache.spec.method())
-    images = torch.from_numpy(np.stack([load_image(row.path, PREPROCESS).pixels for row in cache.rows]))
+    f_global, _ = features_of(cache, cache.spec.method())
+    images = torch.from_numpy(np.stack([load_image(row.path, spec.preprocess).pixels for row in cache.rows]))
     with torch.inference_mode():
         tokens = tiny_detector.mae.encode(tiny_detector.normalise(tiny_detector.pixels(images)))
     expected = tokens[:, 1:].double().mean(dim=1)
     np.testing.assert_allclose(f_global, expected, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
 
 
-def test_rows_carry_the_sample(samples, spec, fill):
+def test_rows_carry_the_sample_and_a_second_run_computes_nothing_and_needs_no_model(samples, spec, fill, tmp_path):
     cache = FeatureCache(fill(samples, spec).folder)
     assert len(cache) == len(samples) == 32
     row = cache.rows[0]
@@ -100,58 +80,26 @@ def test_rows_carry_the_sample(samples, spec, fill):
     assert {row[:4] for row in cache.rows} == {sample[:4] for sample in samples}
     assert len(cache.select(generators=["gen_b"])) == 16
     assert cache.labels(cache.select(generators=["gen_b"])).sum() == 8
-
-
-def test_a_second_run_computes_nothing_and_needs_no_model(samples, spec, fill, tmp_path):
-    fill(samples, spec)
-
-    def no_model():
-        raise AssertionError("the backbone was loaded")
-
-    report = extract(samples, no_model, spec, tmp_path / "cache", quiet=True)
+    report = extract(samples, lambda: pytest.fail("the backbone was loaded"), spec, tmp_path / "cache", quiet=True)
     assert (report.computed, report.reused, report.copied) == (0, 32, 0)
 
 
-def test_another_configuration_never_meets_these_features(backbone, spec, samples, fill):
-    first = fill(samples[:4], spec).folder
-    method = MethodConfig(mask_sets=3)
-    others = [
-        CacheSpec.create(backbone.model_copy(update={"sha256": "1" * 64}), PREPROCESS, method),
-        CacheSpec.create(backbone, Preprocess(resize_short=64, crop=64), method),
-        CacheSpec.create(backbone, PREPROCESS.model_copy(update={"decode": "scaled"}), method),
-        CacheSpec.create(backbone, PREPROCESS, method.model_copy(update={"mask_seed": 5})),
-        CacheSpec.create(backbone, PREPROCESS, method.model_copy(update={"f_global": "mean"})),
-        CacheSpec.create(backbone, PREPROCESS, method, augment="robust"),
-        CacheSpec.create(backbone, PREPROCESS, method, augment="robust", augment_seed=1),
-        CacheSpec.create(backbone, PREPROCESS, method, augment="robust", views=2),
-    ]
-    assert len({spec.key, *(other.key for other in others)}) == 9
-    report = fill(samples[:4], others[0])
-    assert report.folder != first
-    assert report.computed == 4
-    moved = CacheSpec.create(backbone.model_copy(update={"source": "elsewhere"}), PREPROCESS, method)
-    assert moved.key == spec.key, "the same bytes from another place are the same weights"
-
-
 def test_same_bytes_are_computed_once(samples, spec, fill, tmp_path):
-    copied = tmp_path / "copy.png"
-    shutil.copy(samples[0].path, copied)
+    copied = shutil.copy(samples[0].path, tmp_path)
     fill(samples[:4], spec)
-    report = fill([*samples[:4], samples[0]._replace(path=str(copied), generator="gen_c")], spec)
+    report = fill([*samples[:4], samples[0]._replace(path=copied, generator="gen_c")], spec)
     assert (report.computed, report.reused, report.copied) == (0, 4, 1)
     cache = FeatureCache(report.folder)
     pair = np.array([i for i, row in enumerate(cache.rows) if row.content == cache.rows[-1].content])
     assert {cache.rows[i].generator for i in pair} == {"gen_a", "gen_c"}
-    f_global, _ = cache.compact(pair, MethodConfig())
+    f_global, _ = features_of(cache, MethodConfig(), pair)
     assert np.array_equal(*f_global)
 
 
 def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path):
     folder = fill(samples[:4], spec).folder
     before = identities(folder)
-    moved = []
-    for sample in samples[:4]:
-        moved.append(sample._replace(path=shutil.copy(sample.path, tmp_path)))
+    moved = [sample._replace(path=shutil.copy(sample.path, tmp_path)) for sample in samples[:4]]
     report = fill(moved, spec)
     assert report.computed == 0
     assert identities(folder) == before
@@ -216,22 +164,22 @@ def test_two_shards_make_the_whole(samples, spec, fill, tmp_path):
     assert identities(report.folder) == identities(whole.folder)
 
 
-def test_robust_views_are_seeded_by_content(backbone, samples, fill, tmp_path):
-    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=1), augment="robust", views=3)
+def test_robust_views_are_seeded_by_content(create, samples, fill, tmp_path):
+    spec = create(MethodConfig(mask_sets=1), augment="robust", views=3)
     one = FeatureCache(fill(samples[:5], spec).folder)
     other = FeatureCache(fill(samples[:5][::-1], spec, root=tmp_path / "again", batch_size=4).folder)
     assert [row.identity for row in one.rows] == [row.identity for row in other.rows]
     assert [row.view for row in one.rows] == [0, 1, 2] * 5
-    features, again = (cache.compact(cache.select(), MethodConfig())[0] for cache in (one, other))
+    features, again = (features_of(cache, MethodConfig())[0] for cache in (one, other))
     np.testing.assert_allclose(features, again, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
     assert np.abs(features[0] - features[1]).max() > 10 * FRESH_TOLERANCE
     changed = robust(Image.open(samples[0].path).convert("RGB"), np.random.default_rng(0))
     assert changed.size != Image.open(samples[0].path).size
 
 
-def test_unknown_augmentation_is_a_usage_error(backbone, samples, fill):
+def test_unknown_augmentation_is_a_usage_error(create, samples, fill):
     with pytest.raises(UsageError, match="robust"):
-        fill(samples, CacheSpec.create(backbone, PREPROCESS, MethodConfig(), augment="blurry"))
+        fill(samples, create(MethodConfig(), augment="blurry"))
 
 
 def test_a_damaged_shard_is_extracted_again(samples, spec, fill, caplog):
@@ -245,14 +193,14 @@ def test_a_damaged_shard_is_extracted_again(samples, spec, fill, caplog):
     assert len(FeatureCache(folder)) == 8
 
 
-def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, backbone, fill, tmp_path):
+def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, create, fill, tmp_path):
     root = tmp_path / "cache"
     with pytest.raises(UsageError, match="no feature cache"):
         open_cache(root)
     fill(samples[:2], spec)
     assert open_cache(root).spec == spec
     assert open_cache(root / spec.key).spec == spec
-    other = CacheSpec.create(backbone, PREPROCESS, MethodConfig(mask_sets=1), augment="robust")
+    other = create(MethodConfig(mask_sets=1), augment="robust")
     fill(samples[:2], other)
     with pytest.raises(UsageError, match="several caches") as refused:
         open_cache(root)

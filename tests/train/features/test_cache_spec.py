@@ -1,28 +1,14 @@
-"""What decides a feature: mask sets, K, preprocessing, and the part of an extraction."""
+"""What decides a feature: mask sets, K, preprocessing, precision and the other fields of a cache's key."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.manifest import Backbone, MethodConfig, Preprocess
-from cinemae.train.cli.option_checks import parse_shard
+from cinemae.runtime.core.manifest import MethodConfig, Preprocess
+from cinemae.train.compute import PRECISIONS
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extract import preprocess_for
-
-PREPROCESS = Preprocess(resize_short=72, crop=64)
-
-
-@pytest.fixture
-def backbone(tiny_config):
-    return Backbone(config=tiny_config, source="seeded random values", sha256="0" * 64, licence="Apache-2.0")
-
-
-@pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0", ""])
-def test_wrong_shards_are_usage_errors(text):
-    with pytest.raises(UsageError, match="--shard"):
-        parse_shard(text)
-    assert parse_shard("1/2") == (1, 2)
 
 
 def test_mask_sets_hold_the_deployed_one_first(tiny_config):
@@ -34,15 +20,37 @@ def test_mask_sets_hold_the_deployed_one_first(tiny_config):
     assert len({one.tobytes() for one in sets}) == 3
 
 
-def test_fewer_runs_are_the_first_ones(backbone):
-    spec = CacheSpec.create(backbone, PREPROCESS, MethodConfig(k=6, mask_sets=2))
+def test_fewer_runs_are_the_first_ones(create, tiny_config):
+    spec = create(MethodConfig(k=6, mask_sets=2))
     assert spec.method(2).k == 2
     with pytest.raises(UsageError, match="K = 6"):
         spec.method(7)
-    small = draw_mask_sets(backbone.config.n_patches, MethodConfig(k=2, mask_sets=2))
+    small = draw_mask_sets(tiny_config.n_patches, MethodConfig(k=2, mask_sets=2))
     assert np.array_equal(spec.mask_sets()[:, :2], small), "one cache of K = 6 serves every smaller K"
 
 
 def test_preprocess_keeps_the_papers_proportion(tiny_config):
     assert preprocess_for(tiny_config) == Preprocess(resize_short=73, crop=64)
     assert preprocess_for(tiny_config.model_copy(update={"image_size": 224})) == Preprocess()
+
+
+def test_another_configuration_never_meets_these_features(backbone, create, spec, samples, fill):
+    method, preprocess = MethodConfig(mask_sets=3), spec.preprocess
+    first = fill(samples[:4], spec).folder
+    others = [
+        CacheSpec.create(backbone.model_copy(update={"sha256": "1" * 64}), preprocess, method),
+        CacheSpec.create(backbone, Preprocess(resize_short=64, crop=64), method),
+        CacheSpec.create(backbone, preprocess.model_copy(update={"decode": "scaled"}), method),
+        create(method.model_copy(update={"mask_seed": 5})),
+        create(method.model_copy(update={"f_global": "mean"})),
+        create(method, augment="robust"),
+        create(method, augment="robust", augment_seed=1),
+        create(method, augment="robust", views=2),
+        *(create(method, precision=name) for name in PRECISIONS[1:]),
+    ]
+    assert len({spec.key, *(other.key for other in others)}) == 9 + len(PRECISIONS) - 1
+    report = fill(samples[:4], others[0])
+    assert report.folder != first
+    assert report.computed == 4
+    moved = CacheSpec.create(backbone.model_copy(update={"source": "elsewhere"}), preprocess, method)
+    assert moved.key == spec.key, "the same bytes from another place are the same weights"

@@ -23,43 +23,22 @@ from safetensors.torch import save_file
 from weights_checks import assert_same, refused
 
 
-@pytest.fixture(scope="module")
-def state():
-    return fair_state(fair_shapes(**TINY))
+def with_arguments(path, state, norm_pix_loss):
+    torch.save({"model": state, "epoch": 799, "args": argparse.Namespace(norm_pix_loss=norm_pix_loss)}, path)
+    return path
 
 
-@pytest.fixture
-def config():
-    return hugging_face_config(TINY)
-
-
-# normalised targets -------------------------------------------------------------------------------------------------
-
-
-def normalised(tmp_path, state, kind):
-    if kind == "name":
-        return write_fair(tmp_path / "mae_pretrain_vit_large_full.pth", state)
-    if kind == "arguments":
-        path = tmp_path / "checkpoint-799.pth"
-        torch.save({"model": state, "epoch": 799, "args": argparse.Namespace(norm_pix_loss=True, model="mae")}, path)
-        return path
+def test_normalised_targets_are_refused_unless_allowed(tmp_path, state):
+    """By the name of FAIR's file, by the training arguments in it, or by Hugging Face's configuration."""
     config = hugging_face_config(TINY, norm_pix_loss=True)
-    return write_hugging_face(tmp_path / "hf", hugging_face_state(state, "published"), config)
-
-
-@pytest.mark.parametrize("kind", ["name", "arguments", "config"])
-def test_normalised_targets_are_refused_unless_allowed(tmp_path, state, kind):
-    source = normalised(tmp_path, state, kind)
-    refused(source, "normalised patch by patch", "mae_visualize_vit", "allow_normalised_target=True")
-    assert_same(load_backbone(source, allow_normalised_target=True).mae, state)
-
-
-def test_raw_targets_in_a_training_checkpoint_load(tmp_path, state):
-    torch.save({"model": state, "args": argparse.Namespace(norm_pix_loss=False)}, tmp_path / "checkpoint.pth")
-    assert_same(load_backbone(tmp_path / "checkpoint.pth").mae, state)
-
-
-# keys ---------------------------------------------------------------------------------------------------------------
+    for source in (
+        write_fair(tmp_path / "mae_pretrain_vit_large_full.pth", state),
+        with_arguments(tmp_path / "a.pth", state, True),
+        write_hugging_face(tmp_path / "hf", hugging_face_state(state, "published"), config),
+    ):
+        refused(source, "normalised patch by patch", "mae_visualize_vit", "allow_normalised_target=True")
+        assert_same(load_backbone(source, allow_normalised_target=True).mae, state)
+    assert_same(load_backbone(with_arguments(tmp_path / "b.pth", state, False)).mae, state)
 
 
 def layout_state(state, layout):
@@ -76,19 +55,12 @@ LAYOUTS = ["fair", *PREFIXES]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_single_missing_key_is_noticed(tmp_path, state, layout):
+def test_every_single_missing_key_is_noticed_and_extra_and_mutated_keys_are_named(tmp_path, state, layout):
     full = layout_state(state, layout)
     for key in full:
-        if ".0." in key:
-            continue  # block 1 has the same kinds of keys; this keeps the test quick
-        changed = {k: v for k, v in full.items() if k != key}
-        with pytest.raises(WeightsError):
-            load_backbone(write_layout(tmp_path, changed, layout))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_extra_and_mutated_keys_are_named(tmp_path, state, layout):
-    full = layout_state(state, layout)
+        if ".0." not in key:  # block 1 has the same kinds of keys; this keeps the test quick
+            with pytest.raises(WeightsError):
+                load_backbone(write_layout(tmp_path, {k: v for k, v in full.items() if k != key}, layout))
     refused(write_layout(tmp_path, full | {"surprise.weight": torch.ones(1)}, layout), "surprise.weight")
     key = next(k for k in full if "norm" in k and "0" in k)
     changed = {k: v for k, v in full.items() if k != key} | {f"{key}x": full[key]}
@@ -151,9 +123,6 @@ def test_unstated_heads_are_logged_or_refused(tmp_path, state, caplog):
     refused(write_fair(tmp_path / "b.pth", odd), "number of encoder heads", "config.json")
 
 
-# damaged and hostile files ------------------------------------------------------------------------------------------
-
-
 class Code:
     """What a hostile pickle does when it is loaded."""
 
@@ -167,11 +136,10 @@ class Code:
 @pytest.mark.parametrize("kind", ["zip", "legacy", "plain"])
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, state, kind):
     proof, path = tmp_path / "executed", tmp_path / "weights.pth"
-    content = {"model": state, "payload": Code(proof)}
     if kind == "plain":
         path.write_bytes(pickle.dumps({"payload": Code(proof)}, protocol=2))
     else:
-        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
+        torch.save({"model": state, "payload": Code(proof)}, path, _use_new_zipfile_serialization=kind == "zip")
     refused(path, "could run code", "mkdir")
     assert not proof.exists()
 
@@ -198,7 +166,7 @@ def test_other_files_are_refused(tmp_path, content, word):
     refused(tmp_path / "weights.pth", word)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"model": {"a": 3}}, {"model": {}}, {}])
+@pytest.mark.parametrize("content", [[1, 2], {"model": {"a": 3}}, {"model": {}}, {}], ids=str)
 def test_torch_files_without_tensors_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "weights.pth")
     refused(tmp_path / "weights.pth")
