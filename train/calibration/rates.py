@@ -1,4 +1,4 @@
-"""The rates of wrong verdicts that a calibration promises. Nothing heavy is imported: commands make options of them."""
+"""Rates of wrong verdicts that a calibration promises. Nothing heavy is imported: commands make options of them."""
 
 from __future__ import annotations
 

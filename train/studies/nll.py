@@ -1,4 +1,4 @@
-"""NLL_approx [Eq. 2] from the cache, and what it can do alone [Fig. 3, 4]."""
+"""NLL_approx [Eq. 2] from the cache, and how well it alone tells the classes apart [Fig. 3, 4]."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Study:
 
 
 def audited(experiment: Experiment, out: Path) -> StudyResult:
-    """What gives the classes away without looking at a picture."""
+    """Traces that give the classes away without looking at a picture."""
     found = audit(experiment.used, limit=experiment.budget.audit_limit, workers=experiment.workers,
                   quiet=experiment.quiet)
     text = "\n\n".join(f"Warning: {warning}" for warning in found.warnings) or "Nothing to warn of."
@@ -131,7 +131,7 @@ def report_studies(experiment: Experiment, names: Collection[str], out: Path) ->
 
 
 def paper(experiment: Experiment, out: Path) -> Report:
-    """Run every study and write report.html and report.md into `out`; a second run does what the first left out.
+    """Run every study and write report.html and report.md into `out`; a second run does the studies that are missing.
 
     Raises:
         CinemaeError: every study failed.
