@@ -126,7 +126,7 @@ def test_usage_errors(engines, tmp_path):
 
 def test_command(tiny_engine, tmp_path):
     Image.fromarray(picture(0)).save(tmp_path / "a.png")
-    command = [sys.executable, "-m", "cinemae.runtime.cli.bench", str(tmp_path), "--engine", str(tiny_engine)]
+    command = [sys.executable, "-m", "cinemae", "bench", str(tmp_path), "--engine", str(tiny_engine)]
     command += ["--device", "cpu", "--seconds", str(BRIEF), "--threads", "1", "--batch-sizes", "1,2"]
     command += ["--out", str(tmp_path / "bench.json"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -148,7 +148,7 @@ def test_the_output_replaces_no_other_file(tiny_engine, tmp_path):
         (image, "exists and does not hold a benchmark"), (package, "exists and does not hold a benchmark"),
         (tmp_path, "is a folder"), (image / "x.json", "cannot"),
     ):
-        command = [sys.executable, "-m", "cinemae.runtime.cli.bench", "--engine", str(tiny_engine), "--out", str(out)]
+        command = [sys.executable, "-m", "cinemae", "bench", "--engine", str(tiny_engine), "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (3, "")
         assert message in done.stderr

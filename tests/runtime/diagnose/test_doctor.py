@@ -260,7 +260,7 @@ def test_a_damaged_engine_is_a_problem_with_one_line(tiny_engine, tmp_path):
 
 
 def test_command(tiny_engine):
-    command = [sys.executable, "-m", "cinemae.runtime.cli.doctor", "--device", "cpu"]
+    command = [sys.executable, "-m", "cinemae", "doctor", "--device", "cpu"]
     done = subprocess.run([*command, "--engine", str(tiny_engine), "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["ok"] is True
@@ -274,7 +274,7 @@ def test_command(tiny_engine):
 
 
 def test_the_card_of_an_engine():
-    command = [sys.executable, "-m", "cinemae.runtime.cli.doctor", "--card"]
+    command = [sys.executable, "-m", "cinemae", "doctor", "--card"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Apache" not in done.stdout  # of the code, not of the weights
