@@ -268,7 +268,7 @@ def test_command(tiny_engine):
     assert done.returncode == ExitCode.ENGINE_OR_ENVIRONMENT
     assert "PROBLEM  engine       no.onnx: no such engine file" in done.stdout
     assert done.stderr == ""
-    done = subprocess.run([*command[:3], "--device", "abacus"], capture_output=True, text=True)
+    done = subprocess.run([*command[:-1], "abacus"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
     assert "unknown device 'abacus'" in done.stderr
 
