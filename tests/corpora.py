@@ -59,7 +59,7 @@ def resident_mib(pid: int) -> float:
 
 def run(paths: list[Path], out: Path, engine: Path | None, limit: float) -> tuple[int, bytes, list[float]]:
     """Score `paths`: exit code, stderr, memory in MiB every tenth of a second."""
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--null", "--out", str(out), "--quiet"]
+    command = [sys.executable, "-m", "cinemae", "run", "-", "--null", "--out", str(out), "--quiet"]
     command += [] if engine is None else ["--engine", str(engine)]
     listing = out.with_suffix(".list")
     listing.write_bytes(b"\0".join(os.fsencode(path) for path in paths))

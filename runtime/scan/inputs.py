@@ -22,7 +22,7 @@ from .globs import glob_inputs
 from .image_files import SIGNATURES
 from .kinds import archive_kind, is_glob, is_web_url
 from .urls import NOT_ALLOWED, fetch
-from .walk import Skipped, identity_of, walk
+from .walk import Skipped, identities, walk
 
 STDIN = "-"
 LIST_PREFIX = "@"
@@ -80,7 +80,7 @@ class Inputs:
         return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude, self.allow_url))
 
     def __iter__(self) -> Iterator[NamedSource]:
-        excluded = {identity for folder in self.exclude if (identity := identity_of(folder)) is not None}
+        excluded = identities(self.exclude)
         for argument in self.arguments:
             empty = True
             for item in self._expand(argument, excluded):

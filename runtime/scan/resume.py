@@ -61,18 +61,15 @@ def check_run(out: Path, run: Run) -> None:
     """
     _, first = next(read_lines(out), (b"", None))
     if first is None:
-        if out.exists() and not out.is_file():
-            raise UsageError(f"{out}: is not a file; --resume continues a JSON-lines file")
         if out.exists() and _holds_a_line(out):
-            raise UsageError(f"{out}: does not hold records of this schema; choose another --out or leave out --resume")
+            raise UsageError(f"{display_name(str(out))}: does not hold records of this schema; choose another --out")
         return
     rates = ("false_alarm", "miss") if first.frames else ()  # null where several frames were scored
     for name in (item.name for item in fields(Run) if item.name not in ("cinemae", *rates)):
         was, is_now = getattr(first.run, name), getattr(run, name)
         if was != is_now:
-            raise UsageError(
-                f"{out}: was made with {name} {was}, this run has {is_now}; choose another --out or leave out --resume"
-            )
+            where = display_name(str(out))
+            raise UsageError(f"{where}: was made with {name} {was}, this run has {is_now}; choose another --out")
 
 
 def _holds_a_line(path: Path) -> bool:

@@ -92,8 +92,11 @@ class Session:
         """
         extras = self._extras()
         progress = Progress("inputs", total, quiet=self._options.quiet, closing=False, console=self._console)
-        with self._stack.enter_context(progress), closing(scored):
+        with progress, closing(scored):
             for item in scored:
+                if not self.tally.total:  # the engine is loaded: it may have fallen back to another device
+                    for note in self.detector.wait().notes:
+                        self.say(f"note: {note}")
                 self.tally.add(item.record, kept=item.prepared.previous is not None)
                 self._writer.write(item.record)
                 for extra in extras:
@@ -123,21 +126,8 @@ class Session:
             return TableWriter(self._console, self.detector.run)
         return stdout_writer(sys.stdout.buffer, self._format)
 
-    def _announcer(self) -> Extra:
-        """Prints the engine's notes once, at the first record: a fallback to another device, for example."""
-        said = False
-
-        def announce(_: Scored) -> None:
-            nonlocal said
-            if not said:
-                said = True
-                for note in self.detector.wait().notes:
-                    self.say(f"note: {note}")
-
-        return announce
-
     def _extras(self) -> list[Extra]:
-        """Called for each record after it is written: heatmaps, the report and the engine's notes."""
+        """Called for each record after it is written: heatmaps and the report."""
         options = self._options
         extras: list[Extra] = []
         if options.heatmaps is not None:
@@ -164,7 +154,7 @@ class Session:
                 report.provider = report.provider or self.detector.wait().provider
 
             extras.append(add)
-        return [*extras, self._announcer()]
+        return extras
 
 
 def _console() -> Any:

@@ -57,6 +57,11 @@ def identity_of(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def identities(folders: Collection[str]) -> set[tuple[int, int]]:
+    """Device and inode of each folder that there is."""
+    return {identity for folder in folders if (identity := identity_of(folder)) is not None}
+
+
 def unreadable(folder: str, error: OSError) -> NamedSource:
     """The input that stands for a folder or link that cannot be looked into."""
     return NamedSource(folder, error=ImageError(f"the folder cannot be read ({error.strerror})", "unreadable"))

@@ -219,9 +219,12 @@ def test_an_engine_that_dies_leaves_the_old_file(images, run, tmp_path, monkeypa
 
 
 def test_progress_counts_in_the_background(images, run, monkeypatch, capsysbinary):
+    counts = []
     monkeypatch.setattr("cinemae.runtime.core.progress.LOG_SECONDS", 0.0)
+    monkeypatch.setattr("cinemae.runtime.core.progress.Progress._find_total", lambda self, count: counts.append(count))
     run(images, batch_size=1)
-    assert b"inputs, " in capsysbinary.readouterr().err
+    assert b"5 inputs, " in capsysbinary.readouterr().err
+    assert [count() for count in counts] == [5]
 
 
 def test_folder_of_parts_runs_too(images, records, tiny_parts, tiny_engine):
