@@ -1,23 +1,26 @@
-# docker build -t cinemae .                                                  the CPU
-# docker build -t cinemae:gpu --build-arg EXTRAS=gpu,serve,formats .         NVIDIA: docs/containers.md
-# BASE: a Debian or Ubuntu image; Python comes from it, or from its packages where it has none.
+# docker build -t cinemae .                                              for CPUs
+# docker build -t cinemae:gpu --build-arg EXTRAS=gpu,serve,formats .     for NVIDIA's GPUs: docs/containers.md
+# BASE is any Debian or Ubuntu; Python is installed where the base has none.
 ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS base
-RUN command -v python3 || (apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*)
+RUN command -v python3 || (apt-get update && apt-get install -y --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*)
 
 FROM base AS build
 ARG EXTRAS=cpu,serve,formats
 RUN python3 -c "import ensurepip" || (apt-get update && apt-get install -y --no-install-recommends python3-venv)
-RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/cinemae
+RUN python3 -m venv /opt/cinemae
+ENV PATH=/opt/cinemae/bin:$PATH
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/root/.cache /pip/bin/pip wheel --no-deps -w /dist .
-# Bytecode that names no times, and one time for all files: equal dependencies are an equal layer.
-RUN --mount=type=cache,target=/root/.cache \
-    /pip/bin/pip --python /opt/cinemae/bin/python install --no-compile "$(echo /dist/*.whl)[${EXTRAS}]" \
-    && /opt/cinemae/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/cinemae/lib \
-    && cd /opt/cinemae && mkdir -p /own/opt/cinemae && cp -a --parents bin/cinemae* lib/python3*/site-packages/cinemae* /own/opt/cinemae \
+RUN --mount=type=cache,target=/root/.cache pip wheel --no-deps -w /dist .
+# The product goes to /own: a layer of its own. Nothing in the dependencies' layer names a time, so that
+# it stays the same while they do.
+RUN --mount=type=cache,target=/root/.cache pip install --no-compile "$(echo /dist/*.whl)[${EXTRAS}]" \
+    && pip uninstall -qy pip setuptools && cd /opt/cinemae \
+    && python -m compileall -q --invalidation-mode unchecked-hash lib \
+    && mkdir -p /own/opt/cinemae && cp -a --parents bin/cinemae* lib/python3*/site-packages/cinemae* /own/opt/cinemae \
     && rm -r bin/cinemae* lib/python3*/site-packages/cinemae* \
     && find /opt/cinemae /own -exec touch -hd @0 {} +
 

@@ -1,4 +1,4 @@
-"""What the packed engine is measured against: naive PyTorch on transformers' ViTMAE, and a plain ONNX export."""
+"""Baselines of the packed engine: naive PyTorch on transformers' ViTMAE, and a plain ONNX export."""
 
 from __future__ import annotations
 

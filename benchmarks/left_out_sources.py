@@ -1,4 +1,4 @@
-"""What a checkpoint is worth on sources it has not seen, beside controls and an earlier engine.
+"""Figures of a checkpoint on sources that its head has not seen, beside controls and an earlier engine.
 
     cinemae-train extract LIST --backbone WEIGHTS --cache CACHE --mask-sets 1 --f-global mean
     cinemae-train extract LIST --backbone WEIGHTS --cache CACHE --mask-sets 1 --f-global mean --augment balanced

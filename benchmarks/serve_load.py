@@ -148,7 +148,7 @@ def main() -> None:
     logits = [record.logit for record in records if record.logit is not None]
     slice_seconds = options.seconds / options.rounds
 
-    command = [sys.executable, "-m", "cinemae.runtime.cli.serve", "--port", "0", "--device", "cpu"]
+    command = [sys.executable, "-m", "cinemae", "serve", "--port", "0", "--device", "cpu"]
     command += ["--max-queue", str(QUEUE), "--max-images", str(QUEUE)]
     command += ["--engine", options.engine] if options.engine else []
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

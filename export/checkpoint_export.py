@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +16,24 @@ from .fused import export_fused, packed_graph, write_fused
 from .graph.packed import PackedDetector
 from .int8.recipe import Treatment, choose_recipe
 from .int8.rewrite import quantise_for_cpu
-from .parity import BATCHES, Row, eager_output, format_table, parity_images, parity_table, require
+from .parity import BATCHES, Row, eager_output, parity_images, parity_table
 from .parts import export_parts
 from .plan_check import Reference, write_reference
-from .precision_report import export_report, report_path
-from .quality import labelled, range_batches
+from .quality import export_report, labelled, range_batches, report_path
 from .refusals import engine_licence, refuse_bundled, refuse_other_precision
 from .request import Request
 
 
-@dataclass(frozen=True)
-class Exported:
-    """Files written and their comparison with eager PyTorch.
-
-    Attributes:
-        engine: the fused ONNX file.
-        table: the parity table as text.
-        rows: the same as data.
-        checkpoint: the folder that was exported.
-    """
-
-    engine: Path
-    table: str
-    rows: list[Row]
-    checkpoint: Path
-
-    def require(self) -> None:
-        """Raise ParityError if a comparison is beyond its tolerance."""
-        require(self.rows)
-
-
-def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]) -> Exported:
+def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]) -> tuple[list[Row], Path]:
     """Write the engine, the parts and the report, and compare the files with eager PyTorch.
 
     Args:
         request: the command line.
         engine: the ONNX file to write.
         say: prints progress.
+
+    Returns:
+        The parity table, and the folder that was exported.
 
     Raises:
         UsageError: the name of the bundled engine or of an engine in another precision, no checkpoint, or data
@@ -95,7 +76,7 @@ def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]
     rows = parity_table(candidates, images, expected)
     if precision == "fp16":
         write_reference(engine, read_manifest(engine).content_sha256, Reference(images, expected))
-    return Exported(engine, format_table(rows), rows, Path(folder))
+    return rows, Path(folder)
 
 
 def export_int8(loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.ndarray]) -> dict[str, Treatment]:

@@ -29,16 +29,8 @@ ALIGNMENT = 4096
 """Offsets in the weight file are page-aligned, so that runtimes can map tensors."""
 
 
-def weight_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of all initializers."""
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-
-
 def write_engine(
-    model: onnx.ModelProto,
-    manifest: Manifest,
-    path: str | Path,
-    golden: Callable[[Path], Golden] | None = None,
+    model: onnx.ModelProto, manifest: Manifest, path: str | Path, golden: Callable[[Path], Golden] | None = None,
     external_above: int = EXTERNAL_ABOVE,
 ) -> Manifest:
     """Write `model` with `manifest` inside to `path` and return the manifest as stored (hashes filled in).
@@ -63,7 +55,7 @@ def write_engine(
     with tempfile.TemporaryDirectory(prefix=".cinemae-export-", dir=path.parent) as folder:
         scratch = Path(folder) / path.name
         external = {}
-        if weight_bytes(model) > external_above:
+        if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_above:
             external[data.name] = move_weights(model, scratch.with_name(data.name))
         stored = write_graph(model, manifest.model_copy(update={"external_data": external}), scratch)
         if golden is not None:

@@ -14,6 +14,7 @@ from ..runtime.engines.tensorrt.sidecar import PlanSidecar, plan_command
 from ..runtime.scan.targets import check_writable
 from ..train.fitting import checkpoint_folder
 from .hub import figures_of, push, repository
+from .parity import format_table, require
 from .refusals import engine_licence, refuse_bundled
 from .request import Request
 from .triton import write_repository
@@ -65,11 +66,12 @@ def export_request(request: Request) -> None:
         return
     from .checkpoint_export import export_checkpoint
 
-    exported = export_checkpoint(request, request.out / f"{request.name or 'cinemae'}.onnx", say)
-    print(exported.table, flush=True)
-    exported.require()
-    say(f"wrote {exported.engine}; next: cinemae-run PHOTOS --engine {exported.engine}")
-    deploy(request, exported.engine, exported.checkpoint)
+    engine = request.out / f"{request.name or 'cinemae'}.onnx"
+    rows, checkpoint = export_checkpoint(request, engine, say)
+    print(format_table(rows), flush=True)
+    require(rows)
+    say(f"wrote {engine}; next: cinemae-run PHOTOS --engine {engine}")
+    deploy(request, engine, checkpoint)
 
 
 def deploy(request: Request, engine: Path, checkpoint: Path | None = None) -> None:

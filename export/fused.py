@@ -16,7 +16,7 @@ from .engine_file import write_engine
 from .graph.joined import join_products
 from .graph.packed import PackedDetector
 from .graph.tracing import FUSED, OPSET, trace
-from .parity import LOGIT_FLOOR
+from .parity import FLOOR
 
 EXPORT_PACKAGES = ("cinemae", "torch", "onnx", "onnxruntime", "numpy")
 TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
@@ -24,7 +24,7 @@ TORCH_TYPE = {"fp32": torch.float32, "fp16": torch.float16}
 GOLDEN_TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.05}
 """How far the golden logit may be off on a healthy machine: other kernels sum in another order (fp32: twice the parity
 tolerance); fp16 and int8 round at every layer, and one that differs on another kernel moves the logit so far.
-Relative to a logit above `LOGIT_FLOOR`; the manifest holds the product."""
+Relative to a logit above `FLOOR`; the manifest holds the product."""
 
 
 def fused_graph(detector: CinemaeDetector, precision: str = "fp32") -> onnx.ModelProto:
@@ -54,15 +54,11 @@ def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, pr
     def golden(engine_path: Path) -> Golden:
         with load_engine(engine_path, device="cpu") as engine:
             logit = float(engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0])
-        return Golden(logit=logit, tolerance=GOLDEN_TOLERANCE[precision] * max(abs(logit), LOGIT_FLOOR))
+        return Golden(logit=logit, tolerance=GOLDEN_TOLERANCE[precision] * max(abs(logit), FLOOR))
 
     return write_engine(model, fused, path, golden)
 
 
 def export_fused(detector: CinemaeDetector, manifest: Manifest, path: str | Path, precision: str = "fp32") -> Manifest:
-    """Export `detector` (in eval mode) to `path`; returns the manifest as stored.
-
-    Raises:
-        UsageError: the name of the bundled engine.
-    """
+    """Export `detector` (in eval mode) to `path` as `write_fused`; returns the manifest as stored."""
     return write_fused(fused_graph(detector, precision), manifest, path, precision)

@@ -12,7 +12,8 @@ from ..runtime.core.files import file_sha256
 from ..runtime.core.manifest import Manifest
 from ..runtime.core.text import first_line
 from ..runtime.engines.hub import SCHEME
-from ..runtime.scoring.reading import run_of, words
+from ..runtime.scoring.reading import words
+from ..runtime.scoring.verdict import run_of
 
 HUB_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "CC-BY-4.0": "cc-by-4.0"}
 """Licences that the hub has an identifier for; others are `other` with their name."""

@@ -20,13 +20,10 @@ if TYPE_CHECKING:
 BATCHES = (1, 2, 7)
 """One, an even and an odd number: kernels work on blocks of 2, 4 or 8 rows and treat the remainder separately."""
 
-LCAS_FLOOR = 1.0
-"""LCAS is a difference of terms of order one (log sigma is negative) and crosses zero; below this magnitude its error
-is measured absolutely, since it comes from the terms and not from their sum. The statistics are differences of LCAS
-values: their error is relative to the image's largest |LCAS|."""
-
-LOGIT_FLOOR = 1.0
-"""Rounding errors of the head's sum grow with the logit: above this magnitude a logit's error is relative to it."""
+FLOOR = 1.0
+"""Errors are relative above this magnitude and absolute below. Rounding errors of the head's sum grow with the logit.
+LCAS is a difference of terms of order one (log sigma is negative) and crosses zero, so near zero its error comes from
+the terms; the statistics are differences of LCAS values: their error is relative to the image's largest |LCAS|."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class Tolerance:
     """Largest differences allowed.
 
     Attributes:
-        logit: of the logit, relative above `LOGIT_FLOOR`.
-        lcas: of LCAS and the statistics, relative above `LCAS_FLOOR`.
+        logit: of the logit, relative above `FLOOR`.
+        lcas: of LCAS and the statistics, relative above `FLOOR`.
         batch: of the logit of an image in a batch against the same image alone, likewise.
     """
 
@@ -64,8 +61,8 @@ class Row:
         candidate: name of the exported file's row.
         precision: of the file.
         batch: batch size.
-        logit: difference of the logit, see `LOGIT_FLOOR`.
-        stats: relative difference of the statistics, see `LCAS_FLOOR`.
+        logit: difference of the logit, see `FLOOR`.
+        stats: relative difference of the statistics, see `FLOOR`.
         lcas: relative difference of LCAS.
         singles: difference of the logit from that of the same image alone, likewise.
     """
@@ -111,22 +108,17 @@ def eager_output(detector: CinemaeDetector, images: np.ndarray, batch: int = 1) 
     return EngineOutput(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
-def logit_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest |found - expected| / max(|expected|, LOGIT_FLOOR) of logits [B]; NaN, which passes nowhere, if one is."""
-    return float((np.abs(found - expected) / np.maximum(np.abs(expected), LOGIT_FLOOR)).max())
-
-
 def relative(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
-    """Largest |found - expected| / max(scale, LCAS_FLOOR), scale being |expected| if None; infinite if NaNs differ."""
+    """Largest |found - expected| / max(scale, FLOOR), scale being |expected| if None; infinite if NaNs differ."""
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
         return float("inf")
-    error = np.abs(found - expected) / np.maximum(np.abs(expected) if scale is None else scale, LCAS_FLOOR)
+    error = np.abs(found - expected) / np.maximum(np.abs(expected) if scale is None else scale, FLOOR)
     return float(np.nanmax(error, initial=0.0))
 
 
 def differences(found: EngineOutput, expected: EngineOutput, precision: str) -> tuple[float, float, float]:
     """Largest differences of logit, statistics and LCAS, measured as the `Tolerance` of `precision` is."""
-    logit = logit_error(found.logit, expected.logit)
+    logit = relative(found.logit, expected.logit)
     largest = np.nanmax(np.abs(expected.lcas), axis=1, keepdims=True)
     stats = relative(found.stats, expected.stats, largest)
     return logit, stats, relative(found.lcas, expected.lcas, None if precision == "fp32" else largest)
@@ -147,7 +139,7 @@ def compare(candidate: str, path: Path, images: np.ndarray, expected: EngineOutp
             found = engine.infer(images[:batch])
             first = EngineOutput(expected.logit[:batch], expected.stats[:batch], expected.lcas[:batch])
             off = differences(found, first, precision)
-            rows.append(Row(candidate, precision, batch, *off, logit_error(found.logit, singles[:batch])))
+            rows.append(Row(candidate, precision, batch, *off, relative(found.logit, singles[:batch])))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What no export does: overwrite the bundled engine or another precision, or change the terms of published weights."""
+"""Refusals of an export: to overwrite another engine, and to change the licence of published weights."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def engine_licence(manifest: Manifest, given: str | None) -> str:
     """
     known = manifest.backbone.licence
     if known == CC_BY_NC and given not in (None, known):
-        raise UsageError(f"--licence {given}: the engine embeds a backbone under {known}, and so it is; leave it out")
+        raise UsageError(f"--licence {given}: the engine embeds a backbone under {known}; leave the option out")
     return given or known

@@ -23,7 +23,7 @@ class BuildOptions:
         max_batch: largest batch of the plan.
         workspace: MiB of scratch memory that the plan may use. Default: TensorRT's own limit.
         timing_cache: file that makes later plan builds faster.
-        hardware_compatibility: none, same_compute_capability or ampere_plus: GPUs that the plan runs on.
+        hardware_compatibility: further GPUs that the plan runs on: none, same_compute_capability or ampere_plus.
         version_compatible: the plan also runs on later minor versions of TensorRT.
 
     Raises:
@@ -79,7 +79,7 @@ class Request:
         UsageError: options that contradict each other.
     """
 
-    source: Annotated[Path | None, Option(argument=True, metavar="[CHECKPOINT]")] = None
+    source: Annotated[Path | None, Option(argument=True, metavar="CHECKPOINT")] = None
     out: Path = Path("models")
     name: str | None = None
     backbone: str | None = None

@@ -103,7 +103,8 @@ def build(trt: Any, engine: Path, options: BuildOptions, size: int) -> bytes:
     config = configure(trt, builder, options, size)
     if tensorrt_8.is_8(trt):
         tensorrt_8.obey_types(trt, network, config, tensorrt_8.float_types(engine))
-    cache = load_timing_cache(config, options.timing_cache)
+    if options.timing_cache is not None:
+        load_timing_cache(config, options.timing_cache)
     with elapsed_time(f"TensorRT {trt.__version__} builds {engine.name}"):
         serialized = builder.build_serialized_network(network, config)
     if serialized is None:
@@ -111,7 +112,7 @@ def build(trt: Any, engine: Path, options: BuildOptions, size: int) -> bytes:
         if is_out_of_memory(words):
             fix = f"lower --max-batch (now {options.max_batch}) or --workspace, or free GPU memory"
         raise EngineError(f"{engine}: TensorRT {trt.__version__} could not build it: {words}; {fix}")
-    if options.timing_cache is not None and cache is not None:
+    if options.timing_cache is not None:
         write_bytes(options.timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(serialized)
 
@@ -136,15 +137,11 @@ def configure(trt: Any, builder: Any, options: BuildOptions, size: int) -> Any:
     return config
 
 
-def load_timing_cache(config: Any, path: Path | None) -> Any:
-    """Set the timing cache from `path` (empty if missing, or of another GPU or version); None without one."""
-    if path is None:
-        return None
+def load_timing_cache(config: Any, path: Path) -> None:
+    """Set the timing cache from `path`; an empty one if the file is missing, or of another GPU or version."""
     cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
     if cache is None or not config.set_timing_cache(cache, False):
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)
-    return cache
+        config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Workers of pytest-xdist share what is expensive: see `made_once`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 from random_parameters import randomise
 
 DATA_VARIABLE = "CINEMAE_DATA"
@@ -31,11 +31,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each
 # Whatever imports onnxruntime in a test or a process that it starts: nothing is sent to its maker.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-for profile, examples in {"quick": 25, "thorough": 300}.items():
-    shared_fixtures = [hypothesis.HealthCheck.function_scoped_fixture]
-    hypothesis.settings.register_profile(
-        profile, max_examples=examples, deadline=None, suppress_health_check=shared_fixtures
-    )
+SHARED_FIXTURES = [hypothesis.HealthCheck.function_scoped_fixture]
+for name, count in {"quick": 25, "thorough": 300}.items():
+    hypothesis.settings.register_profile(name, max_examples=count, deadline=None, suppress_health_check=SHARED_FIXTURES)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 TRAINING_SIDE = re.compile(
@@ -48,9 +46,10 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out what an install without the training side cannot import."""
     if find_spec("torch") is not None:
         return None
-    if collection_path.is_dir():
-        return collection_path.name in ("export", "train") or None
-    return (collection_path.suffix == ".py" and bool(TRAINING_SIDE.search(collection_path.read_text("utf-8")))) or None
+    needs_torch = collection_path.name in ("export", "train")
+    if collection_path.suffix == ".py":
+        needs_torch = TRAINING_SIDE.search(collection_path.read_text("utf-8")) is not None
+    return needs_torch or None
 
 
 def pytest_report_header() -> str | None:
@@ -91,20 +90,13 @@ def pytest_make_collect_report(collector: pytest.Collector):
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """`made_once(name, make)`: a path that `make(path)` wrote in the first worker that asked for it; others wait."""
-    folder = tmp_path_factory.getbasetemp()
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    folder = (folder.parent if is_worker else folder) / "shared"  # the parent without workers: that of all runs
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
     folder.mkdir(exist_ok=True)
 
     def once(name: str, make: Callable[[Path], object]) -> Path:
-        lock: contextlib.AbstractContextManager = contextlib.nullcontext()
-        if is_worker:
-            from filelock import FileLock
-
-            lock = FileLock(folder / f"{name}.lock")
-        done = folder / f"{name}.done"
-        with lock:
-            if not done.exists():
+        with FileLock(folder / f"{name}.lock"):
+            if not (done := folder / f"{name}.done").exists():
                 make(folder / name)
                 done.touch()
         return folder / name

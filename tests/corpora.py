@@ -59,7 +59,7 @@ def resident_mib(pid: int) -> float:
 
 def run(paths: list[Path], out: Path, engine: Path | None, limit: float) -> tuple[int, bytes, list[float]]:
     """Score `paths`: exit code, stderr, memory in MiB every tenth of a second."""
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", "-", "--null", "--out", str(out), "--quiet"]
+    command = [sys.executable, "-m", "cinemae", "run", "-", "--null", "--out", str(out), "--quiet"]
     command += [] if engine is None else ["--engine", str(engine)]
     listing = out.with_suffix(".list")
     listing.write_bytes(b"\0".join(os.fsencode(path) for path in paths))
@@ -79,24 +79,21 @@ def run(paths: list[Path], out: Path, engine: Path | None, limit: float) -> tupl
 def broken_promises(paths: list[Path], out: Path, code: int, stderr: bytes, memory: list[float]) -> list[str]:
     """What did not hold, a line each."""
     records = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
-    broken = []
-    if code not in (0, 1):
-        broken.append(f"exit code {code}")
-    if stderr:
-        broken.append(f"stderr: {stderr[:500]!r}")
-    if [record["path"] for record in records] != [str(path) for path in paths]:
-        broken.append(f"{len(records)} records for {len(paths)} files, or another order")
+    half = len(memory) // 2
+    first, second = max(memory[:half], default=0.0), max(memory[half:])
+    found = {
+        f"exit code {code}": code not in (0, 1),
+        f"stderr: {stderr[:500]!r}": bool(stderr),
+        f"{len(records)} records for {len(paths)} files, or another order":
+            [record["path"] for record in records] != [str(path) for path in paths],
+        f"memory: {max(memory):.0f} MiB": max(memory) > MAX_MIB,
+        f"memory grows: {first:.0f} MiB in the first half, {second:.0f} in the second":
+            len(paths) >= 1000 and second > GROWTH * first,
+    }
     for record in records:
-        fine = record["status"] == "ok" and 0 <= record["probability"] <= 1
-        named = record["status"] == "error" and record["error"] and record["error"].isprintable()
-        if not fine and not named:
-            broken.append(f"{record['path']}: {record}")
-    if max(memory) > MAX_MIB:
-        broken.append(f"memory: {max(memory):.0f} MiB")
-    first, second = memory[: len(memory) // 2], memory[len(memory) // 2 :]
-    if len(paths) >= 1000 and max(second) > GROWTH * max(first):
-        broken.append(f"memory grows: {max(first):.0f} MiB in the first half, {max(second):.0f} in the second")
-    return broken
+        is_fine = 0 <= record["probability"] <= 1 if record["status"] == "ok" else record["error"]["text"].isprintable()
+        found[f"{record['path']}: {record}"] = not is_fine
+    return [text for text, is_broken in found.items() if is_broken]
 
 
 def differing_pixels(out: Path) -> tuple[int, list[str]]:

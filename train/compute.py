@@ -43,7 +43,7 @@ def prepare_process(threads: int = 0) -> None:
 
 
 def check_device(name: str) -> None:
-    """Raise UsageError for a name that is no device's; torch is not asked whether it is there."""
+    """Raise UsageError for an unknown name of a device; torch is not asked whether the device is there."""
     if name not in ("auto", "cpu", "cuda") and not name.startswith("cuda:"):
         raise UsageError(f"unknown device {name!r}: use auto, cpu or cuda")
 
@@ -114,7 +114,7 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     import torch
 
     with ExitStack() as stack:
-        if device.type == "cuda":  # whole-process switches; cuDNN's, for convolutions, is on unless it is turned off
+        if device.type == "cuda":  # switches of the whole process; that of cuDNN, for convolutions, is on by default
             before = torch.get_float32_matmul_precision()
             stack.callback(torch.set_float32_matmul_precision, before)
             torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")

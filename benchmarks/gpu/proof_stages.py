@@ -237,7 +237,7 @@ def folder(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
         if not product_backend():
             raise Skipped("cinemae-run needs pydantic, pillow, typer and rich in this Python: put them on PYTHONPATH")
         out = arguments.work / "records.jsonl"
-        command = [sys.executable, "-m", "cinemae.runtime.cli.run", str(where), "--device", "tensorrt", "--quiet",
+        command = [sys.executable, "-m", "cinemae", "run", str(where), "--device", "tensorrt", "--quiet",
                    "--engine", str(arguments.work / f"{name}.plan"), "--out", str(out)]
         start = time.perf_counter()
         subprocess.run(command, check=True)

@@ -1,4 +1,4 @@
-"""The packed graph: the whole detector as one token sequence through the token-wise layers, nothing computed unread.
+"""The packed graph: the whole detector as one token sequence. Values that no layer reads are not computed.
 
 Exact with respect to `CinemaeDetector` up to float32 rounding. What is shared, skipped or constant:
 
@@ -9,7 +9,8 @@ Exact with respect to `CinemaeDetector` up to float32 rounding. What is shared, 
 - first decoder block: LayerNorm and QKV of the mask tokens depend on their position alone and are constants;
 - last decoder block: queries, projection, MLP and prediction for the masked tokens only.
 
-Shapes: B images, N patches, V visible, M masked, K runs, D encoder width, E decoder width, P values a patch.
+Shapes: B images, N patches, V visible, M masked, K runs, D encoder width, E decoder width, P values a patch. A run has
+V + 1 tokens in the encoder, the full pass N + 1.
 Sizes come from the configuration, never from tensors, so that the traced graph holds no shape arithmetic;
 constants join a batch by multiplying them with a `unit` of ones, float [B, 1, 1]. Between attentions tokens are the
 rows of one matrix [B S, D]: a product with its bias is then one Gemm.
@@ -18,7 +19,6 @@ rows of one matrix [B S, D]: a product with its bias is then one Gemm.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,19 +30,10 @@ from .packed_block import Dense, Norm, PackedBlock, Qkv, attend
 from .packed_lcas import PackedLcas
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Token counts of the packed sequence.
-
-    Attributes:
-        full: N + 1, the tokens of the full pass.
-        masked: V + 1, the tokens of one masked run.
-        runs: K.
-    """
-
-    full: int
-    masked: int
-    runs: int
+def token_counts(detector: CinemaeDetector) -> tuple[int, int, int]:
+    """Tokens of the full pass (N + 1) and of a masked run (V + 1), and the number of runs (K)."""
+    config = detector.mae.config
+    return config.n_patches + 1, config.n_visible + 1, detector.method.k
 
 
 class PackedEncoder(nn.Module):
@@ -50,30 +41,29 @@ class PackedEncoder(nn.Module):
 
     rows: Tensor
 
-    def __init__(self, detector: CinemaeDetector, layout: Layout, dtype: torch.dtype) -> None:
+    def __init__(self, detector: CinemaeDetector, dtype: torch.dtype) -> None:
         super().__init__()
         mae = detector.mae
-        self.layout, self.dtype, self.kind = layout, dtype, detector.method.f_global
+        self.dtype, self.kind = dtype, detector.method.f_global
+        self.full, self.seen, self.runs = token_counts(detector)
         self.dim, self.heads = mae.config.encoder_dim, mae.config.encoder_heads
         self.width = self.dim // self.heads
         kernel = mae.patch_embed.proj.weight.detach().permute(0, 2, 3, 1).flatten(1)
         position = mae.pos_embed.detach()[0]
-        self.embed = Dense(kernel, torch.zeros(self.dim), dtype)
         convolution = mae.patch_embed.proj
         assert convolution.bias is not None
-        bias = position[1:] + convolution.bias.detach()
-        self.embed.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        self.embed = Dense(kernel, position[1:] + convolution.bias.detach(), dtype)
         self.cls = nn.Parameter((mae.cls_token.detach()[0] + position[:1])[None].to(dtype), requires_grad=False)
         self.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in mae.blocks)
         self.norm = Norm(mae.norm)
         visible = detector.visible.cpu().numpy()
-        rows = np.concatenate([np.zeros((layout.runs, 1), np.int64), visible + 1], axis=1)
+        rows = np.concatenate([np.zeros((self.runs, 1), np.int64), visible + 1], axis=1)
         self.register_buffer("rows", torch.from_numpy(rows.reshape(-1)))
 
     def forward(self, patches: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [B, N, P] -> float32 [B, D], [B, K (V + 1), D], both after the final norm."""
-        n, d, last = self.layout.full, self.dim, len(self.blocks) - 1
-        packed, read = n + self.layout.runs * self.layout.masked, 1 if self.kind == "cls" else n
+        n, d, last = self.full, self.dim, len(self.blocks) - 1
+        packed, read = n + self.runs * self.seen, 1 if self.kind == "cls" else n
         tokens = torch.cat([self.cls * unit, self.embed(patches)], dim=1)
         x = tokens.reshape(-1, d)
         for depth, block in enumerate(self.blocks):
@@ -99,11 +89,11 @@ class PackedEncoder(nn.Module):
     def without_patches(self, rows: Tensor, packed: int) -> Tensor:
         """[B packed, D] -> [B (1 + K (V + 1)), D]: of the full pass only CLS."""
         x = rows.reshape(-1, packed, self.dim)
-        return torch.cat([x[:, :1], x[:, self.layout.full :]], dim=1).reshape(-1, self.dim)
+        return torch.cat([x[:, :1], x[:, self.full :]], dim=1).reshape(-1, self.dim)
 
     def attention(self, full: Qkv, masked: Qkv, queries: int) -> Tensor:
         """Attention inside the full pass and inside each run -> [B, queries + K (V + 1), D]."""
-        n, m, k = self.layout.full, self.layout.masked, self.layout.runs
+        n, m, k = self.full, self.seen, self.runs
         first = attend(full, self.heads, self.width, queries, n)
         second = attend(masked, self.heads, self.width, m, m)
         return torch.cat([first, second.reshape(-1, k * m, self.dim)], dim=1)
@@ -117,18 +107,18 @@ class PackedDecoder(nn.Module):
     mask_k: Tensor
     mask_v: Tensor
 
-    def __init__(self, detector: CinemaeDetector, layout: Layout, dtype: torch.dtype) -> None:
+    def __init__(self, detector: CinemaeDetector, dtype: torch.dtype) -> None:
         super().__init__()
         mae = detector.mae
-        self.layout, self.dim, self.heads = layout, mae.config.decoder_dim, mae.config.decoder_heads
+        self.dim, self.heads = mae.config.decoder_dim, mae.config.decoder_heads
+        full, self.seen, self.runs = token_counts(detector)
         self.width = self.dim // self.heads
-        self.hidden = layout.full - layout.masked
+        self.hidden = full - self.seen
         visible, masked = detector.visible.cpu(), detector.masked.cpu()
         position = mae.decoder_pos_embed.detach().cpu()[0]
-        seen = torch.cat([position[:1].expand(layout.runs, 1, -1), position[1:][visible]], dim=1)
-        self.embed = Dense(mae.decoder_embed.weight, torch.zeros(self.dim), dtype)
+        seen = torch.cat([position[:1].expand(self.runs, 1, -1), position[1:][visible]], dim=1)
         bias = seen.reshape(-1, self.dim) + mae.decoder_embed.bias.detach()
-        self.embed.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        self.embed = Dense(mae.decoder_embed.weight, bias, dtype)
         self.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in mae.decoder_blocks)
         self.norm = Norm(mae.decoder_norm)
         tokens = mae.mask_token.detach()[0] + position[1:][masked]
@@ -143,7 +133,7 @@ class PackedDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, unit: Tensor) -> Tensor:
         """float32 [B, K (V + 1), D] -> [B K M, P] in the method's pixel space, `dtype`."""
-        m, h, k, e = self.layout.masked, self.hidden, self.layout.runs, self.dim
+        m, h, k, e = self.seen, self.hidden, self.runs, self.dim
 
         def complete(seen: Tensor, constant: Tensor) -> Tensor:
             """Seen tokens [B K (V + 1), E] and the mask tokens' [1, K, M, E] -> [B K, N + 1, E]."""
@@ -193,10 +183,9 @@ class PackedDetector(nn.Module):
     def __init__(self, detector: CinemaeDetector, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         config = detector.mae.config
-        layout = Layout(config.n_patches + 1, config.n_visible + 1, detector.method.k)
         self.config, self.dtype = config, dtype
-        self.encoder = PackedEncoder(detector, layout, dtype)
-        self.decoder = PackedDecoder(detector, layout, dtype)
+        self.encoder = PackedEncoder(detector, dtype)
+        self.decoder = PackedDecoder(detector, dtype)
         self.lcas = PackedLcas(detector)
         self.head = copy.deepcopy(detector.head).float()
         self.eval().requires_grad_(False)

@@ -19,13 +19,7 @@ class Dense(nn.Module):
     """x @ weight + bias with the weight stored [in, out], as MatMul wants it; matrix work in `dtype`."""
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
-        """Store the transpose.
-
-        Args:
-            weight: [out, in], as nn.Linear stores it (kept as a view where the type allows).
-            bias: [out].
-            dtype: type of the product.
-        """
+        """Store the transpose of `weight` [out, in] (a view where the type allows), and `bias`, [out] or [S, out]."""
         super().__init__()
         self.weight = nn.Parameter(weight.detach().t().to(dtype), requires_grad=False)
         self.bias = nn.Parameter(bias.detach().to(dtype), requires_grad=False)

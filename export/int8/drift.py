@@ -37,26 +37,6 @@ def logit_drift(
     """
     # filled in place: small tensors made between large ones would keep the heap from being used again
     changes = {name: {kind: torch.zeros(len(images)) for kind in kinds} for name, kinds in roundings.items()}
-    with Progress("images", len(images)) as progress:
-        for at, image in enumerate(images):
-            inputs, outputs, logit = products_and_logit(packed, image[None])
-            gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
-            for name, gradient in zip(outputs, gradients, strict=True):
-                for kind, rounding in roundings[name].items():
-                    if gradient is not None:
-                        changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
-            progress.advance(1, "sensitivity of the logit")
-    return changes
-
-
-def products_and_logit(
-    packed: PackedDetector, images: np.ndarray
-) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Score `images` and keep the autograd graph.
-
-    Returns:
-        Inputs and outputs of every product by name, and the sum of the logits.
-    """
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
 
@@ -65,6 +45,16 @@ def products_and_logit(
         outputs[name] = y if y.requires_grad else y.detach().requires_grad_()
         return outputs[name]
 
-    with watching(packed, keep), torch.enable_grad():
-        logit = packed(torch.from_numpy(images)).logit.sum()
-    return inputs, outputs, logit
+    with watching(packed, keep), Progress("images", len(images)) as progress:
+        for at, image in enumerate(images):
+            with torch.enable_grad():
+                logit = packed(torch.from_numpy(image[None])).logit.sum()
+            gradients = torch.autograd.grad(logit, list(outputs.values()), allow_unused=True)
+            for name, gradient in zip(outputs, gradients, strict=True):
+                for kind, rounding in roundings[name].items():
+                    if gradient is not None:
+                        changes[name][kind][at] = (gradient * (rounding(inputs[name]) - outputs[name].detach())).sum()
+            inputs.clear()
+            outputs.clear()
+            progress.advance(1, "sensitivity of the logit")
+    return changes

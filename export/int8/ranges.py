@@ -111,7 +111,9 @@ def balance(packed: PackedDetector, seen: dict[str, ActivationRange]) -> dict[st
     Returns:
         `seen`.
     """
-    for prefix, block in blocks(packed):
+    for prefix, block in packed.named_modules():
+        if not isinstance(block, PackedBlock):
+            continue
         for norm, fed in ((block.norm1.norm, ("q", "k", "v")), (block.norm2.norm, ("fc1",))):
             names = [f"{prefix}.{name}" for name in fed]
             layers = [getattr(block, name) for name in fed]
@@ -130,13 +132,6 @@ def balance(packed: PackedDetector, seen: dict[str, ActivationRange]) -> dict[st
             packed.decoder.mask_v = (packed.decoder.mask_v - centre) / factor
         seen[name] = seen[name].moved(centre, factor)
     return seen
-
-
-def blocks(packed: PackedDetector) -> Iterator[tuple[str, PackedBlock]]:
-    """Every transformer block with its name."""
-    for name, module in packed.named_modules():
-        if isinstance(module, PackedBlock):
-            yield name, module
 
 
 def middle_and_factor(seen: Sequence[ActivationRange], layers: Sequence[Dense]) -> tuple[Tensor, Tensor]:

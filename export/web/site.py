@@ -20,8 +20,8 @@ from ...runtime.core.manifest import Manifest
 from ...runtime.engines.file.integrity import check_content
 from ...runtime.images import decode, formats, preprocess
 from ...runtime.scoring import reasons
-from ...runtime.scoring.reading import run_of
 from ...runtime.scoring.record import FLAT_FIELDS, Record, to_dict
+from ...runtime.scoring.verdict import run_of
 from ...runtime.serve.schema import EngineBody
 from . import onnxruntime_web
 from .operators import check_operators

@@ -24,12 +24,9 @@ def command_app(
 def print_version(wanted: bool) -> None:
     """Callback of an eager option: print the installed version and end the command."""
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
+        from ..core.environment import cinemae_version
 
-        try:
-            print(f"cinemae {version('cinemae')}")
-        except PackageNotFoundError:
-            print("cinemae (not installed: running from its source tree)")
+        print(f"cinemae {cinemae_version()}")
         raise typer.Exit
 
 

@@ -70,7 +70,3 @@ def doctor(
 def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
     run_command(app)
-
-
-if __name__ == "__main__":
-    main()

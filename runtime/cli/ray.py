@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..ray.options import RayOptions
-from .common import Version, command_app, run_command
+from .common import Version, command_app
 from .expand import expanded
 
 app = command_app()
@@ -31,12 +31,3 @@ def ray(options: RayOptions, version: Version = False) -> None:
     from ..ray.scan import scan_on_ray
 
     raise typer.Exit(scan_on_ray(options, sys.stdin.buffer))
-
-
-def main() -> None:
-    """Entry point: user errors become one line on stderr and an exit code."""
-    run_command(app)
-
-
-if __name__ == "__main__":
-    main()

@@ -55,7 +55,3 @@ def run(
 def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
     run_command(app)
-
-
-if __name__ == "__main__":
-    main()

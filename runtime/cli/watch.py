@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..scan.options import WatchOptions
-from .common import Version, command_app, run_command, score_and_exit
+from .common import Version, command_app, score_and_exit
 from .expand import expanded
 
 app = command_app()
@@ -21,8 +21,3 @@ def watch(options: WatchOptions, version: Version = False) -> None:
     from ..scan.watch.scan import scan_folders
 
     score_and_exit(partial(scan_folders, options))
-
-
-def main() -> None:
-    """Entry point: user errors become one line on stderr and an exit code."""
-    run_command(app)

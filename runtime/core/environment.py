@@ -41,7 +41,7 @@ def require(purpose: str, extra: str, *modules: str) -> None:
 
 
 def pip_packages(*names: str, reinstall: bool = False) -> str:
-    """The command that installs packages of others, over what is there if `reinstall`."""
+    """The command that installs packages of others, over installed versions if `reinstall`."""
     quoted = (f"'{name}'" if "[" in name else name for name in names)
     return f"pip install {'--force-reinstall ' if reinstall else ''}{' '.join(quoted)}"
 

@@ -146,7 +146,7 @@ def _release(file: BinaryIO) -> None:
 
 @contextmanager
 def exclusive_path(path: str | Path) -> Iterator[Path]:
-    """`atomic_path` for one run at a time, under a fixed temporary name: what a killed run left is used again.
+    """`atomic_path` for one run at a time, under a fixed temporary name: the next run overwrites a killed run's file.
 
     Raises:
         OutputError: another run is writing `path`, or the file cannot be written.

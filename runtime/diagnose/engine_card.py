@@ -10,7 +10,8 @@ from typing import Any
 from ..core.manifest import Manifest
 from ..core.text import hanging, printable
 from ..engines.load import plan_batch, read_engine_manifest, resolve
-from ..scoring.reading import run_of, words
+from ..scoring.reading import words
+from ..scoring.verdict import run_of
 
 FIELDS = {"demonstration", "licence", "precision", "backbone", "method", "head", "calibration", "training", "tools"}
 """Of the manifest, in the card as JSON."""

@@ -89,14 +89,7 @@ class Engine(ABC):
 
 
 def checked_images(images: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """Check a batch and make it contiguous.
-
-    Args:
-        images: uint8 [B, S, S, 3].
-        manifest: the engine's; its `preprocess.crop` is S.
-
-    Returns:
-        The same values, C-contiguous.
+    """The same batch, uint8 [B, S, S, 3] with the manifest's `preprocess.crop` as S, C-contiguous.
 
     Raises:
         UsageError: another dtype or shape.

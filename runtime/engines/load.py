@@ -30,7 +30,7 @@ def bundled_path() -> Path:
 
 
 def resolve(path: str | PathLike[str] | None) -> Path:
-    """The engine's path: `path`, the bundled engine's for None, or for an address on the hub that of its download.
+    """The path of an engine: `path` itself, the bundled engine for None, or the download of an address on the hub.
 
     Raises:
         UsageError, MissingDependencyError: an address on the hub that cannot be used.

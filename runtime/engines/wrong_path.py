@@ -1,4 +1,4 @@
-"""A path of the wrong kind: what the path holds, judged by names alone, and the command that takes it."""
+"""Recognise a path of the wrong kind by its names alone, and name the command that takes the path."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def what_is(path: Path) -> tuple[str, str] | None:
 
 
 def mistaken(path: Path, expected: str) -> str | None:
-    """The error for a path that exists and is not `expected` (`ENGINE` or `CHECKPOINT`); None where nobody can tell."""
+    """The error for a path that is not `expected` (`ENGINE` or `CHECKPOINT`); None where the names do not tell."""
     found = what_is(path)
     if found is None or found[0] == expected:
         return None

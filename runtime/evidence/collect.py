@@ -35,14 +35,17 @@ def collect(
     """
     try:
         metadata = read_metadata(file, image)
-        texts, found = metadata.texts, list(writers_of(metadata.texts))
+        texts = metadata.texts
+        found = list(writers_of(texts)) if texts else []
     except Exception:  # metadata is a stranger's, and none of it may cost the image its score
         return ()
     facts: list[Evidence] = []
-    readers = (
-        content_credentials(file, metadata, trust_lists), declarations(texts), generators(found), _ai_systems(texts),
-        _programs(texts, found), camera(texts, found), _quality(metadata),
-    )
+    readers = [_quality(metadata)]
+    if texts:
+        readers += [declarations(texts), generators(found), _ai_systems(texts), _programs(texts, found)]
+        readers.append(camera(texts, found))
+    if texts or metadata.c2pa:
+        readers.append(content_credentials(file, metadata, trust_lists))
     for reader in readers:
         try:
             facts.extend(islice(reader, MAX_FACTS))

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from ..core.environment import pip_install
 from ..core.text import shown
-from .c2pa_reports import Reports, UnreadableError, items, read_reports
+from .c2pa_reports import Reports, items, read_reports
 from .c2pa_trust import answers, trust_of
 from .fact import Declared, Evidence, Trust
 from .metadata import Metadata
@@ -39,16 +39,15 @@ def content_credentials(
     source = f"C2PA manifest in {place}"
     try:
         if size > MAX_STORE:
-            raise UnreadableError(f"{size:,} bytes of manifests are more than {MAX_STORE:,}")
-        reports = read_reports(file, mime, trust_lists)
+            raise ValueError(f"{size:,} bytes of manifests are more than {MAX_STORE:,}")
+        yield from list(facts_of_reports(read_reports(file, mime, trust_lists), source))
     except ImportError:
         statement = f"Content Credentials are present and were not verified: {pip_install('provenance')}"
         yield Evidence("content_credentials", source, statement, "present")
-    except UnreadableError as error:
-        statement = f"Content Credentials are present and cannot be verified ({shown(str(error))})"
+    except Exception as error:  # c2pa raises almost anything on damaged manifests, and its report may lack any part
+        reason = shown(str(error).partition("\n")[0] or type(error).__name__)
+        statement = f"Content Credentials are present and cannot be verified ({reason})"
         yield Evidence("content_credentials", source, statement, "unreadable")
-    else:
-        yield from facts_of_reports(reports, source)
 
 
 def facts_of_reports(reports: Reports, source: str) -> Iterator[Evidence]:
@@ -78,11 +77,12 @@ def _programs(manifest: dict[str, Any], source: str, subject: str, trust: Trust)
     made_by = [_name(item) for item in items(manifest.get("claim_generator_info"))]
     made_by = made_by[:1] or [_name(manifest.get("claim_generator"))]
     agents = [agent for uri, action, agent in _declared(manifest, without_type=True) if not uri and action in INCEPTION]
+    is_declared = any(_declared(manifest))  # what the manifest declares is more exact than a name
     for name in dict.fromkeys(filter(None, (*agents, *made_by))):
         writer = named(name)
         if writer is not None:
             yield Evidence("generator", source, f'{subject} names {writer.name} as its maker: "{name}"', writer.name,
-                           declares=writer.declares, trust=trust)
+                           declares=None if is_declared else writer.declares, trust=trust)
         elif name in made_by:
             yield Evidence("software", source, f'{subject} was signed with "{name}"', name, trust=trust)
 
@@ -99,15 +99,16 @@ def _reached(report: dict[str, Any]) -> Iterator[tuple[str, Role, str]]:
         yield label, role, place
         manifest = report["manifests"][label]
         opened = _opened(manifest)
-        following: list[tuple[str, Role, str]] = []
+        parents: list[tuple[str, Role, str]] = []
         for item in items(manifest.get("ingredients")):
             own = _ROLES.get(str(item.get("relationship")), "component")
             if own == "component" and opened & {str(item.get(key)) for key in ("label", "instance_id")}:
                 own = "parent"  # Photoshop up to 2025 calls the file that was opened a component
             next_role = role if role in ("component", "input") else own
             title = shown(item.get("title") or "untitled")
+            following = parents if next_role == "parent" else queue
             following.append((str(item.get("active_manifest")), next_role, f"{place}, {own} ingredient {title!r}"))
-        queue += sorted(following, key=lambda one: one[1] != "parent")
+        queue = parents + queue
 
 
 def _opened(manifest: dict[str, Any]) -> set[str]:

@@ -72,7 +72,8 @@ def read_metadata(file: BinaryIO, image: Image.Image | None) -> Metadata:
     found, packets = Metadata(), []
     kind = (image.format or "") if image is not None else _read(file, 8, 4).decode("latin-1").strip()
     if image is not None:
-        found.add("EXIF", read_exif(image.getexif()))
+        if exif := image.getexif():
+            found.add("EXIF", read_exif(exif))
         packets = list(_pillow_parts(image, found))
         luminance = list(getattr(image, "quantization", {}).get(0, ()))
         found.luminance = luminance if len(luminance) == 64 else []
@@ -115,8 +116,9 @@ def _pillow_parts(image: Image.Image, found: Metadata) -> Iterator[bytes]:
         yield xmp
     iptc = b"".join(data[len(_PHOTOSHOP) :] for _, data in segments if data.startswith(_PHOTOSHOP))
     of_tag = tags.get(_PHOTOSHOP_TAG)
-    for data in (iptc, of_tag if isinstance(of_tag, bytes) else b""):
-        found.add("IPTC", read_iptc(data[:MAX_PART]))
+    for data in (iptc, of_tag):
+        if data and isinstance(data, bytes):
+            found.add("IPTC", read_iptc(data[:MAX_PART]))
     if tags:
         found.add("IPTC", iptc_of_tiff(image))
 

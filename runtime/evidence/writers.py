@@ -30,6 +30,7 @@ PROSE_FIELDS = frozenset((
     "UserComment", "Special Instructions", "Instructions", "Keywords", "XPTitle", "XPComment", "XPKeywords",
     "XPSubject", "ImageTitle", "source", "",
 ))
+_NAMED_IN = PROGRAM_FIELDS | PERSON_FIELDS | PROSE_FIELDS
 CAMERA_FIELDS = frozenset((
     "Make", "Model", "Artist", "ImageDescription", "creator", "By-line", "description", "Caption", "Photographer",
     "XPAuthor", "Author", "Description",
@@ -147,11 +148,12 @@ def writers_of(texts: Sequence[Text]) -> Iterator[Found]:
         left -= len(searched)
         if writer := next(_by_form(text.key, searched, texts), None):
             yield Found(writer, text, "holds parameters of")
-        elif text.key in PROGRAM_FIELDS | PERSON_FIELDS | PROSE_FIELDS:
+        elif text.key in _NAMED_IN:
             name = searched[:MAX_NAME]
             writer = next((one for one, names, _ in _NAMES if names.search(name)), None)
-            certain = (writer is not None and text.key not in PROSE_FIELDS) or text.key in PROGRAM_FIELDS
-            if writer := writer or (named(name) if text.key not in PROSE_FIELDS else None):
+            certain = text.key in PROGRAM_FIELDS or (writer is not None and text.key in PERSON_FIELDS)
+            writer = writer or (None if text.key in PROSE_FIELDS else named(name))
+            if writer is not None:
                 yield Found(writer, text, "names" if certain else "mentions")
 
 

@@ -26,7 +26,7 @@ DAMAGED = "the animation is damaged: frame {:,} cannot be decoded"
 
 Frame = TypeVar("Frame")
 LoadFrame: TypeAlias = Callable[[DecodedImage, int, float | None], Frame]
-"""Makes what is kept of a frame, its index and time given."""
+"""Turns a decoded frame, its index and its time into the result that is kept."""
 
 
 def spread(count: int, wanted: int) -> list[int]:

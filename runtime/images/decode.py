@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +18,6 @@ from .formats import HEIF_BRANDS, JPEG_FORMATS, NO_HEIF, usable_formats
 from .jpeg_scans import check_scans
 from .library_messages import take_error
 from .modes import grey_scale, scale_to_8_bits, to_rgb
-from .pixel_budget import PixelBudget
 from .source import ImageSource, describe, opened
 
 MAX_PIXELS = 178_000_000
@@ -23,6 +25,48 @@ MAX_PIXELS = 178_000_000
 
 It lies just below Pillow's own limit, whose message is less clear.
 """
+
+LARGE_PIXELS = 25_000_000
+"""Before an image with more pixels, `malloc_trim` returns freed memory to the system.
+
+glibc keeps freed memory for each thread: eight images of 178 megapixels, decoded in turn by eight threads, left eight
+times the memory of a single image.
+"""
+
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+class PixelBudget:
+    """Lets images into memory while their pixels fit; an image larger than the whole budget is held alone.
+
+    Attributes:
+        pixels: held at most at the same time.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self._free = self.pixels = pixels
+        self._freed = threading.Condition()
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait until `pixels` fit, and hold them during the context.
+
+        The thread that waits keeps the turn, so that small images cannot keep a large one out for ever.
+        """
+        share = min(pixels, self.pixels)
+        with self._turn, self._freed:
+            self._freed.wait_for(lambda: share <= self._free)
+            self._free -= share
+            if share > LARGE_PIXELS and _malloc_trim is not None:
+                _malloc_trim(0)
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._free += share
+                self._freed.notify_all()
+
 
 IN_FLIGHT = PixelBudget(200_000_000)
 """All decoding threads together: one image of the largest size, or sixteen of 12 megapixels. Conversions need up to 16
@@ -157,7 +201,7 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None =
 
 @contextmanager
 def named_errors(name: str, max_pixels: int) -> Iterator[None]:
-    """Whatever goes wrong with an image becomes an `ImageError` that names it."""
+    """Turn every error of an image into an `ImageError` that names the image."""
     take_error()  # of an earlier image
     try:
         yield

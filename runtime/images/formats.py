@@ -1,8 +1,10 @@
-"""The image formats that are decoded: no other decoder is ever started."""
+"""The formats of images and videos that are decoded: no other decoder is ever started."""
 
 from __future__ import annotations
 
 import functools
+import os
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -21,6 +23,10 @@ IMAGE_SUFFIXES = frozenset(
 """Suffixes of the files taken from a folder, in any case. A file that is named itself is read whatever its suffix."""
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"))
+NOT_VIDEO = (b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevx", b"jxl ",
+             b"mif1", b"msf1")
+"""Brands of still pictures in the container of MP4: AVIF, HEIF, Canon's raw files, JPEG XL."""
 NO_HEIF = f"a HEIC image, as phones make them; reading it needs pillow-heif: {pip_install('formats')}"
 
 
@@ -35,3 +41,20 @@ def usable_formats() -> tuple[str, ...]:
         pillow_heif.register_heif_opener()
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def has_image_suffix(path: str) -> bool:
+    """Whether a name ends like an image's."""
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+
+
+def video_container(file: BinaryIO) -> str | None:
+    """FFmpeg's name of the container that a file, at its start, is; None for no video."""
+    head = file.read(16)
+    file.seek(0)
+    kind = head[4:8]
+    if (kind == b"ftyp" and head[8:12] not in NOT_VIDEO) or kind in (b"moov", b"mdat", b"wide"):
+        return "mov"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    return "avi" if head.startswith(b"RIFF") and head[8:12] == b"AVI " else None

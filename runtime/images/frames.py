@@ -8,17 +8,18 @@ import numpy as np
 from PIL import Image
 
 from ..core.manifest import Preprocess
-from .animation import read_animation
+from .animation import ANIMATED, read_animation
 from .decode import DecodedImage, decoded
+from .formats import video_container
 from .preprocess import LoadedImage, prepare, shrink_to
 from .source import ImageSource, opened
 from .tiles import MAX_FRAMES, Tiling, cut_tiles
-from .video import read_video, video_container
+from .video import read_video
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of an input; a still image has one.
+    """A picture of an input; a still image is a single frame.
 
     Attributes:
         crops: what the engine scores.
@@ -90,5 +91,7 @@ def load_frames(
             frames, total, notes = read_video(file, container, wanted, load, max_pixels=max_pixels, name=name)
             return Loaded(frames, True, total, notes)
         with decoded(file, max_pixels, name, shrink_to(preprocess)) as image:
+            if image.opened is None or image.opened.format not in ANIMATED:
+                return Loaded((load(image, 0, None),), opened=image.opened)
             frames, count, notes = read_animation(image, file, wanted, load)
             return Loaded(frames, count > 1, count, notes, image.opened)

@@ -1,4 +1,4 @@
-"""The scans of a JPEG, counted without decoding: each one costs a pass over the whole image (a scan bomb)."""
+"""The scans of a JPEG, counted without decoding: each scan costs a pass over the whole image (a scan bomb)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from PIL import Image
 from ..core.errors import ImageError
 
 Opener: TypeAlias = Callable[[], AbstractContextManager[BinaryIO]]
-"""Opens an image that is no file of its own when it is decoded: a member of an archive, for example."""
+"""Opens an image inside another file, such as a member of an archive, when the image is decoded."""
 ImageSource: TypeAlias = (
     str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | np.ndarray | Image.Image | Opener
 )
@@ -91,7 +91,7 @@ def open_image_file(path: str, name: str) -> BinaryIO:
 
 @contextmanager
 def opened(source: ImageSource, name: str) -> Iterator[BinaryIO | np.ndarray | Image.Image]:
-    """A source as a seekable binary file at its start; arrays and Pillow images stay what they are.
+    """A source as a seekable binary file at its start; arrays and Pillow images are passed on.
 
     Raises:
         ImageError: as for `open_image_file`.

@@ -15,10 +15,6 @@ from ..core.errors import ImageError
 from .animation import Frame, LoadFrame, spread
 from .decode import IN_FLIGHT, DecodedImage, named_errors, too_large
 
-VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"))
-NOT_VIDEO = (b"avif", b"avis", b"crx ", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevx", b"jxl ",
-             b"mif1", b"msf1")
-"""Brands of still pictures in the container of MP4: AVIF, HEIF, Canon's raw files, JPEG XL."""
 MAX_VIDEO_PIXELS = 2_000_000_000
 """Pixels of all decoded frames together: 964 of 1920 x 1080. A frame between key frames needs those before it."""
 MAX_SECONDS = 60.0
@@ -33,18 +29,6 @@ MISSED = "not every chosen frame of the video could be decoded: it is damaged, o
 def can_read_video() -> bool:
     """Whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
-
-
-def video_container(file: BinaryIO) -> str | None:
-    """FFmpeg's name of the container that a file, at its start, is; None for no video."""
-    head = file.read(16)
-    file.seek(0)
-    kind = head[4:8]
-    if (kind == b"ftyp" and head[8:12] not in NOT_VIDEO) or kind in (b"moov", b"mdat", b"wide"):
-        return "mov"
-    if head.startswith(b"\x1aE\xdf\xa3"):
-        return "matroska"
-    return "avi" if head.startswith(b"RIFF") and head[8:12] == b"AVI " else None
 
 
 def read_video(

@@ -15,7 +15,7 @@ from ..core.errors import CinemaeError, UsageError
 from ..core.progress import Progress
 from ..engines.load import read_engine_manifest
 from ..scan.tally import Tally
-from ..scoring.reading import run_of
+from ..scoring.verdict import run_of
 from .actor import ScoreUnits
 from .cluster import cluster, explained, on_every_node, room, uses_gpu
 from .options import RayOptions

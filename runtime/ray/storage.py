@@ -12,7 +12,8 @@ from typing import IO, Any
 from ..core.errors import MissingDependencyError, OutputError, UsageError
 from ..core.files import atomic_path
 from ..images.formats import IMAGE_SUFFIXES
-from ..scan.urls import fetch, is_web_url
+from ..scan.kinds import is_web_url
+from ..scan.urls import fetch
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _GLOB = re.compile(r"[*?\[]")

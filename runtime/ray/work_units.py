@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from ..core.errors import ErrorKind, UsageError
 from ..core.text import display_name
-from ..scan.archives import archive_kind
 from ..scan.inputs import Inputs
-from ..scan.urls import NOT_ALLOWED, is_web_url
+from ..scan.kinds import archive_kind, is_web_url
+from ..scan.urls import NOT_ALLOWED
 from .options import RayOptions
 from .storage import is_url, list_url, open_binary
 

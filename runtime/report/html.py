@@ -27,9 +27,10 @@ from ..core.colour_map import hex_colours
 from ..core.errors import UsageError
 from ..core.files import exclusive_path, writing
 from ..core.manifest import Manifest
-from ..scoring.reading import run_of, words
-from ..scoring.record import Frames, Record, Run
-from ..scoring.verdict import Decision
+from ..scoring.reading import words
+from ..scoring.record import Frames, Record
+from ..scoring.run import Run
+from ..scoring.verdict import Decision, run_of
 from .heatmap import OPACITY
 
 THUMBNAIL_SIZE = 192

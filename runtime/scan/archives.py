@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import IO, Any, BinaryIO, Literal
+from typing import IO, Any, BinaryIO
 
 from ..core.errors import ImageError
 from ..core.text import printable
+from ..images.formats import has_image_suffix
 from ..images.source import NamedSource, Opener
-from .image_files import has_image_suffix
+from .kinds import archive_kind
 from .walk import Skipped
 
-ZIP_SUFFIXES, TAR_SUFFIXES = (".zip",), (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 256 << 20
 """Larger members are error records: a member is in memory while it is decoded."""
@@ -40,12 +40,6 @@ _EXTENDED = (
 """Members of a tar that only describe the next one."""
 TOO_MANY = "holds more than {:,} members; those behind are not scored"
 EXPANDS = f"expands to more than {MAX_RATIO} times its size (a decompression bomb?); the rest is not read"
-
-
-def archive_kind(name: str) -> Literal["zip", "tar"] | None:
-    """The kind of archive that a name ends like; None for others."""
-    lower = name.lower()
-    return "zip" if lower.endswith(ZIP_SUFFIXES) else "tar" if lower.endswith(TAR_SUFFIXES) else None
 
 
 def _open(name: str) -> BinaryIO:

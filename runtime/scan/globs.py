@@ -11,15 +11,10 @@ from collections.abc import Collection, Iterator, Sequence
 from ..core.errors import ImageError
 from ..images.source import NamedSource
 from .image_files import is_image_file
+from .kinds import is_glob
 from .walk import Skipped, walk
 
-_GLOB = re.compile(r"[*?\[]")
-NO_MATCH = ImageError("no such file, and no file matches it as a pattern", "missing")
-
-
-def is_glob(name: str) -> bool:
-    """Whether `name` may be a pattern."""
-    return _GLOB.search(name) is not None
+NO_MATCH = "no such file, and no file matches it as a pattern"
 
 
 def glob_inputs(
@@ -61,7 +56,7 @@ def glob_inputs(
         matched = True
         yield item
     if not matched:
-        yield NamedSource(pattern, error=NO_MATCH)
+        yield NamedSource(pattern, error=ImageError(NO_MATCH, "missing"))
 
 
 def _split(pattern: str) -> tuple[str, list[str]]:

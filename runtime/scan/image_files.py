@@ -6,9 +6,9 @@ import os
 import re
 
 from ..core.errors import ImageError
-from ..images.formats import IMAGE_SUFFIXES
+from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
 from ..images.source import open_image_file
-from ..images.video import VIDEO_SUFFIXES, can_read_video
+from ..images.video import can_read_video
 
 RAW_SUFFIXES = frozenset((".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"))
 """Camera raw files: most are TIFF files whose first picture is a thumbnail, which must not be scored instead."""
@@ -37,11 +37,6 @@ def holds_image(path: str) -> bool:
     """
     with open_image_file(path, path) as file:
         return SIGNATURES.match(file.read(SIGNATURE_BYTES)) is not None
-
-
-def has_image_suffix(path: str) -> bool:
-    """Whether a name ends like an image's."""
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def is_video_file(path: str) -> bool:

@@ -17,11 +17,12 @@ from typing import BinaryIO
 from ..core.errors import ImageError, UsageError
 from ..core.text import display_name
 from ..images.source import MAX_FILE_BYTES, NamedSource
-from .archives import archive_kind, archive_members
-from .globs import glob_inputs, is_glob
+from .archives import archive_members
+from .globs import glob_inputs
 from .image_files import SIGNATURES
-from .urls import NOT_ALLOWED, fetch, is_web_url
-from .walk import Skipped, identity_of, walk
+from .kinds import archive_kind, is_glob, is_web_url
+from .urls import NOT_ALLOWED, fetch
+from .walk import Skipped, identities, walk
 
 STDIN = "-"
 LIST_PREFIX = "@"
@@ -79,7 +80,7 @@ class Inputs:
         return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude, self.allow_url))
 
     def __iter__(self) -> Iterator[NamedSource]:
-        excluded = {identity for folder in self.exclude if (identity := identity_of(folder)) is not None}
+        excluded = identities(self.exclude)
         for argument in self.arguments:
             empty = True
             for item in self._expand(argument, excluded):

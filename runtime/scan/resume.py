@@ -22,12 +22,9 @@ from ..core.text import display_name
 from ..images.source import AnySource, ImageSource, NamedSource, opened
 from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
-from ..scoring.record import Record, Run, from_dict
-
-
-def store_path(out: Path) -> Path:
-    """The file for the records of earlier runs."""
-    return Path(f"{out}.resume")
+from ..scoring.record import Record, from_dict
+from ..scoring.run import Run
+from .targets import store_path
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, Record]]:
@@ -64,18 +61,15 @@ def check_run(out: Path, run: Run) -> None:
     """
     _, first = next(read_lines(out), (b"", None))
     if first is None:
-        if out.exists() and not out.is_file():
-            raise UsageError(f"{out}: is not a file; --resume continues a JSON-lines file")
         if out.exists() and _holds_a_line(out):
-            raise UsageError(f"{out}: does not hold records of this schema; choose another --out or leave out --resume")
+            raise UsageError(f"{display_name(str(out))}: does not hold records of this schema; choose another --out")
         return
     rates = ("false_alarm", "miss") if first.frames else ()  # null where several frames were scored
     for name in (item.name for item in fields(Run) if item.name not in ("cinemae", *rates)):
         was, is_now = getattr(first.run, name), getattr(run, name)
         if was != is_now:
-            raise UsageError(
-                f"{out}: was made with {name} {was}, this run has {is_now}; choose another --out or leave out --resume"
-            )
+            where = display_name(str(out))
+            raise UsageError(f"{where}: was made with {name} {was}, this run has {is_now}; choose another --out")
 
 
 def _holds_a_line(path: Path) -> bool:
@@ -85,7 +79,7 @@ def _holds_a_line(path: Path) -> bool:
 
 
 class Earlier:
-    """The records of earlier runs, by path and content; about 150 bytes of memory each."""
+    """The records of earlier runs, by path; about 150 bytes of memory each."""
 
     def __init__(self, out: Path, detector: Detector) -> None:
         """Move the records of `out`, which this process has locked, to the store.
@@ -95,47 +89,37 @@ class Earlier:
             OutputError: the store cannot be written.
         """
         self._detector, self._store = detector, store_path(out)
+        self._offsets: dict[bytes, int] = {}
         check_run(out, detector.run)
         check_run(self._store, detector.run)
-        self._offsets: dict[bytes, int] = {}
+        if not out.stat().st_size and not self._store.exists():
+            return
         with writing(self._store):
             with atomic_path(self._store) as temporary, temporary.open("wb") as target:
-                for path in (out, self._store):
+                for path in (out, self._store):  # the newer record first
                     for raw, record in read_lines(path):
-                        key = _key(record.path, record.sha256)
                         # a missing package or lack of memory may be why an input failed
-                        if record.status == "ok" and key not in self._offsets:
-                            self._offsets[key] = target.tell()
+                        if record.status == "ok" and _key(record.path) not in self._offsets:
+                            self._offsets[_key(record.path)] = target.tell()
                             target.write(raw)
             with out.open("r+b") as file:
                 file.truncate(0)
                 os.fsync(file.fileno())
 
     def prepare(self, source: AnySource) -> Prepared:
-        """As `Detector.prepare`, after a look at the records of earlier runs."""
-        if self._offsets and isinstance(source, NamedSource) and source.error is None:
-            sha256 = current_sha256(source.image)
-            start = self._offsets.get(_key(display_name(source.name), sha256))
+        """As `Detector.prepare`, but for an input whose record still holds. New inputs are read once."""
+        if isinstance(source, NamedSource) and source.error is None:
+            name = display_name(source.name)
+            start = self._offsets.get(_key(name))
             if start is not None:
                 with self._store.open("rb") as file:
                     file.seek(start)
-                    return Prepared(display_name(source.name), previous=from_dict(json.loads(file.readline())))
+                    record = from_dict(json.loads(file.readline()))
+                if record.sha256 == current_sha256(source.image):
+                    return Prepared(name, previous=record)
         return self._detector.prepare(source)
 
-def forget(out: Path) -> None:
-    """Remove the store, once all records are in `out`.
-
-    Raises:
-        OutputError: it cannot be removed.
-    """
-    store = store_path(out)
-    if store.exists():
-        with writing(store):
-            with out.open("r+b") as file:
-                os.fsync(file.fileno())
-            store.unlink()
 
 
-def _key(path: str, sha256: str | None) -> bytes:
-    text = f"{path}\0{sha256}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).digest()
+def _key(path: str) -> bytes:
+    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()

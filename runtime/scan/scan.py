@@ -36,8 +36,8 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         if not session.tally.total and not options.allow_empty:
             raise UsageError(_nothing_scored(inputs))
         notes = [f"warning: {display_name(name)}: holds no images" for name in inputs.empty]
-        if skipped := inputs.skipped.summary():
-            notes.append(f"note: {skipped}")
+        if inputs.skipped.suffixes:
+            notes.append(f"note: {inputs.skipped.summary()}")
         return session.finish(notes)
 
 

@@ -16,10 +16,9 @@ from ..images.source import AnySource, NamedSource
 from ..scoring.detector import Detector
 from ..scoring.pipeline import Prepare, Scored, decode_and_score
 from .options import TABLE, RunOptions
-from .resume import forget
 from .table import TableWriter
 from .tally import Tally
-from .targets import Targets
+from .targets import Targets, forget
 from .writers import Writer, file_writer, stdout_writer
 
 Extra = Callable[[Scored], None]
@@ -93,8 +92,11 @@ class Session:
         """
         extras = self._extras()
         progress = Progress("inputs", total, quiet=self._options.quiet, closing=False, console=self._console)
-        with self._stack.enter_context(progress), closing(scored):
+        with progress, closing(scored):
             for item in scored:
+                if not self.tally.total:  # the engine is loaded: it may have fallen back to another device
+                    for note in self.detector.wait().notes:
+                        self.say(f"note: {note}")
                 self.tally.add(item.record, kept=item.prepared.previous is not None)
                 self._writer.write(item.record)
                 for extra in extras:
@@ -124,21 +126,8 @@ class Session:
             return TableWriter(self._console, self.detector.run)
         return stdout_writer(sys.stdout.buffer, self._format)
 
-    def _announcer(self) -> Extra:
-        """Prints the engine's notes once, at the first record: a fallback to another device, for example."""
-        said = False
-
-        def announce(_: Scored) -> None:
-            nonlocal said
-            if not said:
-                said = True
-                for note in self.detector.wait().notes:
-                    self.say(f"note: {note}")
-
-        return announce
-
     def _extras(self) -> list[Extra]:
-        """Called for each record after it is written: heatmaps, the report and the engine's notes."""
+        """Called for each record after it is written: heatmaps and the report."""
         options = self._options
         extras: list[Extra] = []
         if options.heatmaps is not None:
@@ -165,7 +154,7 @@ class Session:
                 report.provider = report.provider or self.detector.wait().provider
 
             extras.append(add)
-        return [*extras, self._announcer()]
+        return extras
 
 
 def _console() -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 from ..core.text import printable
 from ..scoring.reading import CONTRARY, is_contrary, legend
 from ..scoring.reasons import TEXTS
-from ..scoring.record import Reason, Record, Run
+from ..scoring.record import Reason, Record
+from ..scoring.run import Run
 
 STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
 SCREEN = 24

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import OutputError, UsageError
+from ..core.files import writing
 from ..core.text import display_name
-from .image_files import has_image_suffix
+from ..images.formats import has_image_suffix
 from .inputs import STDIN, input_name
 from .parquet import MARK
-from .resume import store_path
 
 REPORT_SUFFIXES = ("", ".html", ".htm")
 OUT_SUFFIXES = ("", ".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".txt")
@@ -191,3 +191,22 @@ def _check_folder(folder: Path, inputs: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)  # it must exist to be left out when inputs are listed
     except (OSError, ValueError) as error:
         raise OutputError(f"{_name(folder)}: cannot be made ({getattr(error, 'strerror', None) or error})") from None
+
+
+def store_path(out: Path) -> Path:
+    """The file for the records of earlier runs."""
+    return Path(f"{out}.resume")
+
+
+def forget(out: Path) -> None:
+    """Remove the store, once all records are in `out`.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
+    store = store_path(out)
+    if store.exists():
+        with writing(store):
+            with out.open("r+b") as file:
+                os.fsync(file.fileno())
+            store.unlink()

@@ -6,7 +6,6 @@ import http.client
 import io
 import ipaddress
 import math
-import re
 import socket
 import ssl
 import threading
@@ -26,7 +25,6 @@ READ_SECONDS, TOTAL_SECONDS = 10.0, 60.0
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 1 << 16
 NOT_ALLOWED = "is a URL, and nothing is fetched without --allow-url"
-_URL = re.compile(r"https?://", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _UNICAST = ipaddress.ip_network("2000::/3")
 """The public addresses of IPv6 so far (IANA's registry): not site-local or IPv4-compatible ones, which ipaddress takes
@@ -34,11 +32,6 @@ for global."""
 
 
 _unreadable = partial(ImageError, kind="unreadable")
-
-
-def is_web_url(name: str) -> bool:
-    """Whether a name is an http or https URL."""
-    return _URL.match(name) is not None
 
 
 def is_public(address: str) -> bool:

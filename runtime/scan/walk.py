@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from ..core.environment import pip_install
 from ..core.errors import ImageError
 from ..core.text import display_name
+from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
 from ..images.source import NamedSource
-from ..images.video import VIDEO_SUFFIXES
-from .image_files import has_image_suffix, is_image_file
+from .image_files import is_image_file
 
 
 @dataclass
@@ -55,6 +55,11 @@ def identity_of(path: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
+
+
+def identities(folders: Collection[str]) -> set[tuple[int, int]]:
+    """Device and inode of each folder that there is."""
+    return {identity for folder in folders if (identity := identity_of(folder)) is not None}
 
 
 def unreadable(folder: str, error: OSError) -> NamedSource:

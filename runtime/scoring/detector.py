@@ -20,9 +20,8 @@ from ..images.source import AnySource
 from .options import ScoringOptions
 from .pipeline import decode_and_score
 from .prepare import Prepared, Preparer
-from .reading import run_of
 from .record import Record
-from .verdict import Decision, record_of
+from .verdict import Decision, record_of, run_of
 
 DEFAULT_BATCH = 8
 """Images of one inference, where the engine's file names no best number."""

@@ -6,37 +6,12 @@ verdict does not; so the two can point in different directions, and then the ver
 
 from __future__ import annotations
 
-import math
-from typing import cast
-
-from ..core.environment import cinemae_version
-from ..core.manifest import Decode, Manifest
-from .options import ScoringOptions
-from .record import Run, Verdict
-from .verdict import Decision
+from .run import Run, Verdict
 
 CONTRARY = "the probability points the other way"
 CAVEAT = "Rates hold for the kinds of images that the engine was measured on; images of a new kind can exceed them."
 OWN_THRESHOLD = "your own threshold, no rate is known"
 NEITHER = "the score supports neither"
-
-
-def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
-    """What the records of an engine have in common, by default at a base rate of one half."""
-    options = options or ScoringOptions()
-    calibration, decision = manifest.calibration, Decision.of(manifest.calibration, options.threshold)
-    decode = cast("Decode | None", options.decode) or manifest.preprocess.decode
-    measured = not options.tiles  # nobody measured the rates of a mean of tiles
-
-    def probability(logit: float) -> float | None:
-        return calibration.probability(logit, options.prior) if math.isfinite(logit) else None
-
-    return Run(
-        engine=manifest.label, prior=options.prior, threshold=options.threshold,
-        ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
-        false_alarm=decision.false_alarm if measured else None, miss=decision.miss if measured else None,
-        decode=decode, max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
-    )
 
 
 def promise(threshold: float | None, rate: float | None, others: str) -> str:

@@ -9,26 +9,22 @@ from dataclasses import field, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
 from ..core.errors import ErrorKind
-from ..core.manifest import Decode
 from ..evidence.fact import Evidence
+from .run import CONFIG, Run, Verdict
 
 RECORD_SCHEMA = 1
 
 Status = Literal["ok", "error"]
-Verdict = Literal["ai", "real", "uncertain"]
 LcasMap: TypeAlias = SkipJsonSchema[SkipValidation[np.ndarray | None]]
 
-_CONFIG = ConfigDict(
-    arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True, use_attribute_docstrings=True
-)
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Failure:
     """Why an input has no score."""
 
@@ -39,7 +35,7 @@ class Failure:
     """The same as a sentence, with the fix where there is one."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Reason:
     """Something that qualifies a score."""
 
@@ -49,7 +45,7 @@ class Reason:
     """The same as a sentence."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Stats:
     """The three statistics of the anomaly score [Eq. 6]."""
 
@@ -61,7 +57,7 @@ class Stats:
     """Perturbation sensitivity."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class ScoredFrame:
     """The score of one frame of an animation or a video."""
 
@@ -75,7 +71,7 @@ class ScoredFrame:
     """As the record's `probability`."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Frames:
     """The frames of an animation or a video, of which the most suspicious one gives the record's score."""
 
@@ -87,7 +83,7 @@ class Frames:
     """The frames that were scored."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
+@dataclass(frozen=True, config=CONFIG)
 class Tile:
     """The score of one of the overlapping squares of `--tiles`, in pixels of the image as displayed."""
 
@@ -98,35 +94,7 @@ class Tile:
     """The raw score; the record's is the mean of all tiles."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class Run:
-    """What is the same for all records of a run."""
-
-    engine: str
-    """Name and short content hash, and `(demonstration)` for the bundled engine."""
-    prior: float
-    """Share of AI images that probabilities assume, in (0, 1)."""
-    threshold: float | None
-    """Probability, at equal priors, that the caller set in place of the engine's two thresholds."""
-    ai_from: float | None
-    """Probability from which the verdict is `ai`, at this prior; null if it is never given."""
-    real_below: float | None
-    """Probability below which the verdict is `real`, at this prior; null if it is never given."""
-    false_alarm: float | None
-    """Largest share of a source's real images that get `ai`; null where no rate is known."""
-    miss: float | None
-    """Largest share of a source's AI images that get `real`; null where no rate is known."""
-    decode: Decode
-    """How JPEGs are decoded."""
-    max_frames: int
-    """Frames of an animation or a video that are scored."""
-    tiled: bool
-    """Whether overlapping squares are scored in place of the centre crop."""
-    cinemae: str
-    """Version of the package."""
-
-
-@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
 class Record:
     """One image's record. The fields up to `schema` are the JSON record, in this order."""
 
@@ -174,7 +142,7 @@ class Record:
         """How notebooks show the record: verdict with its rate, heatmap, reasons, facts of the file."""
         from .record_html import record_html
 
-        return record_html(self)
+        return record_html(to_dict(self), self.run, self.lcas)
 
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))

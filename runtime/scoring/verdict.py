@@ -12,18 +12,21 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..core.calibration import Calibration
+from ..core.environment import cinemae_version
 from ..core.errors import UsageError
-from ..core.manifest import Manifest
+from ..core.manifest import Decode, Manifest
 from ..engines.base import EngineOutput
 from ..images.tiles import stitch
+from .options import ScoringOptions
 from .prepare import Prepared
 from .reasons import frame_reasons, reason, stat_reasons
-from .record import Failure, Frames, Reason, Record, Run, ScoredFrame, Stats, Tile, Verdict
+from .record import Failure, Frames, Reason, Record, ScoredFrame, Stats, Tile
+from .run import Run, Verdict
 
 NOT_FINITE = Failure("engine", "the engine gave a score that is not finite; use an engine of higher precision")
 
@@ -91,6 +94,24 @@ def verdict_reasons(logit: float, decision: Decision, verdict: Verdict) -> list[
     elif verdict == "uncertain" and not decision.uncalibrated:
         reasons.append(reason("band"))
     return [*reasons, reason("norate")] if decision.uncalibrated else reasons
+
+
+def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
+    """What the records of an engine have in common, by default at a base rate of one half."""
+    options = options or ScoringOptions()
+    calibration, decision = manifest.calibration, Decision.of(manifest.calibration, options.threshold)
+    decode = cast("Decode | None", options.decode) or manifest.preprocess.decode
+    measured = not options.tiles  # nobody measured the rates of a mean of tiles
+
+    def probability(logit: float) -> float | None:
+        return calibration.probability(logit, options.prior) if math.isfinite(logit) else None
+
+    return Run(
+        engine=manifest.label, prior=options.prior, threshold=options.threshold,
+        ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
+        false_alarm=decision.false_alarm if measured else None, miss=decision.miss if measured else None,
+        decode=decode, max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
+    )
 
 
 def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision: Decision, run: Run) -> Record:

@@ -13,7 +13,8 @@ from ..core.colour_map import hex_colours
 from ..core.manifest import Backbone, Manifest, Training
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
 from ..scoring.reading import words
-from ..scoring.record import Record, Run
+from ..scoring.record import Record
+from ..scoring.run import Run
 
 
 class ErrorBody(BaseModel):

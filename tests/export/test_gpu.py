@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from cinemae.export.fused import export_fused
 from cinemae.export.parity import eager_output, parity_images
 from cinemae.export.tensorrt import build_plan
 from cinemae.runtime.core.errors import CinemaeError
@@ -35,9 +34,8 @@ needs_tensorrt = pytest.mark.skipif(
 
 @pytest.mark.gpu
 @needs_tensorrt
-def test_plan_runs_and_agrees_with_eager(tiny_detector, tiny_manifest, tmp_path):
-    export_fused(tiny_detector, tiny_manifest, tmp_path / "tiny.onnx", "fp16")
-    build_plan(tmp_path / "tiny.onnx", tmp_path / "tiny.plan", batches(1, 4, 8))
+def test_plan_runs_and_agrees_with_eager(tiny_detector, tiny_fp16_engine, tmp_path):
+    build_plan(tiny_fp16_engine, tmp_path / "tiny.plan", batches(1, 4, 8))
     images = parity_images(11, 64)
     engine = load_engine(tmp_path / "tiny.plan", device="tensorrt")
     found = engine.infer(images)
@@ -49,9 +47,8 @@ def test_plan_runs_and_agrees_with_eager(tiny_detector, tiny_manifest, tmp_path)
 
 @pytest.mark.gpu
 @needs_tensorrt
-def test_batches_in_flight_and_sizes_in_any_order_agree_with_singles(tiny_detector, tiny_manifest, tmp_path):
-    export_fused(tiny_detector, tiny_manifest, tmp_path / "tiny.onnx", "fp16")
-    build_plan(tmp_path / "tiny.onnx", tmp_path / "tiny.plan", batches(2, 4, 8))
+def test_batches_in_flight_and_sizes_in_any_order_agree_with_singles(tiny_detector, tiny_fp16_engine, tmp_path):
+    build_plan(tiny_fp16_engine, tmp_path / "tiny.plan", batches(2, 4, 8))
     images = parity_images(11, 64)
     expected = eager_output(tiny_detector, images).logit
     engine = load_engine(tmp_path / "tiny.plan", device="tensorrt")

@@ -33,7 +33,6 @@ with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "pytho
     import cinemae.runtime.images.preprocess as preprocess
     import PIL.Image
     from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError
-    from cinemae.runtime.core.masks import draw_visible
     from cinemae.runtime.evidence.c2pa_reports import Reports
     from cinemae.runtime.evidence.collect import collect  # noqa: F401  (its readers are what the fuzzer explores)
     from cinemae.runtime.evidence.content_credentials import facts_of_reports
@@ -42,6 +41,7 @@ with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "pytho
     from cinemae.runtime.serve.uploads import Body, ByteBudget, read_uploads
     from starlette.requests import Request
 
+import report_samples as samples
 from facts_of import facts_of
 from metadata_files import exif_of, gif_with_xmp, iptc_of, photoshop_of, png_texts, raw_profile, segments, xmp_of
 from pictures import encoded, picture
@@ -217,13 +217,7 @@ def manifest_seed() -> bytes:
         image_size=64, encoder_dim=32, encoder_depth=1, encoder_heads=2,
         decoder_dim=16, decoder_depth=1, decoder_heads=2,
     )
-    visible = draw_visible(config.n_patches, 2, "balanced", 0)
-    found = manifests.Manifest(
-        name="fuzz", kind="fused", method=manifests.MethodConfig(), head=manifests.HeadConfig(),
-        preprocess=SMALL, backbone=manifests.Backbone(config=config, source="none", sha256="0" * 64, licence="none"),
-        masks=manifests.Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
-    )
-    return found.to_json().encode()
+    return samples.manifest(config).to_json().encode()
 
 
 def field(number: int, data: bytes) -> bytes:

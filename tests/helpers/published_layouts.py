@@ -14,29 +14,29 @@ TINY = {"image": 64, "patch": 16, "dim": 128, "depth": 2, "decoder_dim": 64, "de
 VIT_LARGE = {"image": 224, "patch": 16, "dim": 1024, "depth": 24, "decoder_dim": 512, "decoder_depth": 8}
 
 
+def both(stem, shape):
+    """Weight of `shape` and bias of a layer."""
+    return {f"{stem}.weight": shape, f"{stem}.bias": shape[:1]}
+
+
 def block_shapes(dim):
-    return {
-        "norm1.weight": (dim,), "norm1.bias": (dim,), "attn.qkv.weight": (3 * dim, dim), "attn.qkv.bias": (3 * dim,),
-        "attn.proj.weight": (dim, dim), "attn.proj.bias": (dim,), "norm2.weight": (dim,), "norm2.bias": (dim,),
-        "mlp.fc1.weight": (4 * dim, dim), "mlp.fc1.bias": (4 * dim,), "mlp.fc2.weight": (dim, 4 * dim),
-        "mlp.fc2.bias": (dim,),
-    }
+    return (
+        both("norm1", (dim,)) | both("attn.qkv", (3 * dim, dim)) | both("attn.proj", (dim, dim)) | both("norm2", (dim,))
+        | both("mlp.fc1", (4 * dim, dim)) | both("mlp.fc2", (dim, 4 * dim))
+    )
 
 
 def fair_shapes(image, patch, dim, depth, decoder_dim, decoder_depth):
-    n = (image // patch) ** 2
+    n, values = (image // patch) ** 2, patch * patch * 3
     shapes = {
         "cls_token": (1, 1, dim), "pos_embed": (1, n + 1, dim), "mask_token": (1, 1, decoder_dim),
-        "decoder_pos_embed": (1, n + 1, decoder_dim), "patch_embed.proj.weight": (dim, 3, patch, patch),
-        "patch_embed.proj.bias": (dim,), "norm.weight": (dim,), "norm.bias": (dim,),
-        "decoder_embed.weight": (decoder_dim, dim), "decoder_embed.bias": (decoder_dim,),
-        "decoder_norm.weight": (decoder_dim,), "decoder_norm.bias": (decoder_dim,),
-        "decoder_pred.weight": (patch * patch * 3, decoder_dim), "decoder_pred.bias": (patch * patch * 3,),
+        "decoder_pos_embed": (1, n + 1, decoder_dim), **both("patch_embed.proj", (dim, 3, patch, patch)),
+        **both("norm", (dim,)), **both("decoder_embed", (decoder_dim, dim)), **both("decoder_norm", (decoder_dim,)),
+        **both("decoder_pred", (values, decoder_dim)),
     }
-    for i in range(depth):
-        shapes |= {f"blocks.{i}.{key}": shape for key, shape in block_shapes(dim).items()}
-    for i in range(decoder_depth):
-        shapes |= {f"decoder_blocks.{i}.{key}": shape for key, shape in block_shapes(decoder_dim).items()}
+    for side, count, width in (("blocks", depth, dim), ("decoder_blocks", decoder_depth, decoder_dim)):
+        for i in range(count):
+            shapes |= {f"{side}.{i}.{key}": shape for key, shape in block_shapes(width).items()}
     return shapes
 
 
@@ -55,36 +55,23 @@ def fair_state(shapes, seed=0):
     return state
 
 
-OUTER = {
-    "vit.embeddings.cls_token": "cls_token",
-    "vit.embeddings.position_embeddings": "pos_embed",
-    "vit.embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
-    "vit.embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
-    "vit.layernorm.weight": "norm.weight",
-    "vit.layernorm.bias": "norm.bias",
-    "decoder.mask_token": "mask_token",
-    "decoder.decoder_pos_embed": "decoder_pos_embed",
-    "decoder.decoder_embed.weight": "decoder_embed.weight",
-    "decoder.decoder_embed.bias": "decoder_embed.bias",
-    "decoder.decoder_norm.weight": "decoder_norm.weight",
-    "decoder.decoder_norm.bias": "decoder_norm.bias",
-    "decoder.decoder_pred.weight": "decoder_pred.weight",
-    "decoder.decoder_pred.bias": "decoder_pred.bias",
-}
-OLD_BLOCK = (
-    "attention.attention.query.weight", "attention.attention.query.bias", "attention.attention.key.weight",
-    "attention.attention.key.bias", "attention.attention.value.weight", "attention.attention.value.bias",
-    "attention.output.dense.weight", "attention.output.dense.bias", "intermediate.dense.weight",
-    "intermediate.dense.bias",
-    "output.dense.weight", "output.dense.bias", "layernorm_before.weight", "layernorm_before.bias",
-    "layernorm_after.weight", "layernorm_after.bias",
+def named(names, *stems):
+    """Weight and bias of each of `stems` after those of the tensors that are alone."""
+    return (*names, *(f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias")))
+
+
+DECODER = ("mask_token", "decoder_pos_embed", *named((), "decoder_embed", "decoder_norm", "decoder_pred"))
+OUTER = dict(zip(
+    named(("vit.embeddings.cls_token", "vit.embeddings.position_embeddings"),
+          "vit.embeddings.patch_embeddings.projection", "vit.layernorm"),
+    named(("cls_token", "pos_embed"), "patch_embed.proj", "norm"), strict=True,
+)) | {f"decoder.{name}": name for name in DECODER}
+NORMS = ("layernorm_before", "layernorm_after")
+OLD_BLOCK = named(
+    (), *(f"attention.attention.{name}" for name in ("query", "key", "value")), "attention.output.dense",
+    "intermediate.dense", "output.dense", *NORMS,
 )
-NEW_BLOCK = (
-    "attention.q_proj.weight", "attention.q_proj.bias", "attention.k_proj.weight", "attention.k_proj.bias",
-    "attention.v_proj.weight", "attention.v_proj.bias", "attention.o_proj.weight", "attention.o_proj.bias",
-    "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias", "layernorm_before.weight",
-    "layernorm_before.bias", "layernorm_after.weight", "layernorm_after.bias",
-)
+NEW_BLOCK = named((), *(f"attention.{name}_proj" for name in "qkvo"), "mlp.fc1", "mlp.fc2", *NORMS)
 PREFIXES = {
     "published": ("vit.encoder.layer", "decoder.decoder_layers", OLD_BLOCK),
     "transformers5": ("vit.layers", "decoder.decoder_layers", NEW_BLOCK),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cinemae.runtime.scoring.reasons import reason
-from cinemae.runtime.scoring.record import Failure, Reason, Record, Run
+from cinemae.runtime.scoring.record import Failure, Reason, Record
+from cinemae.runtime.scoring.run import Run
 
 RUN = Run(
     engine="tiny@0123", prior=0.5, threshold=None, ai_from=0.9, real_below=0.1, false_alarm=0.05, miss=0.1,

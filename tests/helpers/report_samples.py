@@ -15,9 +15,8 @@ from cinemae.runtime.core.manifest import (
     StatRange,
 )
 from cinemae.runtime.core.masks import draw_visible
-from cinemae.runtime.scoring.reading import run_of
 from cinemae.runtime.scoring.record import Failure, Reason, Record, Stats
-from cinemae.runtime.scoring.verdict import Decision, decide
+from cinemae.runtime.scoring.verdict import Decision, decide, run_of
 
 NASTY = [
     "</script><script>document.title='hacked'</script>.jpg", "<img src=x onerror=document.title='hacked'>.jpg",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.manifest import Manifest, StatRange
 from cinemae.runtime.engines.base import Engine, EngineOutput
 from cinemae.runtime.scoring.detector import Detector
+from pictures import encoded
 from PIL import Image
 
 
@@ -60,9 +60,7 @@ class ArithmeticEngine(Engine):
 
 def encode(image: np.ndarray, kind: str = "PNG") -> bytes:
     """uint8 [H, W, 3] as a file's bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind)
-    return buffer.getvalue()
+    return encoded(Image.fromarray(image), kind)
 
 
 def picture(seed: int, width: int = 96, height: int = 80) -> np.ndarray:

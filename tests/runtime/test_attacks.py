@@ -14,13 +14,11 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.file.integrity import seal
 from cinemae.runtime.engines.load import load_engine
-from pictures import RUN
-from PIL import Image
+from pictures import RUN, folder_of
 
 ROUNDS = int(os.environ.get("CINEMAE_ATTACK_ROUNDS", "1"))
 pytestmark = [
@@ -31,18 +29,8 @@ rounds = pytest.mark.parametrize("seed", range(ROUNDS))
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """300 small images and a broken one."""
-    folder = tmp_path_factory.mktemp("images")
-    noise = np.random.default_rng(0)
-    for number in range(300):
-        Image.fromarray(noise.integers(0, 256, (72, 80, 3), dtype=np.uint8)).save(folder / f"{number:03}.png")
-    (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def command(images, tiny_engine):
+def command(tmp_path_factory, tiny_engine):
+    images = folder_of(tmp_path_factory.mktemp("images"), 300, bad=1)
     return [*RUN, str(images), "--engine", str(tiny_engine), "--quiet",
             "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
 

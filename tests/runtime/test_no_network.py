@@ -50,9 +50,9 @@ def run(request, tiny_engine, tmp_path_factory) -> Run:
     Image.fromarray(picture(0)).save(folder / "a.png")
     image, engine = str(folder / "a.png"), str(tiny_engine)
     command = [sys.executable] + {
-        "run": ["-m", "cinemae.runtime.cli.run", image, "--quiet", "--engine", engine, "--device", "cpu"],
-        "openvino": ["-m", "cinemae.runtime.cli.run", image, "--quiet", "--engine", engine, "--device", "openvino"],
-        "doctor": ["-m", "cinemae.runtime.cli.doctor", "--engine", engine, "--device", "cpu"],
+        "run": ["-m", "cinemae", "run", image, "--quiet", "--engine", engine, "--device", "cpu"],
+        "openvino": ["-m", "cinemae", "run", image, "--quiet", "--engine", engine, "--device", "openvino"],
+        "doctor": ["-m", "cinemae", "doctor", "--engine", engine, "--device", "cpu"],
         "library": ["-c", LIBRARY, image, engine],
     }[request.param]
     traced = can_trace(folder)

@@ -199,7 +199,7 @@ def _duplicates(files: Sequence[SurveyedFile]) -> tuple[Table, list[str]]:
         warnings.append(f"{kinds['classes']} pictures are in both classes: their labels contradict. Remove them.")
     if kinds["train and test"]:
         warnings.append(f"{kinds['train and test']} pictures are in the training split and in another one: "
-                        "figures on the other one are not of unseen images. Remove them from one.")
+                        "figures on the other split are not of unseen images. Remove them from one of the splits.")
     total = ", ".join(f"{count} crossing {kind}" for kind, count in sorted(kinds.items()) if kind != "none")
     note = f"{len(repeated):,} pictures occur more than once{f' ({total})' if total else ''}."
     if len(repeated) > SHOWN_DUPLICATES:
@@ -225,13 +225,9 @@ def _run_probes(files: Sequence[SurveyedFile]) -> dict[tuple[str, str], ProbeRes
 
 
 def _probe_table(probes: dict[tuple[str, str], ProbeResult]) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (probe, where, r.n, r.balanced_accuracy, r.auc) for (probe, where), r in probes.items()
-    ]
-    note = (
-        "Five-fold cross-validated. Balanced accuracy is the mean over both classes; chance is 0.5. Metadata: "
-        + ", ".join(METADATA_FEATURES) + "."
-    )
+    rows: list[tuple[Cell, ...]] = [(*name, r.n, r.balanced_accuracy, r.auc) for name, r in probes.items()]
+    note = "Five-fold cross-validated. Balanced accuracy is the mean over both classes; chance is 0.5. Metadata: "
+    note += ", ".join(METADATA_FEATURES) + "."
     columns = ("probe", "generator", "images", "balanced accuracy", "AUC")
     return Table("probes", "Telling the classes apart without looking at the picture", columns, tuple(rows), note)
 
@@ -243,8 +239,7 @@ def _probe_warnings(probes: dict[tuple[str, str], ProbeResult]) -> list[str]:
         if result.balanced_accuracy > CHANCE + max(MARGIN, 3 * result.error):
             warnings.append(
                 f"A classifier that sees {probe.sees} has a balanced accuracy of {result.balanced_accuracy:.1%} "
-                "(chance: 50 %). "
-                "A detector trained on this data can cheat the same way."
+                "(chance: 50 %). A detector trained on this data can cheat the same way."
             )
     if warnings:
         warnings.append(

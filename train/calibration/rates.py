@@ -1,4 +1,4 @@
-"""The rates of wrong verdicts that a calibration promises. Nothing heavy is imported: commands make options of them."""
+"""Rates of wrong verdicts that a calibration promises. Nothing heavy is imported: commands make options of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Rates:
     """Largest shares of wrong verdicts in a source, each in (0, 1).
 
     Attributes:
-        false_alarm: the verdict `ai` is for logits that at most this share of real images reaches.
-        miss: the verdict `real` is for logits below which at most this share of AI images lies.
+        false_alarm: at most this share of real images gets the verdict `ai`.
+        miss: at most this share of AI images gets the verdict `real`.
 
     Raises:
         UsageError: a rate is outside of (0, 1).

@@ -1,4 +1,4 @@
-"""Logits of labelled images with their sources: what calibrations are fitted on and evaluations count."""
+"""Logits of labelled images with their sources, for calibrations and evaluations."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> Scores:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             UsageError: missing or damaged.

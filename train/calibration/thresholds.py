@@ -45,7 +45,7 @@ def conformal_threshold(scores: np.ndarray, rate: float) -> float | None:
 
 
 def source_thresholds(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, float]:
-    """The `conformal_threshold` of each source that is large enough; small sources count as one together."""
+    """The `conformal_threshold` of each source that is large enough; small sources count as a single source."""
     each = {name: conformal_threshold(scores, rate) for name, scores in large_enough(groups, rate).items()}
     return {name: threshold for name, threshold in each.items() if threshold is not None}
 

@@ -14,7 +14,7 @@ from ...runtime.cli.expand import expanded
 from ...runtime.core.errors import UsageError
 from ...runtime.core.option import Option
 from ..compute import choose_device, choose_precision, prepare_process
-from .shared import CACHE, Augment, Forward, Subset, check_augment, check_backbone, check_folder, read
+from .shared import CACHE, Augment, Forward, Subset, check_backbone, check_folder, read_data
 
 if TYPE_CHECKING:
     from ..data.sample import Sample
@@ -50,11 +50,13 @@ class EvalOptions:
     backbone: str | None = None
 
     def __post_init__(self) -> None:
+        from ..data.transforms import check_augment
+
         check_augment(self.augment)
 
 
 @expanded
-def evaluate(options: EvalOptions, data: Subset, forward: Forward) -> None:
+def eval_command(options: EvalOptions, data: Subset, forward: Forward) -> None:
     """Report a checkpoint's figures, generator by generator.
 
     Accuracy, AUC, AP and calibration, with intervals. Features that the cache lacks are extracted.
@@ -66,7 +68,7 @@ def evaluate(options: EvalOptions, data: Subset, forward: Forward) -> None:
     read_manifest(folder)
     check_folder("--out", options.out or folder)
     check_folder("--cache", options.cache)
-    samples = [sample for sample in read(data) if data.split or sample.split != "train"]
+    samples = [sample for sample in read_data(data) if data.split or sample.split != "train"]
     if not samples:
         raise UsageError("there is no split but train in this data; name it to score it too: --split train")
     if options.backbone:
@@ -116,7 +118,7 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
 
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    """The figures that an engine carries, by generator/split; those that do not exist are left out."""
+    """The figures that an engine carries, by generator/split; figures that do not exist are left out."""
     names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
     figures = {}
     for group in evaluation.groups:

@@ -16,7 +16,7 @@ from ...runtime.cli.expand import expanded
 from ...runtime.core.errors import UsageError
 from ...runtime.core.option import Option
 from ..compute import choose_device, choose_precision, named_precision, prepare_process
-from .shared import CACHE, Augment, Forward, Subset, check_augment, check_backbone, check_folder, checked, read
+from .shared import CACHE, Augment, Forward, Subset, check_backbone, check_folder, checked, read_data
 
 if TYPE_CHECKING:
     from ...runtime.core.manifest import MethodConfig
@@ -43,8 +43,8 @@ class ExtractOptions:
         decode: scaled shrinks large JPEGs while they are decoded; engines then do the same.
         f_global: feature of the whole image: the CLS token, as in the paper, or the mean of the patch tokens.
         shard: this process takes part i of n, counted from 0. Default: as torchrun says, else all.
-        ray: extract on the Ray cluster at this address, which sees DATA and CACHE at the same paths: local, auto,
-            HOST:PORT, ray://HOST:PORT, or default: the cluster of RAY_ADDRESS, without it a new cluster here.
+        ray: extract on the Ray cluster at this address, which sees DATA and CACHE at the same paths: HOST:PORT,
+            ray://HOST:PORT, auto, or local for a new cluster on this machine.
 
     Raises:
         UsageError: a value is not allowed.
@@ -66,14 +66,15 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         from ...runtime.core.manifest import Preprocess
+        from ..data.transforms import check_augment
 
-        method_of(self)
+        masked_method(self)
         checked(Preprocess, decode=self.decode)
         check_augment(self.augment)
         chosen_part(self)
 
 
-def method_of(options: ExtractOptions) -> MethodConfig:
+def masked_method(options: ExtractOptions) -> MethodConfig:
     """The method with the masks of the options."""
     from ...runtime.core.manifest import MethodConfig
 
@@ -102,13 +103,13 @@ def chosen_part(options: ExtractOptions) -> tuple[int, int]:
 
 
 @expanded
-def extract(options: ExtractOptions, data: Subset, forward: Forward) -> None:
+def extract_command(options: ExtractOptions, data: Subset, forward: Forward) -> None:
     """Compute the features of labelled images, once.
 
     The same command resumes a stopped run and adds new images.
     """
     check_folder("--cache", options.cache)
-    samples = read(data)
+    samples = read_data(data)
     check_backbone(options.backbone)
     if options.ray:
         from ...runtime.ray.supervised import supervise
@@ -134,7 +135,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
     loaded = load_backbone(options.backbone)
     preprocess = checked(preprocess_for, config=loaded.info.config, decode=options.decode)
     spec = CacheSpec.create(
-        loaded.info, preprocess, method_of(options), augment=options.augment, views=options.views,
+        loaded.info, preprocess, masked_method(options), augment=options.augment, views=options.views,
         augment_seed=options.augment_seed, precision=precision,
     )
     part, root = chosen_part(options), options.cache
@@ -157,7 +158,7 @@ def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
 
     lines = [
         f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
-        f"{report.copied:,} copies of cached ones, {len(report.skipped):,} skipped"
+        f"{report.copied:,} copies of cached images, {len(report.skipped):,} skipped"
     ]
     lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
     if len(report.skipped) > NAMED_SKIPS:

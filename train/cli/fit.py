@@ -15,7 +15,7 @@ from ...runtime.core.option import Option
 from ..calibration.rates import Rates
 from ..compute import prepare_process
 from ..fitting.fit_config import FitConfig
-from .shared import CACHE, Process, check_augment, check_backbone, check_folder, checked
+from .shared import CACHE, Process, check_backbone, check_folder, checked
 
 if TYPE_CHECKING:
     from ...runtime.core.calibration import Calibration
@@ -34,7 +34,7 @@ class FitOptions:
         augment: use the cache with this augmentation.
         samples: recorded list of samples. Default: the list of the last extraction into the cache.
         out: checkpoint folder.
-        statistics: those that the head reads, a comma list of s1, s2, s3; none: f_global alone.
+        statistics: statistics that the head reads: a comma list of s1, s2, s3, or none, for f_global alone.
         fusion: how statistics and f_global come together [Table 7].
         standardize: standardise the statistics.
         k: use the first K runs of each set.
@@ -73,14 +73,14 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         from ...runtime.core.manifest import MethodConfig
+        from ..data.transforms import check_augment
 
-        method_of(self, MethodConfig())
+        method_with(self, MethodConfig())
         head_of(self)
-        if self.augment is not None:
-            check_augment(self.augment)
+        check_augment(self.augment or "none")
 
 
-def method_of(options: FitOptions, masks: MethodConfig) -> MethodConfig:
+def method_with(options: FitOptions, masks: MethodConfig) -> MethodConfig:
     """The method with the constants of the options and the masks of another method."""
     names = ("lambda_", "pixel_space", "stat_reduction", "fidelity_reduction")
     constants = {name: getattr(options, name) for name in names}
@@ -99,7 +99,7 @@ def head_of(options: FitOptions) -> HeadConfig:
 
 
 @expanded
-def fit(options: FitOptions, config: FitConfig, process: Process) -> None:
+def fit_command(options: FitOptions, config: FitConfig, process: Process) -> None:
     """Fit and calibrate the head on cached features.
 
     That takes seconds to minutes.
@@ -127,7 +127,7 @@ def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
 
     folder = open_cache(options.cache, options.augment, options.key, config.split).folder
     cache = FeatureCache(folder, read_recorded(options.samples or folder / SAMPLES_FILE))
-    method = method_of(options, cache.spec.method(options.k))
+    method = method_with(options, cache.spec.method(options.k))
     embedded = embeddable(options.backbone, cache) if options.embed_backbone else None
     out = options.out
     fit(cache, out, method, head_of(options), config, name=options.name, demonstration=options.demonstration,
@@ -166,7 +166,7 @@ def warn_of_rates(calibration: Calibration) -> None:
 
 
 @expanded
-def calibrate(
+def calibrate_command(
     checkpoint: Annotated[Path | None, typer.Argument(help="Default: the checkpoint fitted last.")] = None, *,
     rates: Rates,
 ) -> None:

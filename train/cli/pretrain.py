@@ -34,7 +34,7 @@ class PretrainOptions:
 
 
 @expanded
-def pretrain(options: PretrainOptions, config: PretrainConfig, process: Process) -> None:
+def pretrain_command(options: PretrainOptions, config: PretrainConfig, process: Process) -> None:
     """Pretrain a masked autoencoder on photographs, without labels.
 
     The same command resumes a stopped run.

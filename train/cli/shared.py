@@ -90,7 +90,7 @@ class Forward(Machine):
         named_precision(self.precision)
 
 
-def read(chosen: Subset) -> list[Sample]:
+def read_data(chosen: Subset) -> list[Sample]:
     """The samples of all DATA arguments, in their order."""
     from ..data.samples import read_all
 
@@ -111,13 +111,6 @@ def checked(model: Any, **fields: Any) -> Any:
         names = (str(e["loc"][0]).strip("_").replace("_", "-") if e["loc"] else "" for e in error.errors())
         problems = (f"--{name}: {e['msg']}" for name, e in zip(names, error.errors(), strict=True))
         raise UsageError("; ".join(problems)) from None
-
-
-def check_augment(name: str) -> None:
-    """Raise UsageError for an unknown augmentation."""
-    from ..data import transforms
-
-    transforms.check_augment(name)
 
 
 def check_backbone(source: str) -> None:
@@ -143,7 +136,7 @@ def check_backbone(source: str) -> None:
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Raise UsageError if the folder that `option` names cannot be made, because a file has its name or a parent's."""
+    """Raise UsageError if the folder of `option` cannot be made, because a file has its name or that of a parent."""
     there = next((parent for parent in (path, *path.parents) if parent.exists()), None)
     if there is not None and not there.is_dir():
         raise UsageError(f"{option} {path}: {there} is a file; name a folder")

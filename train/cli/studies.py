@@ -16,7 +16,7 @@ from ..compute import choose_device, prepare_process
 from ..fitting.fit_config import FitConfig
 from ..studies.budget import AblationBudget, AnalysisBudget, Budget, Limits
 from ..studies.choices import check_report_only, choose_studies, choose_training
-from .shared import CACHE, Data, Machine, Process, Subset, check_backbone, check_folder, read
+from .shared import CACHE, Data, Machine, Process, Subset, check_backbone, check_folder, read_data
 
 if TYPE_CHECKING:
     from ..studies.experiment import Experiment
@@ -120,14 +120,14 @@ class PaperBudget(Budget):
 
 
 @expanded
-def audit(options: AuditOptions, process: Process) -> None:
+def audit_command(options: AuditOptions, process: Process) -> None:
     """List what a data set holds, and what gives its classes away.
 
     Measured is how well the classes can be told apart without looking at a picture.
     """
     if options.out:
         check_folder("--out", options.out)
-    samples = read(options)
+    samples = read_data(options)
     prepare_process(process.threads)
     from ..audit.audit import audit
 
@@ -141,19 +141,19 @@ def audit(options: AuditOptions, process: Process) -> None:
 
 
 @expanded
-def controls(
+def controls_command(
     options: StudyOptions, limits: Limits, seeds: Seeds, machine: Machine, balanced: Balanced = False
 ) -> None:
-    """Compare the detector with simpler ones on the same images.
+    """Compare the detector with simpler detectors.
 
-    The others are f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe.
+    These are f_global alone, s1..s3 alone, a spectrum probe and a JPEG probe, on the same images.
     """
     names = ["controls", "balanced"] if balanced else ["controls"]
     typer.echo(studied(names, experiment(options, limits, machine, seeds.seeds), options.out))
 
 
 @expanded
-def robustness(options: StudyOptions, limits: Limits, machine: Machine) -> None:
+def robustness_command(options: StudyOptions, limits: Limits, machine: Machine) -> None:
     """Test under JPEG, noise, blur, downscaling and grayscale.
 
     The images are changed at their native size [Table 3, Fig. 6].
@@ -162,7 +162,7 @@ def robustness(options: StudyOptions, limits: Limits, machine: Machine) -> None:
 
 
 @expanded
-def ablate(
+def ablate_command(
     options: StudyOptions, budget: AblationBudget, seeds: Seeds, machine: Machine, parts: Parts = "cached"
 ) -> None:
     """Run the paper's ablations [Tables 4-7, Fig. 10].
@@ -174,7 +174,7 @@ def ablate(
 
 
 @expanded
-def analyze(options: StudyOptions, budget: AnalysisBudget, machine: Machine, parts: Analyses = "all") -> None:
+def analyze_command(options: StudyOptions, budget: AnalysisBudget, machine: Machine, parts: Analyses = "all") -> None:
     """Analyse reconstruction error, correlations and heatmaps.
 
     The error alone, its curve while the decoder is trained, and the pictures of Fig. 2-4 and 7-9.
@@ -184,7 +184,7 @@ def analyze(options: StudyOptions, budget: AnalysisBudget, machine: Machine, par
 
 
 @expanded
-def paper(options: PaperOptions, budget: PaperBudget, machine: Machine) -> None:
+def paper_command(options: PaperOptions, budget: PaperBudget, machine: Machine) -> None:
     """Run the paper's whole protocol into one report.
 
     A command that was stopped continues where it was.
@@ -195,7 +195,9 @@ def paper(options: PaperOptions, budget: PaperBudget, machine: Machine) -> None:
     typer.echo(f"{paper(whole, out).overview.terminal()}\nwritten: {out / 'report.html'}, {out / 'report.md'}")
 
 
-COMMANDS = (audit, controls, robustness, ablate, analyze, paper)
+COMMANDS = (
+    audit_command, controls_command, robustness_command, ablate_command, analyze_command, paper_command
+)
 
 
 def experiment(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ...runtime.cli.common import Version, command_app, run_command
 from . import studies
-from .evaluate import evaluate
-from .extract import extract
-from .fit import calibrate, fit
-from .pretrain import pretrain
+from .evaluate import eval_command
+from .extract import extract_command
+from .fit import calibrate_command, fit_command
+from .pretrain import pretrain_command
 
 app = command_app(no_args_is_help=True)
 
@@ -19,11 +19,10 @@ def _root(version: Version = False) -> None:
     """Train, calibrate and study CINEMAE detectors."""
 
 
-for command in (pretrain, extract, fit, calibrate):
-    app.command()(command)
-app.command("eval")(evaluate)
-for command in studies.COMMANDS:
-    app.command()(command)
+for command in (
+    pretrain_command, extract_command, fit_command, calibrate_command, eval_command, *studies.COMMANDS
+):
+    app.command(command.__name__.removesuffix("_command"))(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Names of generators: data sets spell the same one differently, so names are compared in one canonical form."""
+"""Names of generators: data sets spell a generator differently, so names are compared in a canonical form."""
 
 from __future__ import annotations
 

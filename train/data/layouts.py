@@ -1,4 +1,4 @@
-"""The folder layouts of published benchmarks, and the detection of the one that a folder follows."""
+"""The folder layouts of published benchmarks, and the detection of a folder's layout."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _object_folders(classes: list[tuple[Path, str]]) -> set[Path]:
 
 
 def _split_off(parts: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Path parts without the folders that name a split, and the split of the last of them; "" where none does."""
+    """Path parts without the folders that name a split, and the split of the last such folder, else ""."""
     splits = [SPLITS[part.lower()] for part in parts if part.lower() in SPLITS]
     return tuple(part for part in parts if part.lower() not in SPLITS), splits[-1] if splits else ""
 

@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
     @property
     def cell(self) -> tuple[str, str, int]:
-        """Generator, split and class: what counts and limits are given for."""
+        """Generator, split and class: images are counted and limited by them."""
         return self.generator, self.split, self.label
 
     @property

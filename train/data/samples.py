@@ -133,7 +133,7 @@ def _from_folders(root: Path, layout: str, skipped: Skipped) -> list[Sample]:
 def _usable(path: str, skipped: Skipped, any_suffix: bool = False) -> bool:
     """Whether a file may be an image, without opening it; if not, the file is skipped with the reason."""
     if not any_suffix and os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:
-        reason = "not an image (by its suffix)"
+        reason: str | None = "not an image (by its suffix)"
     else:
         try:
             reason = None if os.path.getsize(path) else "empty file"

@@ -1,4 +1,4 @@
-"""What is done to an image at its native size before the network's resize, and always to both classes alike.
+"""Changes of an image at its native size, before the network's resize; both classes are always changed alike.
 
 `none` is the paper. `robust` rescales and re-encodes. `balanced` is the format-balanced protocol: GenImage's real
 images are JPEGs of many sizes and its fakes are PNGs of one size, and a detector can learn that instead of the picture,
@@ -93,7 +93,7 @@ class Corruption:
         return self.kind if self.level is None else f"{self.kind}_{self.level:g}"
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """Apply it; `rng` draws the noise."""
+        """The corrupted image; `rng` draws the noise."""
         level = self.level or 0.0
         if self.kind == "jpeg":
             return reencode(image, int(level))

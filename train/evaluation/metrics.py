@@ -132,7 +132,7 @@ def calibration_error(
 
 
 def tpr_at_fpr(labels: np.ndarray, logits: np.ndarray, fpr: float) -> float:
-    """Largest share of AI images found while at most `fpr` of the real ones are flagged."""
+    """Largest share of AI images found while at most `fpr` of the real images are flagged."""
     false_positive, true_positive, _ = roc_curve(labels, logits, drop_intermediate=False)
     return float(true_positive[false_positive <= fpr].max())
 

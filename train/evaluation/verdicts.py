@@ -63,7 +63,7 @@ def count_verdicts(scores: Scores, calibration: Calibration) -> tuple[VerdictCou
 
 
 def promise_text(calibration: Calibration) -> str:
-    """What the verdicts of an engine promise, in one line."""
+    """The promise of an engine's verdicts, in one line."""
     c, said = calibration, []
     for verdict, side, threshold, rate, others in (
         ("ai", "from", c.ai_from, c.false_alarm, "real"), ("real", "below", c.real_below, c.miss, "AI"),

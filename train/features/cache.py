@@ -2,9 +2,9 @@
 
 Layout: ROOT/KEY/ holds `cache.json` (the `CacheSpec`) and shards `*.safetensors`. KEY is the hash of everything that
 decides a feature's value, so another configuration has another folder and never reads features of this one. A shard is
-renamed into place when it is complete: a killed extraction leaves no partial shard, and images that were not yet in one
-are extracted again. Tensors of a shard with n rows, R mask sets of K runs, M masked patches and encoder width D, all
-float32:
+renamed into place when it is complete: a killed extraction leaves no partial shard, and images that were in no shard
+yet are extracted again. Tensors of a shard with n rows, R mask sets of K runs, M masked patches and encoder width D,
+all float32:
 
     f_global [n, D]    sums [n, R, K, M, 3, 3]    context [n, R, K, 2, 2]     (`lcas.RunSums`)
 
@@ -149,7 +149,7 @@ def read_spec(folder: Path) -> CacheSpec:
         return CacheSpec.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(
-            f"{folder} is no feature cache; make one with: cinemae-train extract DATA --cache {folder}"
+            f"{folder} is no feature cache; make a cache with: cinemae-train extract DATA --cache {folder}"
         ) from None
     except ValidationError as error:
         raise UsageError(
@@ -172,7 +172,7 @@ def read_rows(shard: Path) -> list[Sample] | None:
 def open_cache(
     root: Path, augment: str | None = None, key: str | None = None, split: str | None = None
 ) -> FeatureCache:
-    """The one cache under `root` that matches `augment` and the start of `key`; of several, the one that has `split`.
+    """The cache under `root` that matches `augment` and the start of `key`; of several, the cache that has `split`.
 
     Raises:
         UsageError: none or several match; lists what is there.

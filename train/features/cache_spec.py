@@ -1,5 +1,4 @@
-"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation,
-precision; and its hash."""
+"""Everything that decides the value of a cached feature: weights, preprocessing, masks, augmentation, precision."""
 
 from __future__ import annotations
 
@@ -75,7 +74,7 @@ class CacheSpec(Model):
             augment: name of the augmentation; with "none" there is one view, and no seed.
             views: augmented views of an image.
             augment_seed: seed of the augmentation.
-            precision: of the matrix products, as `precision.choose_precision` gives it.
+            precision: of the matrix products, as `compute.choose_precision` gives it.
         """
         sets = draw_mask_sets(backbone.config.n_patches, method) if mask_sets is None else mask_sets
         visible = tuple(tuple(tuple(int(i) for i in run) for run in one) for one in sets)
@@ -131,5 +130,6 @@ def find_caches(root: Path) -> list[Path]:
 
 
 def no_cache(root: Path) -> str:
-    """The sentence for a root without a cache: what makes one."""
-    return f"no feature cache under {root}; make one with: cinemae-train extract DATA --backbone WEIGHTS --cache {root}"
+    """The message for a root without a cache, with the command that makes a cache."""
+    command = f"cinemae-train extract DATA --backbone WEIGHTS --cache {root}"
+    return f"no feature cache under {root}; make a cache with: {command}"

@@ -1,4 +1,4 @@
-"""Fill the feature cache: decode in threads, run the frozen backbone on batches of new images, nothing twice."""
+"""Fill the feature cache: decode in threads, run the frozen backbone on batches of images that are not cached yet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preproces
     return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size, decode=decode)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExtractReport:
     """Outcome of an extraction.
 
@@ -63,7 +63,7 @@ def extract(
     shard: tuple[int, int] = (0, 1), batch_size: int = 32, workers: int = 2, shard_rows: int = 512,
     device: torch.device | None = None, quiet: bool = False,
 ) -> ExtractReport:
-    """Cache the features of `samples` under ROOT/KEY; what is there already is not computed again.
+    """Cache the features of `samples` under ROOT/KEY; features that are cached already are not computed again.
 
     Every file is read and compared by its content, so that a replaced one is noticed whatever its size and time.
 
@@ -146,5 +146,7 @@ def extract(
     if pending:
         compute()
     writer.flush()
-    done = len(listed) - reused - copied
-    return ExtractReport(writer.folder, done, reused, copied, tuple(listed), tuple(skipped))
+    return ExtractReport(
+        folder=writer.folder, computed=len(listed) - reused - copied, reused=reused, copied=copied,
+        samples=tuple(listed), skipped=tuple(skipped),
+    )

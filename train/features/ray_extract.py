@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,15 +31,15 @@ def _backbone(source: str) -> MaskedAutoencoder:
 
 
 def _part(
-    samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, batch_size: int, workers: int, device: str,
-    threads: int, folder: str, part: tuple[int, int],
+    samples: Sequence[Sample], backbone: str, spec: CacheSpec, root: Path, *, folder: str, device: str, threads: int,
+    **options: Any,
 ) -> ExtractReport:
-    """Extract one part in a worker process; `folder` is the driver's working folder."""
+    """Extract one part in a worker process; `folder` is the driver's working folder, `options` are of `extract`."""
     with suppress(OSError):  # relative paths belong to the driver's working folder; absolute ones need none
         os.chdir(folder)
     torch.set_num_threads(threads)
-    return extract(samples, lambda: _backbone(backbone), spec, root, shard=part, batch_size=batch_size,
-                   workers=workers, device=choose_device(device), quiet=True)
+    options |= {"device": choose_device(device), "quiet": True}
+    return extract(samples, lambda: _backbone(backbone), spec, root, **options)
 
 
 def extract_on_ray(
@@ -74,8 +75,8 @@ def extract_on_ray(
         shared = ray.put(list(samples))
         task = ray.remote(_part).options(**options)
         running = [
-            task.remote(shared, backbone, spec, root.resolve(), batch_size, workers, device, threads, os.getcwd(),
-                        (index, parts))
+            task.remote(shared, backbone, spec, root.resolve(), folder=os.getcwd(), device=device, threads=threads,
+                        shard=(index, parts), batch_size=batch_size, workers=workers)
             for index in range(parts)
         ]
         try:
@@ -85,10 +86,8 @@ def extract_on_ray(
         except RayError as error:
             raise explained(error, "the same command continues it") from None
     return ExtractReport(
-        root / spec.key,
-        sum(report.computed for report in reports),
-        sum(report.reused for report in reports),
-        sum(report.copied for report in reports),
-        tuple(sample for report in reports for sample in report.samples),
-        tuple(sorted(skipped for report in reports for skipped in report.skipped)),
+        folder=root / spec.key, computed=sum(report.computed for report in reports),
+        reused=sum(report.reused for report in reports), copied=sum(report.copied for report in reports),
+        samples=tuple(sample for report in reports for sample in report.samples),
+        skipped=tuple(sorted(skipped for report in reports for skipped in report.skipped)),
     )

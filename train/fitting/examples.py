@@ -1,4 +1,4 @@
-"""What a head reads: cached features in memory; and which images it trains on and which are held out."""
+"""Examples of a head: cached features in memory, of images to train on and of images to hold out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Examples:
         return Examples(self.f_global[at], self.stats[at], self.labels[at], rows)
 
     def joined(self, other: Examples) -> Examples:
-        """These examples, then the other ones."""
+        """These examples, then those of `other`."""
         f_global, stats = torch.cat([self.f_global, other.f_global]), torch.cat([self.stats, other.stats])
         return Examples(f_global, stats, torch.cat([self.labels, other.labels]), self.rows + other.rows)
 

@@ -1,4 +1,4 @@
-"""Fit: train the head on a cache, calibrate it on images it has not seen, and write the checkpoint."""
+"""Fit: train the head on a cache, calibrate it on images that it has not seen, and write the checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fit(
     cache: FeatureCache, out: Path, method: MethodConfig, head_config: HeadConfig, config: FitConfig, *,
     name: str = "cinemae", demonstration: bool = False, embed: MaskedAutoencoder | None = None, quiet: bool = False,
 ) -> Path:
-    """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as the last one.
+    """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as fitted last.
 
     Args:
         cache: features of the samples, opened with their recorded list.

@@ -33,7 +33,7 @@ def heatmap_range(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -
 
 
 def tool_versions(packages: Iterable[str] = TRAINING_PACKAGES) -> dict[str, str]:
-    """Versions of Python and of those `packages` that are installed: what made a checkpoint or an engine."""
+    """Versions of Python and of the `packages` that are installed, the makers of a checkpoint or an engine."""
     versions = {"python": platform.python_version()}
     for name in packages:
         with suppress(PackageNotFoundError):

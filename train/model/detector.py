@@ -32,7 +32,7 @@ class Detection(NamedTuple):
 class CinemaeDetector(nn.Module):
     """Masked autoencoder, K stored masks, LCAS and head; nothing is random in forward.
 
-    The backbone is frozen as in the paper: in eval mode and without gradients until somebody unfreezes it.
+    The backbone is frozen as in the paper: in eval mode and without gradients until a study unfreezes it.
 
     Args:
         mae: backbone with encoder and decoder.

@@ -1,4 +1,4 @@
-"""The shapes of masked autoencoders that have a name: those published, and the small one of this project."""
+"""Named shapes of masked autoencoders: the published shapes, and the small shape of this project."""
 
 from __future__ import annotations
 

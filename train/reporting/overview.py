@@ -1,4 +1,4 @@
-"""The lead of a report: which studies ran, and the paper's claims beside what this run measured."""
+"""The lead of a report: which studies ran, and the paper's claims beside this run's figures."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Claim:
-    """One published figure beside the one measured here.
+    """One published figure beside the figure measured here.
 
     Attributes:
         text: the figure in words.

@@ -67,7 +67,7 @@ class StudyResult:
 
     @classmethod
     def read(cls, folder: Path, key: str) -> StudyResult | None:
-        """Read what `write` wrote; None where nothing was written under this key, or a plot is gone."""
+        """Read a result that `write` wrote; None where nothing was written under this key, or a plot is gone."""
         if not (folder / RECORD).exists():
             return None
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))

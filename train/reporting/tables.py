@@ -127,7 +127,7 @@ class Table:
 
 
 def wrapped(text: str, width: int | None) -> str:
-    """A paragraph in lines of `width`; None leaves it as it is."""
+    """A paragraph in lines of `width`; None leaves the paragraph as it is."""
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False) if width else text
 
 

@@ -33,7 +33,7 @@ F_GLOBAL_ALONE = HeadConfig(statistics=())
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What heads read under one method: to train on, to pick the epoch, and to report, in the order of `eval_rows`."""
+    """Examples under one method: to train on, to pick the epoch, and to report, in the order of `eval_rows`."""
 
     train: Examples
     held: Examples
@@ -47,7 +47,7 @@ def head_inputs(experiment: Experiment, *methods: MethodConfig) -> list[HeadInpu
 
 
 def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[np.ndarray]:
-    """Fit a head, without `head` the full one, for each seed: its logits of `eval_rows`, float32 [n]."""
+    """Fit the head, by default the full head, for each seed: its logits of `eval_rows`, float32 [n]."""
     configs = (replace(experiment.fit, seed=experiment.fit.seed + i) for i in range(experiment.seeds))
     fitted = (train_head(inputs.train, inputs.held, config, head or experiment.head, quiet=True) for config in configs)
     return [inputs.test.logits(result.head) for result in fitted]

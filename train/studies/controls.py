@@ -74,7 +74,7 @@ def controls(experiment: Experiment, out: Path) -> StudyResult:
     return StudyResult(text, (table,), (Plot("controls.svg", "AUC beside its controls"),))
 
 
-def balanced(experiment: Experiment, out: Path) -> StudyResult:
+def balanced_protocol(experiment: Experiment, out: Path) -> StudyResult:
     """Compare the same heads on the thinned samples as they are and format-balanced, both in training and in test."""
     tables = []
     for name, title, augment in (

@@ -24,7 +24,7 @@ from .image_batches import image_batches, normalised
 
 RATE = 3e-4
 POINTS = 8
-"""Measurements along the curve, besides the one before the first step."""
+"""Measurements along the curve, besides that before the first step."""
 
 
 def fresh_decoder(mae: MaskedAutoencoder, seed: int) -> None:

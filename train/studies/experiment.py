@@ -32,7 +32,7 @@ from .choices import training_generators
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What every study takes; `dataclasses.replace` makes its variants. Features are extracted when they are read.
+    """The argument of every study; `dataclasses.replace` makes variants. Features are extracted on reading.
 
     Attributes:
         samples: all samples of the data; `used` are those that are read.
@@ -90,12 +90,12 @@ class Experiment:
         return _info(self.backbone)
 
     def load(self) -> MaskedAutoencoder:
-        """Load the backbone; every call returns a new one, which a study may train."""
+        """Load the backbone; every call returns a new copy, which a study may train."""
         return load_backbone(self.backbone).mae
 
     @cached_property
     def cache(self) -> FeatureCache:
-        """The features of the samples used; what the cache lacks is extracted."""
+        """The features of the samples used; missing features are extracted."""
         spec = CacheSpec.create(self.info, preprocess_for(self.info.config), self.method, augment=self.augment,
                                 precision=choose_precision("auto", self.device))
         report = extract(self.used, self.load, spec, self.root, batch_size=self.batch_size, workers=self.workers,

@@ -1,4 +1,4 @@
-"""NLL_approx [Eq. 2] from the cache, and what it can do alone [Fig. 3, 4]."""
+"""NLL_approx [Eq. 2] from the cache, and how well it alone tells the classes apart [Fig. 3, 4]."""
 
 from __future__ import annotations
 
@@ -61,26 +61,26 @@ def nll_study(experiment: Experiment, out: Path) -> StudyResult:
                  xlabel="tested on", ylabel="fitted on")
     _plot_distributions(nll, names, out / "nll_distributions.svg")
     matrix_rows: list[tuple[Cell, ...]] = [
-        (name, direction, *map(float, own)) for name, direction, own in zip(names, directions, values, strict=True)
+        (name, direction, *map(float, row)) for name, direction, row in zip(names, directions, values, strict=True)
     ]
     note = (
         "Fig. 4. Balanced accuracy: mean of both classes' accuracies. A threshold and its direction are fitted on half "
         "of a generator's test images, chosen by content, and tested on the other half of each."
     )
     matrix = Table("nll_matrix", title, ("fitted on", "direction", *names), tuple(matrix_rows), note=note)
-    same, other = np.diag(values), values[~np.eye(len(names), dtype=bool)]
+    same, across = np.diag(values), values[~np.eye(len(names), dtype=bool)]
     extremes = Table(
         "nll_extremes", "NLL threshold classifiers: extremes", ("classifier", "accuracy"),
         (("highest, tested on the same generator", float(np.nanmax(same)) if np.isfinite(same).any() else None),
-         ("lowest, tested on another generator", float(np.nanmin(other)) if np.isfinite(other).any() else None)),
+         ("lowest, tested on another generator", float(np.nanmin(across)) if np.isfinite(across).any() else None)),
         note="Fig. 4. Balanced accuracy, as in the table across generators.",
     )
     rows: list[tuple[Cell, ...]] = []
     for name in names:
-        own = nll.of(name)
-        real, fake = (own.logits[own.labels == label] for label in (0, 1))
+        of_name = nll.of(name)
+        real, fake = (of_name.logits[of_name.labels == label] for label in (0, 1))
         spread = [float(value) for part in (fake, real) for value in (part.mean(), part.std())]
-        rows.append((name, len(fake), len(real), *spread, float(roc_auc_score(own.labels, -own.logits))))
+        rows.append((name, len(fake), len(real), *spread, float(roc_auc_score(of_name.labels, -of_name.logits))))
     columns = ("generator", "AI", "real", "mean AI", "sd AI", "mean real", "sd real", "AUC (low is AI)")
     note = "Fig. 3. The paper's claim is that AI images have the lower NLL: an AUC above 0.5."
     moments = Table("nll", "NLL of real and AI images", columns, tuple(rows), note=note)

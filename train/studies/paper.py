@@ -14,7 +14,7 @@ from ..audit.audit import audit
 from ..reporting.report import Report
 from ..reporting.result import StudyResult, once
 from .ablations import backbones, fusions, lambdas, masks, pixels, statistics_subsets, training_sets
-from .controls import balanced, controls
+from .controls import balanced_protocol, controls
 from .correlate import correlate
 from .decoder_curve import decoder_curve
 from .experiment import Experiment
@@ -46,7 +46,7 @@ class Study:
 
 
 def audited(experiment: Experiment, out: Path) -> StudyResult:
-    """What gives the classes away without looking at a picture."""
+    """Traces that give the classes away without looking at a picture."""
     found = audit(experiment.used, limit=experiment.budget.audit_limit, workers=experiment.workers,
                   quiet=experiment.quiet)
     text = "\n\n".join(f"Warning: {warning}" for warning in found.warnings) or "Nothing to warn of."
@@ -57,7 +57,7 @@ STUDIES = {
     "audit": Study("Audit of the data", audited, ("budget.audit_limit",)),
     "main": Study("Main result", main_table),
     "controls": Study("Controls", controls),
-    "balanced": Study("Format-balanced protocol", balanced, LIMITS),
+    "balanced": Study("Format-balanced protocol", balanced_protocol, LIMITS),
     "robustness": Study("Robustness", robustness, LIMITS),
     "statistics": Study("Ablation: statistics", statistics_subsets),
     "lambda": Study("Ablation: λ", lambdas),
@@ -131,7 +131,7 @@ def report_studies(experiment: Experiment, names: Collection[str], out: Path) ->
 
 
 def paper(experiment: Experiment, out: Path) -> Report:
-    """Run every study and write report.html and report.md into `out`; a second run does what the first left out.
+    """Run every study and write report.html and report.md into `out`; a second run does the studies that are missing.
 
     Raises:
         CinemaeError: every study failed.

@@ -1,4 +1,4 @@
-"""Key layouts of published masked autoencoders, translated into FAIR's names, and the shapes they imply.
+"""Key layouts of published masked autoencoders, translated into FAIR's names.
 
 FAIR and timm agree: `blocks.N.attn.qkv` fused. Hugging Face has three spellings: the published files
 (`vit.encoder.layer.N.attention.attention.query`), the module names of transformers 5 (`vit.layers.N.attention.q_proj`),
@@ -7,7 +7,6 @@ and what its `save_pretrained` writes (as published, but `decoder.decoder_encode
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 
@@ -134,46 +133,3 @@ def _fuse(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
                 )
             fused[target] = torch.cat([tensors[part] for part in parts])
     return fused
-
-
-def shapes_of(tensors: dict[str, Tensor], name: str) -> dict[str, int | float]:
-    """Infer the fields of `BackboneConfig` that the shapes of tensors in FAIR's layout decide.
-
-    Returns:
-        field to value; the decoder's are 0 where there is no decoder.
-
-    Raises:
-        WeightsError: the tensors that decide are absent, or their shapes do not fit a masked autoencoder.
-    """
-
-    def shape(key: str, dims: int) -> tuple[int, ...]:
-        if key not in tensors:
-            raise WeightsError(f"{name}: {key} is missing, so this is no masked autoencoder, or an incomplete one")
-        found = tuple(tensors[key].shape)
-        if len(found) != dims or 0 in found:
-            raise WeightsError(f"{name}: {key} has shape {list(found)}, expected {dims} dimensions")
-        return found
-
-    dim, channels, patch, patch_width = shape("patch_embed.proj.weight", 4)
-    if channels != 3 or patch != patch_width:
-        raise WeightsError(f"{name}: patches are {patch} x {patch_width} x {channels}; needed: square, 3 channels")
-    patches = shape("pos_embed", 3)[1] - 1
-    grid = math.isqrt(max(patches, 0))
-    if patches < 1 or grid * grid != patches:
-        raise WeightsError(f"{name}: pos_embed is for {patches} patches, which is no square grid with one CLS token")
-    has_decoder = any(map(is_decoder, tensors))
-    return {
-        "image_size": grid * patch,
-        "patch_size": patch,
-        "encoder_dim": dim,
-        "encoder_depth": depth(tensors, "blocks"),
-        "decoder_dim": shape("decoder_embed.weight", 2)[0] if has_decoder else 0,
-        "decoder_depth": depth(tensors, "decoder_blocks") if has_decoder else 0,
-        "mlp_ratio": shape("blocks.0.mlp.fc1.weight", 2)[0] / dim,
-    }
-
-
-def depth(tensors: Iterable[str], side: str) -> int:
-    """Number of blocks of `side` ("blocks" or "decoder_blocks"): one more than the highest index."""
-    found = [int(match[1]) for key in tensors if (match := re.match(rf"{side}\.(\d+)\.", key))]
-    return max(found, default=-1) + 1

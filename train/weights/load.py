@@ -1,36 +1,23 @@
-"""Backbone weights from every published masked-autoencoder layout: FAIR, Hugging Face, timm, and our own files.
-
-The shapes of the tensors decide most of the configuration. Two fields need a rule: LayerNorm's eps is 1e-6 in FAIR's
-and timm's files, and in Hugging Face's what config.json says (1e-12 in the published ones). The number of attention
-heads, where no configuration states it, is that of the preset with the same width and depth, else one head for every 64
-channels of the encoder and every 32 of the decoder, as in ViT-B and ViT-L.
-"""
+"""Backbone weights from every published masked-autoencoder layout: FAIR, Hugging Face, timm, and our own files."""
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from ...runtime.core.errors import WeightsError
 from ...runtime.core.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, BackboneConfig
 from ..model.mae import MaskedAutoencoder
-from ..model.presets import PRESETS
-from . import files as files
-from . import key_layouts as layouts
-from .files import BACKBONE_KEY, LICENCE_KEY
+from . import files
+from .key_layouts import is_decoder, is_hugging_face, shorten, to_fair
 from .locate import WeightsFiles, locate, read_json
+from .shape import FAIR_EPS, HUGGING_FACE_EPS, infer_config
 
-log = logging.getLogger("cinemae.train")
-
-FAIR_EPS, HUGGING_FACE_EPS = 1e-6, 1e-12
-ENCODER_HEAD_WIDTH, DECODER_HEAD_WIDTH = 64, 32
 PUBLISHED = re.compile(
     r"(?:^|[/\\])(?:mae_(?:visualize|pretrain)_vit_(?:base|large|huge)\w*\.\w+|vit-mae-(?:base|large|huge)(?:[/\\].*)?"
     r"|vit_(?:base|large|huge)_patch1[46]_224\.mae(?:[/\\].*)?)$"
@@ -67,13 +54,13 @@ def load_backbone(source: str | Path, *, decoder: bool = True, allow_normalised_
     found = locate(source)
     raw = files.read(found)
     beside = read_json(found.config) if found.config else {}
-    is_hf = layouts.is_hugging_face(raw.tensors)
+    is_hf = is_hugging_face(raw.tensors)
     if is_hf:
         check_hugging_face(beside, found.name)
-    tensors = layouts.to_fair(raw.tensors, found.name)
+    tensors = to_fair(raw.tensors, found.name)
     if not decoder:
-        tensors = {key: value for key, value in tensors.items() if not layouts.is_decoder(key)}
-    elif not any(map(layouts.is_decoder, tensors)):
+        tensors = {key: value for key, value in tensors.items() if not is_decoder(key)}
+    elif not any(map(is_decoder, tensors)):
         raise WeightsError(
             f"{found.name}: holds an encoder only, and LCAS compares a decoder's reconstruction with the image; use "
             "mae_visualize_vit_{base,large,huge}.pth or facebook/vit-mae-{base,large,huge}, which hold both "
@@ -125,96 +112,10 @@ def licence_of(found: WeightsFiles, metadata: dict[str, Any], beside: dict[str, 
         return CC_BY_NC
     nested = beside.get("pretrained_cfg")
     timm = nested.get("license") if isinstance(nested, dict) else None
-    stated = metadata.get(LICENCE_KEY) or beside.get("license") or timm
+    stated = metadata.get(files.LICENCE_KEY) or beside.get("license") or timm
     if not isinstance(stated, str) or not stated:
         return UNKNOWN_LICENCE
     return CC_BY_NC if stated.lower() == CC_BY_NC.lower() else stated
-
-
-def infer_config(
-    tensors: dict[str, Tensor], metadata: dict[str, Any], hf: dict[str, Any], eps: float, name: str
-) -> BackboneConfig:
-    """Infer the model's shape from the tensors, eps and heads from the configuration beside them or by convention.
-
-    Args:
-        tensors: in FAIR's layout.
-        metadata: of the file; our own files keep their configuration there.
-        hf: Hugging Face's config.json, or empty.
-        eps: of LayerNorm, where no configuration states it.
-        name: of the source, for error messages.
-
-    Raises:
-        WeightsError: shapes that fit no model, or that contradict the configuration.
-    """
-    shapes = layouts.shapes_of(tensors, name)
-    try:
-        if BACKBONE_KEY in metadata:
-            config = BackboneConfig.model_validate_json(metadata[BACKBONE_KEY])
-            if not shapes["decoder_depth"]:
-                config = config.model_copy(update={"decoder_dim": 0, "decoder_depth": 0, "decoder_heads": 0})
-        else:
-            eps = float(hf.get("layer_norm_eps", eps))
-            config = BackboneConfig.model_validate({**shapes, **heads_of(shapes, hf, name), "norm_eps": eps})
-            config = config.model_copy(update={"name": preset_name(config)})
-    except (ValidationError, TypeError, ValueError) as error:
-        raise WeightsError(f"{name}: the shapes or the configuration fit no masked autoencoder ({error})") from None
-    stated = config.model_dump() | {field: hf[key] for field, key in HF_SHAPES.items() if key in hf}
-    compared = [field for field in shapes if shapes["decoder_depth"] or not field.startswith("decoder_")]
-    wrong = "; ".join(f"{f} is {shapes[f]}, stated {stated[f]}" for f in compared if shapes[f] != stated[f])
-    if wrong:
-        raise WeightsError(f"{name}: the weights contradict their configuration ({wrong}); use the two of one model")
-    return config
-
-
-HF_SHAPES = {
-    "image_size": "image_size", "patch_size": "patch_size",
-    "encoder_dim": "hidden_size", "encoder_depth": "num_hidden_layers",
-    "decoder_dim": "decoder_hidden_size", "decoder_depth": "decoder_num_hidden_layers",
-}
-
-
-def preset_name(config: BackboneConfig) -> str:
-    """Name of the preset with this shape, else "custom"; eps and an absent decoder are not compared."""
-    ignored = {"name", "norm_eps"}
-    if not config.decoder_depth:
-        ignored |= {"decoder_dim", "decoder_depth", "decoder_heads"}
-    same = (p for p in PRESETS.values() if p.model_dump(exclude=ignored) == config.model_dump(exclude=ignored))
-    return next((preset.name for preset in same), "custom")
-
-
-HEADS = (
-    ("encoder", "num_attention_heads", ENCODER_HEAD_WIDTH),
-    ("decoder", "decoder_num_attention_heads", DECODER_HEAD_WIDTH),
-)
-"""Side, the name of its number of heads in Hugging Face's configuration, and the usual width of a head."""
-
-
-def heads_of(shapes: dict[str, int | float], hf: dict[str, Any], name: str) -> dict[str, int]:
-    """Find `encoder_heads` and `decoder_heads`: as stated, of the preset with these shapes, or by convention (logged).
-
-    Raises:
-        WeightsError: no rule applies, because the width is no multiple of a head's usual width.
-    """
-    result = {}
-    for side, stated, width in HEADS:
-        dim, blocks = shapes[f"{side}_dim"], shapes[f"{side}_depth"]
-        if not blocks:
-            result[f"{side}_heads"] = 0
-            continue
-        presets = (config.model_dump() for config in PRESETS.values())
-        same = (p for p in presets if (p[f"{side}_dim"], p[f"{side}_depth"]) == (dim, blocks))
-        preset = next((p[f"{side}_heads"] for p in same), None)
-        heads, rest = divmod(int(dim), width)
-        if stated not in hf and not preset:
-            if rest:
-                raise WeightsError(
-                    f"{name}: nothing states the number of {side} heads, and the {side}'s width {dim} is no multiple "
-                    f"of {width}, the usual width of a head; put Hugging Face's config.json beside the weights, or "
-                    "write them with cinemae.train.weights.save.save_backbone, which states it"
-                )
-            log.warning("%s: the number of %s heads is not stated; taking %d of width %d", name, side, heads, width)
-        result[f"{side}_heads"] = hf.get(stated) or preset or heads
-    return result
 
 
 def build(config: BackboneConfig, tensors: dict[str, Tensor], name: str) -> MaskedAutoencoder:
@@ -233,8 +134,8 @@ def build(config: BackboneConfig, tensors: dict[str, Tensor], name: str) -> Mask
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     missing, left_over = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or left_over:
-        problems = [f"missing: {layouts.shorten(missing)}"] * bool(missing)
-        problems += [f"not used: {layouts.shorten(left_over)}"] * bool(left_over)
+        problems = [f"missing: {shorten(missing)}"] * bool(missing)
+        problems += [f"not used: {shorten(left_over)}"] * bool(left_over)
         raise WeightsError(
             f"{name}: the keys do not match a masked autoencoder ({'; '.join(problems)}); download it again, or check "
             "which model it is"

@@ -1,4 +1,4 @@
-"""Find the files of backbone weights: a file, a folder, shards or a hub id. Nothing of torch is needed for it."""
+"""Find the files of backbone weights: a file, a folder, shards or a hub id. No torch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def hub_name(source: str | Path) -> str:
 
 
 def locate_here(source: str | Path) -> WeightsFiles | None:
-    """Find the files of a path; None for what the hub is to be asked for.
+    """Find the files of a path; None where the hub has to be asked.
 
     Raises:
         WeightsError: nothing is there, and it is no name that the hub could know.

@@ -1,4 +1,4 @@
-"""Batch sizes of a plan: the ones with an execution context and CUDA graph of their own, and the profiles for them."""
+"""Batch sizes that get a CUDA graph of their own, and the optimisation profiles of a plan."""
 
 from __future__ import annotations
 

@@ -82,11 +82,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def check_external_data(path: str | Path, manifest: Manifest) -> None:
-    """Compare each external weight file beside an ONNX file with its hash in the manifest.
-
-    Args:
-        path: the ONNX file.
-        manifest: its manifest; `external_data` maps file names to SHA-256.
+    """Compare each weight file beside an ONNX file with its hash in `manifest.external_data`.
 
     Raises:
         EngineError: a weight file is missing or changed, or its name is not a plain file name.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,23 +25,6 @@ LARGEST = 64
 NO_GRAPH = "-1"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Binding:
-    """Fixed memory of one bucket.
-
-    Attributes:
-        host: uint8 [bucket, S, S, 3], page-locked where cuda-python is there.
-        images: the same on the GPU, an OrtValue.
-        outputs: logit, stats and lcas on the GPU, OrtValues.
-        io: onnxruntime's binding of these.
-    """
-
-    host: np.ndarray
-    images: Any
-    outputs: tuple[Any, ...]
-    io: Any
 
 
 class BoundSession:
@@ -62,7 +44,7 @@ class BoundSession:
         self._ort, self._session, self._cuda, self.graphs = ort, opened.session, cuda, opened.graphs
         self._manifest, self._outputs = manifest, output_shapes(manifest)
         self._sizes = buckets(1, LARGEST)
-        self._bindings: dict[int, Binding] = {}
+        self._bindings: dict[int, tuple[np.ndarray, Any, list[Any], Any]] = {}
         self._pinned: list[np.ndarray] = []
         self._lock = threading.Lock()
 
@@ -75,30 +57,39 @@ class BoundSession:
     def _run(self, images: np.ndarray) -> EngineOutput:
         batch = len(images)
         bucket = bucket_of(batch, self._sizes)
-        bound = self._bindings.get(bucket)
-        if bound is None:
-            bound = self._bindings[bucket] = self._bind(bucket)
-        bound.host[:batch] = images
-        bound.images.update_inplace(bound.host)
+        if bucket not in self._bindings:
+            self._bindings[bucket] = self._bind(bucket)
+        host, on_device, outputs, io = self._bindings[bucket]
+        host[:batch] = images
+        on_device.update_inplace(host)
         if self.graphs:
             try:
-                self._session.run_with_iobinding(bound.io, self._options(str(bucket)))
+                self._session.run_with_iobinding(io, self._options(str(bucket)))
             except Exception as error:  # a capture that fails; whether the run does too shows without it
                 self.graphs = False
                 _log.warning("onnxruntime runs without CUDA graphs, which cost a little speed: %s", error)
         if not self.graphs:
-            self._session.run_with_iobinding(bound.io, self._options(NO_GRAPH))
-        return EngineOutput(*(np.array(value.numpy()[:batch]) for value in bound.outputs))  # copies: see the next run
+            self._session.run_with_iobinding(io, self._options(NO_GRAPH))
+        return EngineOutput(*(np.array(value.numpy()[:batch]) for value in outputs))  # copied: reused
 
     def _options(self, graph: str) -> Any:
         options = self._ort.RunOptions()
         options.add_run_config_entry("gpu_graph_id", graph)
         return options
 
-    def _bind(self, bucket: int) -> Binding:
-        """GPU memory for a bucket, bound to the session's inputs and outputs."""
+    def _bind(self, bucket: int) -> tuple[np.ndarray, Any, list[Any], Any]:
+        """Memory for a bucket that is bound to the session's inputs and outputs.
+
+        Returns:
+            uint8 [bucket, S, S, 3] on the host, page-locked where cuda-python is there; the same on the GPU; logit,
+            stats and lcas on the GPU (OrtValues); onnxruntime's binding of these.
+        """
         size = self._manifest.preprocess.crop
-        host = self._host((bucket, size, size, 3))
+        host = np.zeros((bucket, size, size, 3), np.uint8)
+        if self._cuda is not None:
+            host = self._cuda.pinned(host.shape, host.dtype)
+            self._pinned.append(host)
+            host[:] = 0
         images = self._ort.OrtValue.ortvalue_from_numpy(host, self._device, 0)
         io = self._session.io_binding()
         io.bind_ortvalue_input("images", images)
@@ -107,16 +98,7 @@ class BoundSession:
             value = self._ort.OrtValue.ortvalue_from_shape_and_type([bucket, *shape], np.float32, self._device, 0)
             io.bind_ortvalue_output(name, value)
             outputs.append(value)
-        return Binding(host, images, tuple(outputs), io)
-
-    def _host(self, shape: tuple[int, ...]) -> np.ndarray:
-        """A uint8 array of zeros."""
-        if self._cuda is None:
-            return np.zeros(shape, np.uint8)
-        array = self._cuda.pinned(shape, np.dtype(np.uint8))
-        self._pinned.append(array)
-        array[:] = 0
-        return array
+        return host, images, outputs, io
 
     def close(self) -> None:
         """Free the buffers. A second call does nothing."""

@@ -61,7 +61,7 @@ def run_session(path: Path, session: Any, outputs: Sequence[str], feeds: dict[st
 
 
 def inference_error(path: Path, error: Exception) -> EngineError:
-    """What a failed inference is reported as, with the fix where memory was short."""
+    """The error for a failed inference, with the fix where memory was short."""
     words = first_line(error)
     return EngineError(f"{path}: inference failed: {words}" + (f"; {OUT_OF_MEMORY}" if is_out_of_memory(words) else ""))
 

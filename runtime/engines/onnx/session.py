@@ -1,4 +1,4 @@
-"""Sessions of onnxruntime: which execution provider runs, with which options, and what happens where none works."""
+"""Sessions of onnxruntime: the choice of the execution provider, its options, and the fallback to the CPU."""
 
 from __future__ import annotations
 

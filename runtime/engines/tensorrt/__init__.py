@@ -1,1 +1,1 @@
-"""TensorRT plans: the engine, its sidecar, contexts and buffers."""
+"""TensorRT plans: the engine, its session on the GPU, and its sidecar."""

@@ -1,4 +1,4 @@
-"""All that TensorRT 8.6 does otherwise than 10 and 11, for borrowed GPUs that have it (`benchmarks/gpu/prove.py`).
+"""The calls in which TensorRT 8.6 differs from 10 and 11, for borrowed GPUs that have 8.6 (`benchmarks/gpu`).
 
 8.6 knows no strongly typed networks: every layer gets the type that its tensors have in the ONNX graph, and the builder
 must obey. Its contexts without memory of their own, and the memory they are given, have other names.

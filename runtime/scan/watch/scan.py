@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -12,10 +11,12 @@ from ...core.files import writing
 from ...core.text import display_name
 from ...images.source import NamedSource
 from ...scoring.pipeline import Scored
-from ...scoring.record import Run
+from ...scoring.run import Run
 from ..options import WatchOptions
-from ..resume import check_run, current_sha256, read_lines, store_path
+from ..resume import check_run, current_sha256, read_lines
 from ..session import Session, say
+from ..targets import store_path
+from ..walk import identities
 from .watcher import Watcher, stop_on_signals, watch
 
 MAX_INTERVAL = 1.0
@@ -32,7 +33,7 @@ def scan_folders(options: WatchOptions) -> int:
     """
     with stop_on_signals() as stop, Session(options) as session:
         earlier = {} if options.out is None else earlier_scores(options.out, session.detector.run)
-        watcher = Watcher(options.inputs, options.settle, [_identity(folder) for folder in options.exclude])
+        watcher = Watcher(options.inputs, options.settle, identities(options.exclude))
         session.say(f"watching {', '.join(map(display_name, options.inputs))}; Ctrl-C or SIGTERM stops")
         session.consume(_new_files(session, watcher, earlier, stop, options.settle))
         return session.finish()
@@ -47,8 +48,9 @@ def earlier_scores(out: Path, run: Run) -> dict[str, str | None]:
     if not out.exists():
         return {}
     check_run(out, run)
+    shown = display_name(str(out))
     if store_path(out).exists():
-        raise UsageError(f"{out}: an earlier run was not finished: repeat it with cinemae run --resume, then watch")
+        raise UsageError(f"{shown}: an earlier run was not finished: repeat it with cinemae run --resume, then watch")
     hashes: dict[str, str | None] = {}
     end = 0
     for raw, record in read_lines(out):
@@ -57,15 +59,9 @@ def earlier_scores(out: Path, run: Run) -> dict[str, str | None]:
     with writing(out), out.open("r+b") as file:
         file.seek(end)
         if b"\n" in file.read():
-            raise UsageError(f"{out}: holds something else than records; choose another --out")
+            raise UsageError(f"{shown}: holds something else than records; choose another --out")
         file.truncate(end)
     return hashes
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    os.makedirs(folder, exist_ok=True)  # it must exist to be told from the others
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
 
 
 def _new_files(

@@ -1,10 +1,12 @@
 """The packed module is exact: every K, depth, patch size and method variant against the training model."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.runtime.core.manifest import BackboneConfig, HeadConfig, MethodConfig
+from cinemae.runtime.core.manifest import BackboneConfig, Fusion, HeadConfig, MethodConfig
 from cinemae.runtime.core.masks import draw_visible
 from cinemae.train.model.presets import PRESETS
 from random_parameters import randomise
@@ -25,7 +27,7 @@ def build(k=2, depth=2, patch=16, head=None, **method):
     )
     settings = MethodConfig(k=k, **method)
     visible = draw_visible(config.n_patches, k, settings.mask_strategy, settings.mask_seed)
-    head = head or HeadConfig(agg_hidden=(8, 12), cls_hidden=10)
+    head = head or HeadConfig(**SMALL_HEAD)
     detector = untrained_detector(config, settings, visible, head)
     randomise(detector, seed=k)
     return detector
@@ -47,36 +49,20 @@ def assert_same(detector, packed, tolerance):
         torch.testing.assert_close(b, a, **limits, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("k", range(1, 9))
-@pytest.mark.parametrize("patch", [14, 16])
-def test_every_k_and_both_patch_sizes(k, patch):
-    detector = build(k=k, patch=patch)
-    assert_same(detector, PackedDetector(detector), FP32_RELATIVE)
-
-
-@pytest.mark.parametrize("depth", [1, 3])
-def test_first_and_last_block_may_coincide(depth):
-    detector = build(depth=depth)
-    assert_same(detector, PackedDetector(detector), FP32_RELATIVE)
-
-
-@pytest.mark.parametrize("method", [
+SMALL_HEAD = {"agg_hidden": (8, 12), "cls_hidden": 10}
+VARIANTS = [
+    *({"k": k, "patch": patch} for k in range(1, 9) for patch in (14, 16)),
+    *({"depth": depth} for depth in (1, 3)),  # the first block may be the last
     {"pixel_space": "imagenet"}, {"stat_reduction": "sum"}, {"fidelity_reduction": "mean"}, {"lambda_": 0.0},
     {"mask_strategy": "independent", "mask_seed": 3}, {"f_global": "mean"},
-], ids=lambda m: next(iter(m)))
-def test_every_variant_of_the_method(method):
-    detector = build(**method)
-    assert_same(detector, PackedDetector(detector), FP32_RELATIVE)
+    *({"head": HeadConfig(fusion=fusion, **SMALL_HEAD)} for fusion in get_args(Fusion)),
+    {"head": HeadConfig(statistics=(), cls_hidden=10)},
+]
 
 
-@pytest.mark.parametrize("fusion", ["early_concat", "early_gate", "late_add", "late_concat", "late_gate"])
-def test_every_fusion(fusion):
-    detector = build(head=HeadConfig(fusion=fusion, agg_hidden=(8, 12), cls_hidden=10))
-    assert_same(detector, PackedDetector(detector), FP32_RELATIVE)
-
-
-def test_head_without_statistics():
-    detector = build(head=HeadConfig(statistics=(), cls_hidden=10))
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_variant_of_geometry_method_and_head(variant):
+    detector = build(**variant)
     assert_same(detector, PackedDetector(detector), FP32_RELATIVE)
 
 

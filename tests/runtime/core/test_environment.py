@@ -7,7 +7,7 @@ import pytest
 from cinemae.runtime.core import environment
 from cinemae.runtime.core.environment import install_tensorrt, pip_install, pip_packages
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_release_switches_all_hints(monkeypatch):

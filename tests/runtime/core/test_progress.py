@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 from cinemae.runtime.core import progress as module
@@ -9,25 +10,18 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.progress import Progress, duration
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    return clock
+def wait(monkeypatch):
+    """Lets seconds pass on the clock that `Progress` reads."""
+    now = [100.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return lambda seconds: now.append(now.pop() + seconds)
 
 
-def test_a_line_a_minute_and_a_last_one(clock, capsys):
+def test_a_line_a_minute_and_a_last_one(wait, capsys):
     with Progress("images", 3000, done=1000) as progress:
         for _ in range(6):
-            clock.now += 20
+            wait(20)
             progress.advance(200, "loss 0.5")
     assert capsys.readouterr().err.splitlines() == [
         "1,600/3,000 images, 10.0/s, ETA 0:02:20, loss 0.5",
@@ -36,30 +30,23 @@ def test_a_line_a_minute_and_a_last_one(clock, capsys):
     ]
 
 
-def test_the_line_can_be_shown_before_the_first_item(clock, capsys):
-    with Progress("images", 3000, closing=False) as progress:
-        progress.show()
-        progress.advance()
-    with Progress("images", 3000, quiet=True) as quiet:
-        quiet.show()
-    assert capsys.readouterr().err == "0/3,000 images, 0.0/s\n"
-
-
-def test_share_of_the_time_replaces_the_count(clock, capsys):
-    with Progress("images", 10_000, closing=False) as progress:
-        clock.now += 90
-        progress.advance(90, share_left=(0.25, 270))
-    assert capsys.readouterr().err == "90/10,000 images, 1.0/s, 25%, ETA 0:04:30\n"
-
-
-def test_unknown_total_and_quiet(clock, capsys):
-    with Progress("inputs", closing=False) as progress:
-        clock.now += 60
-        progress.advance(6)
-    with Progress("inputs", quiet=True) as quiet:
-        clock.now += 60
-        quiet.advance()
-    assert capsys.readouterr().err == "6 inputs, 0.1/s\n"
+@pytest.mark.parametrize(
+    ("total", "first", "options", "line"),
+    [
+        (3000, True, {"closing": False}, "0/3,000 images, 0.0/s\n"),
+        (3000, True, {"quiet": True}, ""),
+        (10_000, False, {"closing": False}, "90/10,000 images, 1.0/s, 25%, ETA 0:04:30\n"),
+        (None, False, {"closing": False}, "90 images, 1.0/s, 25%, ETA 0:04:30\n"),
+    ],
+)
+def test_one_line(wait, capsys, total, first, options, line):
+    with Progress("images", total, **options) as progress:
+        if first:
+            progress.show()
+        else:
+            wait(90)
+            progress.advance(90, share_left=(0.25, 270))
+    assert capsys.readouterr().err == line
 
 
 def test_a_total_that_cannot_be_counted_is_unknown(capsys):
@@ -72,21 +59,13 @@ def test_a_total_that_cannot_be_counted_is_unknown(capsys):
 
 
 def test_bar_on_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(module, "BAR_SECONDS", 0.0)
-    terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress("images", 4) as progress:
         progress.advance(2, "epoch [1]")
-    shown = terminal.getvalue()
-    assert "2/4 images" in shown
-    assert "epoch [1]" in shown
-    assert shown.endswith("/s, epoch [1]\n")
-
-
-def test_duration():
+    assert "2/4 images" in terminal.getvalue()
+    assert terminal.getvalue().endswith("/s, epoch [1]\n")
     assert duration(3725.9) == "1:02:05"

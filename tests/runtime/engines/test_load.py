@@ -1,13 +1,16 @@
 """Engines are checked before use: damage, edits and foreign files give one clear line. Devices are never replaced."""
 
+import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
-from cinemae.runtime.core.errors import CinemaeError, EngineError, ManifestError, MissingDependencyError, UsageError
+from cinemae.runtime.core.errors import EngineError, ManifestError, MissingDependencyError, UsageError
 from cinemae.runtime.core.files import file_sha256
 from cinemae.runtime.core.manifest import METADATA_KEY, Manifest
 from cinemae.runtime.core.masks import draw_visible
@@ -26,7 +29,7 @@ def copy(tiny_engine, tmp_path):
     return Path(shutil.copy(tiny_engine, tmp_path / "copy.onnx"))
 
 
-def edit(path, change, name=None, reseal=True):
+def edit(path, change, reseal=True):
     """Apply `change` to the ONNX model in `path`, write it and seal it again, as a foreign exporter would."""
     model = onnx.load(path)
     change(model)
@@ -41,7 +44,7 @@ def edit_manifest(path, old, new, reseal=True):
         assert old in entry.value
         entry.value = entry.value.replace(old, new)
 
-    edit(path, change, reseal=reseal)
+    edit(path, change, reseal)
 
 
 def test_batch_gives_what_singles_give(tiny_engine, random_images):
@@ -96,8 +99,6 @@ def test_parts_of_two_exports_do_not_mix(tiny_parts, tmp_path):
 def test_content_hash_follows_its_definition(tiny_engine):
     data = tiny_engine.read_bytes()
     at = data.index(HASH_FIELD) + len(HASH_FIELD)
-    import hashlib
-
     expected = hashlib.sha256(data[:at] + b"0" * 64 + data[at + 64 :]).hexdigest()
     assert hashes(tiny_engine)[0] == expected == check_content(tiny_engine)
     assert read_manifest(tiny_engine).content_sha256 == expected
@@ -144,31 +145,32 @@ def test_foreign_files(tmp_path, tiny_engine):
         load_engine(tmp_path)
 
 
-def test_other_schema_opset_and_signature(copy, tiny_engine):
+def rename_input(model):
+    model.graph.input[0].name = "pictures"
+    for node in model.graph.node:
+        node.input[:] = ["pictures" if name == "images" else name for name in node.input]
+
+
+def resize_input(axis, size):
+    return lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[axis], "dim_value", size)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda model: setattr(model.opset_import[0], "version", 9), "opset 9"),
+    (rename_input, r"inputs are \['pictures'\]"),
+    (resize_input(1, 32), None),
+    (resize_input(0, 1), "export the engine again"),
+    (lambda model: setattr(model.graph.node[0], "op_type", "LayerNormalization"), "cannot load it"),
+])
+def test_other_opset_signature_and_graph(copy, change, message):
+    edit(copy, change)
+    with pytest.raises(EngineError, match=message):
+        load_engine(copy)
+
+
+def test_other_schema(copy):
     edit_manifest(copy, '"schema_version":1', '"schema_version":2')
     with pytest.raises(ManifestError, match="schema 2"):
-        load_engine(copy)
-    shutil.copy(tiny_engine, copy)
-    edit(copy, lambda model: setattr(model.opset_import[0], "version", 9))
-    with pytest.raises(EngineError, match="opset 9"):
-        load_engine(copy)
-    shutil.copy(tiny_engine, copy)
-
-    def rename(model):
-        model.graph.input[0].name = "pictures"
-        for node in model.graph.node:
-            node.input[:] = ["pictures" if name == "images" else name for name in node.input]
-
-    edit(copy, rename)
-    with pytest.raises(EngineError, match=r"inputs are \['pictures'\]"):
-        load_engine(copy)
-    shutil.copy(tiny_engine, copy)
-    edit(copy, lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 32))
-    with pytest.raises(EngineError):
-        load_engine(copy)
-    shutil.copy(tiny_engine, copy)
-    edit(copy, lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1))
-    with pytest.raises(EngineError, match="export the engine again"):
         load_engine(copy)
 
 
@@ -186,13 +188,7 @@ def test_manifest_cannot_write_to_the_terminal(tiny_manifest):
     assert len(str(caught.value)) < 1000
 
 
-def test_graph_that_onnxruntime_refuses(copy):
-    edit(copy, lambda model: setattr(model.graph.node[0], "op_type", "LayerNormalization"))
-    with pytest.raises(EngineError, match="cannot load it"):
-        load_engine(copy)
-
-
-def test_external_data_is_checked(copy, tmp_path, tiny_engine):
+def test_external_data_is_checked(copy, tmp_path):
     weights = tmp_path / "w.data"
     weights.write_bytes(b"weights")
     entry = f'"external_data":{{"w.data":"{file_sha256(weights)}"}}'
@@ -203,10 +199,6 @@ def test_external_data_is_checked(copy, tmp_path, tiny_engine):
         load_engine(copy)
     weights.unlink()
     with pytest.raises(EngineError, match="missing"):
-        load_engine(copy)
-    shutil.copy(tiny_engine, copy)
-    edit_manifest(copy, '"external_data":{}', '"external_data":{"../w.data":"' + "0" * 64 + '"}')
-    with pytest.raises(EngineError, match="plain file name"):
         load_engine(copy)
 
 
@@ -237,15 +229,10 @@ def test_explicit_device_is_never_replaced(tiny_engine, monkeypatch):
 
 
 def test_missing_and_broken_onnxruntime(monkeypatch):
-    import sys
-    import types
-
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match="pip install"):
-        import_onnxruntime()
-    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
-    with pytest.raises(MissingDependencyError, match="exactly one"):
-        import_onnxruntime()
+    for module, message in ((None, "pip install"), (ModuleType("onnxruntime"), "exactly one")):
+        monkeypatch.setitem(sys.modules, "onnxruntime", module)
+        with pytest.raises(MissingDependencyError, match=message):
+            import_onnxruntime()
 
 
 def test_usage_errors_and_closing(tiny_engine, random_images):
@@ -276,8 +263,3 @@ def test_bundled_engine_is_named_when_missing(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
     with pytest.raises(EngineError, match="bundled engine is missing"):
         bundled_path()
-
-
-def test_every_error_of_this_module_is_the_users_to_fix():
-    assert issubclass(EngineError, CinemaeError)
-    assert EngineError.exit_code == 3

@@ -104,7 +104,8 @@ def test_generator_that_declares_no_type_is_named():
     data = signed(IMAGE, actions=[{"action": "c2pa.opened", "softwareAgent": "Bing Image Creator"}], generator="X")
     (fact,) = by_kind(data, "generator")
     assert (fact.value, fact.declares) == ("Bing Image Creator", "ai")
-    assert by_kind(signed(IMAGE, generator="ChatGPT"), "generator")[0].value == "OpenAI"
+    (fact,) = by_kind(signed(IMAGE, generator="ChatGPT"), "generator")
+    assert (fact.value, fact.declares) == ("OpenAI", None)  # its declaration is a fact of its own
 
 
 def test_metadata_assertion_declares():
@@ -148,6 +149,16 @@ def test_parents_of_parents_are_followed_and_their_components_are_not_the_image(
     placed = signed(IMAGE, ingredients=[({"title": "b", "relationship": "componentOf"}, once)],
                     actions=[{"action": "c2pa.created", "digitalSourceType": TYPES + "digitalCapture"}])
     assert [fact.declares for fact in by_kind(placed, "source_type")] == ["camera", None]
+
+
+def test_manifest_that_is_parent_and_component_counts_as_the_parent():
+    made = signed(IMAGE)
+    once = edited(made)
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["b"]}}
+    ingredients = [({"title": "a", "relationship": "componentOf"}, made),
+                   ({"title": "b", "label": "b", "relationship": "parentOf"}, once)]
+    (fact,) = by_kind(signed(once, actions=[opened, EDIT], ingredients=ingredients), "source_type")
+    assert fact.declares == "ai"
 
 
 def test_ingredient_that_was_opened_is_the_parent_whatever_it_is_called():
@@ -303,3 +314,7 @@ def test_remote_manifest_is_named_and_not_fetched():
     assert fact.value == "remote"
     assert address in fact.statement
     assert requests == []
+
+
+def test_list_that_is_gone_is_said_and_hides_nothing(tmp_path):
+    assert values(signed(IMAGE), [tmp_path / "gone.pem"]) == ["unreadable"]

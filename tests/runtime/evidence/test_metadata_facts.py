@@ -114,7 +114,8 @@ def test_text_after_the_pixels_is_found():
 
 @pytest.mark.parametrize("pairs", [
     {"Title": "Steps in the snow; my job took long"}, {"Comment": "the firefly, by Sora, an imagen of grok and flux"},
-    {"Author": "Sora Tanaka, Bing Crosby"}, {"Description": "Gemini and Bing met; ideograms"}, {"Software": "GIMP 2.10"},
+    {"Author": "Sora Tanaka, Bing Crosby"}, {"Description": "Gemini and Bing met; ideograms"},
+    {"Software": "GIMP 2.10"},
     {"prompt": "in the style of Midjourney"}, {"AIGC": "a word"}, {"Label": "1"},
 ])
 def test_ordinary_text_is_no_generator(pairs):

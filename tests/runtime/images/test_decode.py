@@ -14,9 +14,8 @@ from cinemae.runtime.core.errors import ImageError, UsageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.images import decode as decoding
 from cinemae.runtime.images import formats
-from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.decode import PixelBudget, decode
 from cinemae.runtime.images.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
-from cinemae.runtime.images.pixel_budget import PixelBudget
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.images.source import MAX_FILE_BYTES
 from image_files import deep_png, many_scans, tiff, twelve_bits
@@ -122,39 +121,39 @@ def test_the_budget_is_given_back(monkeypatch, failing):
             load_image(data, Preprocess())
 
 
-@pytest.mark.parametrize("compression", [1, 8])
-def test_twelve_bit_grey_tiff(compression):
-    values = (GREY.astype(int) * 4095 + 127) // 255
-    found = grey_of(tiff([twelve_bits(values)], 12, 1, 1, SIZE, compression=compression))
-    assert np.array_equal(found, GREY)
+DEEP = COLOUR.astype(np.uint16) * 257
+DEEP_PLANES, PLANES = ([image[..., i].astype(kind).tobytes() for i in range(3)] for image, kind in (
+    (DEEP, "<u2"), (COLOUR, np.uint8)))
+GREY_TIFFS = {
+    "12 bits": ([twelve_bits((GREY.astype(int) * 4095 + 127) // 255)], 12, 1, 1),
+    "16 bits in which white is zero": ([(65535 - GREY.astype(np.uint16) * 257).astype("<u2").tobytes()], 16, 0, 1),
+}
 
 
 @pytest.mark.parametrize("compression", [1, 8])
-def test_sixteen_bit_grey_tiff_in_which_white_is_zero(compression):
-    values = (65535 - GREY.astype(np.uint16) * 257).astype("<u2")
-    assert np.array_equal(grey_of(tiff([values.tobytes()], 16, 0, 1, SIZE, compression=compression)), GREY)
+@pytest.mark.parametrize("layout", GREY_TIFFS.values(), ids=GREY_TIFFS)
+def test_deep_grey_tiffs(layout, compression):
+    assert np.array_equal(grey_of(tiff(*layout, SIZE, compression=compression)), GREY)
 
 
-@pytest.mark.parametrize("compression", [1, 8])
-def test_grey_tiff_with_alpha_in_a_plane_of_its_own_is_refused(compression):
-    width, height = SIZE
-    grey, opaque = bytes(range(width)) * height, b"\xff" * width * height
-    with pytest.raises(ImageError, match="alpha in a plane of its own"):
-        decode(tiff([grey, opaque], 8, 1, 2, SIZE, planar=2, compression=compression, alpha=True))
+@pytest.mark.parametrize(("planes", "bits", "compression"), [(DEEP_PLANES, 16, 8), (PLANES, 8, 1)])
+def test_tiffs_with_separate_planes(planes, bits, compression):
+    data = tiff(planes, bits, 2, 3, SIZE, planar=2, compression=compression)
+    assert np.array_equal(np.asarray(decode(data)), COLOUR)
 
 
-def test_sixteen_bit_tiff_with_separate_planes():
-    planes = [(COLOUR[..., i].astype(np.uint16) * 257).astype("<u2").tobytes() for i in range(3)]
-    assert np.array_equal(np.asarray(decode(tiff(planes, 16, 2, 3, SIZE, planar=2, compression=8))), COLOUR)
-    with pytest.raises(ImageError, match="uncompressed 16-bit TIFF with separate colour planes"):
-        decode(tiff(planes, 16, 2, 3, SIZE, planar=2))
-    eight = [COLOUR[..., i].tobytes() for i in range(3)]
-    assert np.array_equal(np.asarray(decode(tiff(eight, 8, 2, 3, SIZE, planar=2))), COLOUR)
+GREY_AND_ALPHA = [bytes(range(SIZE[0])) * SIZE[1], b"\xff" * SIZE[0] * SIZE[1]]
 
 
-def test_whole_numbers_of_32_bits_are_refused():
-    with pytest.raises(ImageError, match="signed or 32-bit"):
-        decode(tiff([GREY.astype("<u4").tobytes()], 32, 1, 1, SIZE))
+@pytest.mark.parametrize(("data", "message"), [
+    (tiff(GREY_AND_ALPHA, 8, 1, 2, SIZE, planar=2, alpha=True), "alpha in a plane of its own"),
+    (tiff(GREY_AND_ALPHA, 8, 1, 2, SIZE, planar=2, compression=8, alpha=True), "alpha in a plane of its own"),
+    (tiff(DEEP_PLANES, 16, 2, 3, SIZE, planar=2), "uncompressed 16-bit TIFF with separate colour planes"),
+    (tiff([GREY.astype("<u4").tobytes()], 32, 1, 1, SIZE), "signed or 32-bit"),
+])
+def test_tiffs_that_pillow_would_misread_are_refused(data, message):
+    with pytest.raises(ImageError, match=message):
+        decode(data)
 
 
 def test_grey_multiplied_with_its_alpha():
@@ -163,17 +162,11 @@ def test_grey_multiplied_with_its_alpha():
     assert np.abs(found.astype(int) - expected).max() <= 2
 
 
-def test_sixteen_bit_png():
-    deep = COLOUR.astype(np.uint16) * 257
-    assert np.array_equal(np.asarray(decode(deep_png(deep, 2))), COLOUR)
-    clear = struct.pack(">H", int(GREY[5, 5]) * 257)
-    found = grey_of(deep_png(GREY.astype(np.uint16) * 257, 0, (b"tRNS", clear)))
-    assert np.array_equal(found, np.where(GREY[5, 5] == GREY, 255, GREY))
-
-
-def test_gamma_tags_are_not_applied():
-    deep = GREY.astype(np.uint16) * 257
-    assert np.array_equal(grey_of(deep_png(deep, 0, (b"gAMA", struct.pack(">I", 100_000)))), GREY)
+def test_sixteen_bit_png_and_its_gamma_tag_which_is_not_applied():
+    assert np.array_equal(np.asarray(decode(deep_png(DEEP, 2))), COLOUR)
+    clear, gamma = (b"tRNS", struct.pack(">H", int(GREY[5, 5]) * 257)), (b"gAMA", struct.pack(">I", 100_000))
+    for chunk, expected in ((clear, np.where(GREY[5, 5] == GREY, 255, GREY)), (gamma, GREY)):
+        assert np.array_equal(grey_of(deep_png(GREY.astype(np.uint16) * 257, 0, chunk)), expected)
 
 
 @pytest.mark.parametrize("suffix", [".j2k", ".jpf", ".jpx", ".mpo", ".pbm"])

@@ -30,7 +30,7 @@ def damaged():
 def test_the_record_names_the_reason_and_stderr_is_empty(damaged, tiny_engine, tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.tif").write_bytes(damaged)
-    command = [sys.executable, "-m", "cinemae.runtime.cli.run", tmp_path, "--engine", tiny_engine, "--quiet"]
+    command = [sys.executable, "-m", "cinemae", "run", tmp_path, "--engine", tiny_engine, "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (result.returncode, result.stderr) == (1, "")
     errors = [json.loads(line)["error"]["text"] for line in result.stdout.splitlines()]
@@ -42,7 +42,7 @@ def test_the_servers_log_stays_empty(damaged, tiny_engine):
     pytest.importorskip("fastapi", reason="needs the serve extra")
     httpx = pytest.importorskip("httpx")
     process = subprocess.Popen(
-        [sys.executable, "-m", "cinemae.runtime.cli.serve", "--engine", tiny_engine, "--port", "0", "--drain", "0"],
+        [sys.executable, "-m", "cinemae", "serve", "--engine", tiny_engine, "--port", "0", "--drain", "0"],
         stderr=subprocess.PIPE, text=True,
     )
     try:

@@ -5,6 +5,7 @@ import io
 import pytest
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.images import video as videos
+from cinemae.runtime.images.formats import video_container
 from cinemae.runtime.scan.image_files import is_image_file
 from cinemae.runtime.scan.inputs import Inputs
 from moving_pictures import video
@@ -34,7 +35,7 @@ def texts(record):
 def test_videos_are_told_by_their_first_bytes(head, container):
     """Playlists, which name other files, are no videos: FFmpeg is told the container and chooses none itself."""
     file = io.BytesIO(head)
-    assert (videos.video_container(file), file.tell()) == (container, 0)
+    assert (video_container(file), file.tell()) == (container, 0)
 
 
 def test_without_pyav_a_named_video_says_what_to_install(detector, tmp_path, monkeypatch):

@@ -147,7 +147,7 @@ def test_a_killed_worker_loses_nothing(cluster, photos, local, tiny_engine, tmp_
 def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_path):
     out = tmp_path / "out"
     command = [
-        sys.executable, "-m", "cinemae.runtime.cli.ray", "--address", ray.get_runtime_context().gcs_address,
+        sys.executable, "-m", "cinemae", "ray", "--address", ray.get_runtime_context().gcs_address,
         "--out", str(out),
         "--engine", str(tiny_engine), "--device", "cpu", "--threads", "1", "--batch-size", "1", "--actors", "1",
         "--format", "parquet", "-q", str(photos),
@@ -246,7 +246,7 @@ def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_
 
 def test_no_cluster_is_one_line(tmp_path, tiny_engine):
     result = subprocess.run(
-        [sys.executable, "-m", "cinemae.runtime.cli.ray", "--address", "127.0.0.1:1", "--out", str(tmp_path / "out"),
+        [sys.executable, "-m", "cinemae", "ray", "--address", "127.0.0.1:1", "--out", str(tmp_path / "out"),
          "--engine", str(tiny_engine), "x.png"],
         capture_output=True, text=True, timeout=100, check=False,
     )

@@ -20,8 +20,9 @@ from cinemae.runtime.report.html import (
     script_json,
 )
 from cinemae.runtime.scoring.options import ScoringOptions
-from cinemae.runtime.scoring.reading import OWN_THRESHOLD, run_of
+from cinemae.runtime.scoring.reading import OWN_THRESHOLD
 from cinemae.runtime.scoring.record import Reason, Stats
+from cinemae.runtime.scoring.verdict import run_of
 from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import COUNTS, NASTY, failed, picture, scored

@@ -14,8 +14,9 @@ import pytest
 from browser import chromium, requested_urls
 from cinemae.runtime.report.html import ReportWriter
 from cinemae.runtime.scoring.options import ScoringOptions
-from cinemae.runtime.scoring.reading import CONTRARY, run_of
+from cinemae.runtime.scoring.reading import CONTRARY
 from cinemae.runtime.scoring.record import Frames, Reason, ScoredFrame, Tile
+from cinemae.runtime.scoring.verdict import run_of
 from PIL import Image
 from report_samples import COUNTS, NASTY, failed, picture, scored
 from web_site import axe_findings, npm_modules, saved, wait

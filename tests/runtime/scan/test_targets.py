@@ -26,13 +26,29 @@ def photo(tmp_path, monkeypatch):
     return path
 
 
-def refused(code, message, *arguments, **options):
+@pytest.fixture
+def run(tiny_engine):
+    """The command with the tiny engine."""
+    return lambda *arguments, **options: cinemae_run(*arguments, "--engine", tiny_engine, "-q", **options)
+
+
+@pytest.fixture
+def refused(run):
     """Run the command and check that it ends with one sentence."""
-    found = cinemae_run(*arguments, **options)
-    assert (found.returncode, found.stdout) == (code, b""), found.stderr.decode()
-    assert message.encode() in found.stderr
-    assert found.stderr.startswith(b"error: ")
-    assert found.stderr.count(b"\n") == 1
+
+    def go(code, message, *arguments, **options):
+        found = run(*arguments, **options)
+        assert (found.returncode, found.stdout or b"") == (code, b""), found.stderr.decode()
+        assert message.encode() in found.stderr
+        assert found.stderr.startswith(b"error: ")
+        assert found.stderr.count(b"\n") == 1
+
+    return go
+
+
+def limited(size):
+    """No file may grow beyond `size`, as on a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.mark.parametrize("option", ["out", "report"])
@@ -49,13 +65,6 @@ def test_no_output_replaces_an_image(photo, option, inputs, any_suffix):
             Targets(**{option: Path(target)}).check(inputs, any_suffix=any_suffix)
     assert {path: path.read_bytes() for path in photo.parent.iterdir()} == before
     assert not Path("new.png").exists()
-
-
-def test_the_command_refuses_in_one_sentence(photo, tiny_engine):
-    data = photo.read_bytes()
-    refused(2, "does not write images", photo, "--out", photo, "--engine", tiny_engine)
-    refused(2, "does not write images", photo, "--report", photo, "--engine", tiny_engine)
-    assert photo.read_bytes() == data
 
 
 def test_names_that_are_taken_or_cannot_be_written(photo, tiny_engine):
@@ -124,79 +133,67 @@ def test_torn_records_may_be_replaced(photo, end):
 
 
 @pytest.mark.parametrize("name", ["jsonl", "json", "csv"])
-def test_full_devices(photo, tiny_engine, name):
-    engine = ("--engine", tiny_engine, "-q", "--format", name)
-    refused(3, "No space left on device", photo, "--out", "/dev/full", *engine)
-    with open("/dev/full", "wb") as full:
-        command = [*RUN, str(photo), *map(str, engine)]
-        found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+def test_full_devices(photo, refused, name):
+    refused(3, "No space left on device", photo, "--format", name, "--out", "/dev/full")
+    command = f'{" ".join(RUN)} in/keep.jpg --format {name} -q >/dev/full'
+    found = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
     assert found.returncode == 3
     assert found.stderr == b"error: standard output: cannot be written (No space left on device)\n"
 
 
-def limited(size):
-    """No file may grow beyond `size`, as on a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def test_full_disk_leaves_whole_records(tmp_path, tiny_engine):
+def test_full_disk_leaves_whole_records(tmp_path, run, refused):
     images, out = folder_of(tmp_path / "images", 40), tmp_path / "out.jsonl"
-    arguments = (images, "--engine", tiny_engine, "-q", "--out", out)
-    refused(3, "File too large", *arguments, preexec_fn=limited(5000))
+    refused(3, "File too large", images, "--out", out, preexec_fn=limited(5000))
     first = json_lines(out.read_bytes())
     assert 1 < len(first) < 40
-    refused(3, "File too large", *arguments, "--resume", preexec_fn=limited(10_000))
+    refused(3, "File too large", images, "--out", out, "--resume", preexec_fn=limited(10_000))
     assert json_lines(out.read_bytes())[: len(first)] == first
-    assert cinemae_run(*arguments, "--resume").returncode == 0
+    assert run(images, "--out", out, "--resume").returncode == 0
     assert len(json_lines(out.read_bytes())) == 40
 
 
-def test_full_disk_keeps_the_earlier_file(tmp_path, tiny_engine):
+def test_full_disk_keeps_the_earlier_file(tmp_path, run, refused):
     images = folder_of(tmp_path / "images", 40)
-    out, page, heat = tmp_path / "out.csv", tmp_path / "page.html", tmp_path / "heat"
-    out.write_bytes(b"path,status,old\n")
-    page.write_bytes(old := b"<!doctype html>\n<!-- report of cinemae-run -->old")
-    refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--out", out, preexec_fn=limited(5000))
-    refused(3, "File too large", images, "--engine", tiny_engine, "-q", "--report", page, "--out", tmp_path / "x.jsonl",
-            preexec_fn=limited(40_000))
-    assert out.read_bytes() == b"path,status,old\n"
-    assert page.read_bytes() == old
+    out, page, lines = tmp_path / "out.csv", tmp_path / "page.html", tmp_path / "x.jsonl"
+    for path, size, old in ((out, 5000, b"path,status,old\n"),
+                            (page, 40_000, b"<!doctype html>\n<!-- report of cinemae-run -->old")):
+        path.write_bytes(old)
+        outputs = ["--report", page, "--out", lines] if path == page else ["--out", out]
+        refused(3, "File too large", images, *outputs, preexec_fn=limited(size))
+        assert path.read_bytes() == old
     few = folder_of(tmp_path / "few", 5)  # whose records fit in the limit, wherever the folder lies
-    found = cinemae_run(few, "--engine", tiny_engine, "-q", "--heatmaps", heat, "--out", tmp_path / "y.jsonl",
-                        preexec_fn=limited(12_000))
+    found = run(few, "--heatmaps", tmp_path / "heat", "--out", lines, preexec_fn=limited(12_000))
     assert found.returncode == 3
     assert b"5 heatmaps could not be written (File too large)" in found.stderr
     assert b"Traceback" not in found.stderr
-    assert len(json_lines((tmp_path / "y.jsonl").read_bytes())) == 5
+    assert len(json_lines(lines.read_bytes())) == 5
     assert list(tmp_path.rglob(".*")) == []
 
 
 @pytest.mark.slow
-def test_links_are_written_through_and_pipes_get_a_stream(photo, tiny_engine):
-    options = ("--engine", tiny_engine, "-q")
-    for name in ("jsonl", "json", "csv"):
-        Path(f"link.{name}").symlink_to(f"real.{name}")
-        for _ in range(2):
-            assert cinemae_run(photo, *options, "--out", f"link.{name}").returncode == 0
-        assert Path(f"link.{name}").is_symlink()
-        assert b"keep.jpg" in Path(f"real.{name}").read_bytes()
-        os.mkfifo(f"pipe.{name}")
-        with subprocess.Popen(["cat", f"pipe.{name}"], stdout=subprocess.PIPE) as reader:
-            assert cinemae_run(photo, *options, "--out", f"pipe.{name}").returncode == 0
-            assert reader.stdout.read() == Path(f"real.{name}").read_bytes()
-        assert cinemae_run(photo, *options, "--out", "/dev/null", "--format", name).returncode == 0
-        found = cinemae_run(photo, *options, "--out", "/dev/stdout", "--format", name)
-        assert found.stdout == Path(f"real.{name}").read_bytes()
-    refused(2, "not a file", photo, *options, "--resume", "--out", "pipe.jsonl")
+@pytest.mark.parametrize("name", ["jsonl", "json", "csv"])
+def test_links_are_written_through_and_pipes_get_a_stream(photo, run, refused, name):
+    link, real, pipe = Path(f"link.{name}"), Path(f"real.{name}"), Path(f"pipe.{name}")
+    link.symlink_to(real)
+    for _ in range(2):
+        assert run(photo, "--out", link).returncode == 0
+    assert link.is_symlink()
+    assert b"keep.jpg" in real.read_bytes()
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        assert run(photo, "--out", pipe).returncode == 0
+        assert reader.stdout.read() == real.read_bytes()
+    assert run(photo, "--out", "/dev/null", "--format", name).returncode == 0
+    assert run(photo, "--out", "/dev/stdout", "--format", name).stdout == real.read_bytes()
+    refused(2, "not a file" if name == "jsonl" else "--resume", photo, "--resume", "--out", pipe)
 
 
-@pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
 @pytest.mark.slow
-def test_a_second_writer_is_refused(photo, tiny_engine, target):
-    command = [*RUN, "-", "--engine", str(tiny_engine), "-q", *target,
-               "--batch-size", "1", "--workers", "1"]
+@pytest.mark.parametrize("target", [("--out", "o.jsonl"), ("--out", "o.csv"), ("--report", "o.html")])
+def test_a_second_writer_is_refused(photo, run, refused, tiny_engine, target):
     other = ["--out", "o.jsonl"] if target[0] == "--report" else []
-    with subprocess.Popen([*command, *other], stdin=subprocess.PIPE) as first:
+    command = [*RUN, "-", "--engine", str(tiny_engine), "-q", *target, *other, "--batch-size", "1", "--workers", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as first:
         first.stdin.write(b"in/keep.jpg\n" * 20)
         first.stdin.flush()
         busy = Path("o.jsonl") if other or target[1] == "o.jsonl" else Path(".o.csv.part")
@@ -204,12 +201,11 @@ def test_a_second_writer_is_refused(photo, tiny_engine, target):
             if busy.exists() and busy.stat().st_size:
                 break
             time.sleep(0.01)
-        refused(3, f"/{target[1]}: another run is writing it", photo, "--engine", tiny_engine, *target)
-        if target[1] == "o.jsonl":
-            refused(3, "another run is writing it", photo, "--engine", tiny_engine, *target, "--resume")
+        for more in ([], ["--resume"])[: 1 + (target[1] == "o.jsonl")]:
+            refused(3, f"/{target[1]}: another run is writing it", photo, *target, *more)
         first.stdin.close()
     assert first.returncode == 0
-    assert cinemae_run(photo, "--engine", tiny_engine, "-q", *target).returncode == 0
+    assert run(photo, *target).returncode == 0
 
 
 def test_what_a_killed_run_left_is_used_again(photo, tiny_engine):
@@ -220,11 +216,8 @@ def test_what_a_killed_run_left_is_used_again(photo, tiny_engine):
     assert sorted(os.listdir()) == ["in", "o.csv", "o.html"]
 
 
-def test_appended_standard_output_keeps_what_was_there(photo, tiny_engine):
+def test_appended_standard_output_keeps_what_was_there(photo):
     Path("log").write_bytes(b"earlier\n")
-    command = [*RUN, str(photo), "--engine", str(tiny_engine), "-q"]
-    with open("log", "ab") as log:
-        log.seek(0)
-        found = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, preexec_fn=limited(20), check=False)
-    assert found.returncode == 3
+    command = f'{" ".join(RUN)} in/keep.jpg -q >>log'
+    assert subprocess.run(["sh", "-c", command], preexec_fn=limited(20), stderr=subprocess.PIPE).returncode == 3
     assert Path("log").read_bytes().startswith(b"earlier\n")

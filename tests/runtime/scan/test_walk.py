@@ -4,7 +4,6 @@ import os
 import subprocess
 
 import pytest
-from cinemae.runtime.scan import walk as walk_module
 from cinemae.runtime.scan.image_files import SIGNATURE_BYTES, holds_image
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.walk import Skipped
@@ -21,30 +20,31 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_folder_that_can_be_listed_and_not_searched_is_an_input_with_an_error(tree, monkeypatch):
-    stat = os.stat
+@pytest.mark.parametrize(
+    ("call", "refused", "argument", "failed"),
+    [
+        ("stat", "in/sub/", "in", ["in/sub/deep"]),  # may be listed and not searched
+        *(("scandir", "in/sub", argument, ["in/sub"]) for argument in ("in", "in/**/*.png", "in/*/*.png", "in/**")),
+    ],
+)
+def test_folders_that_cannot_be_read_are_inputs_with_an_error(tree, monkeypatch, call, refused, argument, failed):
+    real = getattr(os, call)
 
     def refuse(path, *arguments, **options):
-        if str(path).startswith("in/sub/"):
+        if str(path) == refused or (refused.endswith("/") and str(path).startswith(refused)):
             raise PermissionError(13, "Permission denied")
-        return stat(path, *arguments, **options)
+        return real(path, *arguments, **options)
 
-    monkeypatch.setattr(walk_module.os, "stat", refuse)
-    items = list(Inputs(["in"]))
-    assert [(item.name, item.error is None) for item in items] == [
-        ("in/b.png", True), ("in/sub/c.png", True), ("in/sub/deep", False),
-    ]
-    assert "Permission denied" in str(items[2].error)
-
-
-def test_link_into_a_folder_that_cannot_be_searched_is_an_input_with_an_error(tree, monkeypatch):
-    long = "x" * 300
-    (tree / "in/link").symlink_to(long)  # the name is too long to be looked up
-    (item,) = [item for item in Inputs(["in"]) if item.error]
-    assert item.name == "in/link"
+    monkeypatch.setattr(os, call, refuse)
+    found = [item for item in Inputs([argument]) if item.error]
+    assert [(item.name, item.error.kind) for item in found] == [(name, "unreadable") for name in failed]
+    assert "Permission denied" in str(found[0].error)
 
 
 def test_paths_beyond_the_limit_are_inputs_with_an_error(tree):
+    (tree / "in/link").symlink_to("x" * 300)  # the name is too long to be looked up
+    (item,) = [item for item in Inputs(["in"]) if item.error]
+    assert item.name == "in/link"
     part, depth = "d" * 200, 25
     before = os.getcwd()
     for _ in range(depth):
@@ -52,39 +52,26 @@ def test_paths_beyond_the_limit_are_inputs_with_an_error(tree):
         os.chdir(part)
     (tree / "a.png").rename("far.png")
     os.chdir(before)
-    for arguments in ([str(tree)], ["**/*.png"], [f"{part}/**/*.png"]):
-        failed = [item for item in Inputs(arguments) if item.error]
-        assert len(failed) == 1, arguments
-        assert "too long" in str(failed[0].error)
+    for argument in (part, "**/*.png", f"{part}/**/*.png"):
+        (item,) = [item for item in Inputs([argument]) if item.error]
+        assert "too long" in str(item.error)
     subprocess.run(["rm", "-r", part], check=True)  # neither pytest nor shutil can remove it
-
-
-def test_unreadable_folder_in_a_pattern_is_an_input_with_an_error(tree, monkeypatch):
-    scandir = os.scandir
-
-    def refuse(path):
-        if str(path).endswith("sub"):
-            raise PermissionError(13, "Permission denied")
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    for pattern in ("in/**/*.png", "in/*/*.png", "in/**"):
-        assert [item.name for item in Inputs([pattern]) if item.error] == ["in/sub"], pattern
 
 
 def test_deep_trees_and_long_patterns_do_not_exhaust_the_stack(tree):
     deep = "n/" * 1200
     for end in range(2, len(deep) + 1, 2):
         os.mkdir(deep[:end])
-    assert [item.name for item in Inputs(["**/*.png"])][-1] == "in/sub/deep/d.png"
-    assert [item.name for item in Inputs([f"{deep}*.png"])] == [f"{deep}*.png"]
-    assert [item.error.kind for item in Inputs(["*/" * 1500])] == ["missing"]
+    found = [item.name for item in Inputs(["**/*.png"])]
+    named = [(item.name, item.error.kind) for pattern in (f"{deep}*.png", "*/" * 1500) for item in Inputs([pattern])]
     for end in range(len(deep), 0, -2):  # neither pytest nor shutil can remove it
         os.rmdir(deep[:end])
+    assert found[-1] == "in/sub/deep/d.png"
+    assert named == [(f"{deep}*.png", "missing"), ("*/" * 1500, "missing")]
 
 
 def test_images_are_found_by_content(tree):
-    kinds = {"JPEG": {}, "PNG": {}, "GIF": {}, "WEBP": {}, "TIFF": {}, "BMP": {}, "PPM": {}, "JPEG2000": {}, "AVIF": {}}
+    kinds = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
     Image.init()
     found = {f"in/{kind}.jpg_large" for kind in kinds if kind in Image.SAVE and features.check("jpg_2000")}
     for name in found:
@@ -95,8 +82,7 @@ def test_images_are_found_by_content(tree):
         (tree / "in" / name).write_bytes(data)
     os.mkfifo(tree / "in/pipe")
     inputs = Inputs(["in"])
-    paths = {item.name for item in inputs}
-    assert paths == {*found, "in/plain", "in/b.png", "in/sub/c.png", "in/sub/deep/d.png"}
+    assert {item.name for item in inputs} == {*found, "in/plain", "in/b.png", "in/sub/c.png", "in/sub/deep/d.png"}
     assert inputs.skipped.summary() == (
         "5 files skipped (no images): without suffix 1, .bin 1, .dng 1, .pdf 1, .txt 1"
     )

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cinemae.runtime.scan.scan import scan
 from cinemae.runtime.scoring.detector import Detector
 from PIL import Image
+from scans import scan_options
 from serve_tools import encode, picture, serving
 
 pytest.importorskip("fastapi", reason="needs the serve extra")
@@ -39,52 +41,26 @@ def files(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-@pytest.fixture(scope="module")
-def local(files, tiny_engine, tmp_path_factory):
-    """The records of cinemae-run."""
-    from cinemae.runtime.scan.options import ScanOptions
-    from cinemae.runtime.scan.scan import scan
-    from cinemae.runtime.scoring.options import ScoringOptions
-
-    out = tmp_path_factory.mktemp("local") / "records.jsonl"
-    scoring = ScoringOptions(engine=tiny_engine, device="cpu", threads=1)
-    scan(ScanOptions(inputs=tuple(map(str, files)), scoring=scoring, out=out, quiet=True))
-    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture(scope="module")
-def client(tiny_engine):
-    detector = Detector.load(tiny_engine, device="cpu", threads=1)
-    with serving(detector) as (base, _), httpx.Client(base_url=base, timeout=60) as made:
-        yield made
-
-
-def assert_agree(found, local):
-    assert len(found) == len(local)
-    for ours, theirs in zip(found, local, strict=True):
-        for name in ("path", "status", "error", "reasons", "width", "height", "sha256", "run", "schema"):
-            assert ours[name] == theirs[name]
-        if theirs["status"] == "ok":
-            assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE
-            assert ours["verdict"] == theirs["verdict"]
-
-
-def test_one_request_for_all(client, files, local):
-    body = client.post("/v1/detect", files=[("file", (str(path), path.read_bytes())) for path in files]).json()
-    assert_agree(body["records"], local)
+def test_many_requests_and_one_agree_with_a_local_run(files, tiny_engine, tmp_path):
+    out = tmp_path / "records.jsonl"
+    scan(scan_options(*files, engine=tiny_engine, out=out, quiet=True))
+    local = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [record["status"] for record in local].count("error") == 2
+    detector = Detector.load(tiny_engine, device="cpu", threads=1)
+    with serving(detector) as (base, _), httpx.Client(base_url=base, timeout=60) as client:
 
+        def one(path):
+            answer = client.post("/v1/detect", params={"name": str(path)}, content=path.read_bytes())
+            return answer.json()["records"][0]
 
-def test_many_requests_at_once(client, files, local):
-    def one(path):
-        answer = client.post("/v1/detect", params={"name": str(path)}, content=path.read_bytes())
-        return answer.json()["records"][0]
-
-    with ThreadPoolExecutor(8) as pool:
-        assert_agree(list(pool.map(one, files)), local)
-
-
-def test_the_same_bytes_again_give_the_same_answer(client, files):
-    data = files[0].read_bytes()
-    answers = [client.post("/v1/detect", content=data).content for _ in range(3)]
-    assert answers[0] == answers[1] == answers[2]
+        with ThreadPoolExecutor(8) as pool:
+            many = list(pool.map(one, files))
+        together = client.post("/v1/detect", files=[("file", (str(path), path.read_bytes())) for path in files]).json()
+        answers = {client.post("/v1/detect", content=files[0].read_bytes()).content for _ in range(3)}
+    assert len(answers) == 1
+    for found in (many, together["records"]):
+        for ours, theirs in zip(found, local, strict=True):
+            for name in ("path", "status", "verdict", "error", "reasons", "width", "height", "sha256", "run", "schema"):
+                assert ours[name] == theirs[name]
+            if theirs["status"] == "ok":
+                assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE

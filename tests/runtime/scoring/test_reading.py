@@ -3,7 +3,8 @@
 import pytest
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.scoring.options import ScoringOptions
-from cinemae.runtime.scoring.reading import CAVEAT, OWN_THRESHOLD, is_contrary, legend, run_of, words
+from cinemae.runtime.scoring.reading import CAVEAT, OWN_THRESHOLD, is_contrary, legend, words
+from cinemae.runtime.scoring.verdict import run_of
 
 BOTH = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.07)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cinemae.train.audit.lowlevel import blockiness, entropy, high_frequency_rat
 from cinemae.train.cli.train import main
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples, thin
+from cinemae.train.data.transforms import reencode
 from PIL import Image
 
 N = 30
@@ -29,12 +31,16 @@ def texture(seed: int, side: int = 64) -> Image.Image:
     return small.resize((side, side), Image.Resampling.BICUBIC)
 
 
+def saved(image: Image.Image, path: Path, **options: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
 def tree(root: Path, fake: tuple[str, dict[str, int]], real: tuple[str, dict[str, int]]) -> list[Sample]:
     for i in range(N):
         for label, (suffix, options) in (("ai", fake), ("nature", real)):
-            path = root / "BigGAN" / "imagenet_ai_0419_biggan" / "val" / label / f"{i}{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            texture(2 * i + (label == "ai")).save(path, **options)
+            saved(texture(2 * i + (label == "ai")), root / "BigGAN" / "val" / label / f"{i}{suffix}", **options)
     return read_samples(root)
 
 
@@ -64,34 +70,24 @@ def test_balanced_protocol_takes_the_metadata_away(leaky):
 def test_like_files_are_not_flagged(tmp_path):
     result = audit(tree(tmp_path, (".jpg", {"quality": 85}), (".jpg", {"quality": 85})), quiet=True)
     assert not result.warnings
-    for (_, _), probe in result.probes.items():
-        assert abs(probe.balanced_accuracy - 0.5) < CHANCE_MARGIN
+    assert all(abs(probe.balanced_accuracy - 0.5) < CHANCE_MARGIN for probe in result.probes.values())
 
 
 def test_jpeg_probe_sees_an_old_compression_inside_a_png(tmp_path):
     for i in range(N):
-        for label in ("fake", "real"):
-            path = tmp_path / "sdxl" / label / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image = texture(2 * i + (label == "fake"))
-            if label == "real":
-                image.save(tmp_path / "once.jpg", quality=60)
-                image = Image.open(tmp_path / "once.jpg").convert("RGB")
-            image.save(path)
+        saved(texture(2 * i + 1), tmp_path / "sdxl" / "fake" / f"{i}.png")
+        saved(reencode(texture(2 * i), 60), tmp_path / "sdxl" / "real" / f"{i}.png")
     probes = audit(read_samples(tmp_path), quiet=True).probes
     assert probes["JPEG traces", ALL].balanced_accuracy > 0.9
     assert abs(probes["metadata", ALL].balanced_accuracy - 0.5) < CHANCE_MARGIN
 
 
 def test_duplicates_across_classes_and_splits(tmp_path):
-    for i in range(4):
-        for split, label in (("train", "ai"), ("train", "nature"), ("val", "ai"), ("val", "nature")):
-            path = tmp_path / "wukong" / split / label / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            texture(hash((i, split, label)) % 10_000).save(path)
     base = tmp_path / "wukong"
-    texture(77).save(base / "train" / "ai" / "a.png")
-    texture(77).save(base / "train" / "nature" / "b.bmp")  # other bytes, same pixels
+    for seed, (i, split, label) in enumerate(product(range(4), ("train", "val"), ("ai", "nature"))):
+        saved(texture(seed), base / split / label / f"{i}.png")
+    saved(texture(77), base / "train" / "ai" / "a.png")
+    saved(texture(77), base / "train" / "nature" / "b.bmp")  # other bytes, same pixels
     (base / "val" / "nature" / "copy.png").write_bytes((base / "train" / "nature" / "0.png").read_bytes())
     result = audit(read_samples(tmp_path), quiet=True)
     assert any("1 pictures are in both classes" in text for text in result.warnings)
@@ -138,8 +134,7 @@ def test_thin_is_even_and_keeps_all_at_zero(leaky):
 
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 90, 95, 99])
 def test_quality_estimate_is_exact_for_libjpeg(tmp_path, quality):
-    path = tmp_path / "x.jpg"
-    texture(0).save(path, quality=quality)
+    path = saved(texture(0), tmp_path / "x.jpg", quality=quality)
     facts = file_facts(str(path), path.read_bytes(), Image.open(path).convert("RGB"))
     assert facts.quality == quality
     assert (facts.container, facts.subsampling) == ("JPEG", "4:2:0")
@@ -161,14 +156,11 @@ def test_low_level_statistics_mean_what_they_say():
     assert blockiness(np.ones((3, 5))).shape == blockiness(noise).shape == (79,)
 
 
-def test_spectrum_does_not_depend_on_the_orientation():
+def test_spectra_count_the_whole_plane_and_do_not_depend_on_the_orientation():
     """A transposed image has the transposed spectrum: the same power on every ring."""
     gray = np.random.default_rng(1).uniform(0, 255, (48, 64)).cumsum(axis=0)
     np.testing.assert_allclose(spectrum(gray), spectrum(gray.T), rtol=1e-9, atol=1e-9)
     assert high_frequency_ratio(gray) == pytest.approx(high_frequency_ratio(gray.T), rel=1e-9)
-
-
-def test_high_frequency_ratio_counts_the_whole_plane():
     gray = np.random.default_rng(2).uniform(0, 255, (31, 40))
     window = np.outer(np.hanning(31), np.hanning(40))
     power = np.abs(np.fft.fft2((gray - gray.mean()) * window)) ** 2

@@ -1,15 +1,12 @@
-"""`cinemae-train extract --ray` without Ray: its options reach the workers, and the death of Ray is one sentence.
+"""`cinemae-train extract --ray` without Ray: its options reach the extraction, and the death of Ray is one sentence.
 
-The fake answers `ray.put`, `ray.remote(f).options(...)`, `.remote(...)` and `ray.get` as Ray 2.x documents them
-(docs.ray.io, "Ray Core API"): a task's arguments that are references arrive as the objects they stand for.
+The extraction on a real cluster is tested beside the scan on a cluster, in `tests/runtime/ray`.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import nullcontext
-from types import ModuleType, SimpleNamespace
 
 import pytest
 from cinemae.train.cli.train import main
@@ -17,39 +14,22 @@ from cinemae.train.features import ray_extract
 from cinemae.train.features.extract import ExtractReport
 
 
-def fake_ray() -> ModuleType:
-    """A module `ray` that runs each task at once, in this process."""
-    module = ModuleType("ray")
-    module.put = lambda value: value
-    module.get = lambda running: running
-    module.remote = lambda task: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=task))
-    module.exceptions = ModuleType("ray.exceptions")
-    module.exceptions.RayError = RuntimeError
-    return module
-
-
 @pytest.mark.parametrize(("given", "expected"), [("fp16", "fp16"), ("bf16", "bf16"), ("auto", "fp32")])
-def test_the_precision_reaches_the_workers(given, expected, image_tree, tiny_weights, tmp_path, monkeypatch):
+def test_the_options_reach_the_workers(given, expected, image_tree, tiny_weights, tmp_path, monkeypatch):
     seen = []
 
-    def extract(samples, backbone, spec, root, **options):
-        seen.append((spec.precision, options["batch_size"], options["workers"], str(options["device"])))
-        return ExtractReport(root / spec.key, 0, 0, 0, (), ())
+    def extract_on_ray(address, samples, backbone, spec, root, **options):
+        seen.append((address, len(samples), spec.precision, options))
+        return ExtractReport(folder=root / spec.key, computed=0, reused=0, copied=0, samples=(), skipped=())
 
-    ray = fake_ray()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
-    monkeypatch.setattr(ray_extract, "require_ray", lambda: None)
-    monkeypatch.setattr(ray_extract, "cluster", lambda address: nullcontext())
-    monkeypatch.setattr(ray_extract, "room", lambda device, cpus: 1)
-    monkeypatch.setattr(ray_extract, "extract", extract)
+    monkeypatch.setattr(ray_extract, "extract_on_ray", extract_on_ray)
     monkeypatch.setattr("cinemae.runtime.ray.supervised.supervise", lambda advice: None)
     arguments = ["extract", str(image_tree), "--backbone", str(tiny_weights), "--ray", "local", "--precision", given]
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--device", "cpu", "--batch-size", "5", "--workers", "3"])
     assert not ended.value.code
-    assert seen == [(expected, 5, 3, "cpu")] * ray_extract.PARTS_PER_WORKER
+    assert seen == [("local", 80, expected, {"batch_size": 5, "workers": 3, "device": "cpu", "threads": 1})]
 
 
 DIES = """

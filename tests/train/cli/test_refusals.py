@@ -45,7 +45,7 @@ WRONG = [
     *(((*EXTRACT, "--shard", text), "--shard must be i/n") for text in ("4/4", "1", "a/b", "0/0")),
     ((*EXTRACT, "--shard", "0/4", "--ray", "local"), "leave out --shard"),
     ((*EXTRACT, "--cache", "FILE"), "is a file; name a folder"),
-    (("train", "fit"), "make one with: cinemae-train extract DATA --backbone WEIGHTS --cache runs/cache"),
+    (("train", "fit"), "make a cache with: cinemae-train extract DATA --backbone WEIGHTS --cache runs/cache"),
     (("train", "extract", "DATA", "--backbone", "runs/backbone"), "runs/backbone: no such file or folder; give a .pth"),
     (("train", "fit", "--cache", "CACHE", "--out", "FILE"), "is a file; name a folder"),
     (("train", "fit", "--cache", "CACHE", "--out", "FILE/x"), "is a file; name a folder"),

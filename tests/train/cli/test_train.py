@@ -38,7 +38,14 @@ def chain(fitted, tmp_path, monkeypatch):
 
 def test_the_whole_chain_learns_and_reports(chain, image_tree, capsys):
     run("eval", "last", image_tree, "-q", "--resamples", "50")
-    assert "gen_b" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for term in ("gen_b", "mAcc", "AUC, AP", "ECE", "TPR@x%", "called ai, uncertain, called real"):
+        assert term in shown
+    assert shown.splitlines()[-1] == f"next: cinemae-export {chain}"
+    os.umask(mask := os.umask(0))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in Path("runs").rglob("*") if path.is_file()}
+    assert "scores.safetensors" in modes
+    assert set(modes.values()) == {0o666 & ~mask}
     found = json.loads((chain / "eval" / "eval.json").read_text())
     groups = {(g["generator"], g["split"]): g for g in found["groups"]}
     assert set(groups) == {("gen_a", "val"), ("gen_b", "val")}
@@ -67,28 +74,16 @@ def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
     np.testing.assert_allclose(scored.logits, fresh, atol=LOGIT_TOLERANCE)
 
 
-def test_eval_explains_its_columns_and_every_command_ends_with_the_next(chain, image_tree, tiny_weights, capsys):
-    run("eval", "last", image_tree, "-q", "--resamples", "0")
-    shown = capsys.readouterr().out
-    for term in ("mAcc", "AUC, AP", "ECE", "TPR@x%", "called ai, uncertain, called real"):
-        assert term in shown
-    assert shown.splitlines()[-1] == f"next: cinemae-export {chain}"
-    run("calibrate", "--false-alarm", "0.5", "--miss", "0.4")
-    assert capsys.readouterr().out.splitlines()[-1] == f"next: cinemae-export {chain}"
-    run("extract", image_tree, "--backbone", tiny_weights, "-q")
-    assert capsys.readouterr().out.splitlines()[-1] == "next: cinemae-train fit"
-    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--cache", "else", "--shard", "0/2")
-    assert capsys.readouterr().out.splitlines()[-1] == "next: the other parts, then cinemae-train fit --cache else"
-    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--split", "val")
-    assert capsys.readouterr().out.splitlines()[-1] == f"next: cinemae-train eval last {image_tree}"
-
-
-def test_every_file_has_the_mode_of_the_umask(chain, image_tree):
-    run("eval", "last", image_tree, "-q", "--resamples", "0")
-    os.umask(mask := os.umask(0))
-    modes = {path.name: path.stat().st_mode & 0o777 for path in Path("runs").rglob("*") if path.is_file()}
-    assert "scores.safetensors" in modes
-    assert {name: oct(mode) for name, mode in modes.items() if mode != 0o666 & ~mask} == {}
+def test_every_command_ends_with_the_next(chain, image_tree, tiny_weights, capsys):
+    extract = ("extract", image_tree, "--backbone", tiny_weights, "-q")
+    for command, following in (
+        (("calibrate", "--false-alarm", "0.5", "--miss", "0.4"), f"cinemae-export {chain}"),
+        (extract, "cinemae-train fit"),
+        ((*extract, "--cache", "else", "--shard", "0/2"), "the other parts, then cinemae-train fit --cache else"),
+        ((*extract, "--split", "val"), f"cinemae-train eval last {image_tree}"),
+    ):
+        run(*command)
+        assert capsys.readouterr().out.splitlines()[-1] == f"next: {following}"
 
 
 def test_rates_that_so_few_images_cannot_promise_are_a_warning(chain, capsys):
@@ -98,20 +93,14 @@ def test_rates_that_so_few_images_cannot_promise_are_a_warning(chain, capsys):
     assert f"{held} real images are too few to promise" in shown
     rate = re.search(r"--false-alarm (0\.\d+)", shown)[1]
     assert "AI images are too few" not in shown
-    run("calibrate", "--false-alarm", rate, "--miss", "0.4")
-    assert "too few" not in capsys.readouterr().err
-    assert read_manifest(chain).calibration.ai_from is not None
-
-
-def test_calibrate_moves_the_threshold(chain, capsys):
     before = read_manifest(chain).calibration
-    run("calibrate", "--false-alarm", "0.5", "--miss", "0.4")
-    after = read_manifest(chain).calibration
-    assert str(chain) in capsys.readouterr().out
+    run("calibrate", "--false-alarm", rate, "--miss", "0.4")
+    shown, after = capsys.readouterr(), read_manifest(chain).calibration
+    assert "too few" not in shown.err
+    assert str(chain) in shown.out
     assert (after.false_alarm, after.miss) != (before.false_alarm, before.miss)
     assert after.ai_from is not None
-    assert (after.a, after.b) == (before.a, before.b), "the same scores"
-    assert after.fitted_on == before.fitted_on
+    assert (after.a, after.b, after.fitted_on) == (before.a, before.b, before.fitted_on), "the same scores"
 
 
 def fit_again(*arguments) -> dict:

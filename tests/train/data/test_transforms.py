@@ -18,9 +18,8 @@ def picture() -> Image.Image:
     """160 x 120 with edges, texture and mid-gray, so that noise is not clipped."""
     y, x = np.mgrid[:120, :160]
     waves = 40 * np.sin(x / 3.0) * np.cos(y / 7.0)
-    rng = np.random.default_rng(0)
     channels = [128 + waves + 20 * (x > 80), 120 - waves, 110 + 0.2 * y]
-    texture = rng.normal(0, 6, (120, 160, 3))
+    texture = seeded(0).normal(0, 6, (120, 160, 3))
     return Image.fromarray((np.stack(channels, axis=2) + texture).clip(0, 255).astype(np.uint8))
 
 

@@ -72,7 +72,7 @@ def test_f_global_may_be_the_mean_of_the_patch_tokens(samples, create, fill, tin
     np.testing.assert_allclose(f_global, expected, rtol=FRESH_TOLERANCE, atol=FRESH_TOLERANCE)
 
 
-def test_rows_carry_the_sample(samples, spec, fill):
+def test_rows_carry_the_sample_and_a_second_run_computes_nothing_and_needs_no_model(samples, spec, fill, tmp_path):
     cache = FeatureCache(fill(samples, spec).folder)
     assert len(cache) == len(samples) == 32
     row = cache.rows[0]
@@ -80,15 +80,7 @@ def test_rows_carry_the_sample(samples, spec, fill):
     assert {row[:4] for row in cache.rows} == {sample[:4] for sample in samples}
     assert len(cache.select(generators=["gen_b"])) == 16
     assert cache.labels(cache.select(generators=["gen_b"])).sum() == 8
-
-
-def test_a_second_run_computes_nothing_and_needs_no_model(samples, spec, fill, tmp_path):
-    fill(samples, spec)
-
-    def no_model():
-        raise AssertionError("the backbone was loaded")
-
-    report = extract(samples, no_model, spec, tmp_path / "cache", quiet=True)
+    report = extract(samples, lambda: pytest.fail("the backbone was loaded"), spec, tmp_path / "cache", quiet=True)
     assert (report.computed, report.reused, report.copied) == (0, 32, 0)
 
 

@@ -5,7 +5,8 @@ import shutil
 import pytest
 import torch
 from cinemae.train.model.mae import sincos_position
-from cinemae.train.weights.load import FAIR_EPS, load_backbone
+from cinemae.train.weights.load import load_backbone
+from cinemae.train.weights.shape import FAIR_EPS
 from published_layouts import (
     TINY,
     VIT_LARGE,

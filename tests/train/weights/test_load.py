@@ -8,8 +8,9 @@ import torch
 from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.model.presets import PRESETS
-from cinemae.train.weights.load import FAIR_EPS, HUGGING_FACE_EPS, infer_config, load_backbone
+from cinemae.train.weights.load import load_backbone
 from cinemae.train.weights.save import save_backbone
+from cinemae.train.weights.shape import FAIR_EPS, HUGGING_FACE_EPS, infer_config
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from published_layouts import (
     PREFIXES,

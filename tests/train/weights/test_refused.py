@@ -23,24 +23,22 @@ from safetensors.torch import save_file
 from weights_checks import assert_same, refused
 
 
-def normalised(tmp_path, state, kind):
-    if kind == "name":
-        return write_fair(tmp_path / "mae_pretrain_vit_large_full.pth", state)
-    if kind == "arguments":
-        path = tmp_path / "checkpoint-799.pth"
-        torch.save({"model": state, "epoch": 799, "args": argparse.Namespace(norm_pix_loss=True, model="mae")}, path)
-        return path
+def with_arguments(path, state, norm_pix_loss):
+    torch.save({"model": state, "epoch": 799, "args": argparse.Namespace(norm_pix_loss=norm_pix_loss)}, path)
+    return path
+
+
+def test_normalised_targets_are_refused_unless_allowed(tmp_path, state):
+    """By the name of FAIR's file, by the training arguments in it, or by Hugging Face's configuration."""
     config = hugging_face_config(TINY, norm_pix_loss=True)
-    return write_hugging_face(tmp_path / "hf", hugging_face_state(state, "published"), config)
-
-
-@pytest.mark.parametrize("kind", ["name", "arguments", "config"])
-def test_normalised_targets_are_refused_unless_allowed(tmp_path, state, kind):
-    source = normalised(tmp_path, state, kind)
-    refused(source, "normalised patch by patch", "mae_visualize_vit", "allow_normalised_target=True")
-    assert_same(load_backbone(source, allow_normalised_target=True).mae, state)
-    torch.save({"model": state, "args": argparse.Namespace(norm_pix_loss=False)}, tmp_path / "checkpoint.pth")
-    assert_same(load_backbone(tmp_path / "checkpoint.pth").mae, state)
+    for source in (
+        write_fair(tmp_path / "mae_pretrain_vit_large_full.pth", state),
+        with_arguments(tmp_path / "a.pth", state, True),
+        write_hugging_face(tmp_path / "hf", hugging_face_state(state, "published"), config),
+    ):
+        refused(source, "normalised patch by patch", "mae_visualize_vit", "allow_normalised_target=True")
+        assert_same(load_backbone(source, allow_normalised_target=True).mae, state)
+    assert_same(load_backbone(with_arguments(tmp_path / "b.pth", state, False)).mae, state)
 
 
 def layout_state(state, layout):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.scan.resume import store_path
+from cinemae.runtime.scan.targets import store_path
 from cinemae.runtime.scan.watch.scan import earlier_scores
 from cinemae.runtime.scan.watch.watcher import EMPTY_FACTOR, Watcher, ignored, watch
-from cinemae.runtime.scoring.reading import run_of
 from cinemae.runtime.scoring.record import to_json
+from cinemae.runtime.scoring.verdict import run_of
 from pictures import heeds_sigint
 from PIL import Image
 from records import record
@@ -38,34 +38,26 @@ def names(paths: list[str]) -> list[str]:
     return [os.path.basename(path) for path in paths]
 
 
-def settled(watcher: Watcher, now: float) -> list[str]:
-    """What two looks, a settling time apart, find."""
-    return names(watcher.poll(now) + watcher.poll(now + SETTLE))
+@pytest.fixture
+def settled(tmp_path):
+    """What two looks, a settling time apart, find in the folder from a time on."""
+    (tmp_path / "in").mkdir()
+    watcher = Watcher([str(tmp_path / "in")], SETTLE)
+    return lambda now: names(watcher.poll(now) + watcher.poll(now + SETTLE))
 
 
 def test_a_file_counts_when_it_has_stood_still(tmp_path):
     watcher = Watcher([str(tmp_path)], SETTLE)
     path = tmp_path / "a.png"
     path.write_bytes(b"1")
+    (tmp_path / "empty.png").write_bytes(b"")
     assert watcher.poll(0) == []
     path.write_bytes(b"12")  # still growing
     assert watcher.poll(SETTLE) == []
     assert watcher.poll(1.5 * SETTLE) == []
     assert names(watcher.poll(2 * SETTLE)) == ["a.png"]
+    assert names(watcher.poll(EMPTY_FACTOR * SETTLE)) == ["empty.png"]
     assert watcher.poll(9 * SETTLE) == []
-
-
-def test_files_there_before_count_too_and_subfolders(tmp_path):
-    image(tmp_path / "b" / "c.png")
-    image(tmp_path / "a.png")
-    assert settled(Watcher([str(tmp_path)], SETTLE), 0) == ["a.png", "c.png"]
-
-
-def test_an_empty_file_waits_longer(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
-    watcher = Watcher([str(tmp_path)], SETTLE)
-    assert settled(watcher, 0) == []
-    assert names(watcher.poll(EMPTY_FACTOR * SETTLE)) == ["a.png"]
 
 
 @pytest.mark.parametrize(
@@ -79,53 +71,35 @@ def test_temporary_names_are_ignored(name, expected):
     assert ignored(os.path.join("/in/.hidden/root", name), "/in/.hidden/root") is expected
 
 
-def test_temporary_file_renamed_when_complete(tmp_path):
-    watcher = Watcher([str(tmp_path)], SETTLE)
-    temporary = image(tmp_path / ".a.png.tmp123")
-    assert settled(watcher, 0) == []
-    temporary.rename(tmp_path / "a.png")
-    assert settled(watcher, 10) == ["a.png"]
-
-
-def test_a_renamed_file_is_not_scored_again_and_a_copy_is(tmp_path):
-    first = image(tmp_path / "a.png")
-    watcher = Watcher([str(tmp_path)], SETTLE)
-    assert settled(watcher, 0) == ["a.png"]
-    first.rename(tmp_path / "b.png")
-    assert settled(watcher, 10) == []
-    (tmp_path / "c.png").write_bytes((tmp_path / "b.png").read_bytes())
-    assert settled(watcher, 20) == ["c.png"]
-
-
-def test_a_rewritten_file_is_scored_again(tmp_path):
-    path = image(tmp_path / "a.png")
-    watcher = Watcher([str(tmp_path)], SETTLE)
-    assert settled(watcher, 0) == ["a.png"]
-    image(path, seed=1)
-    os.utime(path, ns=(1, 1))
-    assert settled(watcher, 10) == ["a.png"]
+def test_files_are_named_once_unless_they_are_new(tmp_path, settled):
+    root = tmp_path / "in"
+    (root / "gone.png").symlink_to(root / "nowhere")
+    (root / "folder.png").mkdir()
+    first, temporary = image(root / "a.png"), image(root / ".d.png.tmp123")
+    image(root / "b" / "c.png")
+    assert settled(0) == ["a.png", "c.png"]
+    first.rename(root / "renamed.png")
+    assert settled(10) == []
+    temporary.rename(root / "d.png")
+    (root / "copy.png").write_bytes((root / "renamed.png").read_bytes())
+    assert settled(20) == ["copy.png", "d.png"]
+    os.utime(image(root / "d.png", seed=1), ns=(1, 1))
+    assert settled(30) == ["d.png"]
 
 
 def test_a_share_that_drops_out_is_not_scored_again(tmp_path):
     root = tmp_path / "share"
     image(root / "a.png")
     watcher = Watcher([str(root)], SETTLE)
-    assert settled(watcher, 0) == ["a.png"]
+    assert names(watcher.poll(0) + watcher.poll(SETTLE)) == ["a.png"]
     root.rename(tmp_path / "away")
     assert watcher.poll(10) == []
     assert "share" in watcher.problems[0]
-    (tmp_path / "share").mkdir()  # the empty mount point
-    assert watcher.poll(20) == []
-    assert watcher.problems == ()
-    (tmp_path / "share").rmdir()
+    root.mkdir()  # the empty mount point
+    assert (watcher.poll(20), watcher.problems) == ([], ())
+    root.rmdir()
     (tmp_path / "away").rename(root)
-    assert settled(watcher, 30) == []
-
-
-def test_links_to_nothing_and_folders_are_no_files(tmp_path):
-    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "folder.png").mkdir()
-    assert settled(Watcher([str(tmp_path)], SETTLE), 0) == []
+    assert watcher.poll(30) + watcher.poll(30 + SETTLE) == []
 
 
 def test_what_cannot_be_watched_is_named(tmp_path):
@@ -136,8 +110,7 @@ def test_what_cannot_be_watched_is_named(tmp_path):
 
 def test_watch_ends_when_told(tmp_path):
     image(tmp_path / "a.png")
-    stop = threading.Event()
-    seen = []
+    stop, seen = threading.Event(), []
     for ready in watch(Watcher([str(tmp_path)], 0.0), stop, 0.01):
         seen += ready
         stop.set()

@@ -7,10 +7,9 @@ import onnx
 import pytest
 from cinemae.export.fused import packed_graph
 from cinemae.export.graph.packed import PackedDetector
-from cinemae.export.int8.contrib import CONTRIB, fuse_attention, fuse_gelu
 from cinemae.export.int8.ranges import dense_layers
 from cinemae.export.int8.recipe import Treatment
-from cinemae.export.int8.rewrite import quantise_for_cpu
+from cinemae.export.int8.rewrite import CONTRIB, fuse_attention, fuse_gelu, quantise_for_cpu
 from cinemae.export.parity import parity_images
 from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from onnx import TensorProto, helper
