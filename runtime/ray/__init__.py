@@ -1,1 +1,1 @@
-"""Scoring on a Ray cluster: `cinemae-run --ray`. Needs the extra `ray`."""
+"""Scoring on a Ray cluster: `cinemae ray`. Needs the extra `ray`."""

@@ -6,7 +6,7 @@ JSONL list means in `lists`. `transforms` change images before the network sees 
 To add a new folder layout:
 
 1. Add one `Layout` to `LAYOUTS` in `layouts.py`: its name and the names of its two class folders.
-2. If another layout uses the same class folders, teach `layouts.detect` the difference.
+2. Only if another layout has the same class folders, teach `layouts.detect` the difference.
 3. If the generator is not the first folder below the root that names no split, extend `layouts._generator`.
 4. Add the published folder names, with their source, as a test in `tests/train/data/test_layouts.py`.
 

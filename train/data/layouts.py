@@ -150,10 +150,9 @@ def detect(root: Path, classes: list[tuple[Path, str]]) -> Layout:
             f"{root}: ambiguous, the folder holds class folders of several layouts ({kinds}). Give one data set, or "
             f"choose with --layout ({fitting}); folders of other layouts are then left out."
         )
-    if pairs[0] == ("nature", "ai"):
-        return LAYOUTS["genimage"]
-    if pairs[0] == ("real", "fake"):
-        return LAYOUTS["community"]
+    sharing = [layout for layout in LAYOUTS.values() if (layout.real, layout.fake) == pairs[0]]
+    if len(sharing) == 1:
+        return sharing[0]
     inner = [_split_off(path.parent.relative_to(root).parts)[0] for path, _ in classes]
     if not any(inner) and _root_name(root).lower() not in _KNOWN:
         return LAYOUTS["chameleon"]

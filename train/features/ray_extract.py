@@ -73,7 +73,8 @@ def extract_on_ray(
         parts = max(1, min(PARTS_PER_WORKER * room(device, threads), len(samples)))
         options = {"num_cpus": threads, "num_gpus": 1 if uses_gpu(device) else 0, "max_retries": -1}
         shared = ray.put(list(samples))
-        task: Any = ray.remote(_part).options(**options)
+        part: Any = _part
+        task = ray.remote(part).options(**options)
         running = [
             task.remote(shared, backbone, spec, root.resolve(), folder=os.getcwd(), device=device, threads=threads,
                         shard=(index, parts), batch_size=batch_size, workers=workers)
