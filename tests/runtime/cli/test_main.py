@@ -52,7 +52,7 @@ def test_the_commands_are_listed_and_named():
     assert [name for name in COMMANDS if f"\n  {name} " not in (listed.stdout or listed.stderr)] == []
     for arguments in (["--version"], ["run", "--version"]):
         assert command(*arguments).stdout == f"cinemae {version('cinemae')}\n"
-    assert "Usage: python -m cinemae run [OPTIONS] [INPUTS]..." in command("run", "-h").stdout
+    assert re.search(r"Usage: python -m cinemae run \[OPTIONS\] \[?INPUTS", command("run", "-h").stdout)
 
 
 @pytest.mark.parametrize(
