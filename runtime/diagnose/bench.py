@@ -115,7 +115,7 @@ def bench(
                 say(f"decoding {kind}")
                 decoding, preparing, pixels = measure_decoding(sources, engines[0].manifest.preprocess)
                 result = BenchResult(describe_machine(), kind, decoding, preparing)
-            rows = list(_inference(options, engines, loading, threads, pixels, say))
+            rows = list(_inference(options, engines, loading, threads, pixels=pixels, say=say))
             result.inference += rows
             say("the whole pipeline")
             result.pipeline.append(_pipeline(options, engines[0], rows, sources, kind))
@@ -141,7 +141,7 @@ def _load(
 
 
 def _inference(
-    options: BenchOptions, engines: list[Engine], loading: list[float], threads: int | None, pixels: np.ndarray,
+    options: BenchOptions, engines: list[Engine], loading: list[float], threads: int | None, *, pixels: np.ndarray,
     say: Callable[[str], None],
 ) -> Iterator[InferenceRow]:
     first = []

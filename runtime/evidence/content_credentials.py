@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -67,7 +68,7 @@ def facts_of_reports(reports: Reports, source: str) -> Iterator[Evidence]:
             fact = source_type(uri, where, verb, trust=trust, agent=agent)
             declares: Declared | None = "composite" if part and fact.declares == "ai" else fact.declares
             declares = None if role in ("component", "input") else declares
-            yield Evidence(fact.kind, fact.source, fact.statement + doubt, fact.value, fact.raw, declares, trust)
+            yield replace(fact, statement=fact.statement + doubt, declares=declares, trust=trust)
         if role in ("", "parent"):
             yield from _programs(manifest, where, subject, trust)
 

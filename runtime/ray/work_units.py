@@ -130,7 +130,10 @@ def _row_groups(name: str, column: str | None, index: int) -> list[Unit]:
         return [Unit(index, "files", ((name, ("unreadable", text)),))]
     chosen = find_column(schema, column, name)
     starts = [sum(counts[:i]) for i in range(len(counts))]
-    return [Unit(index + i, "parquet", ((name, None),), i, start, chosen) for i, start in enumerate(starts)]
+    return [
+        Unit(index + i, "parquet", ((name, None),), group=i, first=start, column=chosen)
+        for i, start in enumerate(starts)
+    ]
 
 
 def find_column(schema: Any, column: str | None, name: str) -> str:
