@@ -27,8 +27,8 @@ class Layout:
 
     Attributes:
         name: value of `--layout`.
-        real: name of the folder of real images, compared without regard to case.
-        fake: name of the folder of AI-generated images.
+        real: name of the folder of real images, in lower case; folders compare without regard to case.
+        fake: the same of AI-generated images.
         example: the tree, for messages.
     """
 

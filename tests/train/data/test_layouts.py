@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.generators import canonical
-from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES
+from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES, LAYOUTS, Layout
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_all, read_samples
 
@@ -226,3 +226,12 @@ def test_bench_counts(data_root):
     assert counts["stable_diffusion_v_1_5", "val"] == (100, 99)
     unseen = {"latent_diffusion", "glid3_xl", "dalle_mini", "stylegan2"}
     assert {g for g, _ in counts} == {"stable_diffusion_v_1_5"} | unseen
+
+
+def test_one_layout_in_the_table_is_a_new_data_layout(tmp_path, monkeypatch):
+    """As CONTRIBUTING says: with class folders of its own it is found by itself."""
+    monkeypatch.setitem(LAYOUTS, "mine", Layout("mine", "photos", "synthetic", "<generator>/{photos,synthetic}"))
+    for generator in ("gen_a", "gen_b"):
+        for folder in ("Photos", "synthetic"):
+            touch(tmp_path / generator / folder / "1.png")
+    assert names(read_samples(tmp_path)) == {"gen_a", "gen_b"}
