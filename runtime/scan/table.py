@@ -59,8 +59,8 @@ class TableWriter:
             short = ""
         else:
             self._print(Text.assemble(line, name))
-        facts = "; ".join(fact.statement for fact in record.evidence if fact.kind != "jpeg_quality")
-        for note in (short, *below, record.error and record.error.text, facts and f"file: {facts}"):
+        facts = [fact.statement for fact in record.evidence if fact.kind != "jpeg_quality"]
+        for note in (short, *below, record.error and record.error.text, *facts):
             if note:
                 self._note(printable(note))
 

@@ -38,7 +38,7 @@ def record_html(record: Mapping[str, Any], run: Run, lcas: np.ndarray | None) ->
         parts.append(f" {record['probability']:.1%}, {said['prior']}")
     notes = [said[record["verdict"]]] if record["verdict"] else []
     notes += [one["text"] for one in (*record["reasons"], record["error"]) if one]
-    notes += [f"in the file: {fact['statement']} [{fact['source']}]" for fact in record["evidence"]]
+    notes += [f"{fact['statement']} [{fact['source']}]" for fact in record["evidence"]]
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     path, engine = escape(record["path"]), escape(run.engine)
     text = f"<div><code>{path}</code><br>{''.join(parts)}<ul>{lines}</ul><small>{engine}</small></div>"
