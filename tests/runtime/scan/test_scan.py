@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,8 @@ def test_explicit_device_that_is_absent_is_an_error(images, run):
     [
         {"resume": True}, {"resume": True, "out": "o.csv"}, {"resume": True, "out": "o.jsonl", "report": "r.html"},
         {"resume": True, "out": "/dev/null"}, {"stdin_image": True}, {"format": "xml"}, {"batch_size": 0},
-        {"workers": 0}, {"format": "parquet"},
+        {"workers": 0},
+        pytest.param({"format": "parquet"}, marks=pytest.mark.skipif(not find_spec("pyarrow"), reason="needs pyarrow")),
     ],
 )
 def test_options_that_contradict_each_other(wrong):
