@@ -1,8 +1,12 @@
-"""`index.html` of the site: the server's page with the parts exchanged that speak of a server."""
+"""`index.html` and `site.js`: the server's page without what speaks of a server, and all scripts joined into one."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from ...runtime.core.errors import CinemaeError
 
@@ -47,6 +51,27 @@ _CHANGES = (
 )
 
 
+_IMPORT = re.compile(r'^import\s[^;"]*"\./([\w.-]+)";\n', re.MULTILINE)
+_STRICT = re.compile(r'\A"use strict";\n')
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function|class)\b)", re.MULTILINE)
+
+SCRIPT = """\
+// CINEMAE in the browser. Made by cinemae export from the modules named below.
+(() => {{
+"use strict";
+const SITE = {site};
+
+{modules}
+if (typeof document === "undefined") return serveDetector(SITE);
+if (!servedProperly()) return;
+keepOffline();
+(async (fetch) => {{
+{page}
+}})(localApi(SITE, show));
+}})();
+"""
+
+
 def server_files(server_page: str) -> tuple[list[str], list[str]]:
     """Names of the style sheets and of the scripts that the server's page loads, in its order."""
     return re.findall(STYLES, server_page), re.findall(SCRIPTS, server_page)
@@ -64,3 +89,31 @@ def site_html(server_page: str, csp: str) -> str:
         if count != 1:
             raise CinemaeError(f"the server's page holds {pattern!r} {count} times, once is needed")
     return server_page
+
+
+def joined(*entries: Path) -> str:
+    """The scripts `entries` and what they import from their folders, each once, imports before those who need them."""
+    order: list[Path] = []
+
+    def visit(path: Path) -> None:
+        if path not in order:
+            for needed in _IMPORT.findall(path.read_text(encoding="utf-8")):
+                visit(path.with_name(needed))
+            order.append(path)
+
+    for entry in entries:
+        visit(entry)
+    return "\n".join(f"// ---- {path.name}\n{_plain(path.read_text(encoding='utf-8'))}" for path in order)
+
+
+def _plain(module: str) -> str:
+    return _EXPORT.sub("", _IMPORT.sub("", _STRICT.sub("", module)))
+
+
+def site_script(site: Mapping[str, Any], static: Path, page: Sequence[Path]) -> str:
+    """`site.js`: the page, and its worker. `page`: the server's scripts, which ask `fetch` as they would there."""
+    return SCRIPT.format(
+        site=json.dumps(site, ensure_ascii=False),
+        modules=joined(*(static / name for name in ("worker.js", "local_api.js", "start.js"))),
+        page=joined(*page, static / "site_page.js"),
+    )

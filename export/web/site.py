@@ -25,8 +25,7 @@ from ...runtime.scoring.verdict import run_of
 from ...runtime.serve.schema import EngineBody
 from . import onnxruntime_web
 from .operators import check_operators
-from .page import GENERATOR, server_files, site_html
-from .script import site_script
+from .page import GENERATOR, server_files, site_html, site_script
 
 MAX_FILE_BYTES = 256 * 2**20
 """Larger image files are refused: the page holds a file and its pixels in memory."""

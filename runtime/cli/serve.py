@@ -35,7 +35,3 @@ def serve(options: ServeOptions, version: Version = False) -> None:
 def main() -> None:
     """Entry point: user errors become one line on stderr and an exit code."""
     run_command(app)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,1 +1,1 @@
-"""The checks of `cinemae-doctor` (does it work here?) and the timings of `cinemae-bench` (how fast is it?)."""
+"""The checks of `cinemae doctor` (does scoring work here?) and the timings of `cinemae bench` (how fast is it?)."""

@@ -127,7 +127,7 @@ def bench(
 def _load(
     options: BenchOptions, threads: int | None, say: Callable[[str], None], stack: ExitStack
 ) -> tuple[list[Engine], list[float]]:
-    """The engines, which `stack` closes, and the seconds that loading each of them took."""
+    """The engines, which `stack` closes, and the seconds of loading for each engine."""
     engines: list[Engine] = []
     loading: list[float] = []
     for path in (options.engine, *options.baseline):

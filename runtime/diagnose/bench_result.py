@@ -24,7 +24,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class InferenceRow:
-    """One engine at one batch size: the timing of one inference, and images a second at its median.
+    """One engine at one batch size: the timing of an inference, and images a second at the median time.
 
     `threads` is None for the backend's choice; `ratio` is the time relative to the first baseline, None without a
     baseline and for the baseline itself; `first_ms` is the first inference after loading.
@@ -57,7 +57,7 @@ class PipelineRow:
 
 @dataclass
 class BenchResult:
-    """The whole result; `decode` and `preprocess` are of one input of the kind that `inputs` says in words."""
+    """The whole result; `decode` and `preprocess` time one input, `inputs` names the kind of inputs in words."""
 
     machine: dict[str, Any]
     """See `describe_machine`."""

@@ -1,4 +1,4 @@
-"""The card of an engine: licences, what its verdicts promise and on which images that rests, what it was made from."""
+"""The card of an engine: licences, the promises of its verdicts, the images behind them, its weights and data."""
 
 from __future__ import annotations
 
@@ -48,14 +48,20 @@ def card_lines(path: str | PathLike[str] | None = None, width: int | None = None
 
 
 def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) -> Iterator[tuple[str, str]]:
-    backbone, training = manifest.backbone, manifest.training
+    backbone, training, calibration = manifest.backbone, manifest.training, manifest.calibration
     batches = "batches of any size" if batch is None else "batches of {0} to {2}, best {1}".format(*batch)
     yield "engine", f"{manifest.label}: {path}"
     yield "file", f"{manifest.precision}, opset {manifest.tools.get('opset', 'unknown')}, {batches}"
     yield "licence", manifest.licence
     yield "backbone", f"{backbone.source} ({backbone.config.name}), SHA-256 {backbone.sha256[:12]}"
     yield "", f"licence: {backbone.licence}"
-    yield from _verdicts(manifest)
+    run = run_of(manifest)
+    for verdict, at, threshold, measured in (
+        ("ai", "from", run.ai_from, calibration.n_real), ("real", "below", run.real_below, calibration.n_ai),
+    ):
+        begins = "" if threshold is None else f"{at} a probability of {threshold:.1%}: "
+        yield verdict, f"{begins}{words(run)[verdict]}" + (f" ({measured:,} images)" if measured else "")
+    yield "calibrated on", calibration.fitted_on
     yield "trained on", training.data or "not stated"
     images = f"{training.n_ai:,} AI and {training.n_real:,} real images"
     yield "", f"{images}, {training.epochs} epochs, augment {training.augment}"
@@ -63,13 +69,3 @@ def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) ->
         yield "", f"sources: {', '.join(training.generators)}"
     if training.note:
         yield "", training.note
-
-
-def _verdicts(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    run, calibration = run_of(manifest), manifest.calibration
-    counts = {"ai": calibration.n_real, "real": calibration.n_ai}
-    for verdict, start, threshold in (("ai", "from", run.ai_from), ("real", "below", run.real_below)):
-        at = "" if threshold is None else f"{start} a probability of {threshold:.1%}: "
-        images = f" ({counts[verdict]:,} images)" if counts[verdict] else ""
-        yield verdict, f"{at}{words(run)[verdict]}{images}"
-    yield "calibrated on", calibration.fitted_on

@@ -1,1 +1,1 @@
-"""Scoring on a Ray cluster: `cinemae ray`. Needs the extra `ray`."""
+"""Scoring and serving on a Ray cluster: `cinemae ray`, `cinemae serve --ray`. Needs the extra `ray`."""

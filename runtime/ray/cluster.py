@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster, the number of engines it can hold, and its errors as one line."""
+"""The connection to a Ray cluster, the number of engines that fit, and errors of Ray as one line."""
 
 from __future__ import annotations
 

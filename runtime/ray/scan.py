@@ -28,14 +28,7 @@ UNITS, SETTINGS, SUMMARY = "plan.jsonl", "run.json", "summary.json"
 
 
 def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
-    """Score all inputs on a Ray cluster.
-
-    Args:
-        options: the options of the command line.
-        stdin: the stream that the input `-` reads paths from.
-
-    Returns:
-        the exit code, as for a local run.
+    """Score all inputs on a Ray cluster; the input `-` reads paths from `stdin`. Returns the exit code.
 
     Raises:
         CinemaeError: the arguments are wrong, the engine fails, the output cannot be written or the connection to the

@@ -97,11 +97,7 @@ class Folder:
         return self._system.open(f"{self._path}/{name}", "rb")
 
     def publish(self, name: str, write: Callable[[Path], None]) -> None:
-        """Write a file atomically; an earlier file of this name is replaced.
-
-        Args:
-            name: name of the file.
-            write: called with the path of a temporary file, which it fills.
+        """Write a file atomically over an earlier file of this name; `write` fills a temporary file.
 
         Raises:
             OutputError: the file cannot be written.

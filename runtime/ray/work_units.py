@@ -56,11 +56,8 @@ class Unit:
 def list_units(options: RayOptions, actors: int, stdin: BinaryIO | None = None) -> list[Unit]:
     """List the inputs, in the order of a local run, and divide them into work units.
 
-    Args:
-        options: `inputs` are as for a local run, and fsspec URLs of files, patterns and prefixes. A zip, tar or Parquet
-            file stands for the images in it.
-        actors: number of actors, which determines the size of the units.
-        stdin: the stream that the input `-` reads paths from.
+    Inputs are those of a local run, and fsspec URLs of files, patterns and prefixes. A zip, tar or Parquet file stands
+    for the images in it. The number of actors determines the size of the units.
 
     Raises:
         UsageError: there is no input, a store does not allow listing, or a Parquet file has no such column.

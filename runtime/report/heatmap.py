@@ -53,9 +53,6 @@ def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Im
         low: LCAS of the first colour; lower values get this colour, too.
         high: LCAS of the last colour; higher values get this colour, too.
 
-    Returns:
-        RGB image of as many pixels.
-
     Raises:
         UsageError: N is not a square number, or S is not a multiple of the side of the patch grid.
     """
@@ -73,10 +70,8 @@ def overlay(pixels: np.ndarray, lcas: np.ndarray, low: float, high: float) -> Im
 
 
 def _hatching(width: int, height: int) -> Image.Image:
-    y, x = np.mgrid[0:height, 0:width]
-    stripe = ((x + y) % (2 * _HATCH_STEP) < _HATCH_STEP)[:, :, None]
-    light, dark = np.array(_HATCH_LIGHT, np.uint8), np.array(_HATCH_DARK, np.uint8)
-    return Image.fromarray(np.where(stripe, light, dark))
+    stripe = np.add.outer(np.arange(height), np.arange(width)) % (2 * _HATCH_STEP) < _HATCH_STEP
+    return Image.fromarray(np.where(stripe[:, :, None], _HATCH_LIGHT, _HATCH_DARK).astype(np.uint8))
 
 
 def figure(pixels: np.ndarray, lcas: np.ndarray, fixed: StatRange | None, size: int = 448) -> Image.Image:
@@ -87,9 +82,6 @@ def figure(pixels: np.ndarray, lcas: np.ndarray, fixed: StatRange | None, size: 
         lcas: float [N].
         fixed: LCAS at the two ends of the colour bar, the same for all images; None for the image's own range.
         size: side of each of the two pictures, in pixels; rounded down to a multiple of S, and at least S.
-
-    Returns:
-        RGB image.
     """
     ends = fixed or own_range(lcas)
     scale = max(1, size // pixels.shape[0])

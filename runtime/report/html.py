@@ -70,15 +70,7 @@ class ReportWriter:
         self, path: str | Path, manifest: Manifest, run: Run | None = None, provider: str = "",
         title: str = "Image report",
     ) -> None:
-        """Collect what the head of the page displays.
-
-        Args:
-            path: the HTML file.
-            manifest: manifest of the engine.
-            run: what all records have in common; None for the engine's own thresholds and a prior of one half.
-            provider: execution provider of the engine.
-            title: title of the page.
-        """
+        """Collect the head of the page; without `run`, thresholds are the engine's own and the prior one half."""
         self.path = Path(path)
         self.provider = provider
         self._info = page_info(manifest, run or run_of(manifest), title)
@@ -97,10 +89,10 @@ class ReportWriter:
         return self
 
     def add(self, record: Record, pixels: np.ndarray | None = None) -> None:
-        """Append one record.
+        """Append one record, whose `lcas` becomes the heatmap.
 
         Args:
-            record: the record; its `lcas` becomes the heatmap.
+            record: the record.
             pixels: uint8 [S, S, 3], the input of the network, or [H, W, 3] for tiles; None for a placeholder.
         """
         self._count += 1
@@ -187,17 +179,13 @@ def csp_hash(text: str) -> str:
 
 
 def script_json(value: Any) -> str:
-    """ASCII JSON for a `<script>` element, which it can neither end nor nest: it has no `<`, `>` and `&`."""
+    """ASCII JSON without `<`, `>` and `&`, which can neither end a `<script>` element nor nest another."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def record_row(record: Record, folder: Path) -> tuple[str, str]:
-    """The row of a record in the page.
-
-    Args:
-        record: the record.
-        folder: folder of the page, to which the link to the image is relative.
+    """A record in a page that lies in `folder`.
 
     Returns:
         JSON with one-letter keys and without null values; and the quantised LCAS in base64, "" for none.
@@ -238,10 +226,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def quantise(lcas: np.ndarray) -> tuple[bytes, float, float] | None:
-    """Quantise LCAS to one byte for each patch.
-
-    Args:
-        lcas: float [N] or [h, w].
+    """LCAS, float [N] or [h, w], as one byte for each patch.
 
     Returns:
         N bytes, `UNKNOWN_BYTE` for NaN, and the LCAS values of the bytes 0 and 254; None if no value is finite.

@@ -1,1 +1,1 @@
-"""The HTTP server: `cinemae-serve`, and the same application on Ray Serve. Needs the extra `serve`."""
+"""The HTTP server: `cinemae serve`, and the same application on Ray Serve. Needs the extra `serve`."""

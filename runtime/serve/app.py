@@ -102,7 +102,7 @@ async def detect(
     service, body = _service(request), Body(request.scope, request.receive)
     limits, status = service.options.limits, 500
     try:
-        service.check_room()
+        service.batcher.check_room(1)  # before the body is read
         with service.budget.account() as take:
             uploads = await read_uploads(request, body, name, limits, take)
             gone = asyncio.create_task(_disconnected(request))
@@ -128,7 +128,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def _answer(records: list[Record], grid: int | None, last: bool) -> JSONResponse:
-    """The response; `grid`, the patches along one side of the centre crop, is None for no heatmaps."""
+    """The response to /v1/detect; `grid` is the side of the centre crop in patches, None for no heatmaps."""
     errors: list[dict[str, Any]] = [
         {"index": index, "code": status_of(record), "detail": record.error.text}
         for index, record in enumerate(records) if record.error is not None
@@ -160,8 +160,10 @@ async def readyz(request: Request) -> StateBody:
 
 @router.get("/v1/engine", summary="The engine and the limits", responses=_responses(401, 421))
 async def engine(request: Request) -> EngineBody:
-    service = _service(request)
-    return EngineBody.of(service.detector.manifest, service.detector.run, limits_of(service.options))
+    detector, options = _service(request).detector, _service(request).options
+    names = ("max_body_bytes", "max_file_bytes", "max_images", "max_queue", "max_buffered_bytes")
+    limits = {name: getattr(options.limits, name) for name in names} | {"max_pixels": options.scoring.max_pixels}
+    return EngineBody.of(detector.manifest, detector.run, limits)
 
 
 @router.get(
@@ -175,12 +177,6 @@ async def engine(request: Request) -> EngineBody:
 )
 async def metrics(request: Request) -> Response:
     return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-def limits_of(options: ServeOptions) -> dict[str, int | None]:
-    """The limits that a client can meet, by name."""
-    names = ("max_body_bytes", "max_file_bytes", "max_images", "max_queue", "max_buffered_bytes")
-    return {name: getattr(options.limits, name) for name in names} | {"max_pixels": options.scoring.max_pixels}
 
 
 def _static(data: bytes, kind: str) -> Callable[[], Any]:

@@ -43,7 +43,7 @@ class Batcher:
         self, score: Callable[[Sequence[Prepared]], list[Record]], *, max_batch: int, max_wait: float, capacity: int,
         observe: Callable[[int, float], None],
     ) -> None:
-        """An inference has at most `max_batch` images, waits at most `max_wait` seconds for them, and is observed."""
+        """`score` gets up to `max_batch` images that come within `max_wait` seconds, `observe` its size and seconds."""
         self._score, self._observe = score, observe
         self._max_batch, self._max_wait = max_batch, max_wait
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
@@ -59,7 +59,7 @@ class Batcher:
         self._task = asyncio.create_task(self._serve())
 
     async def stop(self, timeout: float) -> None:
-        """Answer all accepted images, then stop the thread; one that hangs is abandoned after `timeout` seconds."""
+        """Answer all accepted images, then stop the thread; a thread that hangs is left behind after `timeout` s."""
         until = time.monotonic() + timeout
         while self.pending and time.monotonic() < until:
             await asyncio.sleep(0.005)
@@ -68,15 +68,10 @@ class Batcher:
             await asyncio.gather(self._task, return_exceptions=True)
         self._thread.shutdown(wait=not self.pending)
 
-    def reserve(self, count: int) -> None:
-        """Reserve `count` slots.
-
-        Raises:
-            Problem: 429, with an estimate of the seconds until there is room.
-        """
+    def check_room(self, count: int) -> None:
+        """Raise Problem, 429 with an estimate of the seconds until there is room, where `count` slots are not free."""
         if self.pending + count > self.capacity:
             raise Problem(429, "the queue is full; try again later", retry_after=self.retry_after())
-        self.pending += count
 
     def retry_after(self) -> int:
         """Estimated whole seconds until half of the pending images are answered."""

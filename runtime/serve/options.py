@@ -160,9 +160,9 @@ class ServeOptions:
 
     @property
     def allowed_hosts(self) -> tuple[str, ...] | None:
-        """Accepted Host headers, None for all: those asked for, and the local names on a loopback address.
+        """Accepted Host headers, None for all: `allow_host`, and the local names on a loopback address.
 
-        They prevent DNS rebinding: a web page whose own host name resolves to the server's address.
+        The check prevents DNS rebinding: a web page whose own host name resolves to the server's address.
         """
         return (*LOCAL_NAMES, *self.allow_host) if self.is_local else self.allow_host or None
 

@@ -46,7 +46,7 @@ class Service:
         self.draining = False
         self._started = False
         self._jobs: dict[object, tuple[str, float]] = {}
-        """Of each thread at work: what it is, and when it began."""
+        """Kind and start of each job that a thread is busy with."""
         self._decoders = ThreadPoolExecutor(options.workers, thread_name_prefix="decode")
         # asyncio holds tasks weakly; those of an abandoned request must live until they release their slots.
         self._tasks: set[asyncio.Task[Record]] = set()
@@ -98,22 +98,14 @@ class Service:
         started = [began for other, began in list(self._jobs.values()) if other == kind]
         return time.monotonic() - min(started) if started else 0.0
 
-    def check_room(self) -> None:
-        """Reject a request before its body is read if the queue is full.
-
-        Raises:
-            Problem: 429.
-        """
-        if self.batcher.pending >= self.batcher.capacity:
-            raise Problem(429, "the queue is full; try again later", retry_after=self.batcher.retry_after())
-
     async def score(self, uploads: list[NamedSource], is_gone: Callable[[], bool]) -> list[Record]:
-        """The record of each upload of one request, in order; `is_gone` tells that nobody waits for them any more.
+        """The record of each upload of one request, in order; `is_gone` tells that the client has left.
 
         Raises:
             Problem: 429 the queue has no room for all uploads; 503 the engine failed; 504 the time limit was exceeded.
         """
-        self.batcher.reserve(len(uploads))
+        self.batcher.check_room(len(uploads))
+        self.batcher.pending += len(uploads)
         given_up = asyncio.Event()
 
         def wanted() -> bool:
@@ -139,7 +131,7 @@ class Service:
         return records
 
     def _ended(self, task: asyncio.Task[Record]) -> None:
-        """Let a task go, and retrieve its exception, so that asyncio does not log it as never retrieved."""
+        """Forget a task, and retrieve its exception, which asyncio would log otherwise."""
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()

@@ -27,12 +27,7 @@ _DISCARD = 4
 
 
 class Body:
-    """The body of an ASGI request.
-
-    Attributes:
-        declared: the Content-Length, 0 if there is none.
-        ended: whether the body was read to its end.
-    """
+    """The body of an ASGI request; `declared` is its Content-Length, 0 if there is none."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
@@ -75,12 +70,7 @@ class Body:
 
 
 class ByteBudget:
-    """Limits the bytes of uploads in memory, over all requests.
-
-    Args:
-        capacity: bytes of all requests together.
-        retry_after: seconds for the Retry-After of a 429.
-    """
+    """Limits the bytes of uploads in memory, over all requests; a 429 has the seconds that `retry_after` gives."""
 
     def __init__(self, capacity: int, retry_after: Callable[[], int]) -> None:
         self._capacity, self._retry_after = capacity, retry_after
@@ -88,7 +78,7 @@ class ByteBudget:
 
     @contextlib.contextmanager
     def account(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes so many more bytes for one request; all are released at the end of the block.
+        """A function that takes a number of bytes for one request; all bytes are released at the end of the block.
 
         The function raises Problem, 429, where all requests together would exceed the budget.
         """
@@ -126,7 +116,7 @@ async def read_uploads(
         take: takes bytes of memory for this request, see `ByteBudget.account`.
 
     Returns:
-        The images, with their names for the records; an image of too many bytes has an error instead of being decoded.
+        The images, named for their records; an image of too many bytes has an error.
 
     Raises:
         Problem: 400 the form is malformed or contains no file; 408 the body arrived too slowly; 413 the body is too

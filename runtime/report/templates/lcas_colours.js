@@ -1,5 +1,5 @@
 "use strict";
-// The colours of LCAS values, in the report and on the server's page, as in the heatmaps of cinemae-run.
+// The colours of LCAS values, in the report and on the server's page, as in the heatmaps of `cinemae run`.
 
 /** Colour of a value, from a table of colours that spans [low, high]; values outside get the colour of the end. */
 function colourOf(colours, value, low, high) {

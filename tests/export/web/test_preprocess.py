@@ -169,21 +169,15 @@ def test_png_is_decoded_as_pillow_does(run_js, tmp_path):
         assert (pixels[:, :, 3] == 255).all(), name
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda png: png[: len(png) // 2], "cannot be decoded"),
-    (lambda png: png[:20], "cannot be decoded"),
-    (lambda png: b"no image at all", "not a readable image"),
-    (lambda png: b"", "not a readable image"),
-    (lambda png: png.replace(b"IHDR", b"JHDR"), "cannot be decoded"),
+@pytest.mark.parametrize(("change", "kind"), [
+    (lambda png: png[: len(png) // 2], "damaged"), (lambda png: png[:20], "damaged"),
+    (lambda png: png.replace(b"IHDR", b"JHDR"), "damaged"),
+    (lambda png: b"no image at all", "unsupported"), (lambda png: b"", "unsupported"),
 ])
-def test_damaged_files_are_refused(run_js, tmp_path, change, message):
+def test_damaged_files_are_refused(run_js, tmp_path, change, kind):
     (tmp_path / "bad").write_bytes(change(encoded(picture(300, 300))))
-    found = run_js('import { decode, ImageError } from "./decode.js";', """
-        try { await decode(read("bad"), 1e6); } catch (error) { return [error instanceof ImageError, error.message]; }
-        """, None)
-    assert found is not None
-    assert found[0]
-    assert message in found[1]
+    tried = 'return await decode(read("bad"), 1e6).then(() => null, (error) => error.kind);'
+    assert run_js('import { decode } from "./decode.js";', tried, None) == kind
 
 
 def test_a_cut_jpeg_is_refused_although_its_thumbnail_ends(run_js, tmp_path):

@@ -13,8 +13,6 @@ from cinemae.runtime.cli.serve import app
 from cinemae.runtime.core.environment import pip_install
 from commands import outcome
 
-MODULE = "cinemae.runtime.cli.serve"
-
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
@@ -62,8 +60,8 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
     token = tmp_path / "token"
     token.write_text("abc\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", MODULE, "--engine", str(tiny_engine), "--port", "0", "--device", "cpu", "--drain", "0",
-         "--threads", "1", "--prior", "0.1", "--token-file", str(token)],
+        [sys.executable, "-m", "cinemae", "serve", "--engine", str(tiny_engine), "--port", "0", "--device", "cpu",
+         "--drain", "0", "--threads", "1", "--prior", "0.1", "--token-file", str(token)],
         stderr=subprocess.PIPE, text=True,
     )
     try:
@@ -82,7 +80,7 @@ def test_a_real_engine_is_served_until_sigterm(tiny_engine, tmp_path):
         process.stderr.close()
 
 
-ON_RAY = f"""
+ON_RAY = """
 import os, signal, sys, time
 from cinemae.runtime.ray import serve as ray_serve
 def launch(*_):
@@ -94,7 +92,7 @@ def launch(*_):
     for _ in range(600):
         time.sleep(0.1)
 ray_serve.launch_on_ray = launch
-from {MODULE} import main
+from cinemae.runtime.cli.serve import main
 sys.argv = ["cinemae serve", "--ray", "local"]
 main()
 """

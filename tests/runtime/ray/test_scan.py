@@ -12,7 +12,9 @@ import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -73,13 +75,8 @@ def options(photos, out, engine, **changes):
 
 
 def found_records(out):
-    folder = Folder(str(out))
-    shards = sorted(name for name in folder.names() if name.startswith("part-"))
-    records = []
-    for name in shards:
-        stem, _, format_name = name.partition(".")
-        records += [to_dict(record) for record in read_shard(folder, int(stem.removeprefix("part-")), format_name)]
-    return records
+    shards = [name.removeprefix("part-").partition(".") for name in sorted(shards_in(out))]
+    return [to_dict(record) for index, _, kind in shards for record in read_shard(Folder(str(out)), int(index), kind)]
 
 
 def assert_same(found, local):
@@ -95,24 +92,17 @@ def assert_same(found, local):
 
 def actors_of(process):
     """Process ids of scoring actors that descend from `process`."""
-    parents, names = {}, {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat") as file:
-                    parents[int(entry)] = int(file.read().rpartition(")")[2].split()[1])
-                with open(f"/proc/{entry}/cmdline") as file:
-                    names[int(entry)] = file.read()
-            except OSError:
-                continue
-    found = []
-    for candidate, name in names.items():
-        above = candidate
-        while above in parents and above != process:
-            above = parents[above]
-        if above == process and "ScoreUnits" in name:
-            found.append(candidate)
-    return found
+    parents, scoring = {}, []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # it has ended
+            parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
+            if "ScoreUnits" in Path("/proc", entry, "cmdline").read_text():
+                scoring.append(int(entry))
+
+    def is_below(candidate):
+        return candidate == process or (candidate in parents and is_below(parents[candidate]))
+
+    return list(filter(is_below, scoring))
 
 
 def wait_for(condition, seconds=90.0):
@@ -155,8 +145,7 @@ def test_a_killed_driver_is_continued(cluster, photos, local, tiny_engine, tmp_p
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: shards_in(out) or driver.poll() is not None)
     driver.kill()
-    driver.wait()
-    driver.stderr.close()
+    driver.communicate()
     before = {name: (out / name).stat().st_mtime_ns for name in shards_in(out)}
     assert before
     assert not (out / "summary.json").exists()

@@ -48,25 +48,24 @@ def test_the_heatmap_of_a_tiled_image_is_that_of_the_whole(serve):
     assert heatmap["grid"] / rows == pytest.approx(300 / 90, rel=0.2)
 
 
-@pytest.mark.parametrize("kind", [None, "image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
-def test_a_raw_body_may_name_its_type_as_clients_do(serve, kind):
+def test_a_raw_body_may_name_its_type_as_clients_do(serve):
     client, _ = serve()
-    headers = {} if kind is None else {"Content-Type": kind}
-    assert client.post("/v1/detect", content=encode(picture(1)), headers=headers).status_code == 200
+    for kind in ("image/png", "application/octet-stream", "application/x-www-form-urlencoded"):
+        answer = client.post("/v1/detect", content=encode(picture(1)), headers={"Content-Type": kind})
+        assert answer.status_code == 200
+    assert client.post("/v1/detect", content=encode(picture(1))).status_code == 200
 
 
 def test_many_images_come_back_in_order_with_bad_ones_as_records(serve):
     client, _ = serve()
-    good = [encode(picture(seed), "JPEG") for seed in range(5)]
-    files = [("file", (f"{i}.jpg", data)) for i, data in enumerate(good)]
-    files.insert(2, ("file", ("notes.txt", b"no image")))
-    files.insert(4, ("file", ("cut.png", encode(picture(9))[:200])))
-    answer = client.post("/v1/detect", files=files)
+    files = [(f"{seed}.jpg", encode(picture(seed), "JPEG")) for seed in range(5)]
+    files.insert(2, ("notes.txt", b"no image"))
+    files.insert(4, ("cut.png", encode(picture(9))[:200]))
+    answer = client.post("/v1/detect", files=[("file", file) for file in files])
     body = answer.json()
-    assert answer.status_code == 200
-    assert [r["path"] for r in body["records"]] == ["0.jpg", "1.jpg", "notes.txt", "2.jpg", "cut.png", "3.jpg", "4.jpg"]
+    assert (answer.status_code, body["heatmaps"]) == (200, None)
+    assert [record["path"] for record in body["records"]] == [name for name, _ in files]
     assert [(e["index"], e["code"]) for e in body["errors"]] == [(2, 415), (4, 422)]
-    assert body["heatmaps"] is None
 
 
 def test_concurrent_requests_share_batches_and_get_their_own_answers(serve, engine):
@@ -119,11 +118,11 @@ def test_a_full_queue_answers_429_and_recovers(serve, engine):
 def test_more_images_than_the_queue_has_room_for_take_no_slot(serve, engine):
     client, _ = serve(limits=Limits(max_queue=3, max_images=3), batch_size=1)
     engine.gate = threading.Event()
-    data = encode(picture(3))
+    files = [("file", ("a.png", encode(picture(3))))] * 2
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(client.post, "/v1/detect", files=[("file", ("a.png", data))] * 2)
+        first = pool.submit(client.post, "/v1/detect", files=files)
         wait_for(lambda: pending(client) == 2)
-        assert client.post("/v1/detect", files=[("file", ("a.png", data))] * 2).status_code == 429
+        assert client.post("/v1/detect", files=files).status_code == 429
         assert pending(client) == 2
         engine.gate.set()
         assert first.result().status_code == 200
@@ -203,12 +202,10 @@ def test_metrics_count_requests_and_verdicts(serve):
     client, _ = serve()
     post(client, encode(picture(1)))
     post(client, b"junk")
-    text = client.get("/metrics").text
-    assert 'cinemae_requests_total{status="200"} 1.0' in text
-    assert 'cinemae_requests_total{status="415"} 1.0' in text
-    assert 'cinemae_images_total{verdict="error"} 1.0' in text
-    assert "cinemae_batch_size_count 1.0" in text
-    assert "cinemae_ready 1.0" in text
+    lines = client.get("/metrics").text.splitlines()
+    for line in ('cinemae_requests_total{status="200"} 1.0', 'cinemae_requests_total{status="415"} 1.0',
+                 'cinemae_images_total{verdict="error"} 1.0', "cinemae_batch_size_count 1.0", "cinemae_ready 1.0"):
+        assert line in lines
 
 
 def test_answers_are_sent_at_once(serve):
@@ -222,17 +219,14 @@ def test_answers_are_sent_at_once(serve):
 
 def test_engine_description(serve, engine):
     client, _ = serve()
-    body = client.get("/v1/engine").json()
-    assert body["demonstration"] is True
-    assert body["heatmap_range"] == [0.0, 80.0]
-    assert body["grid"] ** 2 == engine.manifest.backbone.config.n_patches
-    assert len(body["colours"]) == 256
-    run = body["run"]
-    assert run == asdict(Detector(engine, engine.manifest).run)
-    assert 0 < run["real_below"] < 0.5 < run["ai_from"] < 1
-    assert (run["prior"], run["false_alarm"], run["miss"]) == (0.5, 0.05, 0.1)
+    body, manifest = client.get("/v1/engine").json(), json.loads(engine.manifest.to_json())
+    assert body["run"] == asdict(Detector(engine, engine.manifest).run)
     assert body["words"]["real"] == "at most 10 % of AI images get this"
-    manifest = json.loads(engine.manifest.to_json())
-    assert {name: body[name] for name in ("precision", "backbone", "calibration", "training", "tools")} == {
-        name: manifest[name] for name in ("precision", "backbone", "calibration", "training", "tools")
+    assert (body["heatmap_range"], len(body["colours"])) == ([0.0, 80.0], 256)
+    assert body["grid"] ** 2 == engine.manifest.backbone.config.n_patches
+    copied = {"demonstration", "precision", "backbone", "calibration", "training", "tools"}
+    assert {name: body[name] for name in copied} == {name: manifest[name] for name in copied}
+    assert body["limits"] == {
+        "max_body_bytes": 64 * MIB, "max_file_bytes": 32 * MIB, "max_buffered_bytes": 512 * MIB, "max_images": 32,
+        "max_queue": 128, "max_pixels": 50_000_000,
     }
