@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..runtime.core.environment import pip_install
-from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from ..runtime.core.environment import require
+from ..runtime.core.errors import CinemaeError, EngineError, UsageError
 from ..runtime.core.files import file_sha256
 from ..runtime.core.manifest import Manifest
 from ..runtime.core.text import first_line
@@ -61,10 +61,9 @@ def push(address: str, engine: Path, manifest: Manifest, figures: Sequence[Path]
     repo = repository(address)
     if manifest.external_data:
         raise EngineError(f"{engine}: keeps its weights in a second file; --push uploads engines of one file (2 GB)")
-    try:
-        from huggingface_hub import CommitOperationAdd, HfApi
-    except ImportError:
-        raise MissingDependencyError(f"--push needs huggingface_hub: {pip_install('hub')}") from None
+    require("--push", "hub", "huggingface_hub")
+    from huggingface_hub import CommitOperationAdd, HfApi
+
     pinned = f"{address}/{engine.name}@main#sha256={file_sha256(engine)}"
     files: dict[str, Path | bytes] = {engine.name: engine, "README.md": card(manifest, pinned).encode()}
     files |= {f"figures/{path.name}": path for path in figures}

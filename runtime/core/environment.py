@@ -7,13 +7,19 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, get_args
 
-from .errors import MissingDependencyError
+from .errors import MissingDependencyError, UsageError
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 DEVICES: tuple[str, ...] = get_args(Device)
 
 ON_INDEX = False
 """Whether a package index has `cinemae`. Until then, pip installs it from its source tree."""
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError for a device that is none of `DEVICES`."""
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
 
 
 def pip_install(extras: str, *others: str) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ..core.environment import pip_install
-from ..core.errors import EngineError, MissingDependencyError, UsageError
+from ..core.environment import require
+from ..core.errors import EngineError, UsageError
 from ..core.files import file_sha256, write_text
 from ..core.text import first_line
 
@@ -67,10 +67,9 @@ def hub_engine(text: str) -> Path:
         EngineError: the file cannot be fetched, or its bytes are not those that are pinned.
     """
     address = HubAddress.parse(text)
-    try:
-        from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-    except ImportError:
-        raise MissingDependencyError(f"{text}: needs huggingface_hub: {pip_install('hub')}") from None
+    require(text, "hub", "huggingface_hub")
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
     key = quote(f"{address.repo}/{address.file}@{address.revision}", safe="@")
     store = Path(constants.HF_HUB_CACHE) / PINS / f"{key}.json"
     commit, pinned = _pin(store)

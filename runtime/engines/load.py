@@ -6,7 +6,7 @@ from importlib import import_module
 from os import PathLike
 from pathlib import Path
 
-from ..core.environment import DEVICES
+from ..core.environment import check_device
 from ..core.errors import EngineError, UsageError
 from ..core.manifest import Manifest
 from .base import PARTS, Engine
@@ -112,8 +112,7 @@ def load_engine(path: str | PathLike[str] | None = None, device: str = "auto", t
         MissingDependencyError: the backend is not installed or the device does not work here.
         UsageError: an unknown device or a thread count below 1.
     """
-    if device not in DEVICES:
-        raise UsageError(f"unknown device {device!r}: use one of {', '.join(DEVICES)}")
+    check_device(device)
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
     found = resolve(path)

@@ -99,8 +99,8 @@ class Earlier:
                 for path in (out, self._store):  # the newer record first
                     for raw, record in read_lines(path):
                         # a missing package or lack of memory may be why an input failed
-                        if record.status == "ok" and _key(record.path) not in self._offsets:
-                            self._offsets[_key(record.path)] = target.tell()
+                        if record.status == "ok" and (key := _key(record.path)) not in self._offsets:
+                            self._offsets[key] = target.tell()
                             target.write(raw)
             with out.open("r+b") as file:
                 file.truncate(0)
@@ -118,7 +118,6 @@ class Earlier:
                 if record.sha256 == current_sha256(source.image):
                     return Prepared(name, previous=record)
         return self._detector.prepare(source)
-
 
 
 def _key(path: str) -> bytes:

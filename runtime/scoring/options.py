@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
-from ..core.environment import DEVICES
+from ..core.environment import DEVICES, check_device
 from ..core.errors import UsageError
 from ..core.option import Option, share
 from ..core.text import shown
@@ -35,8 +35,7 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.engine is not None and not str(self.engine):
             raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
-        if self.device not in DEVICES:
-            raise UsageError(f"unknown device {self.device!r}: use one of {', '.join(DEVICES)}")
+        check_device(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
