@@ -33,7 +33,7 @@ from cinemae.runtime.scoring.record import from_dict
 from cinemae.runtime.scoring.verdict import Decision
 from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
-from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.calibrate import calibrate
 from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import Scores
 from cinemae.train.data.transforms import TRANSFORMS
@@ -170,7 +170,7 @@ def leave_one_out(scores: Scores, config: FitConfig) -> tuple[dict[str, Counter[
     for label, name in ((0, "real"), (1, "AI")):
         for source in np.unique(scores.sources[scores.labels == label]):
             out = (scores.labels == label) & (scores.sources == source)
-            others = calibrate_probability(scores.take(~out), "all others", config.rates)
+            others = calibrate(scores.take(~out), "all others", config.rates)
             counts = verdicts(scores.take(out), others)[name]
             total[name] += counts
             error = counts["ai" if label == 0 else "real"]
@@ -222,7 +222,7 @@ def main() -> None:
         table = auc_table(labels, sources, test, columns)
         scores = Scores(columns["this engine"], labels, sources)
         total, worst = leave_one_out(scores.take(~test), config)
-        everything = calibrate_probability(scores.take(~test), "", config.rates)
+        everything = calibrate(scores.take(~test), "", config.rates)
         shares = share_rows("left out, source by source", total)
         for source in np.unique(sources[test]):
             chosen = test & (sources == source)

@@ -21,7 +21,7 @@ from ..runtime.core.manifest import Manifest, Preprocess
 from ..runtime.core.progress import Progress
 from ..runtime.engines.load import load_engine
 from ..runtime.images.preprocess import load_image
-from ..runtime.scoring.verdict import Decision, decide
+from ..runtime.scoring.verdict import Decision
 from ..train.data.sample import Sample
 from ..train.data.samples import read_samples
 from ..train.evaluation.metrics import binary_metrics
@@ -149,7 +149,7 @@ def measure(engine: Path, reference: Path, samples: Sequence[Sample]) -> Quality
 
 def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, lcas: float) -> Quality:
     decision = Decision.of(manifest.calibration)
-    verdicts = np.array([[decide(float(logit), decision, unusual=False) for logit in row] for row in logits])
+    verdicts = np.array([[decision.verdict(float(logit)) for logit in row] for row in logits])
     equal = verdicts[0] == verdicts[1]
     labels = np.array([sample.label for sample in samples])
     names = np.array([sample.generator for sample in samples])

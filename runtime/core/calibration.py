@@ -1,4 +1,4 @@
-"""Calibration of an engine: its probability, and the two thresholds that make both verdicts claims."""
+"""Calibration of an engine: its likelihood ratio, and the two thresholds that make both verdicts claims."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from .likelihood import Likelihood
 from .manifest_part import Model
+
+QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+"""Levels of the quantiles that are kept of each source's logits."""
 
 
 class SourceRates(Model):
@@ -19,6 +23,8 @@ class SourceRates(Model):
         images: how many.
         ai: share called ai, in [0, 1].
         real: share called real; the rest is uncertain.
+        quantiles: of the logits of its images, at `QUANTILES`.
+        counted: false: with so few images the source set no threshold, and no rate is promised for it.
     """
 
     source: str
@@ -26,6 +32,8 @@ class SourceRates(Model):
     images: int = Field(ge=1)
     ai: float = Field(ge=0, le=1)
     real: float = Field(ge=0, le=1)
+    quantiles: tuple[float, ...] = ()
+    counted: bool = True
 
     @property
     def uncertain(self) -> float:
@@ -34,31 +42,36 @@ class SourceRates(Model):
 
 
 class Calibration(Model):
-    """Probability calibration and the two thresholds, in raw logits.
+    """Likelihood ratio and the two thresholds, in raw logits.
 
-    probability = sigmoid(a * logit + b) at equal priors (Platt 1999). The verdict is `ai` from `ai_from` on
-    (logit >= ai_from), `real` below `real_below` (logit < real_below), and `uncertain` between them. Where both are
-    equal nothing is uncertain.
+    The verdict is `ai` from `ai_from` on (logit >= ai_from), `real` below `real_below` (logit < real_below), and
+    `uncertain` between them. Where both are equal nothing is uncertain.
 
     Attributes:
-        a: slope, above 0.
-        b: offset.
-        ai_from: None: no image is ever called ai, because too few real ones were there to promise `false_alarm`.
+        likelihood: None where it was not measured: the ratio then is that of the paper, exp(logit).
+        ai_from: None: no image is ever called ai, because too few real ones were there to promise `false_alarm`, or
+            because the verdict is withheld.
         real_below: None: no image is ever called real.
-        false_alarm: largest share of real images that get `ai`, in (0, 1); None where nothing is promised.
-        miss: largest share of AI images that get `real`; None where nothing is promised.
+        false_alarm: largest share of a source's real images that get `ai`, in (0, 1); None where nothing is promised.
+        miss: largest share of a source's AI images that get `real`, in (0, 1); None where nothing is promised.
+        false_alarm_gamma: largest share of new sources whose real images may exceed `false_alarm`, in (0, 1].
+        miss_gamma: largest share of new sources whose AI images may exceed `miss`, in (0, 1].
+        withheld: verdicts that are never given, because at no logit beyond their threshold the interval of the
+            likelihood ratio lies on their side of 1.
         n_real: real images behind `ai_from`.
         n_ai: AI images behind `real_below`.
         sources: the rates reached, source by source.
         fitted_on: the images behind all this, in words.
     """
 
-    a: float = Field(1.0, gt=0)
-    b: float = 0.0
+    likelihood: Likelihood | None = None
     ai_from: float | None = 0.0
     real_below: float | None = 0.0
     false_alarm: float | None = Field(None, gt=0, lt=1)
     miss: float | None = Field(None, gt=0, lt=1)
+    false_alarm_gamma: float = Field(1.0, gt=0, le=1)
+    miss_gamma: float = Field(1.0, gt=0, le=1)
+    withheld: tuple[Literal["ai", "real"], ...] = ()
     n_real: int = Field(0, ge=0)
     n_ai: int = Field(0, ge=0)
     sources: tuple[SourceRates, ...] = ()
@@ -71,10 +84,15 @@ class Calibration(Model):
         return self
 
     def probability(self, logit: float, prior: float = 0.5) -> float:
-        """P(AI) in [0, 1] of a raw logit, where `prior`, in (0, 1), is the share of AI images among those scored."""
-        x = self.a * logit + self.b + math.log(prior / (1 - prior))
+        """P(AI) in [0, 1] of a raw logit, where `prior`, in (0, 1), is the share of AI images among those scored.
+
+        Prior odds times the part of the likelihood ratio that its interval supports.
+        """
+        ratio = logit if self.likelihood is None else float(self.likelihood.supported(logit))
+        x = ratio + math.log(prior / (1 - prior))
         return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
     def logit_of(self, probability: float) -> float:
-        """Raw logit at which P(AI) is `probability`, in (0, 1), at equal priors."""
-        return (math.log(probability / (1 - probability)) - self.b) / self.a
+        """Raw logit from which the likelihood ratio at equal priors gives `probability`, in (0, 1); may be infinite."""
+        log_odds = math.log(probability / (1 - probability))
+        return log_odds if self.likelihood is None else self.likelihood.logit_of(log_odds)

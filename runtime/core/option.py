@@ -41,13 +41,14 @@ class Option:
 
 
 def share(option: str) -> Callable[[object], float]:
-    """The parser of an option that takes a share: a number, or one in percent."""
+    """The parser of an option that takes a share: a number such as 0.1, 10% or 1/10."""
 
     def parse(given: object) -> float:
         text = str(given).strip()
         try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
+            above, _, below = text.partition("/")
+            return float(above[:-1]) / 100 if above.endswith("%") else float(above) / float(below or 1)
+        except (ValueError, ZeroDivisionError):
             raise UsageError(f"{option} takes a number between 0 and 1, such as 0.02, not {text!r}") from None
 
     return parse

@@ -6,6 +6,10 @@ verdict does not; so the two can point in different directions, and then the ver
 
 from __future__ import annotations
 
+import math
+
+from ..core.likelihood import support_words
+from .record import LikelihoodRatio
 from .run import Run, Verdict
 
 CONTRARY = "the probability points the other way"
@@ -14,19 +18,39 @@ OWN_THRESHOLD = "your own threshold, no rate is known"
 NEITHER = "the score supports neither"
 
 
-def promise(threshold: float | None, rate: float | None, others: str) -> str:
-    """What `ai` or `real` promises.
 
-    Args:
-        threshold: probability at which the verdict begins; None where it is never given.
-        rate: largest share of the other class that gets it; None where none is known.
-        others: name of that class, "real" or "AI".
-    """
+
+def promise(run: Run, verdict: Verdict) -> str:
+    """What `ai` or `real` promises in a run."""
+    is_ai = verdict == "ai"
+    others = "real" if is_ai else "AI"
+    threshold, rate = (run.ai_from, run.false_alarm) if is_ai else (run.real_below, run.miss)
+    gamma = run.false_alarm_gamma if is_ai else run.miss_gamma
+    if run.threshold is not None:
+        return OWN_THRESHOLD
+    if verdict in run.withheld:
+        return "never given: on the images measured, scores beyond its threshold are no evidence"
     if threshold is None:
         return f"never given, too few {others} images were measured"
     if rate is None:
         return f"no rate is known, any share of {others} images may get this"
-    return f"at most {100 * rate:g} % of {others} images get this"
+    return (
+        f"at most {100 * rate:.2g} % of the {others} images of a source get this; "
+        f"1 new source in {math.floor(1 / gamma + 1e-9)} may exceed that"
+    )
+
+
+def support(ratio: LikelihoodRatio) -> str:
+    """What a score is worth, in one sentence: the likelihood ratio in ENFSI's words, and the shares measured."""
+    return (
+        f"likelihood ratio {ratio.value:.2g} ({ratio.low:.2g} to {ratio.high:.2g}): "
+        f"{support_words(ratio.value, ratio.low, ratio.high)}; {_percent(ratio.real_share)} of the real and "
+        f"{_percent(ratio.ai_share)} of the AI images measured score this high or higher"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{0 if 0.1 <= share <= 0.9 else 1}f} %"
 
 
 def words(run: Run) -> dict[str, str]:
@@ -35,10 +59,9 @@ def words(run: Run) -> dict[str, str]:
     `prior` names the base rate, `caveat` limits the rates, `contrary` marks a verdict whose probability points the
     other way.
     """
-    own = run.threshold is not None
     return {
-        "ai": OWN_THRESHOLD if own else promise(run.ai_from, run.false_alarm, "real"),
-        "real": OWN_THRESHOLD if own else promise(run.real_below, run.miss, "AI"),
+        "ai": promise(run, "ai"),
+        "real": promise(run, "real"),
         "uncertain": NEITHER,
         "prior": f"assuming that {100 * run.prior:g} % of the images are AI-generated",
         "caveat": "" if run.false_alarm is None and run.miss is None else CAVEAT,

@@ -31,7 +31,6 @@ TEXTS = {
     "file); the engine's rates hold for single images",
     "unseen": "{}",
     "band": "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates",
-    "near": "the score clears the engine's threshold too narrowly for an unusual image",
     "norate": "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae train calibrate "
     "sets them)",
 }

@@ -58,6 +58,22 @@ class Stats:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class LikelihoodRatio:
+    """How many times as often AI-generated images have this score as real ones do, as measured."""
+
+    value: float
+    """The ratio, above 0; above 1 speaks for AI-generated."""
+    low: float
+    """Lower bound of its 95 % interval, from resampling the sources that were measured."""
+    high: float
+    """Upper bound."""
+    real_share: float
+    """Share of the measured real images that score at least this high, sources weighted alike."""
+    ai_share: float
+    """Share of the measured AI images that score at least this high, sources weighted alike."""
+
+
+@dataclass(frozen=True, config=CONFIG)
 class ScoredFrame:
     """The score of one frame of an animation or a video."""
 
@@ -106,7 +122,9 @@ class Record:
     verdict: Verdict | None = None
     """From the raw logit and the engine's two thresholds; the prior does not change it."""
     probability: float | None = None
-    """Calibrated probability of AI generation, in [0, 1], at the run's prior."""
+    """Prior odds times what the interval of the likelihood ratio supports, in [0, 1]: no more than was measured."""
+    likelihood_ratio: LikelihoodRatio | None = None
+    """Null where the engine was not measured."""
     logit: float | None = None
     """The raw score."""
     stats: Stats | None = None
@@ -146,9 +164,11 @@ class Record:
 
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))
+RATIO_FIELDS = ("likelihood_ratio", "likelihood_ratio_low", "likelihood_ratio_high", "real_share", "ai_share")
 RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name != "lcas")
 _COLUMNS = {
-    "error": ("error", "error_kind"), "stats": STATS_FIELDS, "reasons": ("reasons", "reason_codes"),
+    "error": ("error", "error_kind"), "stats": STATS_FIELDS, "likelihood_ratio": RATIO_FIELDS,
+    "reasons": ("reasons", "reason_codes"),
     "run": tuple(item.name for item in fields(Run)),
 }
 FLAT_FIELDS = tuple(column for name in RECORD_FIELDS for column in _COLUMNS.get(name, (name,)))
@@ -170,6 +190,8 @@ def flat(record: Record) -> dict[str, Any]:
     """The record as one row of a table, with the columns `FLAT_FIELDS`; None for none."""
     values = to_dict(record)
     values |= (values.pop("stats") or dict.fromkeys(STATS_FIELDS)) | values.pop("run")
+    ratio = values.pop("likelihood_ratio") or dict.fromkeys(RATIO_FIELDS)
+    values |= dict(zip(RATIO_FIELDS, ratio.values(), strict=True)) | {"withheld": " ".join(record.run.withheld)}
     values["error"], values["error_kind"] = (record.error.text, record.error.kind) if record.error else (None, None)
     values["reasons"] = "; ".join(reason.text for reason in record.reasons)
     values["reason_codes"] = " ".join(reason.code for reason in record.reasons)

@@ -28,13 +28,19 @@ class Run:
     threshold: float | None
     """Probability, at equal priors, that the caller set in place of the engine's two thresholds."""
     ai_from: float | None
-    """Probability from which the verdict is `ai`, at this prior; null if it is never given."""
+    """Raw logit from which the verdict is `ai`; null if it is never given."""
     real_below: float | None
-    """Probability below which the verdict is `real`, at this prior; null if it is never given."""
+    """Raw logit below which the verdict is `real`; null if it is never given."""
     false_alarm: float | None
     """Largest share of a source's real images that get `ai`; null where no rate is known."""
     miss: float | None
     """Largest share of a source's AI images that get `real`; null where no rate is known."""
+    false_alarm_gamma: float
+    """Largest share of new sources whose real images may exceed `false_alarm`."""
+    miss_gamma: float
+    """Largest share of new sources whose AI images may exceed `miss`."""
+    withheld: tuple[Verdict, ...]
+    """Verdicts that are never given, because scores beyond their threshold are no evidence for them."""
     decode: Decode
     """How JPEGs are decoded."""
     max_frames: int

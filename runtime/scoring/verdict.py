@@ -3,8 +3,8 @@
 `ai` and `real` are claims with an error rate, `uncertain` is neither. The engine stores two thresholds
 (`manifest.Calibration`). From `ai_from` on the verdict is `ai`: at most a share `false_alarm` of real images gets
 there. Below `real_below` it is `real`: at most a share `miss` of AI images lies there. Between them it is `uncertain`.
-A reason says that the input differs from the images that the head was fitted on; such an input must clear the band
-between the thresholds by the band's own width as well. A threshold of the caller replaces both, and promises nothing.
+A reason says that the input differs from the images that the head was fitted on; it qualifies a verdict and does not
+change it. A threshold of the caller replaces both, and promises nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..images.tiles import stitch
 from .options import ScoringOptions
 from .prepare import Prepared
 from .reasons import frame_reasons, reason, stat_reasons
-from .record import Failure, Frames, Reason, Record, ScoredFrame, Stats, Tile
+from .record import Failure, Frames, LikelihoodRatio, Record, ScoredFrame, Stats, Tile
 from .run import Run, Verdict
 
 NOT_FINITE = Failure("engine", "the engine gave a score that is not finite; use an engine of higher precision")
@@ -78,22 +78,9 @@ class Decision:
         return "real" if logit < self.real_below else "uncertain"
 
 
-def decide(logit: float, decision: Decision, unusual: bool) -> Verdict:
-    """The verdict for a finite raw logit; `unusual`: at least one reason speaks against trusting it."""
-    width = decision.ai_from - decision.real_below
-    if unusual and width > 0 and decision.real_below - width <= logit < decision.ai_from + width:
-        return "uncertain"
-    return decision.verdict(logit)
-
-
-def verdict_reasons(logit: float, decision: Decision, verdict: Verdict) -> list[Reason]:
-    """Why a verdict is `uncertain`, and that no rate is known for the engine's verdicts."""
-    reasons = []
-    if verdict != decision.verdict(logit):
-        reasons.append(reason("near"))
-    elif verdict == "uncertain" and not decision.uncalibrated:
-        reasons.append(reason("band"))
-    return [*reasons, reason("norate")] if decision.uncalibrated else reasons
+def likelihood_ratio(calibration: Calibration, logit: float) -> LikelihoodRatio | None:
+    """The ratio of a finite raw logit with its interval and shares; None where the engine was not measured."""
+    return None if calibration.likelihood is None else LikelihoodRatio(*calibration.likelihood.at(logit))
 
 
 def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
@@ -103,15 +90,19 @@ def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
     decode = cast("Decode | None", options.decode) or manifest.preprocess.decode
     measured = not options.tiles  # nobody measured the rates of a mean of tiles
 
-    def probability(logit: float) -> float | None:
-        return calibration.probability(logit, options.prior) if math.isfinite(logit) else None
-
     return Run(
         engine=manifest.label, prior=options.prior, threshold=options.threshold,
-        ai_from=probability(decision.ai_from), real_below=probability(decision.real_below),
+        ai_from=finite(decision.ai_from), real_below=finite(decision.real_below),
         false_alarm=decision.false_alarm if measured else None, miss=decision.miss if measured else None,
-        decode=decode, max_frames=options.max_frames, tiled=options.tiles, cinemae=cinemae_version(),
+        false_alarm_gamma=calibration.false_alarm_gamma, miss_gamma=calibration.miss_gamma,
+        withheld=calibration.withheld, decode=decode, max_frames=options.max_frames, tiled=options.tiles,
+        cinemae=cinemae_version(),
     )
+
+
+def finite(logit: float) -> float | None:
+    """A threshold as records state it: None where no score reaches it."""
+    return logit if math.isfinite(logit) else None
 
 
 def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision: Decision, run: Run) -> Record:
@@ -152,10 +143,14 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
         lcas = stitch(output.lcas[first:end], frame.tiling, manifest.preprocess.crop, patch_size)
         of_tiles = zip(frame.tiling.squares, output.logit[first:end], strict=True)
         tiles = tuple(Tile(*square, float(logit)) for square, logit in of_tiles)
-    verdict = decide(logit, decision, bool(reasons))
-    reasons += verdict_reasons(logit, decision, verdict)
+    verdict = decision.verdict(logit)
+    if decision.uncalibrated:
+        reasons.append(reason("norate"))
+    elif verdict == "uncertain":
+        reasons.append(reason("band"))
     return Record(
-        **shared, status="ok", verdict=verdict, probability=probabilities[chosen], logit=logit, stats=stats,
+        **shared, status="ok", verdict=verdict, probability=probabilities[chosen],
+        likelihood_ratio=likelihood_ratio(manifest.calibration, logit), logit=logit, stats=stats,
         reasons=tuple(reasons), evidence=item.evidence, scored_area=image.scored_area, frames=frames, tiles=tiles,
         run=run, lcas=np.array(lcas, dtype=np.float32),
     )

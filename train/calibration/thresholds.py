@@ -1,4 +1,4 @@
-"""Thresholds of both verdicts: split-conformal within each source, then the strictest of the sources.
+"""Thresholds of both verdicts: split-conformal within each source, then one of the strictest of the sources.
 
 The verdict `ai` is given from a logit that at most a share `false_alarm` of real images reaches, `real` below a logit
 under which at most a share `miss` of AI images lies. The scores come from heads that did not see the image's source.
@@ -7,15 +7,17 @@ The rule for one class:
 1. Each source (a generator, a collection of photographs) with enough images has its own split-conformal threshold: the
    mildest at which (k + 1) / (n + 1) stays within the rate, where k of its n images would be misjudged. For an image
    exchangeable with them this bounds the chance of a wrong verdict exactly (Vovk et al. 2005; Angelopoulos and Bates
-   2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, form one group together.
-2. The strictest of these thresholds is taken. So the rate holds in every source measured, not only in their pool, where
-   a large easy source would pay for a hard one. If sources are exchangeable, the next source asks for a stricter
-   threshold with a chance of at most 1 / (number of sources + 1).
+   2021, arXiv 2107.07511). Sources too small for that, n + 1 < 1 / rate, are joined and count as one source; where even
+   that one is too small, it sets nothing, and is named.
+2. Of these m thresholds the k-th strictest is taken, k = max(1, floor(gamma (m + 1))). If sources are exchangeable, a
+   new source asks for a stricter threshold with a chance of at most k / (m + 1): its rate may exceed the promise. That
+   is at most gamma, or 1 / (m + 1) where m is too small for gamma.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,34 +52,71 @@ def source_thresholds(groups: Mapping[str, np.ndarray], rate: float) -> dict[str
     return {name: threshold for name, threshold in each.items() if threshold is not None}
 
 
-def strictest_threshold(groups: Mapping[str, np.ndarray], rate: float) -> float | None:
-    """The largest of the `source_thresholds`; None where no group holds enough images."""
-    return max(source_thresholds(groups, rate).values(), default=None)
-
-
 def large_enough(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, np.ndarray]:
     """The sources that can promise `rate` on their own, and the others as one group."""
-    large = {name: values for name, values in groups.items() if len(values) + 1 >= 1 / rate}
+    large = {name: values for name, values in groups.items() if len(values) + 1 >= 1 / rate - 1e-9}
     small = [values for name, values in groups.items() if name not in large]
     return {**large, SMALL_SOURCES: np.concatenate(small)} if small else large
 
 
-def reached(wrong: Mapping[str, np.ndarray], rate: float) -> float:
-    """The largest (k + 1) / (n + 1) over the groups, where k of a group's n verdicts are wrong: bool [n] each."""
-    return max((int(w.sum()) + 1) / (len(w) + 1) for w in large_enough(wrong, rate).values())
+@dataclass(frozen=True)
+class Rule:
+    """What the rule finds for one class.
+
+    Attributes:
+        threshold: score from which the verdict against the class is given; None where no source is large enough.
+        rate: the promise: largest share of a source's images that reach the threshold.
+        gamma: largest share of new sources that may exceed the rate, in (0, 1].
+        too_small: sources that set nothing.
+    """
+
+    threshold: float | None
+    rate: float
+    gamma: float
+    too_small: tuple[str, ...] = ()
 
 
-def two_sided(scores: Scores, rates: Rates) -> tuple[float | None, float | None]:
-    """Both thresholds by the rule of this module, as raw logits: `ai` from the first on, `real` below the second.
+def strict_threshold(groups: Mapping[str, np.ndarray], rate: float, gamma: float) -> Rule:
+    """The rule for one class.
+
+    Args:
+        groups: float [n] scores of each source, higher is worse.
+        rate: largest share of a source's images that may reach the threshold, in (0, 1).
+        gamma: share of new sources that may exceed the rate, in (0, 1).
+    """
+    each = source_thresholds(groups, rate)
+    small = tuple(name for name, scores in groups.items() if len(scores) + 1 < 1 / rate - 1e-9)
+    if not each:
+        return Rule(None, rate, 1.0, small)
+    k = max(1, int(gamma * (len(each) + 1) + 1e-9))
+    threshold = sorted(each.values(), reverse=True)[k - 1]
+    return Rule(threshold, rate, k / (len(each) + 1), () if SMALL_SOURCES in each else small)
+
+
+def rules(scores: Scores, rates: Rates) -> tuple[Rule, Rule]:
+    """The rules of both verdicts, with thresholds as raw logits: `ai` from the first on, `real` below the second.
 
     The thresholds cross where the classes come apart better than was asked for. Then the middle between them is the
-    threshold of both verdicts: nothing is uncertain, and both rates are smaller than the rates asked for. A threshold
-    is None where its verdict is never given.
+    threshold of both verdicts: nothing is uncertain, and both rates are smaller than the rates asked for.
     """
-    ai_from = strictest_threshold(scores.by_source(0), rates.false_alarm)
-    lowest = strictest_threshold({name: -logits for name, logits in scores.by_source(1).items()}, rates.miss)
+    ai = strict_threshold(scores.by_source(0), rates.false_alarm, rates.gamma)
+    flipped = strict_threshold({name: -z for name, z in scores.by_source(1).items()}, rates.miss, rates.gamma)
     # `real` wants logit < t: the value just above the last logit that may be called real
-    real_below = None if lowest is None else float(np.nextafter(np.float32(-lowest), np.float32(np.inf)))
-    if ai_from is not None and real_below is not None and real_below > ai_from:
-        ai_from = real_below = float(np.float32((ai_from + real_below) / 2))
-    return ai_from, real_below
+    lowest = flipped.threshold
+    below = None if lowest is None else float(np.nextafter(np.float32(-lowest), np.float32(np.inf)))
+    real = replace(flipped, threshold=below)
+    if ai.threshold is None or below is None or below <= ai.threshold:
+        return ai, real
+    cut = float(np.float32((ai.threshold + below) / 2))
+    return (
+        replace(ai, threshold=cut, rate=_reached(scores.by_source(0), ai, lambda z: z >= cut)),
+        replace(real, threshold=cut, rate=_reached(scores.by_source(1), real, lambda z: z < cut)),
+    )
+
+
+def _reached(groups: Mapping[str, np.ndarray], rule: Rule, wrong: Callable[[np.ndarray], np.ndarray]) -> float:
+    """The rate that a cut reaches: (k + 1) / (n + 1) of the source that decides, at most the rate asked for."""
+    shares = ((int(wrong(z).sum()) + 1) / (len(z) + 1) for z in large_enough(groups, rule.rate).values())
+    each = sorted(shares, reverse=True)
+    k = round(rule.gamma * (len(each) + 1))
+    return min(rule.rate, each[max(k, 1) - 1])

@@ -184,7 +184,7 @@ def calibrate_command(
 def calibrated(folder: Path, rates: Rates) -> str:
     """Calibrate the checkpoint anew; returns the new calibration in words."""
     from ...runtime.core.text import terminal_width
-    from ..calibration.platt import calibrate_probability
+    from ..calibration.calibrate import calibrate
     from ..calibration.scores import Scores
     from ..evaluation.verdicts import promise_text, rates_table
     from ..fitting.checkpoint import load_head
@@ -192,11 +192,10 @@ def calibrated(folder: Path, rates: Rates) -> str:
 
     manifest = load_head(folder).manifest
     scores = Scores.load(folder / SCORES_FILE)
-    new = calibrate_probability(scores, manifest.calibration.fitted_on, rates)
+    new = calibrate(scores, manifest.calibration.fitted_on, rates)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
     warn_of_rates(new)
-    sign = "-" if new.b < 0 else "+"
     return (
-        f"{folder}: probability = sigmoid({new.a:.4f} * logit {sign} {abs(new.b):.4f}); {new.fitted_on}\n"
+        f"{folder}: {new.fitted_on}\n"
         f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\nnext: cinemae-export {folder}"
     )

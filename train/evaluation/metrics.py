@@ -96,7 +96,8 @@ FIGURES = {
 
 def probabilities(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Calibrated P(AI) of raw logits: float [n] -> float64 [n] in [0, 1]."""
-    return expit(calibration.a * logits.astype(np.float64) + calibration.b)
+    likelihood = calibration.likelihood
+    return expit(logits.astype(np.float64) if likelihood is None else likelihood.supported(logits))
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:

@@ -65,14 +65,18 @@ def count_verdicts(scores: Scores, calibration: Calibration) -> tuple[VerdictCou
 def promise_text(calibration: Calibration) -> str:
     """The promise of an engine's verdicts, in one line."""
     c, said = calibration, []
-    for verdict, side, threshold, rate, others in (
-        ("ai", "from", c.ai_from, c.false_alarm, "real"), ("real", "below", c.real_below, c.miss, "AI"),
+    for verdict, side, threshold, rate, gamma, others in (
+        ("ai", "from", c.ai_from, c.false_alarm, c.false_alarm_gamma, "real"),
+        ("real", "below", c.real_below, c.miss, c.miss_gamma, "AI"),
     ):
-        if threshold is None:
+        if verdict in c.withheld:
+            said.append(f"{verdict}: withheld, the likelihood ratio beyond its threshold is not shown to differ from 1")
+        elif threshold is None:
             said.append(f"{verdict}: {_never_given(rate, others)}")
         else:
-            promised = "no rate known" if rate is None else f"at most {rate:.1%} of {others} images get it"
-            said.append(f"{verdict} {side} logit {threshold:.4f}: {promised}")
+            promised = "no rate known" if rate is None else f"at most {rate:.1%} of a source's {others} images get it"
+            exceed = "" if rate is None else f", {gamma:.0%} of new sources may exceed that"
+            said.append(f"{verdict} {side} logit {threshold:.4f}: {promised}{exceed}")
     band = "nothing is uncertain" if None is not c.ai_from == c.real_below else "between them uncertain"
     return "; ".join((*said, band))
 
@@ -95,7 +99,7 @@ def promise_warnings(calibration: Calibration) -> list[str]:
         ("real", "real", c.n_real, c.ai_from, c.false_alarm, "false alarms", "--false-alarm"),
         ("ai", "AI", c.n_ai, c.real_below, c.miss, "misses", "--miss"),
     ):
-        if threshold is None and rate is not None:
+        if threshold is None and rate is not None and ("ai" if label == "real" else "real") not in c.withheld:
             least = math.ceil(1000 / (n + 1) - 1e-9) / 1000
             warnings.append(
                 f"{n} {word} images are too few to promise at most {rate:.1%} of {errors}; choose {option} {least:g} "
@@ -104,6 +108,8 @@ def promise_warnings(calibration: Calibration) -> list[str]:
         names = [rates.source for rates in c.sources if rates.label == label]
         if len(names) == 1:
             warnings.append(f"all {word} images of the calibration are of {names[0]}: no rate is promised for others")
+        if small := [rates.source for rates in c.sources if rates.label == label and not rates.counted]:
+            warnings.append(f"too few {word} images to promise a rate for them: {', '.join(small)}")
     return warnings
 
 
@@ -123,24 +129,36 @@ def rates_table(calibration: Calibration) -> Table:
     return Table("rates", "Verdicts on the images of the calibration", COLUMNS, rows)
 
 
+def state(wrong: int, images: int, rate: float) -> str:
+    """Whether a rate held in a source, from the exact 95 % interval of its wrong verdicts (Clopper and Pearson 1934).
+
+    Returns:
+        "held": the interval lies within the rate; "broken": it lies above; "not shown": it contains the rate.
+    """
+    interval = binomtest(wrong, images).proportion_ci(CONFIDENCE, method="exact")
+    return "held" if interval.high <= rate else "broken" if interval.low > rate else "not shown"
+
+
 def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) -> str:
-    """Whether the rates held on these images, a line for each verdict: over its class, and in the worst source."""
-    lines = []
-    for label, word, verdict, threshold, rate in (
-        ("real", "real", "ai", calibration.ai_from, calibration.false_alarm),
-        ("ai", "AI", "real", calibration.real_below, calibration.miss),
+    """In how many sources the rates held on these images, a line for each verdict."""
+    c, lines = calibration, []
+    for label, word, verdict, threshold, rate, gamma in (
+        ("real", "real", "ai", c.ai_from, c.false_alarm, c.false_alarm_gamma),
+        ("ai", "AI", "real", c.real_below, c.miss, c.miss_gamma),
     ):
-        own = [c for c in counts if c.label == label]
+        own = [one for one in counts if one.label == label and one.source != WHOLE]
         if not own or rate is None:
             continue
         if threshold is None:
             lines.append(f"{verdict} is never given, so nothing was promised")
             continue
-        *each, whole = own
-        worst = max(each, key=lambda c: c.wrong / c.images)
-        held = "held" if whole.wrong <= rate * whole.images else "NOT HELD"
+        by_state: dict[str, list[VerdictCounts]] = {"held": [], "not shown": [], "broken": []}
+        for one in own:
+            by_state[state(one.wrong, one.images, rate)].append(one)
+        shown = ", ".join(f"{name} in {len(sources)}" for name, sources in by_state.items())
+        broken = ", ".join(f"{one.source} {one.wrong} of {one.images:,}" for one in by_state["broken"])
         lines.append(
-            f"{verdict}, promised to at most {rate:.1%} of {word} images: {held}, {whole.wrong} of {whole.images:,} "
-            f"({whole.wrong / whole.images:.1%}); worst source {worst.source}, {worst.wrong} of {worst.images:,}"
+            f"{verdict}, promised to at most {rate:.1%} of a source's {word} images ({gamma:.0%} of new sources may "
+            f"exceed that): of {len(own)} sources {shown}{f' ({broken})' if broken else ''}"
         )
     return "\n".join(lines)

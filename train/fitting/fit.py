@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ...runtime.core.manifest import HeadConfig, Manifest, MethodConfig, Training
-from ..calibration.platt import calibrate_probability
+from ..calibration.calibrate import calibrate
 from ..features.cache import FeatureCache
 from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
@@ -38,14 +38,14 @@ def fit(
         quiet: show no progress.
 
     Raises:
-        UsageError: as `training_rows` and `calibrate_probability`.
+        UsageError: as `training_rows` and `calibrate`.
     """
     rows, held_rows = training_rows(cache, config)
     train, held = (read_examples(cache, chosen, method)[0] for chosen in (rows, held_rows))
     result = train_head(train, held, config, head_config, quiet)
     generators = tuple(sorted(set(train.sources.tolist())))
     scores, where = calibration_scores(train, held, result.head, config, quiet)
-    calibration = calibrate_probability(scores, where, config.rates)
+    calibration = calibrate(scores, where, config.rates)
     ranges = {name: percentile_range(train.deployed[:, i].numpy()) for name, i in COLUMNS.items()}
     n_ai = int(train.labels.sum())
     training = Training(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.manifest import HeadConfig
-from cinemae.train.calibration.platt import calibrate_probability
+from cinemae.train.calibration.calibrate import calibrate
 from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import OWN_HEAD
 from cinemae.train.data.sample import Sample
@@ -115,8 +115,8 @@ def test_thresholds_hold_for_the_deployed_head_too(mine):
     assert "each source scored by a head fitted without it" in where
     assert f"and {len(held)} held-out images by the head itself" in where
     own = scores.by_source(0)[OWN_HEAD]
-    before = calibrate_probability(left_out_scores(train, held, HEAD, CONFIG), "", Rates())
-    found = calibrate_probability(scores, where, Rates())
+    before = calibrate(left_out_scores(train, held, HEAD, CONFIG), "", Rates())
+    found = calibrate(scores, where, Rates())
     assert (own >= before.ai_from).mean() > 0.05, "otherwise the test shows nothing"
     assert (own >= found.ai_from).mean() <= 0.05
     assert (scores.by_source(1)[OWN_HEAD] < found.real_below).mean() <= 0.05

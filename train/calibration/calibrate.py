@@ -1,0 +1,68 @@
+"""Calibration of a head: the likelihood ratio, and the two thresholds with the rates reached source by source."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...runtime.core.calibration import QUANTILES, Calibration, SourceRates
+from ...runtime.core.errors import UsageError
+from ...runtime.scoring.verdict import Decision
+from .likelihood import fit_likelihood, supported_below, supported_from
+from .rates import Rates
+from .scores import OWN_HEAD, Scores
+from .thresholds import Rule, rules
+
+
+def calibrate(scores: Scores, fitted_on: str, rates: Rates) -> Calibration:
+    """Fit the likelihood ratio and both thresholds on scores of images that the head has not seen.
+
+    The thresholds follow the rule of `thresholds`. Where they cross, the stored rates are those that their common cut
+    reaches, which are smaller than those asked for. Then each threshold moves outwards until the interval of the
+    likelihood ratio lies on its verdict's side of 1; where it never does, the verdict is withheld.
+
+    Args:
+        scores: logits, labels and sources.
+        fitted_on: description of the images, for the manifest.
+        rates: of wrong verdicts.
+
+    Raises:
+        UsageError: a class is missing, a logit is not finite, or the logits rank real above AI.
+    """
+    if not np.isfinite(scores.logits).all():
+        raise UsageError("the head gives scores that are not finite; fit it again, with a smaller --lr")
+    once = scores.take(scores.sources != OWN_HEAD)  # images of the deployed head are among the others already
+    n_real = int((once.labels == 0).sum())
+    if not 0 < n_real < len(once.labels):
+        raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(once.labels)}")
+    likelihood = fit_likelihood(list(once.by_source(0).values()), list(once.by_source(1).values()))
+    ai, real = rules(scores, rates)
+    ai_from, real_below, withheld = ai.threshold, real.threshold, []
+    if ai_from is not None:
+        supported = supported_from(likelihood)
+        ai_from = None if supported is None else max(ai_from, supported)
+        withheld += ["ai"] if ai_from is None else []
+    if real_below is not None:
+        supported = supported_below(likelihood)
+        real_below = None if supported is None else min(real_below, supported)
+        withheld += ["real"] if real_below is None else []
+    calibration = Calibration(
+        likelihood=likelihood, ai_from=ai_from, real_below=real_below, withheld=tuple(withheld),
+        false_alarm=ai.rate, miss=real.rate, false_alarm_gamma=ai.gamma, miss_gamma=real.gamma,
+        n_real=n_real, n_ai=len(once.labels) - n_real, fitted_on=fitted_on,
+    )
+    return calibration.model_copy(update={"sources": _source_rates(scores, Decision.of(calibration), (ai, real))})
+
+
+def _source_rates(scores: Scores, decision: Decision, found: tuple[Rule, Rule]) -> tuple[SourceRates, ...]:
+    """The share of each verdict in every source, real sources first, in name order."""
+    rates = []
+    for label, name, rule in ((0, "real", found[0]), (1, "ai", found[1])):
+        for source, logits in scores.by_source(label).items():
+            verdicts = [decision.verdict(float(z)) for z in logits]
+            ai, real = (verdicts.count(verdict) / len(verdicts) for verdict in ("ai", "real"))
+            quantiles = tuple(float(z) for z in np.quantile(logits, QUANTILES))
+            rates.append(SourceRates(
+                source=source, label=name, images=len(verdicts), ai=ai, real=real, quantiles=quantiles,
+                counted=source not in rule.too_small,
+            ))
+    return tuple(rates)
