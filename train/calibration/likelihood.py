@@ -1,11 +1,14 @@
 """The likelihood ratio of a logit, fitted on images of many sources, with an interval from resampling the sources.
 
-The logarithm of the ratio is linear in the logit: logistic regression in which every source of a class weighs alike and
-both classes weigh alike (Brümmer and du Preez 2006, doi 10.1016/j.csl.2005.08.001). Its 95 % interval comes from a
-two-stage bootstrap, which resamples sources, then images within each (Davison and Hinkley 1997, section 3.8).
+Logistic regression with four parameters: P(AI) at equal priors is g0 + (1 - g0 - g1) sigmoid(s x + o), and the ratio
+its odds. Every source of a class weighs alike, both classes weigh alike (Brümmer and du Preez 2006, doi
+10.1016/j.csl.2005.08.001). g0 and g1 are the shares of images that a score says nothing about (Copas 1988, Binary
+regression models for contaminated data): without them a line claims most where the fewest images were measured. They
+are at least 1 / (m + 2) for m sources of the class that would be missed: m sources cannot show that fewer are wrong, so
+the ratio stays between 1 / (m + 1) of the AI sources and m + 1 of the real sources.
 
-A ratio is held at its value of the outermost logits measured, and never exceeds the number of sources plus 1: m sources
-of real images can show that fewer than 1 source in m + 1 is like this, and no more.
+The 95 % interval comes from a two-stage bootstrap, which resamples sources, then images within each (Davison and
+Hinkley 1997, section 3.8).
 """
 
 from __future__ import annotations
@@ -18,16 +21,15 @@ from scipy.special import expit
 from ...runtime.core.errors import UsageError
 from ...runtime.core.likelihood import Likelihood
 
-KNOTS = 64
-CELLS = 256
-"""The fit sees logits rounded to this many quantiles, so that a resample does not grow with the images."""
+CELLS = 64
+"""The fit sees logits rounded to this many quantiles."""
 CONFIDENCE = 0.95
-RIDGE, STEPS = 1e-4, 40
-"""A weak penalty, because separable images would send the slope to infinity; steps of Newton's method, of at most 1."""
+RIDGE, STEPS = 1e-5, 100
+"""A weak penalty, because separable images would send the slope to infinity; Fisher scoring, in steps of at most 1."""
 
 
 def fit_likelihood(
-    real: Sequence[np.ndarray], fake: Sequence[np.ndarray], resamples: int = 400, seed: int = 0
+    real: Sequence[np.ndarray], fake: Sequence[np.ndarray], resamples: int = 200, seed: int = 0
 ) -> Likelihood:
     """Fit the ratio.
 
@@ -40,27 +42,24 @@ def fit_likelihood(
     Raises:
         UsageError: the logits rank real images above AI images.
     """
-    cells = _strictly_ascending(np.quantile(np.concatenate([*real, *fake]), np.linspace(0, 1, CELLS)))
-    counts = [[np.bincount(_nearest(cells, one), minlength=len(cells)) for one in group] for group in (real, fake)]
-    slope, offset = map(float, _fit(cells, *map(_mean_shares, counts)))
-    if slope <= 0:
+    knots = _strictly_ascending(np.quantile(np.concatenate([*real, *fake]), np.linspace(0, 1, CELLS)))
+    counts = [[np.bincount(_nearest(knots, one), minlength=len(knots)) for one in group] for group in (real, fake)]
+    shares = [np.mean([one / one.sum() for one in group], axis=0) for group in counts]
+    at_least = [np.cumsum(one[::-1])[::-1] for one in shares]
+    if shares[1] @ (1 - at_least[0] + shares[0] / 2) <= 0.5:  # the AUC
         raise UsageError(
             "on the held-out images the head ranks real above AI; it has learnt nothing: check data and labels"
         )
+    least = np.array([1 / (len(fake) + 2), 1 / (len(real) + 2)])
     rng = np.random.default_rng(seed)
-    again = [[_mean_shares(_resampled(rng, group)) for _ in range(resamples)] for group in counts]
-    slopes, offsets = _fit(cells, *map(np.array, again))
-    knots = _strictly_ascending(np.quantile(cells, np.linspace(0, 1, KNOTS)))
-    bounds = -np.log10(len(fake) + 1), np.log10(len(real) + 1)
-    ratio = np.clip((slope * knots + offset) / np.log(10), *bounds)
-    each = np.clip((slopes[:, None] * knots + offsets[:, None]) / np.log(10), *bounds)
+    again = [np.array([_resampled(rng, group) for _ in range(resamples)]) for group in counts]
+    ratio, each = _fit(knots, *shares, least), _fit(knots, *again, least)
     low, high = np.quantile(each, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     low = np.minimum(np.minimum.accumulate(low[::-1])[::-1], ratio)  # on the safe side where a bound does not ascend
     high = np.maximum(np.maximum.accumulate(high), ratio)
-    shares = ([float(np.mean([(one >= knot).mean() for one in group])) for knot in knots] for group in (real, fake))
     return Likelihood(
         logits=tuple(knots), ratio=tuple(ratio), low=tuple(low), high=tuple(high),
-        **{name: tuple(column) for name, column in zip(("real_share", "ai_share"), shares, strict=True)},
+        **{name: tuple(np.clip(one, 0, 1)) for name, one in zip(("real_share", "ai_share"), at_least, strict=True)},
     )
 
 
@@ -110,34 +109,35 @@ def _nearest(cells: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return np.searchsorted((cells[1:] + cells[:-1]) / 2, logits)
 
 
-def _mean_shares(counts: Sequence[np.ndarray]) -> np.ndarray:
-    """Share of a class in each cell, its sources weighted alike."""
-    return np.mean([one / one.sum() for one in counts], axis=0)
-
-
-def _resampled(rng: np.random.Generator, counts: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _resampled(rng: np.random.Generator, counts: Sequence[np.ndarray]) -> np.ndarray:
+    """Share of a class in each cell, in a resample of its sources and of their images."""
     picked = (counts[i] for i in rng.integers(len(counts), size=len(counts)))
-    return [rng.multinomial(one.sum(), one / one.sum()) for one in picked]
+    return np.mean([rng.multinomial(one.sum(), one / one.sum()) / one.sum() for one in picked], axis=0)
 
 
-def _fit(cells: np.ndarray, real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and offset of the natural logarithm of the ratio, by Newton's method for many samples at once.
+def _fit(cells: np.ndarray, real: np.ndarray, fake: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Log10 of the ratio in each cell, [..., C], of shares of both classes in each cell, for many samples at once.
 
     Args:
         cells: float [C] logits.
-        real: float [..., C], share of the real images in each cell.
-        fake: the same of the AI images.
-
-    Returns:
-        two arrays [...].
+        real: float [..., C].
+        fake: float [..., C].
+        least: smallest g0 and g1, float [2]; the largest is one half.
     """
-    centre, scale = cells.mean(), cells.std() or 1.0
-    x = np.stack([(cells - centre) / scale, np.ones_like(cells)])
-    found = np.zeros((*real.shape[:-1], 2))
-    for _ in range(STEPS):
-        p = expit(found @ x)
-        gradient = (fake * (1 - p) - real * p) @ x.T - RIDGE * found
-        curvature = np.einsum("...c,ic,jc->...ij", (real + fake) * p * (1 - p), x, x) + RIDGE * np.eye(2)
-        found = found + np.clip(np.linalg.solve(curvature, gradient[..., None])[..., 0], -1, 1)
-    slope = found[..., 0] / scale
-    return slope, found[..., 1] - slope * centre
+    x = (cells - cells.mean()) / (cells.std() or 1.0)
+    at = np.broadcast_to(np.array([1.0, 0.0, -2.0, -2.0]), (*real.shape[:-1], 4))
+    for step in range(STEPS + 1):
+        unit = expit(at[..., 2:])
+        g = least + (0.5 - least) * unit
+        g0, g1, q = g[..., :1], g[..., 1:], expit(at[..., :1] * x + at[..., 1:2])
+        p = g0 + (1 - g0 - g1) * q
+        if step == STEPS:
+            break
+        by_z = (1 - g0 - g1) * q * (1 - q)
+        by_g = (g - least) * (1 - unit)  # of g by its parameter
+        by = np.stack([by_z * x, by_z, by_g[..., :1] * (1 - q), -by_g[..., 1:] * q], axis=-2)
+        gradient = np.einsum("...ic,...c->...i", by, fake / p - real / (1 - p)) - RIDGE * at
+        information = np.einsum("...ic,...jc,...c->...ij", by, by, (real + fake) / (p * (1 - p)))
+        move = np.linalg.solve(information + RIDGE * np.eye(4), gradient[..., None])[..., 0]
+        at = at + np.clip(move, -1, 1)
+    return np.log10(p / (1 - p))

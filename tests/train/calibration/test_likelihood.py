@@ -49,8 +49,8 @@ def test_intervals_contain_the_truth_where_sources_differ():
 def test_a_ratio_never_exceeds_what_the_sources_can_show():
     rng = np.random.default_rng(1)
     found = fit_likelihood(drawn(rng, -9.0, sources=4), drawn(rng, 9.0, sources=2))
-    assert found.at(99.0)[0] == pytest.approx(5)
-    assert found.at(-99.0)[0] == pytest.approx(1 / 3)
+    assert 4.5 < found.at(99.0)[0] <= 5
+    assert 1 / 3 <= found.at(-99.0)[0] < 0.35
 
 
 def test_scores_without_information_support_nothing():
