@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-from ..core.likelihood import support_words
-from .record import LikelihoodRatio
 from .run import Run, Verdict
 
 CONTRARY = "the probability points the other way"
@@ -38,19 +36,6 @@ def promise(run: Run, verdict: Verdict) -> str:
         f"at most {100 * rate:.2g} % of the {others} images of a source get this; "
         f"1 new source in {math.floor(1 / gamma + 1e-9)} may exceed that"
     )
-
-
-def support(ratio: LikelihoodRatio) -> str:
-    """What a score is worth, in one sentence: the likelihood ratio in ENFSI's words, and the shares measured."""
-    return (
-        f"likelihood ratio {ratio.value:.2g} ({ratio.low:.2g} to {ratio.high:.2g}): "
-        f"{support_words(ratio.value, ratio.low, ratio.high)}; {_percent(ratio.real_share)} of the real and "
-        f"{_percent(ratio.ai_share)} of the AI images measured score this high or higher"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.{0 if 0.1 <= share <= 0.9 else 1}f} %"
 
 
 def words(run: Run) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ..core.errors import ErrorKind
 from ..evidence.fact import Evidence
+from .likelihood_ratio import LikelihoodRatio
 from .run import CONFIG, Run, Verdict
 
 RECORD_SCHEMA = 1
@@ -55,22 +56,6 @@ class Stats:
     """Overall anomaly."""
     s3: float
     """Perturbation sensitivity."""
-
-
-@dataclass(frozen=True, config=CONFIG)
-class LikelihoodRatio:
-    """How many times as often AI-generated images have this score as real ones do, as measured."""
-
-    value: float
-    """The ratio, above 0; above 1 speaks for AI-generated."""
-    low: float
-    """Lower bound of its 95 % interval, from resampling the sources that were measured."""
-    high: float
-    """Upper bound."""
-    real_share: float
-    """Share of the measured real images that score at least this high, sources weighted alike."""
-    ai_share: float
-    """Share of the measured AI images that score at least this high, sources weighted alike."""
 
 
 @dataclass(frozen=True, config=CONFIG)

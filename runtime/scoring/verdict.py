@@ -22,10 +22,11 @@ from ..core.errors import UsageError
 from ..core.manifest import Decode, Manifest
 from ..engines.base import EngineOutput
 from ..images.tiles import stitch
+from .likelihood_ratio import LikelihoodRatio
 from .options import ScoringOptions
 from .prepare import Prepared
 from .reasons import frame_reasons, reason, stat_reasons
-from .record import Failure, Frames, LikelihoodRatio, Record, ScoredFrame, Stats, Tile
+from .record import Failure, Frames, Record, ScoredFrame, Stats, Tile
 from .run import Run, Verdict
 
 NOT_FINITE = Failure("engine", "the engine gave a score that is not finite; use an engine of higher precision")
@@ -76,11 +77,6 @@ class Decision:
         if logit >= self.ai_from:
             return "ai"
         return "real" if logit < self.real_below else "uncertain"
-
-
-def likelihood_ratio(calibration: Calibration, logit: float) -> LikelihoodRatio | None:
-    """The ratio of a finite raw logit with its interval and shares; None where the engine was not measured."""
-    return None if calibration.likelihood is None else LikelihoodRatio(*calibration.likelihood.at(logit))
 
 
 def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
@@ -150,7 +146,7 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
         reasons.append(reason("band"))
     return Record(
         **shared, status="ok", verdict=verdict, probability=probabilities[chosen],
-        likelihood_ratio=likelihood_ratio(manifest.calibration, logit), logit=logit, stats=stats,
+        likelihood_ratio=LikelihoodRatio.of(manifest.calibration, logit), logit=logit, stats=stats,
         reasons=tuple(reasons), evidence=item.evidence, scored_area=image.scored_area, frames=frames, tiles=tiles,
         run=run, lcas=np.array(lcas, dtype=np.float32),
     )

@@ -1,1 +1,1 @@
-"""Scores of held-out images become a probability and two thresholds."""
+"""Scores of held-out images become a likelihood ratio and two thresholds."""
