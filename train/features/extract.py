@@ -83,7 +83,7 @@ def extract(
     transform = TRANSFORMS[spec.augment]
     least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
     writer = CacheWriter(root, spec, shard_rows)
-    cached = FeatureCache(writer.folder)
+    cached = FeatureCache(writer.folder, None)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
     mine = samples[shard[0] :: shard[1]]
     extractor: FeatureExtractor | None = None

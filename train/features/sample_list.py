@@ -2,11 +2,11 @@
 
 A fit reads the samples of a list, never all that a cache folder holds: a file that was moved to another split, renamed,
 replaced or deleted since an earlier extraction is still cached, but no longer listed. A list is a JSONL file, one
-object a sample, sorted; its digest is the SHA-256 of the file.
+object a sample, sorted.
 
     ROOT/KEY/samples.jsonl                of the last `cinemae-train extract` that finished
     ROOT/KEY/samples-RUN-I-of-N.jsonl     of part I of an extraction in N parts, joined when the last one is there
-    ROOT/KEY/samples-DIGEST.jsonl         of a fit: what it trained on and held out
+    CHECKPOINT/samples.jsonl              of a fit: what it trained on and held out
 """
 
 from __future__ import annotations
@@ -51,19 +51,6 @@ def read_recorded(path: Path) -> list[Sample]:
         ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path} is no list of samples ({error}); extract writes one as {SAMPLES_FILE}") from None
-
-
-def keep_samples(folder: Path, samples: Iterable[Sample]) -> str:
-    """Write the list of a fit into its cache folder under its digest, and return the digest."""
-    text = _text(samples)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    write_text(kept_samples(folder, digest), text)
-    return digest
-
-
-def kept_samples(folder: Path, digest: str) -> Path:
-    """File in which `keep_samples` wrote the list with this digest."""
-    return folder / f"samples-{digest[:16]}.jsonl"
 
 
 def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], samples: Iterable[Sample]) -> None:

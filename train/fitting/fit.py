@@ -8,7 +8,6 @@ from pathlib import Path
 from ...runtime.core.manifest import HeadConfig, Manifest, MethodConfig, Training
 from ..calibration.platt import calibrate_probability
 from ..features.cache import FeatureCache
-from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
@@ -62,11 +61,9 @@ def fit(
         training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
         tools=tool_versions(),
     )
-    digest = keep_samples(cache.folder, (row.listed for row in train.rows + held.rows))
-    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
-              "cache": cache.spec.key, "samples": digest}
+    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics={"fit": recipe}, embed=embed,
-                    scores=scores)
+                    scores=scores, samples=train.rows + held.rows)
     remember_checkpoint(out)
     return out
 

@@ -7,8 +7,6 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.sample import Sample
 from cinemae.train.features.sample_list import (
     SAMPLES_FILE,
-    keep_samples,
-    kept_samples,
     read_recorded,
     record_part,
     write_recorded,
@@ -32,13 +30,6 @@ def test_parts_are_joined_when_the_last_one_is_there(tmp_path):
     assert not (tmp_path / SAMPLES_FILE).exists(), "a part of another run"
     record_part(tmp_path, RUN, (0, 2), SAMPLES[::2])
     assert read_recorded(tmp_path / SAMPLES_FILE) == SAMPLES
-
-
-def test_the_list_of_a_fit_is_found_by_its_digest(tmp_path):
-    digest, other = keep_samples(tmp_path, SAMPLES), keep_samples(tmp_path, SAMPLES[:3])
-    assert digest != other
-    assert read_recorded(kept_samples(tmp_path, digest)) == SAMPLES
-    assert read_recorded(kept_samples(tmp_path, other)) == SAMPLES[:3]
 
 
 @pytest.mark.parametrize("text", ["{", '{"path": "x"}', "[1]", '"path"'])

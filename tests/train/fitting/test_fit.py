@@ -115,7 +115,8 @@ def test_weights_give_classes_and_their_sources_the_same_total():
 def cache(image_tree, tiny_detector, tiny_manifest, tmp_path_factory):
     spec = CacheSpec.create(tiny_manifest.backbone, tiny_manifest.preprocess, MethodConfig(mask_sets=2))
     root = tmp_path_factory.mktemp("cache")
-    return FeatureCache(extract(read_samples(image_tree), lambda: tiny_detector.mae, spec, root, quiet=True).folder)
+    report = extract(read_samples(image_tree), lambda: tiny_detector.mae, spec, root, quiet=True)
+    return FeatureCache(report.folder, report.samples)
 
 
 RECIPE = FitConfig(epochs=20, lr=1e-2, held_out=0.3)
