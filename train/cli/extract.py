@@ -123,7 +123,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
     """Extract in this process or on a cluster, and record the list of samples."""
     from ..features.cache_spec import CacheSpec
     from ..features.extract import extract, preprocess_for
-    from ..features.sample_list import SAMPLES_FILE, record_part
+    from ..features.sample_list import record_part, start_part
     from ..weights.load import load_backbone
 
     precision = named_precision(forward.precision)  # on a cluster: the devices are those of its workers
@@ -139,7 +139,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
         augment_seed=options.augment_seed, precision=precision,
     )
     part, root = chosen_part(options), options.cache
-    (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
+    start_part(root / spec.key, samples, part)
     if options.ray:
         from ..features.ray_extract import extract_on_ray
 

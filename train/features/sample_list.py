@@ -53,6 +53,25 @@ def read_recorded(path: Path) -> list[Sample]:
         raise UsageError(f"{path} is no list of samples ({error}); extract writes one as {SAMPLES_FILE}") from None
 
 
+def part_files(folder: Path, run: Sequence[Sample], parts: int) -> list[Path]:
+    """The list of each part of an extraction of `run`, which is the same in every part."""
+    name = hashlib.sha256(repr([tuple(sample) for sample in run]).encode()).hexdigest()[:8]
+    return [folder / f"samples-{name}-{index}-of-{parts}.jsonl" for index in range(parts)]
+
+
+def start_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int]) -> None:
+    """Remove the lists that an extraction's part (i, n) makes anew: no fit reads `SAMPLES_FILE` until it has finished.
+
+    A list that the part itself has left is of an earlier extraction, and so are those of the other parts. Without it a
+    part that was killed is run again, and the others count.
+    """
+    (folder / SAMPLES_FILE).unlink(missing_ok=True)
+    files = part_files(folder, run, shard[1])
+    if files[shard[0]].exists():
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
 def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], samples: Iterable[Sample]) -> None:
     """Write the list of an extraction's part; when no part of the run is missing, join them as `SAMPLES_FILE`.
 
@@ -66,8 +85,7 @@ def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], sam
     if parts == 1:
         write_recorded(folder / SAMPLES_FILE, samples)
         return
-    name = hashlib.sha256(repr([tuple(sample) for sample in run]).encode()).hexdigest()[:8]
-    files = [folder / f"samples-{name}-{index}-of-{parts}.jsonl" for index in range(parts)]
+    files = part_files(folder, run, parts)
     write_recorded(files[part], samples)
     if all(file.exists() for file in files):
         write_recorded(folder / SAMPLES_FILE, (sample for file in files for sample in read_recorded(file)))
