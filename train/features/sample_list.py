@@ -66,8 +66,9 @@ def start_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int]) -> N
     part that was killed is run again, and the others count.
     """
     (folder / SAMPLES_FILE).unlink(missing_ok=True)
-    files = part_files(folder, run, shard[1])
-    if files[shard[0]].exists():
+    part, parts = shard
+    files = part_files(folder, run, parts) if parts > 1 else []
+    if files and files[part].exists():
         for file in files:
             file.unlink(missing_ok=True)
 

@@ -96,12 +96,15 @@ def test_same_bytes_are_computed_once(samples, spec, fill, tmp_path):
     assert np.array_equal(*f_global)
 
 
-def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path):
+def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path, monkeypatch):
     folder = fill(samples[:4], spec).folder
     before = identities(folder)
     moved = [sample._replace(path=shutil.copy(sample.path, tmp_path)) for sample in samples[:4]]
+    shards, read = [], FeatureCache._read
+    monkeypatch.setattr(FeatureCache, "_read", lambda self, path, at: shards.append(path) or read(self, path, at))
     report = fill(moved, spec)
     assert report.computed == 0
+    assert len(shards) == 1, "a shard is read once, not once a row"
     assert identities(folder) == before
     assert [row.path for row in FeatureCache(folder, report.samples).rows] == [s.path for s in moved]
 
