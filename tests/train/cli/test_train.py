@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.images.preprocess import load_image
+from cinemae.train.cli.extract import ExtractOptions, chosen_part
 from cinemae.train.cli.train import main
 from cinemae.train.features.sample_list import read_recorded
 from cinemae.train.fitting.checkpoint import load_checkpoint, load_head
@@ -170,6 +171,15 @@ def test_fit_reads_a_named_list_and_none_of_an_unfinished_extraction(chain, imag
     assert len(fit_again("--samples", "mine.jsonl")) == 24
     run("extract", image_tree, "--backbone", tiny_weights, "-q", "--shard", "1/2")
     fit_again()
+
+
+def test_only_torchrun_divides_an_extraction(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert chosen_part(ExtractOptions(backbone="x")) == (0, 1), "variables that a scheduler left"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert chosen_part(ExtractOptions(backbone="x")) == (1, 4)
 
 
 def test_extract_shows_its_stages_before_the_first_image(chain, image_tree, tiny_weights, capsys):
