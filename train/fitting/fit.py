@@ -11,7 +11,6 @@ from ..features.cache import FeatureCache
 from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
-from .checkpoint_folder import remember_checkpoint
 from .examples import read_examples, training_rows
 from .fit_config import FitConfig
 from .head_training import train_head
@@ -23,7 +22,7 @@ def fit(
     cache: FeatureCache, out: Path, method: MethodConfig, head_config: HeadConfig, config: FitConfig, *,
     name: str = "cinemae", demonstration: bool = False, embed: MaskedAutoencoder | None = None, quiet: bool = False,
 ) -> Path:
-    """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as fitted last.
+    """Train on a cache, calibrate on the held-out share, and write the checkpoint.
 
     Args:
         cache: features of the samples, opened with their recorded list.
@@ -64,6 +63,5 @@ def fit(
     recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics={"fit": recipe}, embed=embed,
                     scores=scores, samples=train.rows + held.rows)
-    remember_checkpoint(out)
     return out
 

@@ -171,6 +171,7 @@ def test_fit_reads_a_named_list_and_none_of_an_unfinished_extraction(chain, imag
     assert len(fit_again("--samples", "mine.jsonl")) == 24
     run("extract", image_tree, "--backbone", tiny_weights, "-q", "--shard", "1/2")
     fit_again()
+    assert last_checkpoint() == Path("runs/again").resolve()
 
 
 def test_only_torchrun_divides_an_extraction(monkeypatch):

@@ -20,7 +20,7 @@ from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
 from cinemae.train.fitting.checkpoint import load_head
-from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metrics
+from cinemae.train.fitting.checkpoint_folder import read_metrics
 from cinemae.train.fitting.examples import Examples, is_held_out, read_examples, source_weights, training_rows
 from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.fit_config import FitConfig
@@ -162,7 +162,8 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch, tiny_d
     monkeypatch.chdir(tmp_path)
     method = MethodConfig(mask_sets=2, lambda_=0.3)
     folder = fit(cache, tmp_path / "out", method, SMALL, RECIPE, name="mine", quiet=True)
-    loaded = load_head(last_checkpoint())
+    assert not (tmp_path / "runs").exists(), "only the command moves runs/last"
+    loaded = load_head(folder)
     manifest = loaded.manifest
     train, held = training_rows(cache, RECIPE)
     (examples,) = read_examples(cache, train, method)
