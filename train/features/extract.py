@@ -83,7 +83,7 @@ def extract(
     transform = TRANSFORMS[spec.augment]
     least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
     writer = CacheWriter(root, spec, shard_rows)
-    cached = FeatureCache(writer.folder)
+    cached = FeatureCache(writer.folder, None)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
     mine = samples[shard[0] :: shard[1]]
     extractor: FeatureExtractor | None = None
@@ -91,6 +91,7 @@ def extract(
     listed: list[Sample] = []
     reused = copied = 0
     pending: list[tuple[Sample, np.ndarray]] = []
+    moved: list[Sample] = []
 
     def read(sample: Sample) -> tuple[Sample, list[np.ndarray]]:
         """The sample with its content, and its views, uint8 [S, S, 3]; none if features of the bytes are cached."""
@@ -115,10 +116,12 @@ def extract(
             writer.add(row, *(getattr(features, name)[index] for name in TENSORS))
         pending.clear()
 
-    def copy(sample: Sample) -> None:
-        for view in range(spec.views):
-            ((_, one),) = cached.batches(np.array([stored[sample.content, view]]))
-            writer.add(sample._replace(view=view), *(getattr(one, name)[0] for name in TENSORS))
+    def copy() -> None:  # many at once: each shard is read once
+        views = [sample._replace(view=view) for sample in moved for view in range(spec.views)]
+        for positions, found in cached.batches(np.array([stored[row.content, row.view] for row in views])):
+            for index, position in enumerate(positions):
+                writer.add(views[position], *(getattr(found, name)[index] for name in TENSORS))
+        moved.clear()
 
     with (
         ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool,
@@ -138,13 +141,17 @@ def extract(
                 elif views:
                     pending += [(found._replace(view=view), pixels) for view, pixels in enumerate(views)]
                 else:
-                    copy(found)
+                    moved.append(found)
                     copied += 1
                 if len(pending) >= batch_size:
                     compute()
+                if len(moved) >= shard_rows:
+                    copy()
             progress.advance()
     if pending:
         compute()
+    if moved:
+        copy()
     writer.flush()
     return ExtractReport(
         folder=writer.folder, computed=len(listed) - reused - copied, reused=reused, copied=copied,
