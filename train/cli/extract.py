@@ -19,8 +19,10 @@ from ..compute import choose_device, choose_precision, named_precision, prepare_
 from .shared import CACHE, Augment, Forward, Subset, check_backbone, check_folder, checked, read_data
 
 if TYPE_CHECKING:
-    from ...runtime.core.manifest import MethodConfig
+    from ...runtime.core.manifest import Backbone, MethodConfig
+    from ..compute import Precision
     from ..data.sample import Sample
+    from ..features.cache_spec import CacheSpec
     from ..features.extract import ExtractReport
 
 NAMED_SKIPS = 20
@@ -105,6 +107,18 @@ def chosen_part(options: ExtractOptions) -> tuple[int, int]:
     return int(head), int(tail)
 
 
+def spec_for(options: ExtractOptions, backbone: Backbone, precision: Precision) -> CacheSpec:
+    """What decides the features that the options ask for."""
+    from ..features.cache_spec import CacheSpec
+    from ..features.extract import preprocess_for
+
+    preprocess = checked(preprocess_for, config=backbone.config, decode=options.decode)
+    return CacheSpec.create(
+        backbone, preprocess, masked_method(options), augment=options.augment, views=options.views,
+        augment_seed=options.augment_seed, precision=precision,
+    )
+
+
 @expanded
 def extract_command(options: ExtractOptions, data: Subset, forward: Forward) -> None:
     """Compute the features of labelled images, once.
@@ -124,8 +138,7 @@ def extract_command(options: ExtractOptions, data: Subset, forward: Forward) -> 
 
 def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forward) -> ExtractReport:
     """Extract in this process or on a cluster, and record the list of samples."""
-    from ..features.cache_spec import CacheSpec
-    from ..features.extract import extract, preprocess_for
+    from ..features.extract import extract
     from ..features.sample_list import record_part, start_part
     from ..weights.load import load_backbone
 
@@ -138,11 +151,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
         share = f", part {part[0]} of {part[1]}, counted from 0" if part[1] > 1 else ""
         print(f"{len(samples):,} images{share}; loading {options.backbone} ...", file=sys.stderr, flush=True)
     loaded = load_backbone(options.backbone)
-    preprocess = checked(preprocess_for, config=loaded.info.config, decode=options.decode)
-    spec = CacheSpec.create(
-        loaded.info, preprocess, masked_method(options), augment=options.augment, views=options.views,
-        augment_seed=options.augment_seed, precision=precision,
-    )
+    spec = spec_for(options, loaded.info, precision)
     start_part(root / spec.key, samples, part)
     if options.ray:
         from ..features.ray_extract import extract_on_ray
