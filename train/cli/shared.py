@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..data.sample import Sample
 
 CACHE = Path("runs/cache")
-Augment = Annotated[str, Option(metavar="[none|robust|balanced]")]
+Augment = Annotated[str, Option(metavar="[none|robust|balanced|delivery]")]
 
 
 @dataclass(frozen=True, kw_only=True)

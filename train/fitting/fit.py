@@ -45,7 +45,7 @@ def fit(
     result = train_head(train, held, config, head_config, quiet)
     generators = tuple(sorted(set(train.sources.tolist())))
     scores, where = calibration_scores(train, held, result.head, config, quiet)
-    calibration = calibrate(scores, where, config.rates)
+    calibration = calibrate(scores, where, config.rates, cache.spec.lowest_quality)
     ranges = {name: percentile_range(train.deployed[:, i].numpy()) for name, i in COLUMNS.items()}
     images, held_images = (part.take(part.first_views) for part in (train, held))
     n_ai = int(images.labels.sum())
