@@ -79,7 +79,7 @@ def labelled(root: Path) -> list[Sample]:
     Raises:
         UsageError: there are none.
     """
-    samples = read_samples(root, split=None)
+    samples = read_samples(root)
     if not samples:
         raise UsageError(f"{root}: no labelled images; give data that cinemae-train can read")
     return samples
@@ -97,7 +97,7 @@ def load_batches(samples: Sequence[Sample], preprocess: Preprocess) -> Iterator[
     pixels: list[np.ndarray] = []
     for sample in samples:
         try:
-            image = load_image(sample.path, preprocess).pixels
+            image = load_image(sample.read(), preprocess, name=sample.path).pixels
         except ImageError:
             continue
         batch.append(sample)

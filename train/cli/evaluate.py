@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +89,7 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
     from ..reporting.tables import wrapped
 
     loaded, device, augment = load_head(folder), choose_device(forward.device), options.augment
-    paths = {os.path.abspath(sample.path) for sample in samples}
+    paths = {sample.absolute for sample in samples}
     spec = spec_of(loaded, options.cache, paths, augment, choose_precision(forward.precision, device))
     report = extract(
         samples, lambda: load_checkpoint_backbone(loaded, options.backbone), spec, options.cache,

@@ -25,7 +25,7 @@ OTHERS = {
     ".Trash-1000/files/d.png": PNG, "__MACOSX/b/._c.png": FORK, "__MACOSX/x.png": PNG, "$RECYCLE.BIN/$R1.png": PNG,
     "Thumbs.db": b"\xd0\xcf\x11\xe0", "b/.DS_Store": b"\0\0\0\1Bud1", "desktop.ini": b"[.ShellClassInfo]",
 }
-FILES = {**{name: PNG for name in IMAGES}, **OTHERS}
+FILES = {**dict.fromkeys(IMAGES, PNG), **OTHERS}
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_a_walked_folder(folder):
 
 @pytest.mark.parametrize(
     ("pattern", "expected"),
-    [("**/*.png", {"a.png", "b/c.png"}), ("*", {"a.png", "b/c.png"}), ("@eaDir/*/*.png", None), ("._*.png", {IMAGES[0]}),
-     ("b/#rec*/*", set())],
+    [("**/*.png", {"a.png", "b/c.png"}), ("*", {"a.png", "b/c.png"}), ("@eaDir/*/*.png", None),
+     ("._*.png", {IMAGES[0]}), ("b/#rec*/*", set())],
 )
 def test_patterns_find_only_those_that_they_name(folder, pattern, expected):
     if expected == set():
