@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +107,7 @@ def evaluated(
     usual = DELIVERY if loaded.manifest.calibration.lowest_quality else "none"
     augment = options.augment or usual
     known = {sample.content for sample in fitted_samples(folder) if sample.split != split}
-    paths = {os.path.abspath(sample.path) for sample in samples}
+    paths = {sample.absolute for sample in samples}
     spec = spec_of(loaded, options.cache, paths, augment, choose_precision(forward.precision, device))
     report = extract(
         samples, lambda: load_checkpoint_backbone(loaded, options.backbone), spec, options.cache,

@@ -165,7 +165,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
     return report
 
 
-def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
+def described(report: ExtractReport, roots: Sequence[str], root: Path) -> str:
     """Counts, the names of skipped files, and the next command."""
     from ..features.sample_list import SAMPLES_FILE
 
@@ -178,6 +178,6 @@ def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
         lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
     where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
     fitting = any(sample.split == "train" for sample in report.samples)
-    step = "fit" if fitting else f"eval last {shlex.join(map(str, roots))}"
+    step = "fit" if fitting else f"eval last {shlex.join(roots)}"
     first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
     return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])

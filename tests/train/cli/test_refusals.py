@@ -34,7 +34,7 @@ WRONG = [
     (("train", "extract", "DATA", "--backbone", "gone.pth"), "gone.pth: no such file or folder"),
     (("train", "extract", "DATA", "--backbone", "CHECKPOINT"), "is a checkpoint, not backbone weights"),
     (("train", "extract", "DATA", "--backbone", "ENGINE"), "is an engine, not backbone weights"),
-    ((*EXTRACT, "--layout", "folders"), "unknown layout 'folders'; there are: auto, genimage"),
+    ((*EXTRACT, "--layout", "flat"), "unknown layout 'flat'; there are: auto, genimage"),
     ((*EXTRACT, "--split", "dev"), "no split 'dev'; there are: train, val"),
     ((*EXTRACT, "-g", "gen_x"), "no generator gen_x; there are: gen_a, gen_b"),
     ((*EXTRACT, "--device", "gpu"), "unknown device 'gpu'"),
