@@ -98,7 +98,7 @@ def test_killed_in_every_step_it_goes_on_and_more_data_costs_only_the_new(place)
     n_trained = made.training.n_ai + made.training.n_real
     for text in (
         "license: cc-by-nc-4.0", "at most 5 % of the real images of a source get this; 1 new source in 3 may exceed",
-        "### Likelihood ratio", "| gen_a | train | 40 | 40 |", "**Warning.** A classifier that sees only",
+        "### Likelihood ratio", "| gen_a | train | 40 | 40 | 80 |", "**Warning.** A classifier that sees only",
         f"SHA-256 {made.backbone.sha256}", "--engine 'models/cinemae.onnx'",
     ):
         assert text in card
@@ -139,6 +139,7 @@ def test_another_precision_needs_another_name_and_fp16_has_its_cost_in_a_report(
         ((*MAKE, "--out", "models"), "--out models: an engine's name ends in .onnx, as in models.onnx"),
         ((*MAKE, "--out", "cinemae-demo.onnx"), "belongs to the bundled engine"),
         ((*MAKE, "--out", f"{WEIGHTS}/a.onnx"), WEIGHTS),
+        ((*MAKE, "--out", f"{WEIGHTS}/a.onnx"), "a.onnx: cannot be written"),
         ((*MAKE, "--cache", WEIGHTS), f"--cache {WEIGHTS}"),
         ((*MAKE, "--false-alarm", "2"), "false_alarm must lie between 0 and 1"),
         ((*MAKE, "--device", "tpu"), "unknown device 'tpu'"),
@@ -150,7 +151,7 @@ def test_wrong_arguments_are_one_sentence_before_any_work(change, message, tmp_p
     add(tmp_path / "data", "gen_a", "val", 1)
     (tmp_path / WEIGHTS).write_bytes(b"weights that nothing has read yet")
     code, out, err = outcome(capsys, app, *change)
-    assert code == 2
+    assert code == (3 if "cannot be written" in message else 2)
     assert message in err.splitlines()[-1]
     assert err.splitlines()[-1].startswith("error: ")
     assert out == ""
