@@ -33,8 +33,8 @@ class EvalOptions:
         cache: root of the feature cache; features that it lacks are extracted.
         augment: change images before scoring.
         out: folder of tables and plots. Default: CHECKPOINT/eval.
-        resamples: bootstrap resamples; 0: no intervals.
-        seed: seed of the bootstrap.
+        resamples: resamples of the generators, for the intervals of means; 0: none.
+        seed: seed of the resamples.
         backbone: the backbone, where it is no longer at its recorded place.
 
     Raises:
@@ -45,7 +45,7 @@ class EvalOptions:
     cache: Path = CACHE
     augment: Augment = "none"
     out: Path | None = None
-    resamples: Annotated[int, Option(minimum=0)] = 1000
+    resamples: Annotated[int, Option(minimum=0)] = 2000
     seed: Annotated[int, Option(minimum=0)] = 0
     backbone: str | None = None
 
@@ -59,8 +59,8 @@ class EvalOptions:
 def eval_command(options: EvalOptions, data: Subset, forward: Forward) -> None:
     """Report a checkpoint's figures, generator by generator.
 
-    Accuracy, AUC, AP and calibration, with intervals. Features that the cache lacks are extracted. Images that the head
-    was fitted on are left out, whatever their names.
+    AUC against real images of the same content and against all, accuracy, AP and calibration, with intervals. Features
+    that the cache lacks are extracted. Images that the head was fitted on are left out, whatever their names.
     """
     from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
 
@@ -139,7 +139,7 @@ def evaluated(
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """The figures that an engine carries, by generator/split; figures that do not exist are left out."""
-    names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
+    names = ("auc", "auc_all_real", "ap", "coverage", "accuracy", "real_accuracy", "fake_accuracy")
     figures = {}
     for group in evaluation.groups:
         values = {name: float(getattr(group.metrics, name)) for name in names}

@@ -193,7 +193,8 @@ def calibrated(folder: Path, rates: Rates) -> str:
 
     manifest = load_head(folder).manifest
     scores = Scores.load(folder / SCORES_FILE)
-    new = calibrate(scores, manifest.calibration.fitted_on, rates)
+    earlier = manifest.calibration
+    new = calibrate(scores, earlier.fitted_on, rates, earlier.lowest_quality)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
     warn_of_rates(new)
     return (

@@ -22,7 +22,7 @@ from ...runtime.images.preprocess import resize_crop, shrink_to
 from ...runtime.images.source import open_image_file
 from ..compute import choose_device, choose_precision
 from ..data.sample import Sample
-from ..data.transforms import TRANSFORMS, check_augment, content_rng, unchanged
+from ..data.transforms import check_augment, content_rng, transform_of
 from ..model.mae import MaskedAutoencoder
 from .cache import TENSORS, FeatureCache
 from .cache_spec import CacheSpec
@@ -80,8 +80,7 @@ def extract(
     device = device or choose_device("auto")
     choose_precision(spec.precision, device)
     check_augment(spec.augment)
-    transform = TRANSFORMS[spec.augment]
-    least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
+    least = shrink_to(spec.preprocess) if spec.augment == "none" else None  # changes work at the native size
     writer = CacheWriter(root, spec, shard_rows)
     cached = FeatureCache(writer.folder, None)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
@@ -103,8 +102,9 @@ def extract(
         if all((content, view) in stored for view in range(spec.views)):
             return found, []
         with decoded(data, name=path, shrink_to=least) as one:
-            seeded = (content_rng(content, spec.augment_seed, view) for view in range(spec.views))
-            return found, [resize_crop(transform(one.image, rng), spec.preprocess) for rng in seeded]
+            seeded = ((view, content_rng(content, spec.augment_seed, view)) for view in range(spec.views))
+            changed = (transform_of(spec.augment, view)(one.image, rng) for view, rng in seeded)
+            return found, [resize_crop(image, spec.preprocess) for image in changed]
 
     def compute() -> None:
         nonlocal extractor

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from sklearn.metrics import roc_auc_score
+
 from ...runtime.core.manifest import HeadConfig, Manifest, MethodConfig, Training
 from ..calibration.calibrate import calibrate
 from ..features.cache import FeatureCache
@@ -45,13 +47,15 @@ def fit(
     scores, where = calibration_scores(train, held, result.head, config, quiet)
     calibration = calibrate(scores, where, config.rates)
     ranges = {name: percentile_range(train.deployed[:, i].numpy()) for name, i in COLUMNS.items()}
-    n_ai = int(train.labels.sum())
+    images, held_images = (part.take(part.first_views) for part in (train, held))
+    n_ai = int(images.labels.sum())
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
-        n_real=len(train) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
+        n_real=len(images) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
         note=f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}",
     )
-    held_out = {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}
+    auc = float(roc_auc_score(held_images.labels.numpy(), held_images.logits(result.head)))
+    held_out = {"auc": auc, "images": float(len(held_images))}
     mask_sets = cache.spec.mask_sets()[:, : method.k]
     manifest = Manifest(
         name=name, kind="checkpoint", demonstration=demonstration, method=method, head=head_config,

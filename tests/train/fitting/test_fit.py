@@ -187,6 +187,19 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch, tiny_d
     assert recorded["cache"] == cache.spec.key
 
 
+def test_views_are_not_images(image_tree, tiny_detector, tiny_manifest, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    backbone, method = tiny_manifest.backbone, MethodConfig(mask_sets=1, k=1)
+    spec = CacheSpec.create(backbone, tiny_manifest.preprocess, method, augment="robust", views=2)
+    samples = read_samples(image_tree, split="train")
+    cache = FeatureCache(extract(samples, lambda: tiny_detector.mae, spec, tmp_path, quiet=True).folder)
+    assert len(cache) == 2 * len(samples)
+    manifest = load_head(fit(cache, tmp_path / "out", spec.method(), SMALL, RECIPE, quiet=True)).manifest
+    training = manifest.training.n_ai + manifest.training.n_real
+    assert training + manifest.metrics["held_out"]["images"] == len(samples)
+    assert manifest.calibration.n_ai + manifest.calibration.n_real == manifest.metrics["held_out"]["images"]
+
+
 def test_scores_that_are_not_finite_are_refused_by_name(cache):
     head = Head(32, SMALL).eval()
     torch.nn.init.constant_(head.mlp_cls[2].bias, float("nan"))
