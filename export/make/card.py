@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from ...runtime.core.files import write_text
 from ...runtime.core.likelihood import Likelihood
 from ...runtime.engines.file.header import read_manifest
-from ...train.data.sample import Sample
 from ...train.reporting.tables import Cell, Table
 from ..hub import card
 from .options import MakeOptions
 
 
-def write_card(options: MakeOptions, samples: Sequence[Sample], page: Path) -> Path:
-    """Write the card and return its path.
+def write_card(options: MakeOptions, page: Path) -> Path:
+    """Write the card of the engine, whose audit and evaluation are there, with the name of its page; returns its path.
 
-    Args:
-        options: of the command; the engine, its audit and its evaluation are there.
-        samples: all images that have features.
-        page: the page for people.
+    The manifest's figures have no intervals: those of the evaluation stand in their place.
     """
-    engine, work = options.out, options.work
-    manifest = read_manifest(engine)
-    warnings = json.loads((work / "audit" / "audit.json").read_text("utf-8"))["warnings"]
-    evaluation = (work / "checkpoint" / "eval" / "eval.md").read_text("utf-8")
+    manifest, audited = read_manifest(options.out), options.work / "audit"
     likelihood = manifest.calibration.likelihood
+    warnings = json.loads((audited / "audit.json").read_text("utf-8"))["warnings"]
     parts = [
-        # the figures follow with their intervals: the manifest's, which have none, are left out
-        card(manifest.model_copy(update={"metrics": {}}), str(engine)),
+        card(manifest.model_copy(update={"metrics": {}}), str(options.out)),
         f"## Figures\n\nOn images that were not trained on. Pictures with verdicts and heatmaps: {page.name}.\n",
-        evaluation,
+        (options.checkpoint / "eval" / "eval.md").read_text("utf-8"),
         likelihood_table(likelihood).markdown() if likelihood else "",
-        f"## Data\n\n{manifest.calibration.fitted_on}.\n",
-        data_table(samples).markdown(),
+        f"## Data\n\nThe calibration: {manifest.calibration.fitted_on}.\n",
+        (audited / "counts.md").read_text("utf-8"),
         "\n".join(f"- **Warning.** {text}" for text in warnings) or "The audit found nothing to warn of.",
     ]
-    path = engine.with_suffix(".md")
+    path = options.out.with_suffix(".md")
     write_text(path, "\n".join(parts) + "\n")
     return path
 
@@ -54,10 +45,3 @@ def likelihood_table(likelihood: Likelihood) -> Table:
     columns = ("logit", "likelihood ratio [95 % interval]", "real images at least there", "AI images at least there")
     note = "How many times as often AI images have the score as real ones do; interval from resampled sources."
     return Table("likelihood", "Likelihood ratio", columns, tuple(rows), note)
-
-
-def data_table(samples: Sequence[Sample]) -> Table:
-    """Images of each source, split and class."""
-    counted = Counter(sample.cell for sample in samples)
-    rows = tuple((g, s, counted[g, s, 1], counted[g, s, 0]) for g, s in sorted({(g, s) for g, s, _ in counted}))
-    return Table("data", "Images", ("source", "split", "AI", "real"), rows)

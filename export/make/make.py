@@ -16,6 +16,8 @@ from ..refusals import refuse_bundled, refuse_other_precision
 from .options import MakeOptions
 from .steps import NAMES
 
+SHOWN = 64
+"""Images of the page, and of the report on the cost of float16."""
 FEW = 20_000
 """Training images up to which the head is fitted in 100 passes instead of the paper's 25 (docs/training.md)."""
 
@@ -36,7 +38,7 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
     """
     out = options.out
     refuse_bundled(out)
-    refuse_other_precision(out, options.precision, "name another file with --out")
+    refuse_other_precision(out, "fp16" if options.fp16 else "fp32", "name another file with --out")
     check_folder("--cache", options.cache)
     check_writable(options.work, out)
     refuse_foreign(options.checkpoint)
@@ -44,8 +46,9 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
     check_packages()
     samples = read_data(options)
     prepare_process(machine.threads)
+    from ..quality import of_split
     from .card import write_card
-    from .plan import best_case_warnings, check_data, measured
+    from .plan import best_case_warnings, check_data, estimate
     from .work import Work
 
     config = recipe(sum(sample.split == "train" for sample in samples), rates)
@@ -56,17 +59,17 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
         say(f"warning: {warning}")
     extraction, forward = ExtractOptions(backbone=options.backbone, cache=options.cache), Forward(**vars(machine))
     say(f"loading {options.backbone}, and measuring on the first images ...")
-    for line in measured(samples, options, extraction, forward).lines(out, options.cache):
+    for line in estimate(samples, options, extraction, forward):
         say(line)
     work = Work(options, config, forward)
     work.audit(samples)
     listed = work.extract(samples, extraction)
     work.fit(listed)
     work.evaluate(listed)
-    shown = work.chosen(listed)
+    shown = of_split(listed, train=False, count=SHOWN)
     work.export(shown)
     page = work.report(shown)
-    card = write_card(options, listed, page)
+    card = write_card(options, page)
     return (
         f"{out}: the engine\n{card}: its card\n{page}: its verdicts on {len(shown)} images that it was not trained on"
         f"\nnext: cinemae run PHOTOS --engine {out}"

@@ -9,7 +9,6 @@ from typing import Annotated
 from ...runtime.core.errors import UsageError
 from ...runtime.core.option import Option
 from ...train.cli.shared import CACHE, Subset
-from ..request import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +21,7 @@ class MakeOptions(Subset):
         licence: licence of the engine. Default: that of the backbone.
         out: the engine; its card NAME.md, its page NAME.html and NAME/, all that led to it, lie beside it.
         cache: root of the feature cache, which other engines share.
-        split: none: every split is needed.
+        split: every split is needed.
 
     Raises:
         UsageError: `out` is not the name of an engine.
@@ -48,8 +47,3 @@ class MakeOptions(Subset):
     def checkpoint(self) -> Path:
         """Folder of the checkpoint."""
         return self.work / "checkpoint"
-
-    @property
-    def precision(self) -> Precision:
-        """Of the engine."""
-        return "fp16" if self.fp16 else "fp32"

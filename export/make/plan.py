@@ -7,8 +7,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +33,7 @@ from .options import MakeOptions
 
 CLASSES = {0: "real", 1: "AI"}
 FIRST, GROWTH, ENOUGH = 4, 8, 5.0
-"""Images measured first, and in terms of them those measured next, until a measurement took so many seconds."""
+"""Images measured first, how many times as many are measured next, and the seconds of a measurement that is enough."""
 LEAST_HELD = 3
 """Images of a class to be held out, below which chance may well hold out none."""
 EXPORT_MEMORY = 6.0
@@ -46,26 +44,19 @@ GIB = 2**30
 def check_data(samples: Sequence[Sample], config: FitConfig) -> list[str]:
     """What the data holds, a line for each side.
 
-    Args:
-        samples: all images.
-        config: the fit.
-
     Raises:
         UsageError: a split or a class is missing, or a class has too few images to hold some out.
     """
-    lines = []
+    lines, least = [], int(LEAST_HELD / config.held_out + 0.5)
     for side, use in ((True, "training, split train"), (False, "evaluation, the other splits")):
         cells = Counter((s.label, s.generator) for s in samples if (s.split == config.split) == side)
         counts = {label: [n for (one, _), n in cells.items() if one == label] for label in CLASSES}
-        missing = " and no ".join(name for label, name in CLASSES.items() if not counts[label])
-        if missing:
+        if missing := " and no ".join(name for label, name in CLASSES.items() if not counts[label]):
             raise UsageError(
                 f"no {missing} images for {use}; a list needs a column split with train and test, folders need "
                 "train and test or val, each with both classes"
             )
-        of_classes = (f"{sum(n):,} {CLASSES[label]} of {len(n)} sources" for label, n in counts.items())
-        lines.append(f"{use}: {', '.join(of_classes)}")
-        least = int(LEAST_HELD / config.held_out + 0.5)
+        lines.append(f"{use}: " + ", ".join(f"{sum(n):,} {CLASSES[i]} of {len(n)} sources" for i, n in counts.items()))
         if side and (few := [f"{sum(n)} {CLASSES[label]}" for label, n in counts.items() if sum(n) < least]):
             raise UsageError(f"{' and '.join(few)} images to train on are too few: {least} of a class are the least")
     return lines
@@ -73,10 +64,9 @@ def check_data(samples: Sequence[Sample], config: FitConfig) -> list[str]:
 
 def best_case_warnings(samples: Sequence[Sample], config: FitConfig) -> list[str]:
     """What not even a head that makes no mistake could promise, calibrated on as many images of as many sources."""
-    train = [sample for sample in samples if sample.split == config.split]
-    labels = np.array([sample.label for sample in train])
-    sources = np.array([sample.generator for sample in train])
-    own = np.arange(0, len(train), round(1 / config.held_out))  # samples are sorted: about the share of each source
+    train = sorted((sample.label, sample.generator) for sample in samples if sample.split == config.split)
+    labels, sources = np.array([label for label, _ in train]), np.array([source for _, source in train])
+    own = np.arange(0, len(train), round(1 / config.held_out))  # about the share of each source
     if source_folds(labels, sources) is None:
         labels, sources = labels[own], sources[own]
     else:  # as `out_of_fold.calibration_scores`: all images, and those held out once more
@@ -86,64 +76,21 @@ def best_case_warnings(samples: Sequence[Sample], config: FitConfig) -> list[str
     return promise_warnings(calibrate(perfect, "the best case", config.rates))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What the extraction takes, measured on the first images.
-
-    Attributes:
-        images: how many are not cached yet.
-        seconds: of the extraction.
-        feature_bytes: that the cache will grow by.
-        memory: bytes at the peak, in the export.
-        engine_bytes: size of the engine.
-        device: where the network runs.
-    """
-
-    images: int
-    seconds: float
-    feature_bytes: float
-    memory: float
-    engine_bytes: float
-    device: str
-
-    def lines(self, out: Path, cache: Path) -> list[str]:
-        """The estimate in words.
-
-        Raises:
-            OutputError: a disk is too small.
-        """
-        for path, size, what, option in (
-            (cache, self.feature_bytes, "the features", "--cache"), (out, self.engine_bytes, "the engine", "--out"),
-        ):
-            folder = next(one for one in (path, *path.absolute().parents) if one.is_dir())
-            if (free := shutil.disk_usage(folder).free) < size:
-                raise OutputError(f"{path}: {what} need {size / GIB:.1f} GiB, {free / GIB:.1f} are free; name another "
-                                  f"place with {option}")
-        said = [
-            f"extraction: {self.images:,} images that are not cached, about {duration(self.seconds)} on {self.device} "
-            f"with {usable_cpus()} cores; the other steps take minutes",
-            f"disk: about {self.feature_bytes / GIB:.2f} GiB of features in {cache}, {self.engine_bytes / GIB:.2f} GiB "
-            f"for {out}; memory: about {self.memory / GIB:.1f} GiB",
-        ]
-        memory = memory_gib()
-        if memory and memory[0] * GIB < self.memory:
-            said.append(f"warning: {memory[0]:.1f} GiB of memory are free; the export may fail, the steps before stay")
-        return said
-
-
-def measured(samples: Sequence[Sample], options: MakeOptions, extraction: ExtractOptions, forward: Forward) -> Estimate:
-    """Extract the first images that are not cached, evenly over the data, and estimate from them; they stay cached.
+def estimate(
+    samples: Sequence[Sample], options: MakeOptions, extraction: ExtractOptions, forward: Forward
+) -> list[str]:
+    """Extract the first images that are not cached, evenly over the data, and say what all will take; they stay cached.
 
     Raises:
         UsageError: another licence for the published weights.
         WeightsError: weights that are missing, or not those of a masked autoencoder.
+        OutputError: a disk is too small.
     """
-    device = choose_device(forward.device)
-    loaded = load_backbone(options.backbone)
+    device, loaded = choose_device(forward.device), load_backbone(options.backbone)
     engine_licence(loaded.info.licence, options.licence)
     spec = spec_for(extraction, loaded.info, choose_precision(forward.precision, device))
     folder = options.cache / spec.key
-    there = {row.path for row in FeatureCache(folder).views} if (folder / SPEC_FILE).exists() else set()
+    there = {row.path for row in FeatureCache(folder, None).views} if (folder / SPEC_FILE).exists() else set()
     left = [sample for sample in samples if os.path.abspath(sample.path) not in there]
     count, seconds, each = FIRST, 0.0, 0.0
     while left and seconds < ENOUGH:
@@ -152,14 +99,23 @@ def measured(samples: Sequence[Sample], options: MakeOptions, extraction: Extrac
         extract(some, lambda: loaded.mae, spec, options.cache, batch_size=forward.batch_size, workers=forward.workers,
                 device=device, quiet=True)
         seconds, count = time.monotonic() - started, count * GROWTH
-        each = seconds / len(some)
-        chosen = set(some)
+        each, chosen = seconds / len(some), set(some)
         left = [sample for sample in left if sample not in chosen]
-    shards = list(folder.glob("*.safetensors"))
-    rows = len(FeatureCache(folder).views) or 1
+    cached = FeatureCache(folder, None)
+    row_bytes = sum(path.stat().st_size for path in cached.shards) / max(1, len(cached))
     weights = 4 * sum(parameter.numel() for parameter in loaded.mae.parameters())
-    return Estimate(
-        images=len(left), seconds=len(left) * each, memory=EXPORT_MEMORY * weights + 0.5 * GIB, device=str(device),
-        feature_bytes=len(left) * sum(shard.stat().st_size for shard in shards) / rows,
-        engine_bytes=weights / (2 if options.fp16 else 1),
-    )
+    features, engine = len(left) * row_bytes / GIB, weights / (2 if options.fp16 else 1) / GIB
+    for path, size, option in ((options.cache, features, "--cache"), (options.out, engine, "--out")):
+        free = shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.is_dir())).free / GIB
+        if free < size:
+            raise OutputError(f"{path} needs {size:.1f} GiB, {free:.1f} are free; name another place with {option}")
+    needed, memory = EXPORT_MEMORY * weights / GIB + 0.5, memory_gib()
+    lines = [
+        f"extraction: {len(left):,} images are not cached, about {duration(len(left) * each)} on {device} with "
+        f"{usable_cpus()} cores; the other steps take minutes",
+        f"disk: about {features:.2f} GiB of features in {options.cache}, {engine:.2f} GiB for {options.out}; memory: "
+        f"about {needed:.1f} GiB",
+    ]
+    if memory and memory[0] < needed:
+        lines.append(f"warning: {memory[0]:.1f} GiB of memory are free; the export may fail, the steps before stay")
+    return lines

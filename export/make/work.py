@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ...runtime.core.files import file_sha256, write_text
+from ...runtime.core.progress import step
 from ...runtime.scan.options import ScanOptions
 from ...runtime.scan.scan import scan
 from ...runtime.scoring.options import ScoringOptions
@@ -28,15 +30,12 @@ from ...train.features.sample_list import SAMPLES_FILE
 from ...train.fitting.checkpoint_folder import HEAD_FILE, MANIFEST_FILE, SCORES_FILE
 from ...train.fitting.fit_config import FitConfig
 from ..export import export_request, say
-from ..quality import of_split
 from ..request import Request
 from .options import MakeOptions
-from .steps import Steps
+from .steps import Steps, title
 
 AUDITED = 500
 """Files that the audit reads of each source, split and class."""
-SHOWN = 64
-"""Images of the page, and of the report on the cost of float16."""
 
 
 class Work:
@@ -50,25 +49,27 @@ class Work:
 
     def __init__(self, options: MakeOptions, config: FitConfig, forward: Forward) -> None:
         self.options, self.config, self.forward = options, config, forward
-        self.steps = Steps(options.work / "steps.json", forward.quiet)
+        self.steps = Steps(options.work / "steps.json")
         self.cache = Path()
 
     def audit(self, samples: Sequence[Sample]) -> None:
         """Audit the data."""
-        chosen, out = thin(samples, AUDITED), self.options.work / "audit"
+        out = self.options.work / "audit"
 
         def work() -> Iterable[Path]:
-            found = audit(chosen, limit=0, workers=self.forward.workers, quiet=self.forward.quiet)
+            found = audit(samples, limit=AUDITED, workers=self.forward.workers, quiet=self.forward.quiet)
             found.write(out)
             for warning in found.warnings:
                 say(f"warning: {warning}")
-            return [out / "audit.json", out / "audit.md"]
+            return [out / "audit.json", out / "counts.md"]
 
-        self.steps.run("audit", [(*sample, _content(sample.path)) for sample in chosen], work)
+        read = [(*sample, _content(sample.path)) for sample in thin(samples, AUDITED)]
+        self.steps.run("audit", [Counter(map(str, (sample.cell for sample in samples))), read], work)
 
     def extract(self, samples: Sequence[Sample], options: ExtractOptions) -> tuple[Sample, ...]:
         """Extract; returns the readable samples with their content."""
-        with self.steps.shown("extract"):
+        say(title("extract"))
+        with step(title("extract")):
             report = extracted(samples, options, self.forward)
         say(f"{report.computed:,} images computed, {report.reused + report.copied:,} cached before, "
             f"{len(report.skipped):,} skipped")
@@ -90,11 +91,7 @@ class Work:
         options = EvalOptions(checkpoint=folder, cache=self.options.cache, backbone=self.options.backbone)
         files = [folder / "eval" / "eval.json", folder / "eval" / "eval.md", folder / MANIFEST_FILE]
         self._run("evaluate", [file_sha256(folder / HEAD_FILE), sorted(test)], files,
-                  lambda: evaluated(folder, test, options, self.forward))
-
-    def chosen(self, samples: Sequence[Sample]) -> list[Sample]:
-        """The images of the page, evenly over those not trained on."""
-        return of_split(samples, train=False, count=SHOWN)
+                  lambda: evaluated(folder, test, None, options, self.forward))
 
     def export(self, shown: Sequence[Sample]) -> None:
         """Export the engine and compare it with PyTorch; of float16, measure the cost on the images `shown`."""
@@ -109,11 +106,10 @@ class Work:
 
         def work() -> Iterable[Path]:
             export_request(request)
-            beside = [out.with_name(f"{out.name}.data"), out.with_suffix(".report.md")]
-            return [out, *(path for path in beside if path.exists())]
+            return [out, out.with_name(f"{out.name}.data"), out.with_suffix(".report.md")]
 
         made_of = [file_sha256(options.checkpoint / name) for name in (MANIFEST_FILE, HEAD_FILE)]
-        self.steps.run("export", [made_of, options.precision, options.licence, shown if options.fp16 else ()], work)
+        self.steps.run("export", [made_of, options.fp16, options.licence, shown if options.fp16 else ()], work)
 
     def report(self, shown: Sequence[Sample]) -> Path:
         """Score the images `shown` with the engine into a page for people; returns the page."""
