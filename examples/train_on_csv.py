@@ -34,8 +34,9 @@ spec = CacheSpec.create(backbone.info, preprocess_for(backbone.info.config), met
 report = extract(samples, lambda: backbone.mae, spec, CACHE)
 print(f"{report.computed} images computed, {report.reused} cached before, {len(report.skipped)} skipped")
 
-# The head, on split train; a tenth of it is held out to choose the epoch and to calibrate.
-cache = FeatureCache(report.folder)
+# The head, on split train of this list, not of all that the cache holds; a tenth is held out to choose the epoch and
+# to calibrate.
+cache = FeatureCache(report.folder, report.samples)
 fit(cache, CHECKPOINT, method, HeadConfig(), FitConfig(epochs=30, lr=1e-3))
 
 # Figures per generator, on images that were not trained on.

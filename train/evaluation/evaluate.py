@@ -103,7 +103,7 @@ def spec_of(
         for sets in (loaded.mask_sets, loaded.mask_sets[:1])
     )
     folder = root / full.key
-    if (folder / SPEC_FILE).exists() and {row.path for row in FeatureCache(folder).views} >= set(paths):
+    if (folder / SPEC_FILE).exists() and {row.path for row in FeatureCache(folder, None).views} >= set(paths):
         return full
     return deployed
 

@@ -10,11 +10,9 @@ from sklearn.metrics import roc_auc_score
 from ...runtime.core.manifest import HeadConfig, Manifest, MethodConfig, Training
 from ..calibration.calibrate import calibrate
 from ..features.cache import FeatureCache
-from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
-from .checkpoint_folder import remember_checkpoint
 from .examples import read_examples, training_rows
 from .fit_config import FitConfig
 from .head_training import train_head
@@ -26,7 +24,7 @@ def fit(
     cache: FeatureCache, out: Path, method: MethodConfig, head_config: HeadConfig, config: FitConfig, *,
     name: str = "cinemae", demonstration: bool = False, embed: MaskedAutoencoder | None = None, quiet: bool = False,
 ) -> Path:
-    """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as fitted last.
+    """Train on a cache, calibrate on the held-out share, and write the checkpoint.
 
     Args:
         cache: features of the samples, opened with their recorded list.
@@ -66,11 +64,8 @@ def fit(
         training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
         tools=tool_versions(),
     )
-    digest = keep_samples(cache.folder, (row.listed for row in train.rows + held.rows))
-    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
-              "cache": cache.spec.key, "samples": digest}
+    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics={"fit": recipe}, embed=embed,
-                    scores=scores)
-    remember_checkpoint(out)
+                    scores=scores, samples=train.rows + held.rows)
     return out
 

@@ -235,7 +235,7 @@ for files, rows in ((80, 100), (880, 3200)):  # large patches: the forward costs
     for i in range(rows):
         writer.add(Sample(f"/{i}", i % 2, "g", "val", f"{i:064x}"), *tensors)
     writer.flush()
-    cache = FeatureCache(writer.folder)
+    cache = FeatureCache(writer.folder, None)
     loaded = SimpleNamespace(head=Head(8, HeadConfig()).eval(), manifest=SimpleNamespace(method=spec.method()))
     assert len(score(loaded, cache, cache.select()).logits) == rows
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
