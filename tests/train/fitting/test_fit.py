@@ -192,7 +192,7 @@ def test_views_are_not_images(image_tree, tiny_detector, tiny_manifest, tmp_path
     backbone, method = tiny_manifest.backbone, MethodConfig(mask_sets=1, k=1)
     spec = CacheSpec.create(backbone, tiny_manifest.preprocess, method, augment="robust", views=2)
     samples = read_samples(image_tree, split="train")
-    cache = FeatureCache(extract(samples, lambda: tiny_detector.mae, spec, tmp_path, quiet=True).folder)
+    cache = FeatureCache(extract(samples, lambda: tiny_detector.mae, spec, tmp_path, quiet=True).folder, None)
     assert len(cache) == 2 * len(samples)
     manifest = load_head(fit(cache, tmp_path / "out", spec.method(), SMALL, RECIPE, quiet=True)).manifest
     training = manifest.training.n_ai + manifest.training.n_real
