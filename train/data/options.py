@@ -51,6 +51,14 @@ class Data:
         return Classes(self.real, self.ai)
 
     @property
+    def arguments(self) -> list[str]:
+        """DATA and the options that say what its names mean, as a command takes them."""
+        named = [f"--{kind}={name}" for kind in ("real", "ai") for name in getattr(self, kind)]
+        named += [f"--columns={self.columns}"] if self.columns else []
+        named += [f"--test-share={self.test_share}"] if self.test_share else []
+        return [*self.data, *named, *([f"--layout={self.layout}"] if self.layout != "auto" else [])]
+
+    @property
     def named_columns(self) -> dict[str, str]:
         """Column by what it holds, one of `COLUMN_KINDS`; only those that the user named.
 

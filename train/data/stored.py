@@ -47,6 +47,8 @@ class Place(NamedTuple):
 
 def place(name: str) -> Place:
     """Take a name apart."""
+    if "#" not in name and "::" not in name:
+        return Place(name)
     if (row := _ROW.fullmatch(name)) is not None:
         return Place(row["file"], int(row["row"]), row["column"] or "")
     if (member := _MEMBER.fullmatch(name)) is not None:

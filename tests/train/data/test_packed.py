@@ -267,3 +267,9 @@ def test_the_share_of_a_table_goes_to_a_test_split(tmp_path):
     samples = read_samples(folder, ai=("1",), test_share=0.2)
     assert 15 < Counter(s.split for s in samples)["test"] < 75
     check(samples, pictures(200))
+
+
+def test_the_next_command_repeats_what_names_mean():
+    options = Subset(data=("hf://datasets/a/b",), ai=("*",), real=("coco image",), columns="label=x", test_share=0.1)
+    named = ["--real=coco image", "--ai=*", "--columns=label=x", "--test-share=0.1"]
+    assert options.arguments == ["hf://datasets/a/b", *named]
