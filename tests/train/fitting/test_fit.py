@@ -74,6 +74,19 @@ def test_f_global_may_start_standardised_feature_by_feature():
     assert scores[True] > scores[False] + 0.1, "a feature that varies little is learned"
 
 
+def test_what_hardly_varies_is_not_enlarged():
+    f_global, stats = TRAIN.f_global.clone(), TRAIN.deployed.clone()
+    f_global[:, 1], stats[:, 2] = 1e-5 * f_global[:, 1], 50 + 1e-4 * stats[:, 2]  # both are rounding
+    head = Head(DIM, SMALL)
+    head.start_standardised(f_global)
+    head.fit_standardisation(stats)
+    others = torch.arange(DIM) != 1
+    np.testing.assert_allclose(head.norm_global(f_global).detach()[:, others].std(0), 1, atol=1e-2)
+    weight = head.norm_global.weight.detach()
+    assert weight[1] <= 101 * weight.median()
+    assert torch.equal(head.stat_std > 0.1, torch.ones(3, dtype=torch.bool))
+
+
 def test_the_best_epoch_has_the_lowest_held_out_loss_and_the_last_is_kept():
     result = train_head(TRAIN, HELD, replace(CONFIG, epochs=30, lr=3e-2), SMALL, quiet=True)
     losses = [point["held_out_loss"] for point in result.curve]
