@@ -75,6 +75,17 @@ def test_the_golden_tolerance_grows_with_the_logit(tmp_path, tiny_detector, tiny
     assert golden.tolerance == pytest.approx(2e-3 * -golden.logit)
 
 
+def test_a_backbone_that_leaves_half_precision_is_one_sentence(tmp_path, tiny_detector, tiny_manifest):
+    detector = copy.deepcopy(tiny_detector)
+    with torch.no_grad():
+        for block in detector.mae.blocks:
+            block.mlp.fc2.weight *= 1e5
+    export_fused(detector, tiny_manifest, tmp_path / "e.onnx")
+    with pytest.raises(EngineError, match=r"not finite in fp16; .* export without --fp16"):
+        export_fused(detector, tiny_manifest, tmp_path / "half.onnx", "fp16")
+    assert [path.name for path in tmp_path.iterdir()] == ["e.onnx"]
+
+
 def test_relative_error_is_absolute_near_zero_and_strict_about_nan():
     assert relative(np.array([1e-4]), np.array([0.0])) == pytest.approx(1e-4)
     assert relative(np.array([101.0]), np.array([100.0])) == pytest.approx(0.01)
