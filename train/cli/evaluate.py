@@ -100,7 +100,7 @@ def evaluated(
     from ..features.cache import FeatureCache
     from ..features.extract import extract
     from ..fitting.checkpoint import fitted_samples, load_checkpoint_backbone, load_head
-    from ..fitting.checkpoint_folder import update_checkpoint
+    from ..fitting.checkpoint_folder import EVAL_FOLDER, update_checkpoint
     from ..reporting.tables import wrapped
 
     loaded, device = load_head(folder), choose_device(forward.device)
@@ -119,7 +119,7 @@ def evaluated(
     cache = FeatureCache(report.folder, fresh)
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     evaluation = evaluate(loaded, scores, options.resamples, options.seed)
-    out = options.out or folder / ("eval" if augment == usual else f"eval-{augment}")
+    out = options.out or folder / (EVAL_FOLDER if augment == usual else f"{EVAL_FOLDER}-{augment}")
     written = write_eval(evaluation, scores, out)
     if augment == usual:
         figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}

@@ -12,12 +12,20 @@ from ...runtime.core.manifest import HeadConfig
 
 NORM_EPS = 1e-6
 STD_FLOOR = 1e-6
+NEAR_CONSTANT = 1e-2
+"""Share of the usual size below which a deviation is not enlarged: half precision moves statistics by as much of their
+size (`export.parity.TOLERANCES`) and features by a tenth of it of their deviation (benchmarks/extract-speed.md)."""
 COLUMNS = {"s1": 0, "s2": 1, "s3": 2}
 
 
 def mlp_cls(dim: int, hidden: int) -> nn.Sequential:
     """MLP_cls of Eq. 9: [B, dim] -> [B, 1]."""
     return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, 1))
+
+
+def deviation(values: Tensor, size: Tensor) -> Tensor:
+    """Standard deviation of each column of [n, F], at least `NEAR_CONSTANT` of its usual `size`: [F]."""
+    return torch.maximum(values.std(0, correction=0), NEAR_CONSTANT * size).clamp_min(STD_FLOOR)
 
 
 class Head(nn.Module):
@@ -30,7 +38,7 @@ class Head(nn.Module):
     Attributes:
         columns: int64 [n], which of s1, s2, s3 the head sees.
         stat_mean: float32 [n], mean of these over the training set.
-        stat_std: float32 [n], their standard deviation there, at least `STD_FLOOR`.
+        stat_std: float32 [n], their standard deviation there, at least `NEAR_CONSTANT` of the mean.
     """
 
     columns: Tensor
@@ -65,17 +73,19 @@ class Head(nn.Module):
         if self.config.standardize and len(self.columns):
             chosen = stats[:, self.columns].double()
             self.stat_mean.copy_(chosen.mean(0))
-            self.stat_std.copy_(chosen.std(0, correction=0).clamp_min(STD_FLOOR))
+            self.stat_std.copy_(deviation(chosen, chosen.mean(0).abs()))
 
     @torch.no_grad()
     def start_standardised(self, f_global: Tensor) -> None:
         """Set scale and offset of `norm_global` so that each feature starts with mean 0 and variance 1 over [n, D].
 
+        Features that vary far less than the median feature start smaller.
+
         A LayerNorm levels the features of an image, not a feature over the images: without this, features that vary
         little are hardly learned. The shape of the head stays the paper's; training moves both on.
         """
         normalised = nn.functional.layer_norm(f_global, f_global.shape[1:], eps=NORM_EPS).double()
-        std = normalised.std(0, correction=0).clamp_min(STD_FLOOR)
+        std = deviation(normalised, normalised.std(0, correction=0).median())
         self.norm_global.weight.copy_(1 / std)
         self.norm_global.bias.copy_(-normalised.mean(0) / std)
 
