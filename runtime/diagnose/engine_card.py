@@ -45,18 +45,19 @@ def card_lines(path: str | PathLike[str] | None = None, width: int | None = None
     for name, text in _rows(manifest, found, batch):
         yield hanging(printable(f"{name:<{INDENT}}{text}"), INDENT, width)
     if likelihood := manifest.calibration.likelihood:
-        yield "   score  likelihood ratio   real from there  AI from there"
+        yield "   score  likelihood ratio      real above  AI above"
         for logit in np.linspace(likelihood.logits[1], likelihood.logits[-2], RATIO_ROWS):
             ratio = cast("LikelihoodRatio", LikelihoodRatio.of(manifest.calibration, float(logit)))
-            shares = f"{percent(ratio.real_share):>15}  {percent(ratio.ai_share):>13}"
-            yield f"{logit:8.2f}  {ratio.interval:<17}  {shares}  {ratio.support}"
+            shares = f"{percent(ratio.real_share):>10}  {percent(ratio.ai_share):>8}"
+            yield hanging(f"{logit:8.2f}  {ratio.interval:<20}  {shares}  {ratio.support}", INDENT, width)
     if sources := manifest.calibration.sources:
         longest = max(len(printable(rates.source)) for rates in sources)
         yield f"{'source':<{longest}}  class   images      ai  uncertain    real"
         for rates in sources:
             shares = f"{rates.ai:6.1%}  {rates.uncertain:9.1%}  {rates.real:6.1%}"
             few = "" if rates.counted else "  too few images: no rate is promised"
-            yield f"{printable(rates.source):<{longest}}  {rates.label:<5}  {rates.images:>7,}  {shares}{few}"
+            line = f"{printable(rates.source):<{longest}}  {rates.label:<5}  {rates.images:>7,}  {shares}{few}"
+            yield hanging(line, INDENT, width)
 
 
 def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) -> Iterator[tuple[str, str]]:

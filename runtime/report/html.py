@@ -203,7 +203,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
         "x": ratio and [ratio.interval, ratio.text],
         "c": [warning.text for warning in contradictions(record)] or None,
-        "r": [reason.text for reason in record.reasons] or None,
+        "r": [reason.text for reason in record.reasons if reason.code != "band"] or None,  # as `words` for uncertain
         "o": [[fact.statement, fact.source, fact.kind] for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,

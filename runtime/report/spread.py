@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from ..core.calibration import Calibration
 from ..scoring.run import CONFIG
 
-BINS = 40
+BINS = 32
 TAIL = 0.02
 """Share of the measured images that may lie beyond an end of the axis."""
 RATIOS = {

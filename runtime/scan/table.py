@@ -16,6 +16,8 @@ SCREEN = 24
 """Rows after which the words on verdicts have scrolled away; they are then printed again at the end."""
 INDENT = 40
 """Width of the columns before the input's name."""
+NOTES = 11
+"""Columns before what stands below a row."""
 LEGEND = {"declared": CONTRADICTION} | TEXTS | {"prior": CONTRARY}
 """Code -> sentence; a value that differs between images is left open."""
 
@@ -80,7 +82,7 @@ class TableWriter:
         for line in legend(self._run):
             self._note(line, indent=0)
 
-    def _note(self, text: str, indent: int = INDENT, hanging: int = 0) -> None:
+    def _note(self, text: str, indent: int = NOTES, hanging: int = 0) -> None:
         """Print a dim text, with a new line only between words."""
         from textwrap import wrap
 

@@ -14,7 +14,7 @@ from .run import Run, Verdict
 CONTRARY = "the probability points the other way"
 CAVEAT = "Rates hold for the kinds of images that the engine was measured on; images of a new kind can exceed them."
 OWN_THRESHOLD = "your own threshold, no rate is known"
-NEITHER = "the score reaches neither threshold; the likelihood ratio says what it is worth"
+NEITHER = "the score reaches neither threshold, so no rate is promised; the likelihood ratio says what it is worth"
 RATIO = (
     "ratio: how many times as often AI images have such a score as real ones do, with its 95 % interval; an interval "
     "that contains 1 supports neither side"

@@ -34,7 +34,8 @@ def record_html(record: Record) -> str:
     if record.probability is not None:
         notes.append(f"P(AI) {record.probability:.1%}, {said['prior']}")
     notes += [f"{_WORDS[kind]}: {said[record.verdict]}"] if record.verdict else []
-    notes += [one.text for one in (*against, *record.reasons, record.error) if one]
+    reasons = [reason for reason in record.reasons if reason.code != "band"]  # the words for uncertain say it
+    notes += [one.text for one in (*against, *reasons, record.error) if one]
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     path, engine = escape(record.path), escape(record.run.engine)
     text = f"<div><code>{path}</code><br>{''.join(parts)}<ul>{lines}</ul><small>{engine}</small></div>"

@@ -8,7 +8,7 @@ function measure() {
   const room = grid.clientWidth;
   columns = state.list ? 1 : Math.max(2, Math.floor((room + GAP) / (208 + GAP)));
   width = (room - GAP * (columns - 1)) / columns;
-  height = state.list ? 92 : Math.round(width) + 112 + textHeight(width - 26);
+  height = state.list ? 92 : Math.round(width) + 134 + textHeight(width - 26);
 }
 // Cards are of one height: that of the longest sentence on what a score supports, and of facts where any file has some.
 const longest = rows.reduce((long, row) => (supportOf(row).length > long.length ? supportOf(row) : long), "");

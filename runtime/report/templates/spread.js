@@ -21,7 +21,7 @@ function drawSpread(svg, spread, run, logit) {
     if (points.length) svg.append(shape("path", { class: "measured " + kind, d: "M0 " + height + "L" + points.join("L") + "L" + width + " " + height + "z" }));
   }
   for (const cut of thresholdsOf(run)) svg.append(upright(placeOf(spread, cut) * width, "mark"));
-  if (logit !== undefined) svg.append(upright(placeOf(spread, logit) * width, "here"));
+  if (logit !== undefined) svg.append(upright(Math.min(width - 1, Math.max(1, placeOf(spread, logit) * width)), "here"));
 }
 
 /** Write the likelihood ratios below an axis. */

@@ -125,13 +125,14 @@ function show(card) {
   node.dataset.state = state;
   const against = contradictionsOf(record, engine.words), isAgainst = against.length > 0;
   node.classList.add(toneOf(state, isAgainst));
-  const why = state === "error" ? [record.error.text] : [...against, ...record.reasons.map((reason) => reason.text)];
+  const why = state === "error" ? [record.error.text] : record.reasons.filter(({ code }) => code !== "band").map((reason) => reason.text); // the words for uncertain say it
   // The rates hold for single images, not for the most suspicious of several frames.
   const rated = (record.frames?.scored.length ?? 1) === 1;
   part(".word").textContent = wordOf(state, isAgainst, { ai: record.run?.false_alarm, real: record.run?.miss }[state]);
   part(".promise").textContent = rated || state === "uncertain" ? engine.words[state] ?? "" : "";
   // The order is that of the report: what the file declares, what the score supports, what qualifies it.
   const facts = (record.evidence ?? []).filter((fact) => fact.kind !== "jpeg_quality");
+  part(".against").textContent = against.join("; ");
   part(".told").replaceChildren(...facts.map((fact) => element("li", `${fact.statement} [${fact.source}]`)));
   part(".why").replaceChildren(...why.map((text) => element("li", text)));
   if (state !== "error") {
