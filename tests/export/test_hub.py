@@ -131,7 +131,7 @@ def test_the_card_states_promises_figures_and_terms():
     head = text.split("---")[1]
     assert "license: other" in head  # the weights' own terms
     figure = f"| glid3_xl/test | {manifest.metrics['glid3_xl/test']['auc']:.4f} |"
-    for expected in ("A demonstration engine", "at most 5 % of real images get this", figure):
+    for expected in ("A demonstration engine", "at most 5 % of the real images of a source get this", figure):
         assert expected in text
     assert "license: apache-2.0" in card(manifest.model_copy(update={"licence": "Apache-2.0"}), "x")
     other = card(manifest.model_copy(update={"licence": "Research | only\n---"}), "x")
