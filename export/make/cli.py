@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.cli.common import Version, command_app, run_command
+from ...runtime.cli.common import Version, command_app
 from ...runtime.cli.expand import expanded
 from ...train.calibration.rates import Rates
 from ...train.cli.shared import Machine
@@ -28,8 +28,3 @@ def make(options: MakeOptions, rates: Rates, machine: Machine, version: Version 
     from .make import make as make_engine
 
     print(make_engine(options, rates, machine))
-
-
-def main() -> None:
-    """Entry point: errors that are the user's to fix go to stderr without a traceback, with their exit code."""
-    run_command(app)

@@ -102,7 +102,7 @@ def test_killed_in_every_step_it_goes_on_and_more_data_costs_only_the_new(place)
         f"SHA-256 {made.backbone.sha256}", "--engine 'models/cinemae.onnx'",
     ):
         assert text in card
-    assert re.search(r"\| gen_b \* \| val \| 6 \| 6 \| 0\.\d+ \[0\.\d+, \d\.\d+\]", card), "figures with intervals"
+    assert re.search(r"\| gen_b \* \| val \|.* \d\.\d+ \[\d\.\d+, \d\.\d+\]", card), "figures with intervals"
     page = (place / "models" / "cinemae.html").read_text("utf-8")
     assert page.count("data/gen_b/val/ai") >= TEST
     with Detector.load(engine) as detector:
