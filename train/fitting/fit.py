@@ -51,9 +51,9 @@ def fit(
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
         n_real=len(train) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
-        note=f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}",
+        note=result.recipe,
     )
-    held_out = {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}
+    held_out = {"auc": result.curve[max(result.best_epoch, 1) - 1]["held_out_auc"], "images": float(len(held))}
     mask_sets = cache.spec.mask_sets()[:, : method.k]
     manifest = Manifest(
         name=name, kind="checkpoint", demonstration=demonstration, method=method, head=head_config,
