@@ -17,7 +17,7 @@ from ..runtime.scoring.verdict import run_of
 
 HUB_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "CC-BY-4.0": "cc-by-4.0"}
 """Licences that the hub has an identifier for; others are `other` with their name."""
-METRICS = ("auc", "ap", "accuracy", "real_accuracy", "fake_accuracy", "images")
+METRICS = ("auc", "auc_all_real", "ap", "coverage", "accuracy", "real_accuracy", "fake_accuracy", "images")
 
 
 def repository(address: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cinemae.runtime import Detector
+from cinemae.train.features.sample_list import read_recorded
 from pictures import picture
 from published_layouts import TINY, fair_shapes, fair_state, hugging_face_config, hugging_face_state, write_hugging_face
 from training_tree import render
@@ -66,6 +67,12 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
             rows.writerow((f"{i}.png", i % 2, "gen_a", "train" if i < 120 else "test"))
     run("train_on_csv.py", tmp_path, monkeypatch)
     assert "gen_a" in capsys.readouterr().out
+    lines = (tmp_path / "images.csv").read_text().splitlines()  # 30 images are moved to test
+    lines[1:31] = [line.replace("train", "test") for line in lines[1:31]]
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    run("train_on_csv.py", tmp_path, monkeypatch)
+    fitted = read_recorded(tmp_path / "runs" / "checkpoint" / "samples.jsonl")
+    assert {Path(sample.path).name for sample in fitted} == {f"{i}.png" for i in range(30, 120)}
     for arguments in (("none.csv",), ("images.csv", "none.pth")):
         with pytest.raises(SystemExit, match=r"error: none\.\w+: no such file or folder"):
             run("train_on_csv.py", tmp_path, monkeypatch, *arguments)

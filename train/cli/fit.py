@@ -136,11 +136,11 @@ def fit_command(options: FitOptions, config: FitConfig, process: Process) -> Non
 
 
 def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
-    """Fit; returns data and recipe, the promise of the verdicts and the next commands."""
+    """Fit, and move runs/last; returns data and recipe, the promise of the verdicts and the next commands."""
     from ..evaluation.verdicts import promise_text
     from ..features.cache import FeatureCache, open_cache
     from ..features.sample_list import SAMPLES_FILE, read_recorded
-    from ..fitting.checkpoint_folder import read_manifest
+    from ..fitting.checkpoint_folder import read_manifest, remember_checkpoint
     from ..fitting.fit import fit
 
     folder = open_cache(options.cache, options.augment, options.key, config.split).folder
@@ -150,6 +150,7 @@ def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
     out = options.out
     fit(cache, out, method, head_of(options), config, name=options.name, demonstration=options.demonstration,
         embed=embedded, quiet=quiet)
+    remember_checkpoint(out)
     manifest = read_manifest(out)
     warn_of_rates(manifest.calibration)
     t, held = manifest.training, manifest.metrics["held_out"]
@@ -210,7 +211,8 @@ def calibrated(folder: Path, rates: Rates) -> str:
 
     manifest = load_head(folder).manifest
     scores = Scores.load(folder / SCORES_FILE)
-    new = calibrate(scores, manifest.calibration.fitted_on, rates)
+    earlier = manifest.calibration
+    new = calibrate(scores, earlier.fitted_on, rates, earlier.lowest_quality)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
     warn_of_rates(new)
     return (

@@ -48,6 +48,11 @@ class Examples:
         return np.array([row.generator for row in self.rows])
 
     @property
+    def first_views(self) -> np.ndarray:
+        """Which examples are the first view of their image, bool [n]: several views are no more images."""
+        return np.array([row.view == 0 for row in self.rows], dtype=bool)
+
+    @property
     def deployed(self) -> Tensor:
         """The statistics under the deployed masks, float32 [n, 3]."""
         return self.stats[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, part
         return scores
 
     generator = torch.Generator().manual_seed(seed)
-    best_loss, best = float("inf"), np.zeros(0, np.float32)
+    best_loss, best = float("inf"), detector.state_dict()
     with Progress("images", fit.epochs * len(train), quiet=experiment.quiet) as progress:
         for epoch in range(fit.epochs):
             order, drawn = (t.numpy() for t in epoch_draws(len(train), len(mask_sets), generator))
@@ -103,8 +104,9 @@ def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, part
             held = torch.from_numpy(logits_of(inputs.held))
             held_loss = float(binary_cross_entropy_with_logits(held, inputs.held.labels))
             if held_loss < best_loss:
-                best_loss, best = held_loss, logits_of(inputs.test)
-    return best
+                best_loss, best = held_loss, deepcopy(detector.state_dict())
+        detector.load_state_dict(best)
+    return logits_of(inputs.test)
 
 
 def freezing(experiment: Experiment, out: Path) -> StudyResult:

@@ -21,7 +21,7 @@ from cinemae.train.features.cache import FeatureCache
 from cinemae.train.features.cache_spec import CacheSpec
 from cinemae.train.features.extract import extract
 from cinemae.train.fitting.checkpoint import load_head
-from cinemae.train.fitting.checkpoint_folder import last_checkpoint, read_metrics
+from cinemae.train.fitting.checkpoint_folder import read_metrics
 from cinemae.train.fitting.examples import Examples, is_held_out, read_examples, source_weights, training_rows
 from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.fit_config import FitConfig
@@ -146,7 +146,8 @@ def test_weights_give_classes_and_their_sources_the_same_total():
 def cache(image_tree, tiny_detector, tiny_manifest, tmp_path_factory):
     spec = CacheSpec.create(tiny_manifest.backbone, tiny_manifest.preprocess, MethodConfig(mask_sets=2))
     root = tmp_path_factory.mktemp("cache")
-    return FeatureCache(extract(read_samples(image_tree), lambda: tiny_detector.mae, spec, root, quiet=True).folder)
+    report = extract(read_samples(image_tree), lambda: tiny_detector.mae, spec, root, quiet=True)
+    return FeatureCache(report.folder, report.samples)
 
 
 RECIPE = FitConfig(epochs=20, lr=1e-2, held_out=0.3)
@@ -192,7 +193,8 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch, tiny_d
     monkeypatch.chdir(tmp_path)
     method = MethodConfig(mask_sets=2, lambda_=0.3)
     folder = fit(cache, tmp_path / "out", method, SMALL, RECIPE, name="mine", quiet=True)
-    loaded = load_head(last_checkpoint())
+    assert not (tmp_path / "runs").exists(), "only the command moves runs/last"
+    loaded = load_head(folder)
     manifest = loaded.manifest
     train, held = training_rows(cache, RECIPE)
     (examples,) = read_examples(cache, train, method)
@@ -214,6 +216,19 @@ def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch, tiny_d
     recorded = read_metrics(folder)["fit"]
     assert len(recorded["curve"]) == 20
     assert recorded["cache"] == cache.spec.key
+
+
+def test_views_are_not_images(image_tree, tiny_detector, tiny_manifest, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    backbone, method = tiny_manifest.backbone, MethodConfig(mask_sets=1, k=1)
+    spec = CacheSpec.create(backbone, tiny_manifest.preprocess, method, augment="robust", views=2)
+    samples = read_samples(image_tree, split="train")
+    cache = FeatureCache(extract(samples, lambda: tiny_detector.mae, spec, tmp_path, quiet=True).folder, None)
+    assert len(cache) == 2 * len(samples)
+    manifest = load_head(fit(cache, tmp_path / "out", spec.method(), SMALL, RECIPE, quiet=True)).manifest
+    training = manifest.training.n_ai + manifest.training.n_real
+    assert training + manifest.metrics["held_out"]["images"] == len(samples)
+    assert manifest.calibration.n_ai + manifest.calibration.n_real == manifest.metrics["held_out"]["images"]
 
 
 def test_scores_that_are_not_finite_are_refused_by_name(cache):

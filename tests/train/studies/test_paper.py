@@ -40,6 +40,7 @@ def test_paper_runs_everything_into_one_page(report):
     assert "# CINEMAE" in text
     assert "data:image" not in text
     assert (out / "main" / "checkpoint" / "manifest.json").exists()
+    assert not (out / "runs").exists(), "runs/last is of the user's own fits"
     for name in ("main", "controls", "robustness", "spearman"):
         assert {p.suffix for p in (out / name).glob(f"{name}.*")} >= {".json", ".csv", ".md"}
         for path in (out / name).glob("*.json"):
