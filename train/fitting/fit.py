@@ -52,7 +52,7 @@ def fit(
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
         n_real=len(images) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
-        note=f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}",
+        note=result.recipe,
     )
     auc = float(roc_auc_score(held_images.labels.numpy(), held_images.logits(result.head)))
     held_out = {"auc": auc, "images": float(len(held_images))}

@@ -1,6 +1,7 @@
 """The head [Eq. 7-9]: standardised statistics correct the global feature, in every fusion variant of Table 7.
 
-D is the encoder width. A subset of the statistics [Table 6a] selects columns of [s1, s2, s3].
+Beside the paper's, a logistic head: one linear layer. D is the encoder width. A subset of the statistics [Table 6a]
+selects columns of [s1, s2, s3].
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ STD_FLOOR = 1e-6
 NEAR_CONSTANT = 1e-2
 """Share of the usual size below which a deviation is not enlarged: half precision moves statistics by as much of their
 size (`export.parity.TOLERANCES`) and features by a tenth of it of their deviation (benchmarks/extract-speed.md)."""
+LOG_FLOOR = 1e-3
+"""Least statistic of which a logistic head takes the logarithm: s2 of flat images is negative, s3 of one run is 0."""
 COLUMNS = {"s1": 0, "s2": 1, "s3": 2}
 
 
@@ -39,17 +42,23 @@ class Head(nn.Module):
         columns: int64 [n], which of s1, s2, s3 the head sees.
         stat_mean: float32 [n], mean of these over the training set.
         stat_std: float32 [n], their standard deviation there, at least `NEAR_CONSTANT` of the mean.
+        centre: float32 [D + n], of a logistic head: mean of `logistic_features` over the training set.
     """
 
     columns: Tensor
     stat_mean: Tensor
     stat_std: Tensor
+    centre: Tensor
 
     def __init__(self, dim: int, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
         n = len(config.statistics)
         self.register_buffer("columns", torch.tensor([COLUMNS[s] for s in config.statistics], dtype=torch.int64))
+        if config.kind == "logistic":
+            self.register_buffer("centre", torch.zeros(dim + n))
+            self.linear = nn.Linear(dim + n, 1)
+            return
         self.register_buffer("stat_mean", torch.zeros(n))
         self.register_buffer("stat_std", torch.ones(n))
         self.norm_global = nn.LayerNorm(dim, eps=NORM_EPS)
@@ -99,12 +108,20 @@ class Head(nn.Module):
         Returns:
             logit, float32 [B]; the larger, the more likely AI-generated.
         """
+        if self.config.kind == "logistic":
+            return self.linear(self.logistic_features(f_global, stats) - self.centre)[:, 0]
         g = self.norm_global(f_global)
         if not len(self.columns):
             return self.mlp_cls(g)[:, 0]
         s = (stats[:, self.columns] - self.stat_mean) / self.stat_std
         a = self.norm_anomaly(self.mlp_agg(s))
         return self.fuse(g, a)[:, 0]
+
+    def logistic_features(self, f_global: Tensor, stats: Tensor) -> Tensor:
+        """Inputs of a logistic head: f_global [B, D] and the logarithms of the chosen of stats [B, 3] -> [B, D + n]."""
+        if not len(self.columns):
+            return f_global
+        return torch.cat([f_global, stats[:, self.columns].clamp_min(LOG_FLOOR).log()], dim=1)
 
     def fuse(self, g: Tensor, a: Tensor) -> Tensor:
         """Combine both normalised branches, [B, D] each, by the configured variant [Eq. 9, Table 7]: logit [B, 1]."""
