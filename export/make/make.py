@@ -57,7 +57,8 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
         say(line)
     for warning in best_case_warnings(samples, config):
         say(f"warning: {warning}")
-    extraction, forward = ExtractOptions(backbone=options.backbone, cache=options.cache), Forward(**vars(machine))
+    augment, forward = "delivery" if options.tiers else "none", Forward(**vars(machine))
+    extraction = ExtractOptions(backbone=options.backbone, cache=options.cache, augment=augment)
     say(f"loading {options.backbone}, and measuring on the first images ...")
     for line in estimate(samples, options, extraction, forward):
         say(line)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cinemae.export.make.make import recipe
+from cinemae.export.make.make import SHOWN, recipe
 from cinemae.export.make.plan import best_case_warnings, check_data
 from cinemae.export.make.steps import Steps
 from cinemae.runtime import Detector
@@ -18,6 +18,7 @@ from cinemae.train.calibration.rates import Rates
 from cinemae.train.data.sample import Sample
 from cinemae.train.features.cache import read_rows
 from commands import outcome
+from pictures import encoded
 from published_layouts import TINY, fair_shapes, fair_state, write_fair
 from training_tree import render
 
@@ -97,7 +98,7 @@ def test_killed_in_every_step_it_goes_on_and_more_data_costs_only_the_new(place)
     made = read_manifest(engine)
     n_trained = made.training.n_ai + made.training.n_real
     for text in (
-        "license: cc-by-nc-4.0", "at most 5 % of the real images of a source get this; 1 new source in 3 may exceed",
+        "license: cc-by-nc-4.0", "at most 5 % of the real images of a source get this; 1 new source in 4 may exceed",
         "### Likelihood ratio", "| gen_a | train | 40 | 40 | 80 |", "**Warning.** A classifier that sees only",
         f"SHA-256 {made.backbone.sha256}", "--engine 'models/cinemae.onnx'",
     ):
@@ -129,6 +130,32 @@ def test_another_precision_needs_another_name_and_fp16_has_its_cost_in_a_report(
     again = subprocess.run(other, cwd=place, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "models/half.onnx holds a fp16 engine: name another file with --out" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_table_as_it_is_published_is_made_where_it_lies(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the data extra")
+    from published_sets import Picture, open_fake
+
+    def pictures(count: int, first: int) -> list[Picture]:
+        names = (("Real", "COCO"), ("flux", "sdxl"))
+        found = []
+        for i in range(count):
+            label, which = i // 2 % 2, i % 2
+            data = encoded(render(label, 1000 * first + i, (80, 72)))
+            found.append(Picture(data, label, names[label][which]))
+        return found
+
+    for name, data in open_fake([*pictures(160, 0), *pictures(160, 1)], group=10).items():
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(data)
+    weights(tmp_path)
+    out, _ = make(tmp_path)
+    assert out.endswith("next: cinemae run PHOTOS --engine models/cinemae.onnx\n")
+    assert read_manifest(tmp_path / "models" / "cinemae.onnx").training.generators == ("COCO", "Real", "flux", "sdxl")
+    scored = (tmp_path / "models" / "cinemae" / "scores.jsonl").read_text("utf-8").splitlines()
+    assert len(scored) == SHOWN
+    assert {json.loads(line)["status"] for line in scored} == {"ok"}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ...runtime.core.calibration import QUANTILES, Calibration, SourceRates
 from ...runtime.core.errors import UsageError
 from ...runtime.scoring.verdict import Decision
+from ..data.transforms import untiered
 from .likelihood import fit_likelihood, supported_below, supported_from
 from .rates import Rates
 from .scores import OWN_HEAD, Scores
@@ -35,7 +38,7 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates, lowest_quality: int 
     n_real = int((once.labels == 0).sum())
     if not 0 < n_real < len(once.labels):
         raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(once.labels)}")
-    likelihood = fit_likelihood(list(once.by_source(0).values()), list(once.by_source(1).values()))
+    likelihood = fit_likelihood(*(_whole_sources(once.by_source(label)) for label in (0, 1)))
     ai, real = rules(scores, rates)
     ai_from, real_below, withheld = ai.threshold, real.threshold, []
     if ai_from is not None:
@@ -52,6 +55,14 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates, lowest_quality: int 
         lowest_quality=lowest_quality, n_real=n_real, n_ai=len(once.labels) - n_real, fitted_on=fitted_on,
     )
     return calibration.model_copy(update={"sources": _source_rates(scores, Decision.of(calibration), (ai, real))})
+
+
+def _whole_sources(groups: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The logits of each source, those of its tiers of delivery together."""
+    found: dict[str, list[np.ndarray]] = {}
+    for name, logits in groups.items():
+        found.setdefault(untiered(name), []).append(logits)
+    return [np.concatenate(parts) for parts in found.values()]
 
 
 def _source_rates(scores: Scores, decision: Decision, found: tuple[Rule, Rule]) -> tuple[SourceRates, ...]:

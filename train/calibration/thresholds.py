@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..data.transforms import untiered
 from .rates import Rates
 from .scores import Scores
 
@@ -50,6 +51,15 @@ def source_thresholds(groups: Mapping[str, np.ndarray], rate: float) -> dict[str
     """The `conformal_threshold` of each source that is large enough; small sources count as a single source."""
     each = {name: conformal_threshold(scores, rate) for name, scores in large_enough(groups, rate).items()}
     return {name: threshold for name, threshold in each.items() if threshold is not None}
+
+
+def strictest_tiers(each: Mapping[str, float]) -> dict[str, float]:
+    """The largest value of the tiers of each source, by the source's name."""
+    found: dict[str, float] = {}
+    for name, value in each.items():
+        source = untiered(name)
+        found[source] = max(value, found.get(source, value))
+    return found
 
 
 def large_enough(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, np.ndarray]:
@@ -84,7 +94,7 @@ def strict_threshold(groups: Mapping[str, np.ndarray], rate: float, gamma: float
         rate: largest share of a source's images that may reach the threshold, in (0, 1).
         gamma: share of new sources that may exceed the rate, in (0, 1).
     """
-    each = source_thresholds(groups, rate)
+    each = strictest_tiers(source_thresholds(groups, rate))
     small = tuple(name for name, scores in groups.items() if len(scores) + 1 < 1 / rate - 1e-9)
     if not each:
         return Rule(None, rate, 1.0, small)
@@ -116,7 +126,7 @@ def rules(scores: Scores, rates: Rates) -> tuple[Rule, Rule]:
 
 def _reached(groups: Mapping[str, np.ndarray], rule: Rule, wrong: Callable[[np.ndarray], np.ndarray]) -> float:
     """The rate that a cut reaches: (k + 1) / (n + 1) of the source that decides, at most the rate asked for."""
-    shares = ((int(wrong(z).sum()) + 1) / (len(z) + 1) for z in large_enough(groups, rule.rate).values())
-    each = sorted(shares, reverse=True)
+    shares = {name: (int(wrong(z).sum()) + 1) / (len(z) + 1) for name, z in large_enough(groups, rule.rate).items()}
+    each = sorted(strictest_tiers(shares).values(), reverse=True)
     k = round(rule.gamma * (len(each) + 1))
     return min(rule.rate, each[max(k, 1) - 1])

@@ -162,6 +162,13 @@ def transform_of(augment: str, view: int = 0) -> Transform:
     return TRANSFORMS[augment]
 
 
+def untiered(source: str) -> str:
+    """Name of a source without that of a tier of `delivery`."""
+    for tier in TIERS:
+        source = source.removesuffix(f", {tier.name}")
+    return source
+
+
 def check_augment(name: str) -> None:
     """Raise UsageError for an unknown transform; the message lists the augmentations."""
     if name != DELIVERY and name not in TRANSFORMS:

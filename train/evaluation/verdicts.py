@@ -11,6 +11,7 @@ import numpy as np
 from ...runtime.core.calibration import Calibration
 from ...runtime.scoring.verdict import Decision
 from ..calibration.scores import Scores
+from ..data.transforms import untiered
 from ..reporting.tables import Cell, Table
 from .intervals import share_interval
 
@@ -104,9 +105,9 @@ def promise_warnings(calibration: Calibration) -> list[str]:
                 f"{n} {word} images are too few to promise at most {rate:.1%} of {errors}; choose {option} {least:g} "
                 f"or larger, or fit with more {word} images"
             )
-        names = [rates.source for rates in c.sources if rates.label == label]
+        names = {untiered(rates.source) for rates in c.sources if rates.label == label}
         if len(names) == 1:
-            warnings.append(f"all {word} images of the calibration are of {names[0]}: no rate is promised for others")
+            warnings.append(f"all {word} images of the calibration are of {min(names)}: no rate is promised for others")
         if small := [rates.source for rates in c.sources if rates.label == label and not rates.counted]:
             warnings.append(f"too few {word} images to promise a rate for them: {', '.join(small)}")
     return warnings

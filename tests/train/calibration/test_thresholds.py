@@ -57,6 +57,14 @@ def test_small_sources_count_as_one_and_one_too_small_is_named():
     assert strict_threshold({"few": np.zeros(5, np.float32)}, 0.05, 0.1).threshold is None
 
 
+def test_of_the_tiers_of_a_source_the_strictest_counts_and_no_tier_is_a_source_more():
+    groups = {f"{i}{tier}": np.full(100, i + shift, np.float32)
+              for i in range(9) for tier, shift in (("", 0), (", 768 px, JPEG 60", 20), (", 512 px, JPEG 40", 10))}
+    found = strict_threshold(groups, 0.05, 0.2)
+    assert found.threshold == pytest.approx(27, abs=1e-5)  # 10 / 5 = 2: the second strictest of 20 to 28
+    assert found.gamma == pytest.approx(2 / 10)
+
+
 def exceeding(draw, gamma, repetitions=2000):
     """Share of repetitions in which the last source that `draw` makes asks for a stricter threshold than the rule's."""
     over = stated = 0.0
