@@ -72,8 +72,8 @@ def main() -> None:
     means = [float(np.mean(column)) for column in zip(*known, strict=True)]
     mean = line("mean", n_ai, n_real, MISSING, means or [math.nan] * (len(COLUMNS) - 4))
     table = Table("bundled-engine", "Engine on the bench", COLUMNS, (*rows, mean), note=(
-        "Accuracies are at the stored threshold, `acc. at 0.5` where the raw logit is 0; `uncertain` is the share of "
-        "verdicts that say so. Intervals: bootstrap, 1,000 resamples of each class."))
+        "AUC: against the generator's own real images. Accuracies are shares of the decided images, `acc. at 0.5` of "
+        "all, where the raw logit is 0; `uncertain` is the share of verdicts that say so. Intervals: logit-DeLong."))
     print(table.markdown())
     if args.out:
         table.write(args.out)

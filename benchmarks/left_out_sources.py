@@ -1,15 +1,13 @@
-"""Figures of a checkpoint on sources that its head has not seen, beside controls and an earlier engine.
+"""Figures of the bundled engine on sources that its head has not seen, beside controls; and its calibration.
 
-    cinemae-train extract LIST --backbone WEIGHTS --cache CACHE --mask-sets 1 --f-global mean
-    cinemae-train extract LIST --backbone WEIGHTS --cache CACHE --mask-sets 1 --f-global mean --augment balanced
-    cinemae-train fit --cache CACHE --augment none --out CHECKPOINT ...
-    cinemae-run IMAGES --engine EARLIER.onnx --out earlier.jsonl
-    python benchmarks/left_out_sources.py CHECKPOINT CACHE --earlier earlier.jsonl
+    python benchmarks/left_out_sources.py LIST [--engine FILE] [--features FOLDER] [--install] [--clean]
 
-Every AI and real source of split `train` is scored by heads and probes fitted without it, in the folds of `fit`; split
-`test` by heads fitted on all of `train`. AUC of a source's AI images against all real images of its split, with a
-bootstrap interval. The verdicts use thresholds from all other sources. Clean, and format-balanced: every image cut to
-the same size and written as the same JPEG. Writes benchmarks/results/left-out-sources.md and .json.
+LIST names images with `path,label,generator,split`. The backbone inside the engine gives f_global and the statistics;
+heads are fitted on them anew by the recipe of models/MODEL_CARD.md. Every source of split `train` is scored by heads
+and probes fitted without it, in the folds of `fit`; split `test` by the engine's own head. Clean, and format-balanced:
+at most 50 images of each source cut to the same size and written as the same JPEG. `--features` keeps the features.
+`--install` writes the calibration into the engine, whose graph stays what it is. Writes
+benchmarks/results/left-out-sources.md and .json.
 """
 
 from __future__ import annotations
@@ -17,218 +15,300 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import torch
+from cinemae.export.engine_file import write_graph
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.errors import ImageError
-from cinemae.runtime.core.files import write_text
+from cinemae.runtime.core.files import atomic_path, file_sha256, write_text
 from cinemae.runtime.core.manifest import HeadConfig
+from cinemae.runtime.core.progress import Progress
+from cinemae.runtime.engines.file.header import read_manifest
+from cinemae.runtime.engines.load import BUNDLED_NAME
 from cinemae.runtime.images.decode import decode
 from cinemae.runtime.images.preprocess import resize_crop
-from cinemae.runtime.scoring.record import from_dict
 from cinemae.runtime.scoring.verdict import Decision
 from cinemae.train.audit.lowlevel import blockiness, luminance, spectrum
 from cinemae.train.audit.probe import transfer
 from cinemae.train.calibration.calibrate import calibrate
+from cinemae.train.calibration.likelihood import log_likelihood_ratio_cost
 from cinemae.train.calibration.rates import Rates
-from cinemae.train.calibration.scores import Scores
+from cinemae.train.calibration.scores import OWN_HEAD, Scores
+from cinemae.train.data.sample import AI, REAL, Sample
+from cinemae.train.data.samples import read_samples, thin
 from cinemae.train.data.transforms import TRANSFORMS
-from cinemae.train.features.cache import FeatureCache, open_cache
-from cinemae.train.features.sample_list import SAMPLES_FILE, read_recorded
-from cinemae.train.fitting.checkpoint import LoadedHead, load_head
-from cinemae.train.fitting.checkpoint_folder import read_metrics
-from cinemae.train.fitting.examples import read_examples, training_rows
+from cinemae.train.evaluation.intervals import auc_and_variance, auc_interval, mean_interval
+from cinemae.train.fitting.examples import Examples, is_held_out, source_weights
 from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.fitting.out_of_fold import left_out_scores, out_of_fold, source_folds
-from cinemae.train.reporting.tables import MISSING, Table
+from cinemae.train.reporting.tables import Table
 from PIL import Image
-from sklearn.metrics import roc_auc_score
+from sklearn.isotonic import IsotonicRegression
 
 OUT = Path(__file__).parent / "results"
-RESAMPLES = 200
+BUNDLED = Path(__file__).parents[1] / "models" / BUNDLED_NAME
+F_GLOBAL = "/encoder/ReduceMean_output_0"
+"""Tensor of the bundled graph: the mean of the patch tokens."""
+RECIPE = FitConfig(epochs=12, batch_size=64, lr=3e-4, weight_decay=1.0, balance_sources=True, standardize_global=True)
+HEADS = {"this engine": HeadConfig(fusion="early_concat"), "f_global alone": HeadConfig(statistics=())}
+WIDER = Rates(false_alarm=0.1, miss=0.1, gamma=1 / 8)
+BATCH, BALANCED = 16, 50
 Columns = dict[str, np.ndarray]
-"""Logits of every variant for the same rows."""
+"""Values of every image by name."""
 
 
-def low_level(cache: FeatureCache, rows: np.ndarray) -> Columns:
-    """JPEG-grid and spectrum features of the rows' files, as the cache's augmentation presents them; NaN if gone."""
-    spec = cache.spec
-    transform = TRANSFORMS[spec.augment]
+def measured(engine: Path, samples: Sequence[Sample], augment: str) -> Columns:
+    """f_global, statistics, logits, low-level features and SHA-256 of the images that can be read, with their index."""
+    model = onnx.load(engine)
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(F_GLOBAL))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    preprocess, transform = read_manifest(engine).preprocess, TRANSFORMS[augment]
+    found: dict[str, list[np.ndarray]] = {}
 
-    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, str] | None:
         try:
-            image = transform(decode(cache.rows[index].path), np.random.default_rng(0))
+            image = transform(decode(path), np.random.default_rng(0))
         except ImageError:
-            return np.full(79, np.nan), np.full(32, np.nan)
-        return blockiness(luminance(image)), spectrum(luminance(Image.fromarray(resize_crop(image, spec.preprocess))))
+            return None
+        pixels = resize_crop(image, preprocess)
+        return pixels, blockiness(luminance(image)), spectrum(luminance(Image.fromarray(pixels))), file_sha256(path)
 
-    with ThreadPoolExecutor(2) as pool:
-        jpeg, rings = zip(*pool.map(read, rows), strict=True)
-    return {"JPEG probe": np.stack(jpeg), "spectrum probe": np.stack(rings)}
-
-
-def recipe(loaded: LoadedHead) -> FitConfig:
-    """The configuration that the checkpoint was fitted with."""
-    stored = read_metrics(loaded.folder)["fit"]["config"]
-    return FitConfig(**{**stored, "generators": tuple(stored["generators"]), "rates": Rates(**stored["rates"])})
-
-
-def all_logits(loaded: LoadedHead, cache: FeatureCache) -> tuple[np.ndarray, np.ndarray, Columns]:
-    """Rows of split train, out of fold, then of split test: row indices, whether test, logits of every variant."""
-    config, method = recipe(loaded), loaded.manifest.method
-    rows, held = training_rows(cache, config)
-    test = cache.select(split="test")
-    order = np.concatenate([rows, held])
-    everything = np.concatenate([order, test])
-    columns: Columns = {}
-    new = {"this engine": loaded.manifest.head, "f_global alone": HeadConfig(statistics=())}
-    parts = [read_examples(cache, chosen, method)[0] for chosen in (rows, held, test)]
-    for name, head_config in new.items():
-        head = train_head(parts[0], parts[1], config, head_config, quiet=True).head
-        scores = left_out_scores(parts[0], parts[1], head_config, config, quiet=True)
-        assert scores is not None
-        columns[name] = np.concatenate([scores.logits, parts[2].logits(head)])
-        print(f"{name}: scored", flush=True)
-    labels = cache.labels(order)
-    folds = source_folds(labels, np.array([cache.rows[i].generator for i in order]))
-    assert folds is not None
-    for name, seen in low_level(cache, everything).items():
-        left, tested = seen[: len(order)], seen[len(order) :]
-
-        def probe(fitted: np.ndarray, scored: np.ndarray, left: np.ndarray = left) -> np.ndarray:
-            return transfer(left[fitted], labels[fitted], left[scored])
-
-        columns[name] = np.concatenate([
-            out_of_fold(folds, probe), transfer(left, labels, tested)])
-    return everything, np.arange(len(everything)) >= len(order), columns
+    with ThreadPoolExecutor(2) as pool, Progress("images", len(samples)) as progress:
+        for first in range(0, len(samples), BATCH):
+            part = list(pool.map(read, (sample.path for sample in samples[first : first + BATCH])))
+            there = [(first + i, one) for i, one in enumerate(part) if one is not None]
+            indices, images = zip(*there, strict=True)
+            pixels, jpeg, rings, digests = map(np.array, zip(*images, strict=True))
+            logit, stats, f_global = session.run(["logit", "stats", F_GLOBAL], {"images": pixels})
+            columns = {"index": np.array(indices), "logit": logit, "stats": stats, "jpeg": jpeg, "rings": rings,
+                       "content": digests, "f_global": f_global.reshape(len(logit), -1)}
+            for name, values in columns.items():
+                found.setdefault(name, []).append(values)
+            progress.advance(len(part))
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def earlier_logits(records: Path, cache: FeatureCache, rows: np.ndarray) -> np.ndarray:
-    """Logits of an earlier engine by path, NaN where it was trained on the image or did not score it."""
-    found = {}
-    for line in records.read_text("utf-8").splitlines():
-        record = from_dict(json.loads(line))
-        if record.status == "ok":
-            found[record.path] = record.logit
-    return np.array([found.get(cache.rows[i].path, np.nan) for i in rows], np.float32)
+def kept(folder: Path | None, engine: Path, samples: Sequence[Sample], augment: str) -> Columns:
+    """`measured`, from the folder where it has been there before."""
+    if folder is None:
+        return measured(engine, samples, augment)
+    path = folder / f"{augment}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **measured(engine, samples, augment))  # type: ignore[arg-type]
+    with np.load(path) as stored:
+        return dict(stored)
 
 
-def auc_table(labels: np.ndarray, sources: np.ndarray, test: np.ndarray, columns: Columns) -> list[list[str]]:
-    """One row a source of AI images: AUC and interval of every variant against all real images of its split."""
-    rng = np.random.default_rng(0)
-    rows: list[list[str]] = []
-    means: dict[str, list[float]] = {name: [] for name in columns}
-    for split in (False, True):
-        real = np.flatnonzero((labels == 0) & (test == split))
-        for source in np.unique(sources[(labels == 1) & (test == split)]):
-            ai = np.flatnonzero((labels == 1) & (test == split) & (sources == source))
-            against = real[sources[real] == source] if split else real  # those come with their own
-            row = [f"{source}{' (reported only)' if split else ''}", f"{len(ai):,} / {len(against):,}"]
-            for name, logits in columns.items():
-                a, r = (logits[part][np.isfinite(logits[part])] for part in (ai, against))
-                if not len(a) or not len(r):
-                    row.append(MISSING)
+class Measured:
+    """Images of both splits with their logits by every variant.
+
+    Attributes:
+        labels: int64 [n].
+        sources: str [n].
+        test: bool [n].
+        columns: logits, float32 [n], by name of the variant.
+        both: the scores that the calibration of the engine is fitted on.
+    """
+
+    def __init__(self, samples: Sequence[Sample], values: Columns) -> None:
+        there = zip(values["index"], values["content"], strict=True)
+        rows = [samples[i]._replace(content=str(sha)) for i, sha in there]
+        self.labels = np.array([row.label for row in rows])
+        self.sources = np.array([row.generator for row in rows])
+        self.test = np.array([row.split != "train" for row in rows])
+        held = np.array([is_held_out(row.content, RECIPE.held_out, RECIPE.seed) for row in rows])
+        train = ~self.test
+        parts = _examples(rows, values, train & ~held), _examples(rows, values, train & held)
+        order = np.r_[np.flatnonzero(train & ~held), np.flatnonzero(train & held)]
+        self.columns = {}
+        for name, head in HEADS.items():
+            scores = left_out_scores(*parts, head, RECIPE, quiet=True)
+            assert scores is not None
+            self.columns[name] = np.full(len(rows), np.nan, np.float32)
+            self.columns[name][order] = scores.logits
+            own = train_head(*parts, RECIPE, head, quiet=True).head if name != "this engine" else None
+            tested = values["logit"][self.test] if own is None else _examples(rows, values, self.test).logits(own)
+            self.columns[name][self.test] = tested
+        folds = source_folds(self.labels[train], self.sources[train])
+        assert folds is not None
+        labels = self.labels[train]
+        for name, key in (("JPEG probe", "jpeg"), ("spectrum probe", "rings")):
+            left = values[key][train]
+
+            def probe(fitted: np.ndarray, scored: np.ndarray, left: np.ndarray = left) -> np.ndarray:
+                return transfer(left[fitted], labels[fitted], left[scored])
+
+            self.columns[name] = np.empty(len(rows), np.float32)
+            self.columns[name][train] = out_of_fold(folds, probe)
+            self.columns[name][self.test] = transfer(left, labels, values[key][self.test])
+        kept_out = train & held
+        out = self.scores(train)
+        self.both = Scores(
+            np.r_[out.logits, values["logit"][kept_out]], np.r_[out.labels, self.labels[kept_out]],
+            np.r_[out.sources, np.full(kept_out.sum(), OWN_HEAD)],
+        )
+        n_ai, n_real = (len(out.by_source(label)) for label in (AI, REAL))
+        self.where = (f"{train.sum():,} images of {n_ai} AI and {n_real} real sources, each source scored by a head "
+                      f"fitted without it, and {kept_out.sum():,} held-out images by the head itself")
+
+    def scores(self, chosen: np.ndarray) -> Scores:
+        """Logits of this engine where bool [n] holds."""
+        return Scores(self.columns["this engine"], self.labels, self.sources).take(chosen)
+
+    def auc_rows(self, matched: bool) -> Iterator[list[str]]:
+        """A row a source of AI images: AUC with its interval, against its own real images or against all of the split.
+
+        The last row has the mean of the sources of split `train`, or of those of split `test` where `matched`.
+        """
+        means: dict[str, list[float]] = {}
+        fitted = set(self.sources[~self.test])
+        for split in (False, True):
+            real = (self.labels == REAL) & (self.test == split)
+            for source in np.unique(self.sources[(self.labels == AI) & (self.test == split)]):
+                ai = (self.labels == AI) & (self.test == split) & (self.sources == source)
+                against = real & (self.sources == source) if matched else real
+                if not against.any():
                     continue
-                low, high = interval(a, r, rng)
-                value = auc(a, r)
-                row.append(f"{value:.3f} ({low:.3f} to {high:.3f})")
-                if not split:
-                    means[name].append(value)
-            rows.append(row)
-    rows.append(["mean of the sources left out", "", *(f"{np.mean(values):.3f}" for values in means.values())])
-    return rows
+                told = "" if not split else " (other images)" if source in fitted else " (reported only)"
+                row = [f"{source}{told}", f"{ai.sum():,} / {against.sum():,}"]
+                for name, logits in self.columns.items():
+                    pair = logits[against], logits[ai]
+                    value, around = auc_and_variance(*pair)[0], auc_interval(*pair)
+                    row.append(f"{value:.3f} ({around.low:.3f} to {around.high:.3f})")
+                    if told == (" (reported only)" if matched else ""):
+                        means.setdefault(name, []).append(value)
+                yield row
+        row = [f"mean of the {len(means['this engine'])} sources {'reported only' if matched else 'left out'}", ""]
+        for values in means.values():
+            around = mean_interval(values)
+            row.append(f"{np.mean(values):.3f} ({around.low:.3f} to {around.high:.3f})")
+        yield row
 
 
-def auc(ai: np.ndarray, real: np.ndarray) -> float:
-    """Area under the ROC curve."""
-    return float(roc_auc_score(np.r_[np.ones(len(ai)), np.zeros(len(real))], np.r_[ai, real]))
+def _examples(rows: Sequence[Sample], values: Columns, chosen: np.ndarray) -> Examples:
+    at = np.flatnonzero(chosen).tolist()
+    f_global, stats = torch.from_numpy(values["f_global"][at]), torch.from_numpy(values["stats"][at])[:, None]
+    labels = torch.tensor([float(rows[i].label) for i in at])
+    return Examples(f_global, stats, labels, tuple(rows[i] for i in at))
 
 
-def interval(ai: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % bootstrap interval of the AUC, each class resampled; one generator draws for the whole table."""
-    values = [auc(rng.choice(ai, len(ai)), rng.choice(real, len(real))) for _ in range(RESAMPLES)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def verdicts(scores: Scores, calibration: Calibration) -> dict[str, Counter[str]]:
-    """Counts of the verdicts by class."""
+def verdicts(scores: Scores, calibration: Calibration) -> Counter[str]:
+    """Counts of the verdicts."""
     decision = Decision.of(calibration)
-    return {name: Counter(decision.verdict(float(logit)) for logit in scores.logits[scores.labels == label])
-            for label, name in ((0, "real"), (1, "AI"))}
+    return Counter(decision.verdict(float(logit)) for logit in scores.logits)
 
 
-def leave_one_out(scores: Scores, config: FitConfig) -> tuple[dict[str, Counter[str]], list[list[str]]]:
-    """Verdicts on each source with thresholds from all others: added up by class, and the worst sources."""
-    total: dict[str, Counter[str]] = {"real": Counter(), "AI": Counter()}
-    wrong = []
-    for label, name in ((0, "real"), (1, "AI")):
-        for source in np.unique(scores.sources[scores.labels == label]):
+def leave_one_out(scores: Scores, rates: Rates) -> tuple[dict[int, Counter[str]], list[tuple[str, ...]], np.ndarray]:
+    """Each source judged by the calibration of all others.
+
+    Returns:
+        the verdicts by class, the five worst sources, and the natural logarithm of every image's ratio.
+    """
+    total: dict[int, Counter[str]] = {REAL: Counter(), AI: Counter()}
+    wrong, ratios = [], np.empty(len(scores.logits))
+    for label, name in ((REAL, "real"), (AI, "AI")):
+        for source in scores.by_source(label):
             out = (scores.labels == label) & (scores.sources == source)
-            others = calibrate(scores.take(~out), "all others", config.rates)
-            counts = verdicts(scores.take(out), others)[name]
-            total[name] += counts
-            error = counts["ai" if label == 0 else "real"]
-            wrong.append((error / out.sum(), [str(source), name, f"{error} of {out.sum():,}"]))
-    return total, [row for _, row in sorted(wrong, key=lambda pair: -pair[0])[:5]]
+            others = calibrate(scores.take(~out), "all others", rates)
+            assert others.likelihood is not None
+            ratios[out] = [np.log(others.likelihood.at(float(z))[0]) for z in scores.logits[out]]
+            counts = verdicts(scores.take(out), others)
+            total[label] += counts
+            error = counts["ai" if label == REAL else "real"]
+            wrong.append((error / out.sum(), (source, name, f"{error} of {out.sum():,}")))
+    return total, [row for _, row in sorted(wrong, key=lambda pair: -pair[0])[:5]], ratios
 
 
-def share_rows(title: str, counts: dict[str, Counter[str]]) -> list[list[str]]:
-    """Rows of the verdict table."""
-    rows = []
-    for name, own in counts.items():
-        n = sum(own.values())
-        rows.append([title, name, f"{n:,}", *(f"{own[v]:,} ({own[v] / n:.1%})" for v in ("ai", "uncertain", "real"))])
-    return rows
+def share_row(title: str, label: int, own: Counter[str]) -> tuple[str, ...]:
+    """A row of the verdict table."""
+    n = own.total()
+    shares = (f"{own[verdict]:,} ({own[verdict] / n:.1%})" for verdict in ("ai", "uncertain", "real"))
+    return (title, "AI" if label else "real", f"{n:,}", *shares)
 
 
-def section(title: str, variants: Sequence[str], found: dict[str, list[list[str]]]) -> list[str]:
-    """The three tables of one set of files, in Markdown."""
-    columns = {
-        "auc": ("AUC", ["AI source", "AI / real", *variants]),
-        "verdicts": ("Verdicts", ["images", "class", "number", "called ai", "uncertain", "called real"]),
-        "worst": ("The worst sources left out", ["source", "class", "called wrongly"]),
-    }
-    return [
-        Table(key, f"{what}, {title}", tuple(names), tuple(map(tuple, found[key]))).markdown()
-        for key, (what, names) in columns.items()
-    ]
+def cost_row(title: str, ratios: np.ndarray, scores: Scores) -> tuple[str, ...]:
+    """A row of the table of costs: Cllr, and the least that any monotone map of the same logits reaches."""
+    cost = log_likelihood_ratio_cost(ratios, scores.labels, scores.sources)
+    weights = source_weights(scores.labels, scores.sources)
+    best = IsotonicRegression().fit_transform(scores.logits, scores.labels, sample_weight=weights)
+    least = float(np.average(-np.log2(np.where(scores.labels == AI, best, 1 - best)), weights=weights))
+    return title, f"{len(ratios):,}", f"{cost:.3f}", f"{least:.3f}", f"{cost - least:.3f}"
+
+
+def tables(title: str, data: Measured) -> list[Table]:
+    """All tables of a set of files."""
+    head = ("AI source", "AI / real", *data.columns)
+    train, everything = data.scores(~data.test), calibrate(data.both, data.where, Rates())
+    shares, costs, worst = [], [], []
+    for rates in (Rates(), WIDER):
+        said = f"{rates.false_alarm:.0%}, gamma {rates.gamma:g}"
+        total, bad, ratios = leave_one_out(train, rates)
+        shares += [share_row(f"left out, source by source, {said}", label, own) for label, own in total.items()]
+        worst += [(said, *row) for row in bad]
+        fixed = calibrate(data.both, "", rates)
+        for source in np.unique(data.sources[data.test]):
+            for label in (REAL, AI):
+                own = data.scores(data.test & (data.sources == source) & (data.labels == label))
+                shares.append(share_row(f"{source} (reported only), {said}", label, verdicts(own, fixed)))
+    costs.append(cost_row("left out, source by source", ratios, train))
+    assert everything.likelihood is not None
+    for source in np.unique(data.sources[data.test]):
+        own = data.scores(data.test & (data.sources == source))
+        ratio = np.log([everything.likelihood.at(float(z))[0] for z in own.logits])
+        costs.append(cost_row(f"{source} (reported only)", ratio, own))
+    grades = []
+    for z in sorted({*(z for z in (everything.ai_from, everything.real_below) if z is not None), *range(-4, 5)}):
+        value, low, high, real, ai = everything.likelihood.at(z)
+        grades.append((f"{z:.2f}", f"{value:.2f} ({low:.2f} to {high:.2f})", f"{real:.1%}", f"{ai:.1%}",
+                       f"{everything.probability(z):.1%}"))
+    return [Table(name, f"{what}, {title}", columns, tuple(map(tuple, rows))) for name, what, columns, rows in (
+        ("matched", "AUC against real images of the same source", head, data.auc_rows(matched=True)),
+        ("auc", "AUC against all real images", head, data.auc_rows(matched=False)),
+        ("likelihood", "Likelihood ratio", ("logit", "ratio (95 %)", "real, at least", "AI, at least", "P"), grades),
+        ("cost", "Cost of the likelihood ratio, bits", ("images", "number", "Cllr", "least", "difference"), costs),
+        ("verdicts", "Verdicts", ("images", "class", "number", "called ai", "uncertain", "called real"), shares),
+        ("worst", "The worst sources left out", ("rates", "source", "class", "called wrongly"), worst),
+    )]
+
+
+def install(engine: Path, calibration: Calibration) -> None:
+    """Write the calibration into the engine."""
+    manifest = read_manifest(engine).model_copy(update={"calibration": calibration})
+    print(f"{engine}: {write_graph(onnx.load(engine), manifest, engine).label}")
 
 
 def main() -> None:
-    """Score, print, write."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--earlier", type=Path, help="records of an earlier engine on the same files")
+    parser.add_argument("list", type=Path)
+    parser.add_argument("--engine", type=Path, default=BUNDLED)
+    parser.add_argument("--features", type=Path, help="folder that keeps the features")
+    parser.add_argument("--install", action="store_true", help="write the calibration into the engine")
+    parser.add_argument("--clean", action="store_true", help="no format-balanced images")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    loaded = load_head(options.checkpoint)
-    config = recipe(loaded)
+    samples = read_samples(options.list)
     text = ["# On sources left out\n"]
     figures: dict[str, dict[str, list[list[str]]]] = {}
-    for augment in ("none", "balanced"):
-        folder = open_cache(options.cache, augment).folder
-        cache = FeatureCache(folder, read_recorded(folder / SAMPLES_FILE))
-        rows, test, columns = all_logits(loaded, cache)
-        if options.earlier and augment == "none":
-            columns["the engine before"] = earlier_logits(options.earlier, cache, rows)
-        labels, sources = cache.labels(rows), np.array([cache.rows[i].generator for i in rows])
-        table = auc_table(labels, sources, test, columns)
-        scores = Scores(columns["this engine"], labels, sources)
-        total, worst = leave_one_out(scores.take(~test), config)
-        everything = calibrate(scores.take(~test), "", config.rates)
-        shares = share_rows("left out, source by source", total)
-        for source in np.unique(sources[test]):
-            chosen = test & (sources == source)
-            shares += share_rows(f"{source} (reported only)", verdicts(scores.take(chosen), everything))
-        figures[augment] = {"auc": table, "verdicts": shares, "worst": worst}
-        text += section("clean" if augment == "none" else "format-balanced", tuple(columns), figures[augment])
+    for augment, title in (("none", "clean"), ("balanced", "format-balanced"))[: 1 if options.clean else 2]:
+        chosen = samples if augment == "none" else thin(samples, BALANCED)
+        data = Measured(chosen, kept(options.features, options.engine, chosen, augment))
+        found = tables(title, data)
+        figures[augment] = {table.name: [list(map(str, row)) for row in table.rows] for table in found}
+        text += [table.markdown() for table in found]
+        if options.install and augment == "none":
+            install(options.engine, calibrate(data.both, data.where, Rates()))
     OUT.mkdir(exist_ok=True)
     write_text(OUT / "left-out-sources.md", "\n".join(text))
     write_text(OUT / "left-out-sources.json", json.dumps(figures, indent=1) + "\n")

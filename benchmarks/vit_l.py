@@ -95,10 +95,12 @@ def cpu_session(model: Path | bytes) -> Any:
     Threads spin as onnxruntime's default lets them; products are exact without VNNI too, as in the runtime.
     """
     from cinemae.runtime.engines.onnx.library import import_onnxruntime
+    from cinemae.runtime.engines.onnx.saturation import OPTION, saturates
 
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if saturates(onnxruntime):
+        options.add_session_config_entry(*OPTION)
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -49,7 +49,7 @@ def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]
     folder = request.source or last_checkpoint()
     say(f"reading {folder}")
     loaded = load_checkpoint(folder, request.backbone)
-    licence = engine_licence(loaded.manifest, request.licence)
+    licence = engine_licence(loaded.manifest.backbone.licence, request.licence)
     if licence == UNKNOWN_LICENCE:
         say(f"the licence of the backbone {loaded.manifest.backbone.source} is unknown; --licence states the engine's")
     loaded = replace(loaded, manifest=loaded.manifest.model_copy(update={"licence": licence}))

@@ -45,7 +45,12 @@ def check(request: Request) -> None:
         return
     refuse_bundled(request.out / f"{request.name or 'cinemae'}.onnx")
     checkpoint = request.source or checkpoint_folder.last_checkpoint()
-    engine_licence(checkpoint_folder.read_manifest(checkpoint), request.licence)
+    engine_licence(checkpoint_folder.read_manifest(checkpoint).backbone.licence, request.licence)
+    check_packages()
+
+
+def check_packages() -> None:
+    """Raise MissingDependencyError where a package that an export needs is not installed."""
     for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"cinemae-export needs {package}: {pip_install('export,cpu')}")

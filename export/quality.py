@@ -54,7 +54,8 @@ class Quality:
         lcas: mean |difference| of LCAS, relative to the image's largest |LCAS|: in flat images single patches divide
             by a sigma near zero.
         generators: columns of the table by generator: images, AUC and expected calibration error of the float32 engine
-            and of the other one (NaN where a class is missing), share of equal verdicts.
+            and of the other one (NaN where a class is missing, the error also under 1,000 images), share of equal
+            verdicts.
     """
 
     precision: str
@@ -79,7 +80,7 @@ def labelled(root: Path) -> list[Sample]:
     Raises:
         UsageError: there are none.
     """
-    samples = read_samples(root, split=None)
+    samples = read_samples(root)
     if not samples:
         raise UsageError(f"{root}: no labelled images; give data that cinemae-train can read")
     return samples
@@ -97,7 +98,7 @@ def load_batches(samples: Sequence[Sample], preprocess: Preprocess) -> Iterator[
     pixels: list[np.ndarray] = []
     for sample in samples:
         try:
-            image = load_image(sample.path, preprocess).pixels
+            image = load_image(sample.read(), preprocess, name=sample.path).pixels
         except ImageError:
             continue
         batch.append(sample)
@@ -156,7 +157,7 @@ def _summary(manifest: Manifest, samples: Sequence[Sample], logits: np.ndarray, 
     costs = {}
     for name in sorted(set(names)):
         chosen = names == name
-        full, low = (binary_metrics(labels[chosen], row[chosen], manifest.calibration, resamples=0) for row in logits)
+        full, low = (binary_metrics(labels[chosen], row[chosen], manifest.calibration) for row in logits)
         costs[str(name)] = {
             "images": int(chosen.sum()), "auc_fp32": full.auc, "auc": low.auc, "ece_fp32": full.ece, "ece": low.ece,
             "agreement": float(equal[chosen].mean()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..runtime.core.errors import CinemaeError, UsageError
-from ..runtime.core.manifest import CC_BY_NC, Manifest
+from ..runtime.core.manifest import CC_BY_NC
 from ..runtime.engines.file.header import read_manifest
 from ..runtime.engines.load import BUNDLED_NAME
 
@@ -16,29 +16,33 @@ def refuse_bundled(path: str | Path) -> None:
         raise UsageError(f"{path}: that name belongs to the bundled engine; export under another name")
 
 
-def refuse_other_precision(engine: Path, precision: str) -> None:
-    """Raise UsageError if `engine` exists in another precision: overwriting it would change scores without a word."""
+def refuse_other_precision(engine: Path, precision: str, way: str | None = None) -> None:
+    """Raise UsageError if `engine` exists in another precision: overwriting it would change scores without a word.
+
+    Args:
+        engine: the file to be written.
+        precision: of the new engine.
+        way: what the user can do instead, for the message. Default: the options of `cinemae export`.
+    """
     try:
         found = read_manifest(engine).precision
     except CinemaeError:
         return  # nothing there, or nothing that can be used
     if found != precision:
-        raise UsageError(
-            f"{engine} holds a {found} engine: add --name {engine.stem}-{precision}, or --force to overwrite it"
-        )
+        way = way or f"add --name {engine.stem}-{precision}, or --force to overwrite it"
+        raise UsageError(f"{engine} holds a {found} engine: {way}")
 
 
-def engine_licence(manifest: Manifest, given: str | None) -> str:
-    """The licence of an engine made from a checkpoint.
+def engine_licence(known: str, given: str | None) -> str:
+    """The licence of an engine.
 
     Args:
-        manifest: of the checkpoint; the licence of its backbone counts, "unknown" included.
+        known: licence of the backbone; "unknown" counts.
         given: with `--licence`; replaces that of the backbone.
 
     Raises:
         UsageError: another licence is given for the published MAE weights, which are under CC-BY-NC-4.0.
     """
-    known = manifest.backbone.licence
     if known == CC_BY_NC and given not in (None, known):
         raise UsageError(f"--licence {given}: the engine embeds a backbone under {known}; leave the option out")
     return given or known

@@ -7,13 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
-from cinemae.runtime import Detector
+from cinemae.train.features.sample_list import read_recorded
 from pictures import picture
-from published_layouts import TINY, fair_shapes, fair_state, hugging_face_config, hugging_face_state, write_hugging_face
 from training_tree import render
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -63,33 +61,20 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
         rows.writerow(("path", "label", "generator", "split"))
         for i in range(160):
             render(i % 2, i, (80, 72)).save(tmp_path / f"{i}.png")
-            rows.writerow((f"{i}.png", i % 2, "gen_a", "train" if i < 120 else "test"))
+            rows.writerow((f"{i}.png", ("real", "ai")[i % 2], "gen_a", "train" if i < 120 else "test"))
     run("train_on_csv.py", tmp_path, monkeypatch)
     assert "gen_a" in capsys.readouterr().out
+    lines = (tmp_path / "images.csv").read_text().splitlines()  # 30 images are moved to test
+    lines[1:31] = [line.replace("train", "test") for line in lines[1:31]]
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    run("train_on_csv.py", tmp_path, monkeypatch)
+    fitted = read_recorded(tmp_path / "runs" / "checkpoint" / "samples.jsonl")
+    assert {Path(sample.path).name for sample in fitted} == {f"{i}.png" for i in range(30, 120)}
     for arguments in (("none.csv",), ("images.csv", "none.pth")):
         with pytest.raises(SystemExit, match=r"error: none\.\w+: no such file or folder"):
             run("train_on_csv.py", tmp_path, monkeypatch, *arguments)
     run("export_and_compare.py", tmp_path, monkeypatch, "0.png")
     assert "path='0.png', status='ok'" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_genimage_to_engine(tmp_path, monkeypatch):
-    for split, count in (("train", 60), ("val", 8)):
-        for label, name in enumerate(("nature", "ai")):
-            folder = tmp_path / "GenImage" / "gen_a" / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                render(label, i + len(split)).save(folder / f"{i}.png")
-    state = hugging_face_state(fair_state(fair_shapes(**TINY)), "published")
-    write_hugging_face(tmp_path / "vit-mae", state, hugging_face_config(TINY))
-    monkeypatch.setenv("PATH", os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]))
-    run("genimage_to_engine.py", tmp_path, monkeypatch, "vit-mae", "GenImage", "out", "gen_a")
-    table = (tmp_path / "out" / "steps.md").read_text("utf-8")
-    assert table.count("\n") == 6
-    manifest = Detector.load(tmp_path / "out" / "models" / "cinemae.onnx").manifest
-    assert manifest.precision == "fp16"
-    assert "held-out images" in manifest.calibration.fitted_on
 
 
 def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):

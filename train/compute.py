@@ -35,7 +35,8 @@ cent of probability at most, and a seventieth of the logits' standard deviation 
 
 def prepare_process(threads: int = 0) -> None:
     """Set up logging to stderr and the number of threads (0: torch's own choice)."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("cinemae").setLevel(logging.INFO)  # not of libraries: exporters log thousands of lines
     if threads:
         import torch
 

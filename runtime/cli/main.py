@@ -17,6 +17,7 @@ COMMANDS = {
     "watch": ("runtime.cli.watch", "Score the new files of folders."),
     "serve": ("runtime.cli.serve", "Score images over HTTP, with a page for people."),
     "ray": ("runtime.cli.ray", "Score images on a Ray cluster."),
+    "make": ("export.make.cli", "Make a detector from your own labelled images, in one command."),
     "train": ("train.cli.train", "Fit, evaluate and study a detector on your own data."),
     "export": ("export.cli", "Turn a checkpoint into an ONNX or TensorRT engine."),
     "doctor": ("runtime.cli.doctor", "Say what works on this machine, and how to fix the rest."),

@@ -58,6 +58,7 @@ class Calibration(Model):
         miss_gamma: largest share of new sources whose AI images may exceed `miss`, in (0, 1].
         withheld: verdicts that are never given, because at no logit beyond their threshold the interval of the
             likelihood ratio lies on their side of 1.
+        lowest_quality: lowest JPEG quality of images behind the rates, in 1 to 100; None where none was recorded.
         n_real: real images behind `ai_from`.
         n_ai: AI images behind `real_below`.
         sources: the rates reached, source by source.
@@ -72,6 +73,7 @@ class Calibration(Model):
     false_alarm_gamma: float = Field(1.0, gt=0, le=1)
     miss_gamma: float = Field(1.0, gt=0, le=1)
     withheld: tuple[Literal["ai", "real"], ...] = ()
+    lowest_quality: int | None = Field(None, ge=1, le=100)
     n_real: int = Field(0, ge=0)
     n_ai: int = Field(0, ge=0)
     sources: tuple[SourceRates, ...] = ()

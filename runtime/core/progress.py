@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +15,17 @@ from .errors import CinemaeError
 
 BAR_SECONDS = 0.1
 LOG_SECONDS = 60.0
+_STEP = ContextVar("_STEP", default="")
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Inside the block, every progress begins with `name`: what is shown of work of several steps."""
+    token = _STEP.set(f"{name}: ")
+    try:
+        yield
+    finally:
+        _STEP.reset(token)
 
 
 def duration(seconds: float) -> str:
@@ -45,7 +58,7 @@ class Progress:
         closing: bool = True,
         console: Any = None,
     ) -> None:
-        self._unit, self._quiet, self._closing = unit, quiet, closing
+        self._step, self._unit, self._quiet, self._closing = _STEP.get(), unit, quiet, closing
         self._total: int | None = None if callable(total) else total
         self._count: Callable[[], int] | None = total if callable(total) else None
         self._done = self._first = done
@@ -113,7 +126,7 @@ class Progress:
     def _line(self, now: float, ends: bool = False) -> str:
         elapsed = max(now - self._start, 1e-9)
         rate = (self._done - self._first) / elapsed
-        text = f"{self._done:,}{f'/{self._total:,}' if self._total else ''} {self._unit}, {rate:,.1f}/s"
+        text = f"{self._step}{self._done:,}{f'/{self._total:,}' if self._total else ''} {self._unit}, {rate:,.1f}/s"
         if self._share_left is not None and not ends:
             share, left = self._share_left
             text += f", {share:.0%}, ETA {duration(left)}"

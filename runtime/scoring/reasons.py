@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..core.manifest import Manifest
+from ..evidence.fact import Evidence
 from ..images.preprocess import LoadedImage
 from .record import Frames, Reason, Stats
 
@@ -14,10 +17,13 @@ TINY_SHORT_SIDE = 64
 """Enlarging 64 px to 256 px interpolates more than nine tenths of the pixels that the network sees."""
 MIN_SEEN = 0.25
 """Share of the image inside the centre crop; below it the score is of a fragment."""
+LOW_QUALITY = 60
+"""JPEG quality below which a reason says that the rates were measured on better images, where nothing was recorded."""
 TEXTS = {
     "tiny": "tiny image: nearly every pixel the network sees is interpolated",
     "small": "small image: it is enlarged before scoring, so the network sees interpolated pixels",
     "crop": "extreme aspect ratio: only {:.2g} % of the image lies inside the scored centre crop",
+    "jpeg": "JPEG quality {}, below the {} down to which the engine's rates were measured",
     "grey": "grayscale image: the detector was fitted on colour",
     "flat": "low context: the visible patches hardly vary, so reconstruction is easy whatever the source",
     "s1": "variability is outside the range of the training images",
@@ -106,3 +112,10 @@ def stat_reasons(stats: Stats, manifest: Manifest) -> list[Reason]:
     if "s1" in ranges and not ranges["s1"].low <= stats.s1 <= ranges["s1"].high:
         reasons.append(reason("s1"))
     return reasons
+
+
+def quality_reasons(evidence: Sequence[Evidence], manifest: Manifest) -> list[Reason]:
+    """The reason that a file is compressed more than the images on which the rates were measured."""
+    least = manifest.calibration.lowest_quality or LOW_QUALITY
+    qualities = (fact.value for fact in evidence if fact.kind == "jpeg_quality")
+    return [reason("jpeg", value, least) for value in qualities if value and int(value) < least]

@@ -26,7 +26,7 @@ from ..images.tiles import stitch
 from .likelihood_ratio import LikelihoodRatio
 from .options import ScoringOptions
 from .prepare import Prepared
-from .reasons import frame_reasons, reason, stat_reasons
+from .reasons import frame_reasons, quality_reasons, reason, stat_reasons
 from .record import Failure, Frames, Record, ScoredFrame, Stats, Tile
 from .run import Run, Verdict
 
@@ -131,7 +131,7 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
     probabilities = [manifest.calibration.probability(one, run.prior) for one, _ in scores]
     frames: Frames | None = None
     tiles: tuple[Tile, ...] = ()
-    reasons = [*item.reasons[chosen], *stat_reasons(stats, manifest)]
+    reasons = [*item.reasons[chosen], *quality_reasons(item.evidence, manifest), *stat_reasons(stats, manifest)]
     if item.moving:
         scored = tuple(
             ScoredFrame(one.index, one.time, logit, probability)

@@ -133,7 +133,7 @@ def test_the_licence_is_the_backbones_unless_one_is_given(command, checkpoint, t
     assert (licensed.licence, licensed.backbone.licence) == ("MIT", "unknown")
     assert "license: mit" in card(licensed, "hf://o/r/cinemae.onnx").split("---")[1]
     published = tiny_manifest.model_copy(update={"backbone": backbone.model_copy(update={"licence": "CC-BY-NC-4.0"})})
-    assert engine_licence(published, None) == "CC-BY-NC-4.0"
+    assert engine_licence("CC-BY-NC-4.0", None) == "CC-BY-NC-4.0"
     update_checkpoint(checkpoint, published, {})
     refused = command(checkpoint, "--out", tmp_path, "--licence", "MIT")
     assert (refused.code, "under CC-BY-NC-4.0" in refused.err) == (2, True)

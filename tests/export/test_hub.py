@@ -138,7 +138,12 @@ def test_the_card_states_promises_figures_and_terms():
     assert "license: other\nlicense_name: 'Research \\\\| only ---'" in other
 
 
-def test_figures_of_a_checkpoint(tmp_path):
-    for name in ("roc.png", "eval.csv", "head.safetensors"):
-        (tmp_path / name).touch()
-    assert [path.name for path in figures_of(tmp_path / "e.onnx", tmp_path)] == ["eval.csv", "roc.png"]
+def test_figures_of_a_checkpoint_are_those_that_eval_writes(fitted, image_tree, tmp_path, monkeypatch):
+    from cinemae.train.cli.train import main
+
+    shutil.copytree(fitted / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^None$|^0$"):
+        main(["eval", "runs/checkpoint", str(image_tree), "-q", "--resamples", "0"])
+    found = figures_of(tmp_path / "e.onnx", Path("runs/checkpoint"))
+    assert [path.name for path in found] == ["eval.csv", "eval.json", "eval.md", "reliability.png", "roc.png"]

@@ -13,7 +13,7 @@ from .scores import OWN_HEAD, Scores
 from .thresholds import Rule, rules
 
 
-def calibrate(scores: Scores, fitted_on: str, rates: Rates) -> Calibration:
+def calibrate(scores: Scores, fitted_on: str, rates: Rates, lowest_quality: int | None = None) -> Calibration:
     """Fit the likelihood ratio and both thresholds on scores of images that the head has not seen.
 
     The thresholds follow the rule of `thresholds`. Where they cross, the stored rates are those that their common cut
@@ -24,6 +24,7 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates) -> Calibration:
         scores: logits, labels and sources.
         fitted_on: description of the images, for the manifest.
         rates: of wrong verdicts.
+        lowest_quality: lowest JPEG quality among the images, where it is known.
 
     Raises:
         UsageError: a class is missing, a logit is not finite, or the logits rank real above AI.
@@ -48,7 +49,7 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates) -> Calibration:
     calibration = Calibration(
         likelihood=likelihood, ai_from=ai_from, real_below=real_below, withheld=tuple(withheld),
         false_alarm=ai.rate, miss=real.rate, false_alarm_gamma=ai.gamma, miss_gamma=real.gamma,
-        n_real=n_real, n_ai=len(once.labels) - n_real, fitted_on=fitted_on,
+        lowest_quality=lowest_quality, n_real=n_real, n_ai=len(once.labels) - n_real, fitted_on=fitted_on,
     )
     return calibration.model_copy(update={"sources": _source_rates(scores, Decision.of(calibration), (ai, real))})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from ...runtime.cli.expand import expanded
 from ...runtime.core.errors import UsageError
 from ...runtime.core.option import Option
 from ..compute import choose_device, choose_precision, prepare_process
-from .shared import CACHE, Augment, Forward, Subset, check_backbone, check_folder, read_data
+from .shared import CACHE, Forward, Subset, check_backbone, check_folder, read_data
 
 if TYPE_CHECKING:
     from ..data.sample import Sample
@@ -31,10 +30,10 @@ class EvalOptions:
     Attributes:
         checkpoint: checkpoint folder; last: the checkpoint fitted last.
         cache: root of the feature cache; features that it lacks are extracted.
-        augment: change images before scoring.
+        augment: change images before scoring. Default: delivery for a checkpoint that was fitted on it, else none.
         out: folder of tables and plots. Default: CHECKPOINT/eval.
-        resamples: bootstrap resamples; 0: no intervals.
-        seed: seed of the bootstrap.
+        resamples: resamples of the generators, for the intervals of means; 0: none.
+        seed: seed of the resamples.
         backbone: the backbone, where it is no longer at its recorded place.
 
     Raises:
@@ -43,23 +42,24 @@ class EvalOptions:
 
     checkpoint: Annotated[Path, Option(argument=True, metavar="CHECKPOINT")]
     cache: Path = CACHE
-    augment: Augment = "none"
+    augment: Annotated[str | None, Option(metavar="[none|robust|balanced|delivery]")] = None
     out: Path | None = None
-    resamples: Annotated[int, Option(minimum=0)] = 1000
+    resamples: Annotated[int, Option(minimum=0)] = 2000
     seed: Annotated[int, Option(minimum=0)] = 0
     backbone: str | None = None
 
     def __post_init__(self) -> None:
         from ..data.transforms import check_augment
 
-        check_augment(self.augment)
+        check_augment(self.augment or "none")
 
 
 @expanded
 def eval_command(options: EvalOptions, data: Subset, forward: Forward) -> None:
     """Report a checkpoint's figures, generator by generator.
 
-    Accuracy, AUC, AP and calibration, with intervals. Features that the cache lacks are extracted.
+    AUC against real images of the same content and against all, accuracy, AP and calibration, with intervals. Features
+    that the cache lacks are extracted. Images that the head was fitted on are left out, whatever their names.
     """
     from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
 
@@ -74,34 +74,54 @@ def eval_command(options: EvalOptions, data: Subset, forward: Forward) -> None:
     if options.backbone:
         check_backbone(options.backbone)
     prepare_process(forward.threads)
-    typer.echo(evaluated(folder, samples, options, forward))
+    typer.echo(evaluated(folder, samples, data.split, options, forward))
 
 
-def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, forward: Forward) -> str:
-    """Evaluate; returns the tables for the terminal."""
+def evaluated(
+    folder: Path, samples: Sequence[Sample], split: str | None, options: EvalOptions, forward: Forward
+) -> str:
+    """Evaluate; returns the tables for the terminal.
+
+    Args:
+        folder: the checkpoint.
+        samples: the images.
+        split: the only split that was asked for. Where it is that of the fit, the images of the fit are scored too.
+        options: what else is evaluated.
+        forward: resources.
+
+    Raises:
+        UsageError: the head was fitted on every image.
+    """
     from ...runtime.core.text import terminal_width
+    from ..data.transforms import DELIVERY
     from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
     from ..evaluation.evaluate import evaluate, score, spec_of
     from ..evaluation.verdicts import promise_kept, verdict_table
     from ..features.cache import FeatureCache
     from ..features.extract import extract
-    from ..fitting.checkpoint import load_checkpoint_backbone, load_head
-    from ..fitting.checkpoint_folder import update_checkpoint
+    from ..fitting.checkpoint import fitted_samples, load_checkpoint_backbone, load_head
+    from ..fitting.checkpoint_folder import EVAL_FOLDER, update_checkpoint
     from ..reporting.tables import wrapped
 
-    loaded, device, augment = load_head(folder), choose_device(forward.device), options.augment
-    paths = {os.path.abspath(sample.path) for sample in samples}
+    loaded, device = load_head(folder), choose_device(forward.device)
+    usual = DELIVERY if loaded.manifest.calibration.lowest_quality else "none"
+    augment = options.augment or usual
+    known = {sample.content for sample in fitted_samples(folder) if sample.split != split}
+    paths = {sample.absolute for sample in samples}
     spec = spec_of(loaded, options.cache, paths, augment, choose_precision(forward.precision, device))
     report = extract(
         samples, lambda: load_checkpoint_backbone(loaded, options.backbone), spec, options.cache,
         batch_size=forward.batch_size, workers=forward.workers, device=device, quiet=forward.quiet,
     )
-    cache = FeatureCache(report.folder, report.samples)
+    fresh, seen = ([s for s in report.samples if (s.content in known) == inside] for inside in (False, True))
+    if seen and not fresh:
+        raise UsageError(f"the head was fitted on all {len(seen):,} images, whatever their names: nothing is left")
+    cache = FeatureCache(report.folder, fresh)
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     evaluation = evaluate(loaded, scores, options.resamples, options.seed)
-    out = options.out or folder / ("eval" if augment == "none" else f"eval-{augment}")
+    out = options.out or folder / (EVAL_FOLDER if augment == usual else f"{EVAL_FOLDER}-{augment}")
     written = write_eval(evaluation, scores, out)
-    if augment == "none":
+    if augment == usual:
         figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
         update_checkpoint(folder, manifest, {"eval": eval_json(evaluation)})
@@ -112,6 +132,8 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"written: {', '.join(str(path) for path in written)}",
     ]
+    if seen:
+        lines.append(f"{len(seen):,} images left out: the head was fitted on the same bytes, the first {seen[0].path}")
     if report.skipped:
         lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
     return "\n".join([*lines, f"next: cinemae-export {folder}"])
@@ -119,7 +141,7 @@ def evaluated(folder: Path, samples: Sequence[Sample], options: EvalOptions, for
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:
     """The figures that an engine carries, by generator/split; figures that do not exist are left out."""
-    names = ("accuracy", "real_accuracy", "fake_accuracy", "auc", "ap")
+    names = ("auc", "auc_all_real", "ap", "coverage", "accuracy", "real_accuracy", "fake_accuracy")
     figures = {}
     for group in evaluation.groups:
         values = {name: float(getattr(group.metrics, name)) for name in names}

@@ -19,8 +19,10 @@ from ..compute import choose_device, choose_precision, named_precision, prepare_
 from .shared import CACHE, Augment, Forward, Subset, check_backbone, check_folder, checked, read_data
 
 if TYPE_CHECKING:
-    from ...runtime.core.manifest import MethodConfig
+    from ...runtime.core.manifest import Backbone, MethodConfig
+    from ..compute import Precision
     from ..data.sample import Sample
+    from ..features.cache_spec import CacheSpec
     from ..features.extract import ExtractReport
 
 NAMED_SKIPS = 20
@@ -86,12 +88,15 @@ def masked_method(options: ExtractOptions) -> MethodConfig:
 def chosen_part(options: ExtractOptions) -> tuple[int, int]:
     """The part of the extraction that this process takes, (i, n): of `--shard`, else rank and world size of torchrun.
 
+    Schedulers set RANK and WORLD_SIZE, too; without torchrun's own TORCHELASTIC_RUN_ID nobody asked to divide the work.
+
     Raises:
         UsageError: the text is not i/n with 0 <= i < n, or `--ray`, which divides the work, is given too.
     """
     if options.shard is None:
-        torchrun = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        return (0, 1) if options.ray else torchrun
+        if options.ray or "TORCHELASTIC_RUN_ID" not in os.environ:
+            return 0, 1
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if options.ray:
         raise UsageError("--ray divides the work by itself: leave out --shard")
     head, _, tail = options.shard.partition("/")
@@ -100,6 +105,18 @@ def chosen_part(options: ExtractOptions) -> tuple[int, int]:
             f"--shard must be i/n with 0 <= i < n (0/4 ... 3/4 for four processes), got {options.shard!r}"
         )
     return int(head), int(tail)
+
+
+def spec_for(options: ExtractOptions, backbone: Backbone, precision: Precision) -> CacheSpec:
+    """What decides the features that the options ask for."""
+    from ..features.cache_spec import CacheSpec
+    from ..features.extract import preprocess_for
+
+    preprocess = checked(preprocess_for, config=backbone.config, decode=options.decode)
+    return CacheSpec.create(
+        backbone, preprocess, masked_method(options), augment=options.augment, views=options.views,
+        augment_seed=options.augment_seed, precision=precision,
+    )
 
 
 @expanded
@@ -116,30 +133,26 @@ def extract_command(options: ExtractOptions, data: Subset, forward: Forward) -> 
 
         supervise("the same command continues it")  # before torch: a fork takes no threads along
     prepare_process(forward.threads)
-    typer.echo(described(extracted(samples, options, forward), data.data, options.cache))
+    typer.echo(described(extracted(samples, options, forward), data, options.cache))
 
 
 def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forward) -> ExtractReport:
     """Extract in this process or on a cluster, and record the list of samples."""
-    from ..features.cache_spec import CacheSpec
-    from ..features.extract import extract, preprocess_for
-    from ..features.sample_list import SAMPLES_FILE, record_part
+    from ..features.extract import extract
+    from ..features.sample_list import record_part, start_part
     from ..weights.load import load_backbone
 
     precision = named_precision(forward.precision)  # on a cluster: the devices are those of its workers
     device = None if options.ray else choose_device(forward.device)
     if device:
         precision = choose_precision(forward.precision, device)
-    if not forward.quiet:
-        print(f"{len(samples):,} images; loading {options.backbone} ...", file=sys.stderr, flush=True)
-    loaded = load_backbone(options.backbone)
-    preprocess = checked(preprocess_for, config=loaded.info.config, decode=options.decode)
-    spec = CacheSpec.create(
-        loaded.info, preprocess, masked_method(options), augment=options.augment, views=options.views,
-        augment_seed=options.augment_seed, precision=precision,
-    )
     part, root = chosen_part(options), options.cache
-    (root / spec.key / SAMPLES_FILE).unlink(missing_ok=True)  # until this extraction has finished
+    if not forward.quiet:
+        share = f", part {part[0]} of {part[1]}, counted from 0" if part[1] > 1 else ""
+        print(f"{len(samples):,} images{share}; loading {options.backbone} ...", file=sys.stderr, flush=True)
+    loaded = load_backbone(options.backbone)
+    spec = spec_for(options, loaded.info, precision)
+    start_part(root / spec.key, samples, part)
     if options.ray:
         from ..features.ray_extract import extract_on_ray
 
@@ -152,7 +165,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
     return report
 
 
-def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
+def described(report: ExtractReport, data: Subset, root: Path) -> str:
     """Counts, the names of skipped files, and the next command."""
     from ..features.sample_list import SAMPLES_FILE
 
@@ -165,6 +178,6 @@ def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
         lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
     where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
     fitting = any(sample.split == "train" for sample in report.samples)
-    step = "fit" if fitting else f"eval last {shlex.join(map(str, roots))}"
+    step = "fit" if fitting else f"eval last {shlex.join(data.arguments)}"
     first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
     return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])

@@ -6,6 +6,8 @@ so every image becomes a square of one size, encoded once more as JPEG at one qu
 slightly below the full one, so that every image is resampled and an older 8x8 JPEG grid is shifted and stretched.
 Traces of the native resolution and of earlier compression are weakened, but not removed; `audit --balanced` measures
 what is left.
+`delivery` has three views of every image, as platforms deliver it: as found, at most 768 px at JPEG 60, at most 512 px
+at JPEG 40.
 `corruption:KIND_LEVEL` are the corruptions of the robustness study [Table 3, Fig. 6].
 """
 
@@ -76,6 +78,35 @@ def balanced(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 @dataclass(frozen=True)
+class Tier:
+    """A transform: an image as a platform delivers it.
+
+    Attributes:
+        side: largest length of the longer side in pixels.
+        quality: of the JPEG.
+    """
+
+    side: int
+    quality: int
+
+    @property
+    def name(self) -> str:
+        """Name in tables, as "512 px, JPEG 40"."""
+        return f"{self.side} px, JPEG {self.quality}"
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        """The delivered image; smaller images keep their size."""
+        small = image.copy()
+        small.thumbnail((self.side, self.side), Image.Resampling.BICUBIC)
+        return reencode(small, self.quality)
+
+
+DELIVERY = "delivery"
+TIERS = (Tier(768, 60), Tier(512, 40))
+"""Views 1 and 2 of the augmentation `delivery`; view 0 is the image as found."""
+
+
+@dataclass(frozen=True)
 class Corruption:
     """A transform: one kind of corruption at one level; the result has the size of the image.
 
@@ -124,7 +155,14 @@ TRANSFORMS: dict[str, Transform] = {**AUGMENTATIONS, **{f"corruption:{name}": on
 """All by the name that a cache records (`CacheSpec.augment`)."""
 
 
+def transform_of(augment: str, view: int = 0) -> Transform:
+    """The transform of a view."""
+    if augment == DELIVERY:
+        return TIERS[view - 1] if view else unchanged
+    return TRANSFORMS[augment]
+
+
 def check_augment(name: str) -> None:
     """Raise UsageError for an unknown transform; the message lists the augmentations."""
-    if name not in TRANSFORMS:
-        raise UsageError(f"unknown augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}")
+    if name != DELIVERY and name not in TRANSFORMS:
+        raise UsageError(f"unknown augmentation {name!r}; there are: {', '.join((*AUGMENTATIONS, DELIVERY))}")

@@ -16,22 +16,30 @@ from ...runtime.core.files import write_text
 from ..calibration.scores import Scores
 from ..reporting import plots
 from ..reporting.tables import Cell, Table, jsonable
-from .evaluate import Evaluation
-from .metrics import ECE_BINS, FIGURES, MACC, Interval, bins_of, calibration_error, class_weights, probabilities
+from .evaluate import Evaluation, Means
+from .intervals import Interval, share_interval
+from .metrics import ECE_BINS, ECE_IMAGES, FIGURES, MACC, bins_of, class_weights, probabilities
 from .verdicts import promise_kept, promise_text, verdict_table
 
 NOTE = (
-    "acc, real, fake: share of all, real and AI images that are right where `ai` begins; @0.5: at the paper's "
-    f"threshold, sigmoid(logit) = 0.5. {MACC}: acc@0.5 in the row of the means. AUC, AP: how well AI ranks above real. "
-    f"TPR@x%: AI images found while x % of real images are flagged. ECE: error of the probability, {ECE_BINS} bins. "
-    "AP and ECE follow the ratio of the classes; balanced: both classes weighted alike. [low, high]: 95 % bootstrap "
-    "interval. called ai, uncertain, called real: shares of the verdicts. *: trained on this generator."
+    "AUC own real: how well AI ranks above the real images that the generator brings along, of the same content if the "
+    "data are made so. AUC all real: above all real images evaluated, where content tells the classes apart too. "
+    "decided: share of the images that are called ai or real. acc, real, fake: share of the decided images, of all, "
+    "real and AI, that are right. @0.5: "
+    f"share of all images, at the paper's threshold, sigmoid(logit) = 0.5; {MACC}: acc@0.5 in the row of the mean. "
+    "TPR@x%: AI images found while x % of real images are flagged. AP, acc and acc@0.5 follow the ratio of the "
+    "classes; balanced: both classes weighted alike. Cllr: cost of the likelihood ratio in bits, 1 is a ratio of 1 for "
+    "all; min: the least of any ascending map on these images. ECE: error of the probability, classes weighted alike, "
+    f"{ECE_BINS} bins, from {ECE_IMAGES:,} images on; noise: its size where the probability is right. means: over the "
+    "generators with images of both classes. [low, high]: 95 % interval, exact for shares, DeLong's for AUC, of "
+    "resampled generators for means. called ai, uncertain, called real: shares of the verdicts. *: trained on this "
+    "generator."
 )
 """Explains the tables of an evaluation."""
 
 
 def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
-    """The table for readers: one row for each generator and split, then the means.
+    """The table for readers: one row for each generator and split, all images, then the means.
 
     Args:
         evaluation: the figures.
@@ -44,14 +52,21 @@ def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
             for name in FIGURES
         ]
 
+    def mean_row(title: str, mean: Means) -> tuple[Cell, ...]:
+        count = f"{title} ({len(mean.generators)})"
+        return (count, "", None, None, *cells(mean.values, mean.ci if intervals else {}))
+
     rows: list[tuple[Cell, ...]] = []
     for group in evaluation.groups:
         m = group.metrics
         mark = f"{group.generator}{' *' if group.seen else ''}"
         rows.append((mark, group.split, m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
-    rows.append(("mean", "", None, None, *cells(evaluation.mean, {})))
+    if len(evaluation.groups) > 1:
+        m = evaluation.whole
+        rows.append(("all images", "", m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
+    rows.append(mean_row("mean", evaluation.mean))
     if len({group.seen for group in evaluation.groups}) == 2:
-        rows.append(("mean of unseen", "", None, None, *cells(evaluation.mean_unseen, {})))
+        rows.append(mean_row("mean of unseen", evaluation.mean_unseen))
     where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}."
     columns = ("generator", "split", "AI images", "real images", *FIGURES.values())
     title = f"Evaluation of {Path(evaluation.checkpoint).name}"
@@ -64,7 +79,8 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
               for g in evaluation.groups]
     record: dict[str, Any] = jsonable({
         "checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
-        "mean": evaluation.mean, "mean_unseen": evaluation.mean_unseen,
+        "whole": asdict(evaluation.whole), "mean": asdict(evaluation.mean),
+        "mean_unseen": asdict(evaluation.mean_unseen),
         "verdicts": [asdict(counts) for counts in evaluation.verdicts],
     })
     return record
@@ -107,30 +123,38 @@ def _plot_roc(evaluation: Evaluation, scores: Scores, path: Path) -> None:
             own = scores.of(group.generator, group.split)
             if not math.isnan(group.metrics.auc):
                 rates = roc_curve(own.labels, own.logits)
-                axes.plot(*rates[:2], label=f"{group.generator} {group.split}: AUC {group.metrics.auc:.3f}")
+                axes.plot(*rates[:2], label=f"{group.generator} {group.split}: {group.metrics.auc:.3f}")
         axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
-        axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", title="ROC",
-                 xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", xlim=(0, 1), ylim=(0, 1),
+                 title="ROC and AUC, against the real images of each generator")
         if len(axes.lines) > 1:
             axes.legend(fontsize=7, loc="lower right")
 
 
 def _plot_reliability(evaluation: Evaluation, scores: Scores, path: Path) -> None:
-    """Bars of the share that is AI in each bin of the probability, both classes weighted alike, above their counts."""
+    """Bars of the share that is AI in each bin of the probability, both classes weighted alike, above their counts.
+
+    The interval of a bar is that of as many images of equal weight as tell as much (Kish 1965).
+    """
     probability, labels = probabilities(scores.logits, evaluation.calibration), scores.labels
-    weights = class_weights(labels) if len(np.unique(labels)) == 2 else np.ones(len(labels))
+    weights = class_weights(labels) if evaluation.whole.both else np.ones(len(labels))
     which = bins_of(probability)
-    total, ai = (np.bincount(which, part, ECE_BINS) for part in (weights, weights * labels))
+    total, squares, ai = (np.bincount(which, part, ECE_BINS) for part in (weights, weights**2, weights * labels))
     counts = [np.bincount(which[labels == label], minlength=ECE_BINS) for label in (0, 1)]
     filled, edges = total > 0, np.arange(ECE_BINS) / ECE_BINS
-    error = calibration_error(labels, probability, weights)
+    share, equal = ai[filled] / total[filled], total[filled] ** 2 / squares[filled]
+    bounds = [share_interval(one * count, count) for one, count in zip(share, equal, strict=True)]
+    m = evaluation.whole
+    error = f"ECE {m.ece:.3f}, noise {m.ece_noise:.3f}" if m.ece == m.ece else f"no ECE under {ECE_IMAGES:,} images"
     width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.GROUND}
     with plots.drawing(path, 6, 6.2, png=True) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.6))
-        upper.bar(edges[filled], ai[filled] / total[filled], **width)
+        upper.bar(edges[filled], share, **width)
+        upper.vlines(edges[filled] + 0.5 / ECE_BINS, [one.low for one in bounds], [one.high for one in bounds],
+                     color=plots.INK, linewidth=1, label="95 % interval")
         upper.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.9, linestyle="--", label="calibrated")
         upper.set(ylabel="share that is AI, classes weighted alike", ylim=(0, 1), xlim=(0, 1),
-                  title=f"Reliability, all generators: ECE {error:.3f}")
+                  title=f"Reliability, all generators: {error}")
         upper.legend(fontsize=8, loc="upper left")
         lower.bar(edges, counts[0], color=plots.REAL_COLOUR, label="real", **width)
         lower.bar(edges, counts[1], bottom=counts[0], color=plots.AI_COLOUR, label="AI", **width)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..features.cache import FeatureCache
 from ..features.cache_spec import SPEC_FILE, CacheSpec
 from ..fitting.checkpoint import LoadedHead
 from ..fitting.examples import logits_of
+from .intervals import RESAMPLES, Interval, mean_interval
 from .metrics import FIGURES, Metrics, binary_metrics, mean_over, metrics_by_source
 from .verdicts import VerdictCounts, count_verdicts
 
@@ -33,6 +35,37 @@ class GroupFigures:
 
 
 @dataclass(frozen=True)
+class Means:
+    """Plain means of the figures over generators with images of both classes.
+
+    Attributes:
+        generators: averaged; a generator with several splits counts once, with all its images.
+        values: by the name of the figure, that of `accuracy_05` is mAcc; NaN where no generator has the figure.
+        ci: 95 % intervals for new generators of the kind, by resampling the generators.
+    """
+
+    generators: tuple[str, ...]
+    values: dict[str, float]
+    ci: dict[str, Interval]
+
+    def __getitem__(self, figure: str) -> float:
+        """The mean of a figure."""
+        return self.values[figure]
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Metrics], resamples: int, seed: int) -> Means:
+        """The means of the figures of every generator; `resamples` and `seed` are of the intervals."""
+        chosen = {name: metrics for name, metrics in figures.items() if metrics.both}
+        columns = {figure: [getattr(one, figure) for one in chosen.values()] for figure in FIGURES}
+        ci = {}
+        for figure, column in columns.items():
+            interval = mean_interval(column, resamples, seed, (0.0, math.inf if figure.startswith("cllr") else 1.0))
+            if not math.isnan(interval.low):
+                ci[figure] = interval
+        return cls(tuple(chosen), {figure: mean_over(column) for figure, column in columns.items()}, ci)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All figures of one checkpoint.
 
@@ -40,17 +73,18 @@ class Evaluation:
         checkpoint: its folder.
         calibration: the calibration used.
         groups: figures by generator and split.
-        mean: plain means over the generators, by the name of the figure; that of `accuracy_05` is mAcc. A generator
-            with several splits counts once, with all its images.
-        mean_unseen: the same over the generators that the head was not trained on; NaN where there is none.
+        whole: figures of all images together, each of which weighs alike; its AUC is that against all real images.
+        mean: over all generators.
+        mean_unseen: over the generators that the head was not trained on.
         verdicts: counts by class and source.
     """
 
     checkpoint: str
     calibration: Calibration
     groups: tuple[GroupFigures, ...]
-    mean: dict[str, float]
-    mean_unseen: dict[str, float]
+    whole: Metrics
+    mean: Means
+    mean_unseen: Means
     verdicts: tuple[VerdictCounts, ...] = ()
 
 
@@ -69,13 +103,15 @@ def spec_of(
         for sets in (loaded.mask_sets, loaded.mask_sets[:1])
     )
     folder = root / full.key
-    if (folder / SPEC_FILE).exists() and {row.path for row in FeatureCache(folder).views} >= set(paths):
+    if (folder / SPEC_FILE).exists() and {row.path for row in FeatureCache(folder, None).views} >= set(paths):
         return full
     return deployed
 
 
 def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scores:
     """Score the rows `chosen`, int64 [n], of a cache with the deployed masks, one shard in memory at a time.
+
+    A tier of delivery counts as a split.
 
     Raises:
         UsageError: a score is not finite; names the first such image.
@@ -91,33 +127,33 @@ def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scores
             f"{loaded.folder}: the scores of {len(wrong):,} images are not finite, the first {rows[wrong[0]].path}; "
             "extract with --precision fp32, or fit again"
         )
-    generators, splits = (np.array([getattr(row, name) for row in rows]) for name in ("generator", "split"))
+    tiers = cache.spec.tiers
+    generators = np.array([row.generator for row in rows])
+    splits = np.array([", ".join(filter(None, (row.split, tiers[row.view] if tiers else ""))) for row in rows])
     return Scores(logits, cache.labels(chosen), generators, splits)
 
 
-def evaluate(loaded: LoadedHead, scores: Scores, resamples: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate(loaded: LoadedHead, scores: Scores, resamples: int = RESAMPLES, seed: int = 0) -> Evaluation:
     """Compute the figures per generator and split, and their means.
 
     Args:
         loaded: the checkpoint that made the scores.
         scores: labels and logits, with splits.
-        resamples: bootstrap resamples for the intervals; 0 leaves the intervals out.
-        seed: seed of the bootstrap.
+        resamples: of the generators, for the intervals of the means; 0 leaves these out.
+        seed: of the resamples.
     """
     calibration, names = loaded.manifest.calibration, scores.sources.tolist()
     seen, _ = same_generators(loaded.manifest.training.generators, names)
-    groups = []
+    real, groups = scores.logits[scores.labels == 0], []
     for name, split in scores.groups:
         own = scores.of(name, split)
-        metrics = binary_metrics(own.labels, own.logits, calibration, resamples, seed)
+        metrics = binary_metrics(own.labels, own.logits, calibration, real)
         groups.append(GroupFigures(name, split, name in seen, metrics))
-    whole = metrics_by_source(scores, calibration)
-
-    def means(generators: Collection[str]) -> dict[str, float]:
-        return {name: mean_over([getattr(whole[generator], name) for generator in generators]) for name in FIGURES}
-
-    unseen = means([generator for generator in whole if generator not in seen])
-    counts = count_verdicts(scores, calibration)
+    whole = binary_metrics(scores.labels, scores.logits, calibration)
+    whole = replace(whole, auc=math.nan, ci={name: one for name, one in whole.ci.items() if name != "auc"})
+    each = metrics_by_source(scores, calibration)
+    unseen = {name: metrics for name, metrics in each.items() if name not in seen}
     return Evaluation(
-        str(loaded.folder), calibration, tuple(groups), mean=means(whole), mean_unseen=unseen, verdicts=counts
+        str(loaded.folder), calibration, tuple(groups), whole, Means.of(each, resamples, seed),
+        Means.of(unseen, resamples, seed), count_verdicts(scores, calibration),
     )

@@ -7,14 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from ...runtime.core.calibration import Calibration
 from ...runtime.scoring.verdict import Decision
 from ..calibration.scores import Scores
 from ..reporting.tables import Cell, Table
+from .intervals import share_interval
 
-CONFIDENCE = 0.95
 WHOLE = "all"
 COLUMNS = ("class", "source", "images", "called ai", "uncertain", "called real")
 """Columns of the tables of verdicts; the last three are shares."""
@@ -117,7 +116,7 @@ def verdict_table(counts: tuple[VerdictCounts, ...]) -> Table:
     """One row for each class and source: shares of the verdicts, the wrong ones with their 95 % interval (exact)."""
     rows: list[tuple[Cell, ...]] = []
     for c in counts:
-        interval = binomtest(c.wrong, c.images).proportion_ci(CONFIDENCE, method="exact")
+        interval = share_interval(c.wrong, c.images)
         shares = (part / c.images for part in (c.ai, c.uncertain, c.real))
         rows.append((c.label, c.source, c.images, *shares, f"{c.wrong} [{interval.low:.3f}, {interval.high:.3f}]"))
     return Table("verdicts", "Verdicts by class and source", (*COLUMNS, "wrong [95 % interval]"), tuple(rows))
@@ -135,7 +134,7 @@ def state(wrong: int, images: int, rate: float) -> str:
     Returns:
         "held": the interval lies within the rate; "broken": it lies above; "not shown": it contains the rate.
     """
-    interval = binomtest(wrong, images).proportion_ci(CONFIDENCE, method="exact")
+    interval = share_interval(wrong, images)
     return "held" if interval.high <= rate else "broken" if interval.low > rate else "not shown"
 
 
@@ -146,7 +145,7 @@ def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) ->
         ("real", "real", "ai", c.ai_from, c.false_alarm, c.false_alarm_gamma),
         ("ai", "AI", "real", c.real_below, c.miss, c.miss_gamma),
     ):
-        own = [one for one in counts if one.label == label and one.source != WHOLE]
+        own = [one for one in counts if one.label == label][:-1]  # the class as a whole comes last
         if not own or rate is None:
             continue
         if threshold is None:

@@ -77,8 +77,8 @@ class FeatureCache:
 
     Args:
         folder: of the cache.
-        samples: keep the rows of these samples alone; None keeps all rows, also those of files that were moved or
-            deleted since.
+        samples: keep the rows of these samples alone; None keeps all rows, also those of files that were moved to
+            another split or deleted since, and is for no fit.
 
     Attributes:
         spec: of the features.
@@ -86,7 +86,7 @@ class FeatureCache:
         views: of each sample, without its view, the number of cached views; of files with the same bytes, all count.
     """
 
-    def __init__(self, folder: Path, samples: Iterable[Sample] | None = None) -> None:
+    def __init__(self, folder: Path, samples: Iterable[Sample] | None) -> None:
         self.folder = folder
         listed = None if samples is None else frozenset(samples)
         self.spec = read_spec(folder)
@@ -187,8 +187,8 @@ def open_cache(
         raise UsageError(no_cache(root))
     fits = [f for f, spec in specs.items() if augment in (None, spec.augment) and spec.key.startswith(key or "")]
     if len(fits) == 1:
-        return FeatureCache(fits[0])
-    opened = [cache for cache in map(FeatureCache, fits) if split and len(cache.select(split=split))]
+        return FeatureCache(fits[0], None)
+    opened = [cache for cache in (FeatureCache(fit, None) for fit in fits) if split and len(cache.select(split=split))]
     if len(opened) == 1:
         return opened[0]
     asked = {"--augment": augment, "--key": key, "split": split}

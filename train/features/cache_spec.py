@@ -14,6 +14,7 @@ from ...runtime.core.errors import UsageError
 from ...runtime.core.manifest import Backbone, GlobalFeature, MethodConfig, Model, Preprocess
 from ...runtime.core.masks import MaskStrategy, draw_visible
 from ..compute import Precision
+from ..data.transforms import DELIVERY, TIERS
 
 SPEC_FILE = "cache.json"
 
@@ -71,15 +72,15 @@ class CacheSpec(Model):
             preprocess: resize and crop.
             method: gives f_global, and the masks where `mask_sets` is None.
             mask_sets: stored masks, int64 [R, K, V].
-            augment: name of the augmentation; with "none" there is one view, and no seed.
+            augment: name of the augmentation; with "none" there is one view, with "delivery" three, and no seed.
             views: augmented views of an image.
             augment_seed: seed of the augmentation.
             precision: of the matrix products, as `compute.choose_precision` gives it.
         """
         sets = draw_mask_sets(backbone.config.n_patches, method) if mask_sets is None else mask_sets
         visible = tuple(tuple(tuple(int(i) for i in run) for run in one) for one in sets)
-        if augment == "none":
-            views, augment_seed = 1, 0
+        if augment in ("none", DELIVERY):
+            views, augment_seed = 1 if augment == "none" else 1 + len(TIERS), 0
         return cls(
             backbone=backbone, preprocess=preprocess, visible=visible, mask_strategy=method.mask_strategy,
             mask_seed=method.mask_seed, f_global=method.f_global, augment=augment, views=views,
@@ -95,6 +96,16 @@ class CacheSpec(Model):
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Name of each view of the augmentation "delivery", "" for images as found; empty for others."""
+        return ("", *(tier.name for tier in TIERS)) if self.augment == DELIVERY else ()
+
+    @property
+    def lowest_quality(self) -> int | None:
+        """Lowest JPEG quality of a tier; None without tiers."""
+        return min(tier.quality for tier in TIERS) if self.tiers else None
 
     def mask_sets(self) -> np.ndarray:
         """The mask sets as an array: int64 [R, K, V]."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
 from ...runtime.images.decode import decoded
 from ...runtime.images.preprocess import resize_crop, shrink_to
-from ...runtime.images.source import open_image_file
 from ..compute import choose_device, choose_precision
 from ..data.sample import Sample
-from ..data.transforms import TRANSFORMS, check_augment, content_rng, unchanged
+from ..data.samples import reading_order
+from ..data.transforms import check_augment, content_rng, transform_of
 from ..model.mae import MaskedAutoencoder
 from .cache import TENSORS, FeatureCache
 from .cache_spec import CacheSpec
@@ -71,7 +70,7 @@ def extract(
         samples: any readers' output; the same list in every process when `shard` splits the work.
         backbone: gives the model; called only when there is something to compute.
         spec: decides the folder, the precision and, by the name `spec.augment`, what is done to the images.
-        shard: (i, n): this process takes samples i, i + n, i + 2n ...
+        shard: (i, n): this process takes the i-th of n equal parts, in the order in which tables are read fastest.
         shard_rows: rows in one file; a kill loses at most the rows not yet written (or those of the last minute).
 
     Raises:
@@ -80,30 +79,29 @@ def extract(
     device = device or choose_device("auto")
     choose_precision(spec.precision, device)
     check_augment(spec.augment)
-    transform = TRANSFORMS[spec.augment]
-    least = shrink_to(spec.preprocess) if transform is unchanged else None  # augmentations work at the native size
+    least = shrink_to(spec.preprocess) if spec.augment == "none" else None  # changes work at the native size
     writer = CacheWriter(root, spec, shard_rows)
-    cached = FeatureCache(writer.folder)
+    cached = FeatureCache(writer.folder, None)
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
-    mine = samples[shard[0] :: shard[1]]
+    mine = reading_order(samples)[shard[0] * len(samples) // shard[1] : (shard[0] + 1) * len(samples) // shard[1]]
     extractor: FeatureExtractor | None = None
     skipped: list[tuple[str, str]] = []
     listed: list[Sample] = []
     reused = copied = 0
     pending: list[tuple[Sample, np.ndarray]] = []
+    moved: list[Sample] = []
 
     def read(sample: Sample) -> tuple[Sample, list[np.ndarray]]:
         """The sample with its content, and its views, uint8 [S, S, 3]; none if features of the bytes are cached."""
-        path = os.path.abspath(sample.path)
-        with open_image_file(path, path) as file:
-            data = file.read()
+        path, data = sample.absolute, sample.read()
         content = hashlib.sha256(data).hexdigest()
         found = sample._replace(path=path, content=content)
         if all((content, view) in stored for view in range(spec.views)):
             return found, []
         with decoded(data, name=path, shrink_to=least) as one:
-            seeded = (content_rng(content, spec.augment_seed, view) for view in range(spec.views))
-            return found, [resize_crop(transform(one.image, rng), spec.preprocess) for rng in seeded]
+            seeded = ((view, content_rng(content, spec.augment_seed, view)) for view in range(spec.views))
+            changed = (transform_of(spec.augment, view)(one.image, rng) for view, rng in seeded)
+            return found, [resize_crop(image, spec.preprocess) for image in changed]
 
     def compute() -> None:
         nonlocal extractor
@@ -115,10 +113,12 @@ def extract(
             writer.add(row, *(getattr(features, name)[index] for name in TENSORS))
         pending.clear()
 
-    def copy(sample: Sample) -> None:
-        for view in range(spec.views):
-            ((_, one),) = cached.batches(np.array([stored[sample.content, view]]))
-            writer.add(sample._replace(view=view), *(getattr(one, name)[0] for name in TENSORS))
+    def copy() -> None:  # many at once: each shard is read once
+        views = [sample._replace(view=view) for sample in moved for view in range(spec.views)]
+        for positions, found in cached.batches(np.array([stored[row.content, row.view] for row in views])):
+            for index, position in enumerate(positions):
+                writer.add(views[position], *(getattr(found, name)[index] for name in TENSORS))
+        moved.clear()
 
     with (
         ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool,
@@ -138,13 +138,17 @@ def extract(
                 elif views:
                     pending += [(found._replace(view=view), pixels) for view, pixels in enumerate(views)]
                 else:
-                    copy(found)
+                    moved.append(found)
                     copied += 1
                 if len(pending) >= batch_size:
                     compute()
+                if len(moved) >= shard_rows:
+                    copy()
             progress.advance()
     if pending:
         compute()
+    if moved:
+        copy()
     writer.flush()
     return ExtractReport(
         folder=writer.folder, computed=len(listed) - reused - copied, reused=reused, copied=copied,

@@ -2,11 +2,11 @@
 
 A fit reads the samples of a list, never all that a cache folder holds: a file that was moved to another split, renamed,
 replaced or deleted since an earlier extraction is still cached, but no longer listed. A list is a JSONL file, one
-object a sample, sorted; its digest is the SHA-256 of the file.
+object a sample, sorted.
 
     ROOT/KEY/samples.jsonl                of the last `cinemae-train extract` that finished
     ROOT/KEY/samples-RUN-I-of-N.jsonl     of part I of an extraction in N parts, joined when the last one is there
-    ROOT/KEY/samples-DIGEST.jsonl         of a fit: what it trained on and held out
+    CHECKPOINT/samples.jsonl              of a fit: what it trained on and held out
 """
 
 from __future__ import annotations
@@ -53,17 +53,24 @@ def read_recorded(path: Path) -> list[Sample]:
         raise UsageError(f"{path} is no list of samples ({error}); extract writes one as {SAMPLES_FILE}") from None
 
 
-def keep_samples(folder: Path, samples: Iterable[Sample]) -> str:
-    """Write the list of a fit into its cache folder under its digest, and return the digest."""
-    text = _text(samples)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    write_text(kept_samples(folder, digest), text)
-    return digest
+def part_files(folder: Path, run: Sequence[Sample], parts: int) -> list[Path]:
+    """The list of each part of an extraction of `run`, which is the same in every part."""
+    name = hashlib.sha256(repr([tuple(sample) for sample in run]).encode()).hexdigest()[:8]
+    return [folder / f"samples-{name}-{index}-of-{parts}.jsonl" for index in range(parts)]
 
 
-def kept_samples(folder: Path, digest: str) -> Path:
-    """File in which `keep_samples` wrote the list with this digest."""
-    return folder / f"samples-{digest[:16]}.jsonl"
+def start_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int]) -> None:
+    """Remove the lists that an extraction's part (i, n) makes anew: no fit reads `SAMPLES_FILE` until it has finished.
+
+    A list that the part itself has left is of an earlier extraction, and so are those of the other parts. Without it a
+    part that was killed is run again, and the others count.
+    """
+    (folder / SAMPLES_FILE).unlink(missing_ok=True)
+    part, parts = shard
+    files = part_files(folder, run, parts) if parts > 1 else []
+    if files and files[part].exists():
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], samples: Iterable[Sample]) -> None:
@@ -79,8 +86,7 @@ def record_part(folder: Path, run: Sequence[Sample], shard: tuple[int, int], sam
     if parts == 1:
         write_recorded(folder / SAMPLES_FILE, samples)
         return
-    name = hashlib.sha256(repr([tuple(sample) for sample in run]).encode()).hexdigest()[:8]
-    files = [folder / f"samples-{name}-{index}-of-{parts}.jsonl" for index in range(parts)]
+    files = part_files(folder, run, parts)
     write_recorded(files[part], samples)
     if all(file.exists() for file in files):
         write_recorded(folder / SAMPLES_FILE, (sample for file in files for sample in read_recorded(file)))

@@ -5,6 +5,7 @@ last.safetensors      the same of the last epoch
 scores.safetensors    what the calibration was fitted on (`calibration.scores`)
 manifest.json         `runtime.core.manifest.Manifest`
 metrics.json          the fitting curve, held-out figures
+samples.jsonl         the images trained on and held out (`features.sample_list`)
 backbone.safetensors  only with --embed-backbone; otherwise the manifest names source and SHA-256
 """
 
@@ -15,6 +16,7 @@ import json
 import logging
 import secrets
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.manifest import Manifest
 from ...runtime.core.text import first_line
 from ..calibration.scores import Scores
+from ..data.sample import Sample
+from ..features.sample_list import SAMPLES_FILE, read_recorded, write_recorded
 from ..model.detector import CinemaeDetector
 from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
@@ -84,7 +88,7 @@ class LoadedCheckpoint(LoadedHead):
 def save_checkpoint(
     folder: str | Path, head: Head, mask_sets: np.ndarray, manifest: Manifest, *,
     last: dict[str, Tensor] | None = None, metrics: dict[str, Any] | None = None,
-    embed: MaskedAutoencoder | None = None, scores: Scores | None = None,
+    embed: MaskedAutoencoder | None = None, scores: Scores | None = None, samples: Iterable[Sample] = (),
 ) -> Path:
     """Write a whole checkpoint beside `folder`, then rename it into place, so that no reader sees a part of it.
 
@@ -97,6 +101,7 @@ def save_checkpoint(
         metrics: content of metrics.json.
         embed: the backbone, stored inside the checkpoint.
         scores: what the calibration was fitted on, so that other rates can be chosen later.
+        samples: the images trained on and held out, so that `eval` knows them under any name.
 
     Raises:
         UsageError: `folder` exists and is no checkpoint, or the masks are not the manifest's.
@@ -119,6 +124,7 @@ def save_checkpoint(
             _save_state(fresh / LAST_FILE, last, masks, metadata)
         if scores is not None:
             scores.save(fresh / SCORES_FILE)
+        write_recorded(fresh / SAMPLES_FILE, samples)
         write_text(fresh / METRICS_FILE, json.dumps(metrics or {}, indent=1))
         write_text(fresh / MANIFEST_FILE, manifest.to_json(indent=1))
         _swap(fresh, folder)
@@ -172,6 +178,18 @@ def load_head(folder: str | Path) -> LoadedHead:
     if not np.array_equal(mask_sets[0], manifest.masks.array()):
         raise EngineError(f"{path}: its masks are not those of the manifest beside it; fit the head again")
     return LoadedHead(folder, head.eval(), manifest, mask_sets, embedded)
+
+
+def fitted_samples(folder: Path) -> list[Sample]:
+    """The images that the head of a checkpoint was trained on, and those that were held out.
+
+    Raises:
+        UsageError: the checkpoint does not say.
+    """
+    path = folder / SAMPLES_FILE
+    if not path.exists():
+        raise UsageError(f"{path} is missing: nothing tells which images the head was fitted on; fit again")
+    return read_recorded(path)
 
 
 def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> LoadedCheckpoint:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from sklearn.metrics import roc_auc_score
+
 from ...runtime.core.manifest import HeadConfig, Manifest, MethodConfig, Training
 from ..calibration.calibrate import calibrate
 from ..features.cache import FeatureCache
-from ..features.sample_list import keep_samples
 from ..model.head import COLUMNS
 from ..model.mae import MaskedAutoencoder
 from .checkpoint import save_checkpoint
-from .checkpoint_folder import remember_checkpoint
 from .examples import read_examples, training_rows
 from .fit_config import FitConfig
 from .head_training import train_head
@@ -24,7 +24,7 @@ def fit(
     cache: FeatureCache, out: Path, method: MethodConfig, head_config: HeadConfig, config: FitConfig, *,
     name: str = "cinemae", demonstration: bool = False, embed: MaskedAutoencoder | None = None, quiet: bool = False,
 ) -> Path:
-    """Train on a cache, calibrate on the held-out share, write the checkpoint and record it as fitted last.
+    """Train on a cache, calibrate on the held-out share, and write the checkpoint.
 
     Args:
         cache: features of the samples, opened with their recorded list.
@@ -45,15 +45,17 @@ def fit(
     result = train_head(train, held, config, head_config, quiet)
     generators = tuple(sorted(set(train.sources.tolist())))
     scores, where = calibration_scores(train, held, result.head, config, quiet)
-    calibration = calibrate(scores, where, config.rates)
+    calibration = calibrate(scores, where, config.rates, cache.spec.lowest_quality)
     ranges = {name: percentile_range(train.deployed[:, i].numpy()) for name, i in COLUMNS.items()}
-    n_ai = int(train.labels.sum())
+    images, held_images = (part.take(part.first_views) for part in (train, held))
+    n_ai = int(images.labels.sum())
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
-        n_real=len(train) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
-        note=f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}",
+        n_real=len(images) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
+        note=result.recipe,
     )
-    held_out = {"auc": result.curve[result.best_epoch - 1]["held_out_auc"], "images": float(len(held))}
+    auc = float(roc_auc_score(held_images.labels.numpy(), held_images.logits(result.head)))
+    held_out = {"auc": auc, "images": float(len(held_images))}
     mask_sets = cache.spec.mask_sets()[:, : method.k]
     manifest = Manifest(
         name=name, kind="checkpoint", demonstration=demonstration, method=method, head=head_config,
@@ -62,11 +64,8 @@ def fit(
         training=training, metrics={"held_out": held_out}, licence=cache.spec.backbone.licence,
         tools=tool_versions(),
     )
-    digest = keep_samples(cache.folder, (row.listed for row in train.rows + held.rows))
-    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve,
-              "cache": cache.spec.key, "samples": digest}
+    recipe = {"config": asdict(config), "best_epoch": result.best_epoch, "curve": result.curve, "cache": cache.spec.key}
     save_checkpoint(out, result.head, mask_sets, manifest, last=result.last, metrics={"fit": recipe}, embed=embed,
-                    scores=scores)
-    remember_checkpoint(out)
+                    scores=scores, samples=train.rows + held.rows)
     return out
 

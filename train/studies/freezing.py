@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,22 +74,21 @@ def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, part
     visible = torch.from_numpy(mask_sets[:, : experiment.method.k]).to(device)
     hidden = np.stack([masked_from_visible(one, mae.config.n_patches) for one in mask_sets[:, : experiment.method.k]])
     masked = torch.from_numpy(hidden).to(device)
-    paths = np.array([row.path for row in train.rows])
 
     def logits_of(part: Examples) -> np.ndarray:
         """Logits with the deployed masks, float32 [n]; 0 where a file has become unreadable."""
         scores = np.zeros(len(part), np.float32)
         with torch.inference_mode():
-            for positions, images in image_batches(experiment, [row.path for row in part.rows]):
+            for positions, images in image_batches(experiment, part.rows):
                 scores[positions] = detector(images.to(device)).logit.cpu().numpy()
         return scores
 
     generator = torch.Generator().manual_seed(seed)
-    best_loss, best = float("inf"), np.zeros(0, np.float32)
+    best_loss, best = float("inf"), detector.state_dict()
     with Progress("images", fit.epochs * len(train), quiet=experiment.quiet) as progress:
         for epoch in range(fit.epochs):
             order, drawn = (t.numpy() for t in epoch_draws(len(train), len(mask_sets), generator))
-            for positions, images in image_batches(experiment, paths[order].tolist(), fit.batch_size):
+            for positions, images in image_batches(experiment, [train.rows[i] for i in order], fit.batch_size):
                 chosen = order[positions]
                 logits = torch.empty(len(chosen), device=device)
                 for one in np.unique(drawn[chosen]):  # images with the same mask set go through together
@@ -103,8 +103,9 @@ def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, part
             held = torch.from_numpy(logits_of(inputs.held))
             held_loss = float(binary_cross_entropy_with_logits(held, inputs.held.labels))
             if held_loss < best_loss:
-                best_loss, best = held_loss, logits_of(inputs.test)
-    return best
+                best_loss, best = held_loss, deepcopy(detector.state_dict())
+        detector.load_state_dict(best)
+    return logits_of(inputs.test)
 
 
 def freezing(experiment: Experiment, out: Path) -> StudyResult:

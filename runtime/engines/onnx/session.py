@@ -11,6 +11,7 @@ from ...core.environment import pip_install
 from ...core.errors import EngineError, MissingDependencyError
 from ...core.text import first_line
 from .library import import_onnxruntime, preload
+from .saturation import OPTION, saturates
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDER_OF = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
@@ -127,8 +128,8 @@ def _session(
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     limit_spinning(ort, options)
-    # x86 without VNNI adds pairs of products in 16 bits, which saturate: take the slower kernel that does not (INT8)
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if saturates(ort):
+        options.add_session_config_entry(*OPTION)
     chosen = [(name, {**CUDA_OPTIONS, **(cuda or {})} if name == CUDA else {}) for name in providers]
     # its own fallback prints on stdout, in the middle of the records
     session = ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)

@@ -23,6 +23,7 @@ from cinemae.export.int8.recipe import (
 from cinemae.export.int8.rewrite import quantise_for_cpu
 from cinemae.export.parity import eager_output, parity_images, relative
 from cinemae.runtime.engines.load import load_engine
+from onnx import TensorProto
 
 EXACT = 2e-5
 """Balancing multiplies and divides by the same factors: float32 rounding."""
@@ -50,8 +51,11 @@ def engine_of(tiny_manifest, tmp_path):
         def make(packed, recipe, products=None):
             model = packed_graph(packed)
             quantise_for_cpu(model, packed, recipe)
-            found = sum(node.op_type == "MatMulIntegerToFloat" for node in model.graph.node)
-            assert products in (None, found)
+            found = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+            assert products in (None, len(found))
+            types = {one.name: one.data_type for one in model.graph.initializer}
+            zeros = {types[node.input[4]] for node in found}  # int8 by int8 has no fast kernel
+            assert zeros <= {TensorProto.UINT8}
             path = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
             assert write_fused(model, tiny_manifest, path, "int8").precision == "int8"
             return stack.enter_context(load_engine(path, device="cpu"))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from cinemae.runtime.core import progress as module
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.progress import Progress, duration
+from cinemae.runtime.core.progress import Progress, duration, step
 
 
 @pytest.fixture
@@ -69,3 +69,12 @@ def test_bar_on_a_terminal(monkeypatch):
     assert "2/4 images" in terminal.getvalue()
     assert terminal.getvalue().endswith("/s, epoch [1]\n")
     assert duration(3725.9) == "1:02:05"
+
+
+def test_a_step_of_several_is_named_before_its_progress(wait, capsys):
+    with step("2/6 extract"), Progress("images", 2) as progress:
+        progress.advance(2)
+        wait(1)
+    with Progress("images", 2):
+        wait(1)
+    assert capsys.readouterr().err.splitlines() == ["2/6 extract: 2/2 images, 2.0/s", "0/2 images, 0.0/s"]

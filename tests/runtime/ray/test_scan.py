@@ -228,7 +228,7 @@ def test_an_extraction_fills_the_cache_of_a_local_one(cluster, image_tree, tiny_
     assert report.computed + report.copied == local_report.computed + local_report.copied
     again = extract_on_ray("auto", samples, str(tiny_weights), spec, tmp_path / "ray", **machine)
     assert (again.computed, again.reused) == (0, len(samples))
-    ours, theirs = FeatureCache(report.folder), FeatureCache(local_report.folder)
+    ours, theirs = FeatureCache(report.folder, None), FeatureCache(local_report.folder, None)
     assert report.folder.name == local_report.folder.name
     assert sorted(row.path for row in ours.rows) == sorted(row.path for row in theirs.rows)
 

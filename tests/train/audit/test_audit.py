@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.manifest import MethodConfig
+from cinemae.train.audit import survey
 from cinemae.train.audit.audit import ALL, Audit, audit
 from cinemae.train.audit.file_facts import file_facts
 from cinemae.train.audit.lowlevel import blockiness, entropy, high_frequency_ratio, spectrum, total_variation
 from cinemae.train.cli.train import main
+from cinemae.train.data import transforms
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples, thin
-from cinemae.train.data.transforms import reencode
+from cinemae.train.data.transforms import balanced_bytes, reencode
+from cinemae.train.features.cache_spec import CacheSpec
+from cinemae.train.features.extract import extract
 from PIL import Image
 
 N = 30
@@ -65,6 +70,20 @@ def test_balanced_protocol_takes_the_metadata_away(leaky):
     result = audit(leaky, balanced=True, quiet=True)
     assert abs(result.probes["metadata", ALL].balanced_accuracy - 0.5) < CHANCE_MARGIN
     assert not any("container" in text for text in result.warnings)
+
+
+def test_the_balanced_audit_reads_what_a_balanced_extraction_reads(
+    tmp_path, monkeypatch, tiny_detector, tiny_manifest
+):
+    path, made = saved(texture(0), tmp_path / "0.png"), []
+    for module in (survey, transforms):
+        monkeypatch.setattr(module, "balanced_bytes", lambda *given: made.append(balanced_bytes(*given)) or made[-1])
+    sample = Sample(str(path), 1, "g", "train")
+    survey.survey_file(sample, balanced=True)
+    spec = CacheSpec.create(tiny_manifest.backbone, tiny_manifest.preprocess, MethodConfig(), augment="balanced")
+    extract([sample], lambda: tiny_detector.mae, spec, tmp_path / "cache", quiet=True)
+    assert len(made) == 2
+    assert made[0] == made[1]
 
 
 def test_like_files_are_not_flagged(tmp_path):

@@ -29,9 +29,6 @@ def test_counts_of_each_source_and_of_the_class_and_whether_the_promise_held():
         ("real", "a", 2, 1, 1), ("real", "b", 0, 0, 4), ("real", "all", 2, 1, 5),
         ("ai", "a", 1, 0, 1), ("ai", "all", 1, 0, 1),
     ]
-    ai, real = promise_kept(count_verdicts(scores, CALIBRATION), CALIBRATION).splitlines()
-    assert "at most 20.0% of real images: NOT HELD, 2 of 8 (25.0%); worst source a, 2 of 4" in ai
-    assert "at most 50.0% of AI images: held, 1 of 2 (50.0%)" in real
     never = CALIBRATION.model_copy(update={"ai_from": None})
     assert promise_kept(count_verdicts(scores, never), never).startswith("ai is never given")
 
@@ -39,7 +36,17 @@ def test_counts_of_each_source_and_of_the_class_and_whether_the_promise_held():
 def test_a_generator_may_be_called_all():
     counts = count_verdicts(scored(("all", 0, [2.0]), ("b", 0, [-2.0, -2, -2])), CALIBRATION)
     assert [(c.source, c.images, c.ai) for c in counts] == [("all", 1, 1), ("b", 3, 0), ("all", 4, 1)]
-    assert "1 of 4 (25.0%); worst source all, 1 of 1" in promise_kept(counts, CALIBRATION)
+    assert "of 2 sources held in 0, not shown in 2, broken in 0" in promise_kept(counts, CALIBRATION)
+
+
+def test_a_rate_is_held_broken_or_not_shown_source_by_source():
+    """20 % of real images and 50 % of AI images are promised: 40 images each, an exact interval each."""
+    groups = [(name, 0, [2.0] * wrong + [0.0] * (40 - wrong)) for name, wrong in (("b", 25), ("h", 1), ("n", 8))]
+    counts = count_verdicts(scored(*groups, ("h", 1, [-2.0] * 10 + [0.0] * 30)), CALIBRATION)
+    ai, real = promise_kept(counts, CALIBRATION).splitlines()
+    assert ai.startswith("ai, promised to at most 20.0% of a source's real images (100% of new sources may exceed")
+    assert ai.endswith("of 3 sources held in 1, not shown in 1, broken in 1 (b 25 of 40)")
+    assert real.endswith("of 1 sources held in 1, not shown in 0, broken in 0")
 
 
 def test_thresholds_that_meet_leave_nothing_uncertain():
@@ -63,4 +70,4 @@ def test_one_class_alone_makes_a_report(tiny_manifest, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_eval(evaluate(loaded, scores), scores, tmp_path)
-    assert "NOT HELD, 1 of 2" in (tmp_path / "eval.md").read_text()
+    assert "of 1 sources held in 0, not shown in 1, broken in 0" in (tmp_path / "eval.md").read_text()

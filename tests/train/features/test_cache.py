@@ -34,7 +34,7 @@ def features_of(cache, method, rows=None):
 
 
 def identities(folder):
-    return [row.identity for row in FeatureCache(folder).rows]
+    return [row.identity for row in FeatureCache(folder, None).rows]
 
 
 METHODS = [
@@ -48,7 +48,7 @@ METHODS = [
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_every_method_follows_from_the_cache_without_a_forward(method, samples, spec, fill, tiny_detector):
-    cache = FeatureCache(fill(samples[:9], spec).folder)
+    cache = FeatureCache(fill(samples[:9], spec).folder, None)
     f_global, stats = features_of(cache, method)
     images = torch.from_numpy(np.stack([load_image(row.path, spec.preprocess).pixels for row in cache.rows]))
     for r, visible in enumerate(spec.mask_sets()):
@@ -62,7 +62,7 @@ def test_every_method_follows_from_the_cache_without_a_forward(method, samples, 
 
 def test_f_global_may_be_the_mean_of_the_patch_tokens(samples, create, fill, tiny_detector):
     spec = create(MethodConfig(f_global="mean"))
-    cache = FeatureCache(fill(samples[:5], spec).folder)
+    cache = FeatureCache(fill(samples[:5], spec).folder, None)
     assert cache.spec.method().f_global == "mean"
     f_global, _ = features_of(cache, cache.spec.method())
     images = torch.from_numpy(np.stack([load_image(row.path, spec.preprocess).pixels for row in cache.rows]))
@@ -73,7 +73,7 @@ def test_f_global_may_be_the_mean_of_the_patch_tokens(samples, create, fill, tin
 
 
 def test_rows_carry_the_sample_and_a_second_run_computes_nothing_and_needs_no_model(samples, spec, fill, tmp_path):
-    cache = FeatureCache(fill(samples, spec).folder)
+    cache = FeatureCache(fill(samples, spec).folder, None)
     assert len(cache) == len(samples) == 32
     row = cache.rows[0]
     assert (row.label, row.generator, row.split, row.view) == (0, "gen_a", "val", 0)
@@ -89,29 +89,32 @@ def test_same_bytes_are_computed_once(samples, spec, fill, tmp_path):
     fill(samples[:4], spec)
     report = fill([*samples[:4], samples[0]._replace(path=copied, generator="gen_c")], spec)
     assert (report.computed, report.reused, report.copied) == (0, 4, 1)
-    cache = FeatureCache(report.folder)
+    cache = FeatureCache(report.folder, None)
     pair = np.array([i for i, row in enumerate(cache.rows) if row.content == cache.rows[-1].content])
     assert {cache.rows[i].generator for i in pair} == {"gen_a", "gen_c"}
     f_global, _ = features_of(cache, MethodConfig(), pair)
     assert np.array_equal(*f_global)
 
 
-def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path):
+def test_a_moved_data_set_is_the_same_data_set(samples, spec, fill, tmp_path, monkeypatch):
     folder = fill(samples[:4], spec).folder
     before = identities(folder)
     moved = [sample._replace(path=shutil.copy(sample.path, tmp_path)) for sample in samples[:4]]
+    shards, read = [], FeatureCache._read
+    monkeypatch.setattr(FeatureCache, "_read", lambda self, path, at: shards.append(path) or read(self, path, at))
     report = fill(moved, spec)
     assert report.computed == 0
+    assert len(shards) == 1, "a shard is read once, not once a row"
     assert identities(folder) == before
     assert [row.path for row in FeatureCache(folder, report.samples).rows] == [s.path for s in moved]
 
 
 def test_one_file_may_belong_to_several_generators_and_change_its_label(samples, spec, fill):
     twice = [samples[0], samples[0]._replace(generator="gen_c")]
-    cache = FeatureCache(fill(twice, spec).folder)
+    cache = FeatureCache(fill(twice, spec).folder, None)
     assert [row.generator for row in cache.rows] == ["gen_a", "gen_c"]
     assert fill(twice, spec).reused == 2
-    cache = FeatureCache(fill([samples[0]._replace(label=1)], spec).folder)
+    cache = FeatureCache(fill([samples[0]._replace(label=1)], spec).folder, None)
     assert [(row.generator, row.label) for row in cache.rows] == [("gen_a", 1), ("gen_c", 0)]
 
 
@@ -124,7 +127,7 @@ def test_a_changed_file_replaces_its_row_even_with_the_same_size_and_time(spec, 
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     report = fill([sample], spec)
-    (after,) = FeatureCache(report.folder).rows
+    (after,) = FeatureCache(report.folder, None).rows
     assert report.computed == 1
     assert after == report.samples[0] != first.samples[0]
     assert FeatureCache(report.folder, first.samples).rows == list(first.samples)
@@ -138,7 +141,7 @@ def test_a_list_limits_the_cache_to_its_samples(samples, spec, fill, tmp_path):
     assert (report.copied, report.reused, report.computed) == (3, 1, 0)
     listed = FeatureCache(folder, report.samples)
     assert {row[:4] for row in listed.rows} == {sample[:4] for sample in (*now, samples[3])}
-    assert len(FeatureCache(folder)) > len(listed)
+    assert len(FeatureCache(folder, None)) > len(listed)
 
 
 def test_bad_files_are_skipped_counted_and_named(samples, spec, fill, tmp_path, caplog):
@@ -153,7 +156,7 @@ def test_bad_files_are_skipped_counted_and_named(samples, spec, fill, tmp_path, 
     for path, reason in report.skipped:
         assert path in reason
         assert reason in caplog.text
-    assert len(FeatureCache(report.folder)) == 3
+    assert len(FeatureCache(report.folder, None)) == 3
 
 
 def test_two_shards_make_the_whole(samples, spec, fill, tmp_path):
@@ -166,8 +169,8 @@ def test_two_shards_make_the_whole(samples, spec, fill, tmp_path):
 
 def test_robust_views_are_seeded_by_content(create, samples, fill, tmp_path):
     spec = create(MethodConfig(mask_sets=1), augment="robust", views=3)
-    one = FeatureCache(fill(samples[:5], spec).folder)
-    other = FeatureCache(fill(samples[:5][::-1], spec, root=tmp_path / "again", batch_size=4).folder)
+    one = FeatureCache(fill(samples[:5], spec).folder, None)
+    other = FeatureCache(fill(samples[:5][::-1], spec, root=tmp_path / "again", batch_size=4).folder, None)
     assert [row.identity for row in one.rows] == [row.identity for row in other.rows]
     assert [row.view for row in one.rows] == [0, 1, 2] * 5
     features, again = (features_of(cache, MethodConfig())[0] for cache in (one, other))
@@ -190,7 +193,7 @@ def test_a_damaged_shard_is_extracted_again(samples, spec, fill, caplog):
         report = fill(samples[:8], spec)
     assert victim.name in caplog.text
     assert report.computed == 4
-    assert len(FeatureCache(folder)) == 8
+    assert len(FeatureCache(folder, None)) == 8
 
 
 def test_open_cache_lists_what_is_there_when_it_cannot_choose(samples, spec, create, fill, tmp_path):

@@ -44,11 +44,11 @@ def test_kill_9_loses_nothing_and_doubles_nothing(image_tree, tiny_weights, tmp_
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     (folder,) = tmp_path.glob("*")
-    kept = len(FeatureCache(folder))
+    kept = len(FeatureCache(folder, None))
     everything = read_samples(image_tree)
     assert 14 <= kept < len(everything), "the kill must come in the middle, after something was kept"
     report = extract_tree(tiny_weights, image_tree, tmp_path)
     assert (report.reused, report.computed) == (kept, len(everything) - kept)
-    assert sorted(row.path for row in FeatureCache(folder).rows) == sorted(str(s.path) for s in everything)
+    assert sorted(row.path for row in FeatureCache(folder, None).rows) == sorted(str(s.path) for s in everything)
     lines = [row for shard in folder.glob("*.safetensors") for row in read_rows(shard)]
     assert len(lines) == len(everything), "what the killed run had written was not computed again"

@@ -7,10 +7,9 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.sample import Sample
 from cinemae.train.features.sample_list import (
     SAMPLES_FILE,
-    keep_samples,
-    kept_samples,
     read_recorded,
     record_part,
+    start_part,
     write_recorded,
 )
 
@@ -34,11 +33,19 @@ def test_parts_are_joined_when_the_last_one_is_there(tmp_path):
     assert read_recorded(tmp_path / SAMPLES_FILE) == SAMPLES
 
 
-def test_the_list_of_a_fit_is_found_by_its_digest(tmp_path):
-    digest, other = keep_samples(tmp_path, SAMPLES), keep_samples(tmp_path, SAMPLES[:3])
-    assert digest != other
-    assert read_recorded(kept_samples(tmp_path, digest)) == SAMPLES
-    assert read_recorded(kept_samples(tmp_path, other)) == SAMPLES[:3]
+def test_a_second_extraction_joins_no_list_of_the_first(tmp_path):
+    for part in range(2):
+        start_part(tmp_path, RUN, (part, 2))
+        record_part(tmp_path, RUN, (part, 2), SAMPLES[part::2])
+    now = [sample._replace(content="f" * 64) for sample in SAMPLES]  # the files were replaced
+    start_part(tmp_path, RUN, (0, 2))
+    assert not (tmp_path / SAMPLES_FILE).exists()
+    record_part(tmp_path, RUN, (0, 2), now[::2])
+    assert not (tmp_path / SAMPLES_FILE).exists(), "part 1 is of the first extraction"
+    start_part(tmp_path, RUN, (1, 2))  # killed, and started again
+    start_part(tmp_path, RUN, (1, 2))
+    record_part(tmp_path, RUN, (1, 2), now[1::2])
+    assert read_recorded(tmp_path / SAMPLES_FILE) == now
 
 
 @pytest.mark.parametrize("text", ["{", '{"path": "x"}', "[1]", '"path"'])

@@ -11,6 +11,7 @@ import torch
 from cinemae.runtime.core.errors import EngineError, ManifestError, UsageError, WeightsError
 from cinemae.runtime.core.manifest import MethodConfig
 from cinemae.train.features.cache_spec import draw_mask_sets
+from cinemae.train.features.sample_list import SAMPLES_FILE
 from cinemae.train.fitting.checkpoint import load_checkpoint, load_head, save_checkpoint
 from cinemae.train.fitting.checkpoint_folder import (
     HEAD_FILE,
@@ -181,4 +182,4 @@ def test_the_last_checkpoint_is_remembered(save, tmp_path, monkeypatch):
 
 def test_nothing_in_a_checkpoint_is_a_pickle(save, tiny_detector):
     folder = save(embed=tiny_detector.mae)
-    assert {p.name for p in folder.iterdir()} == {HEAD_FILE, MANIFEST_FILE, METRICS_FILE, WEIGHTS_FILE}
+    assert {p.name for p in folder.iterdir()} == {HEAD_FILE, MANIFEST_FILE, METRICS_FILE, SAMPLES_FILE, WEIGHTS_FILE}

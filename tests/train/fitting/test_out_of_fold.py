@@ -121,4 +121,4 @@ def test_thresholds_hold_for_the_deployed_head_too(mine):
     assert (own >= found.ai_from).mean() <= 0.05
     assert (scores.by_source(1)[OWN_HEAD] < found.real_below).mean() <= 0.05
     assert (found.n_real, found.n_ai) == (before.n_real, before.n_ai) == (600, 600)
-    assert (found.a, found.b) == (before.a, before.b)
+    assert found.likelihood == before.likelihood

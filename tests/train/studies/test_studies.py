@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
 from cinemae.train.reporting.result import StudyResult, once
 from cinemae.train.reporting.tables import Table
+from cinemae.train.studies import controls, freezing
 from cinemae.train.studies.choices import GROUPS, choose_studies, choose_training
 from cinemae.train.studies.comparison import comparison, fit_scores, head_inputs
 from cinemae.train.studies.freezing import STRATEGIES, accuracies, train_end_to_end, unfreeze
 from cinemae.train.studies.heatmaps import choose
+from cinemae.train.studies.image_batches import image_batches
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.paper import STUDIES
 from cinemae.train.weights.key_layouts import is_decoder
@@ -80,16 +83,27 @@ def test_nll_from_the_cache_is_the_definition(experiment):
     assert image_nll(experiment.cache, rows) == pytest.approx(torch.stack(runs).mean(0).numpy(), rel=NLL_TOLERANCE)
 
 
-def test_arms_of_the_freezing_ablation_are_selected_alike(experiment):
+def test_arms_of_the_freezing_ablation_are_selected_alike(experiment, monkeypatch):
     """Trained end to end with nothing unfrozen, an arm is the head that trains on the cache: same initial head, same
     order, same masks drawn, same epoch chosen."""
     fast = replace(experiment, fit=replace(experiment.fit, epochs=6, lr=0.02, batch_size=8)).thinned
     (inputs,) = head_inputs(fast, fast.method)
     expected = train_head(inputs.train, inputs.held, fast.fit, fast.head, quiet=True)
     assert expected.best_epoch < 6, "the last epoch is not the best one"
+    read = []
+    monkeypatch.setattr(freezing, "image_batches", lambda one, paths, *size: (
+        read.append(paths) or image_batches(one, paths, *size)))
     scores = train_end_to_end(fast, inputs, fast.fit.seed, (False, False))
+    assert read.count([row.path for row in inputs.test.rows]) == 1, "test images are scored at the end alone"
     (cached,) = fit_scores(fast, inputs)
     np.testing.assert_allclose(scores, cached, atol=END_TO_END_TOLERANCE)
+
+
+def test_probes_decode_in_as_many_threads_as_workers(experiment, monkeypatch):
+    together, decode = Barrier(3, timeout=60), controls.decode
+    monkeypatch.setattr(controls, "decode", lambda path: together.wait() >= 0 and decode(path))
+    found = controls.low_level(replace(experiment, workers=3), experiment.eval_rows[:6])
+    assert all(np.isfinite(values).all() for values in found.values())
 
 
 def test_unfreezing_trains_exactly_the_named_parts(experiment):
