@@ -104,7 +104,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
     run = run_of(manifest)
     body = EngineBody.of(manifest, run, {"max_file_bytes": MAX_FILE_BYTES, "max_pixels": decode.MAX_PIXELS})
     return {
-        "manifest": manifest.model_dump(mode="json"), "body": body.model_dump(),
+        "manifest": manifest.model_dump(mode="json"), "body": body.model_dump(mode="json"),
         "record": to_dict(Record(path="", status="error", run=run)), "texts": reasons.TEXTS, "ratioWords": LOG10_WORDS,
         "engine": {"url": quote(engine.name), "bytes": engine.stat().st_size, "sha256": file_sha256(engine)},
         "ort": {name: {"url": ort_base + name, **asdict(file)} for name, file in onnxruntime_web.FILES.items()},

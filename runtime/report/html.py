@@ -43,8 +43,8 @@ STYLES = ("palette.css", "report.css")
 SCRIPTS = tuple(
     f"{name}.js"
     for name in (
-        "verdicts", "spread", "lcas_colours", "data", "cards", "review", "filter", "grid", "original", "detail", "overview",
-        "controls",
+        "verdicts", "spread", "lcas_colours", "data", "cards", "review", "filter", "grid", "original", "detail",
+        "overview", "controls",
     )
 )
 """Run as one script, in this order."""

@@ -37,10 +37,8 @@ def promise(run: Run, verdict: Verdict) -> str:
         return f"never given, too few {others} images were measured"
     if rate is None:
         return f"no rate is known, any share of {others} images may get this"
-    return (
-        f"at most {100 * rate:.2g} % of the {others} images of a source get this; "
-        f"1 new source in {math.floor(1 / gamma + 1e-9)} may exceed that"
-    )
+    exceeding = f"1 new source in {math.floor(1 / gamma + 1e-9)}" if gamma < 1 else "any new source"
+    return f"at most {100 * rate:.2g} % of the {others} images of a source get this; {exceeding} may exceed that"
 
 
 def words(run: Run) -> dict[str, str]:

@@ -61,6 +61,6 @@ def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tu
     return Record(
         path=path, status="ok", verdict=Decision.of(sample.calibration).verdict(logit), logit=logit,
         probability=sample.calibration.probability(logit),
-        likelihood_ratio=LikelihoodRatio.of(sample.calibration, logit), stats=Stats(1.0, float(lcas.mean()), 0.1), reasons=reasons,
-        width=640, height=480, run=run_of(sample), lcas=lcas,
+        likelihood_ratio=LikelihoodRatio.of(sample.calibration, logit), stats=Stats(1.0, float(lcas.mean()), 0.1),
+        reasons=reasons, width=640, height=480, run=run_of(sample), lcas=lcas,
     )

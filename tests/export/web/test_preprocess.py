@@ -264,7 +264,8 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
         if wanted:
             assert (ratio["support"], ratio["text"]) == (wanted.support, wanted.text)
             numbers = ("value", "low", "high", "real_share", "ai_share")
-            assert [ratio[name] for name in numbers] == pytest.approx([getattr(wanted, name) for name in numbers], rel=1e-12)
+            exact = [getattr(wanted, name) for name in numbers]
+            assert [ratio[name] for name in numbers] == pytest.approx(exact, rel=1e-12)
 
 
 def test_shares_are_written_as_python_writes_them(run_js):

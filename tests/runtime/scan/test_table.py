@@ -97,7 +97,7 @@ def test_a_table_begins_with_what_its_verdicts_promise():
     console = {"force_terminal": True, "color_system": "standard"}
     lines = table(200, records, run, **console).splitlines()
     first = " ".join(re.sub(r"\x1b\[[\d;]*m", "", " ".join(lines[:2])).split())
-    assert "ai: at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that; real: at" in first
+    assert "ai: at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that" in first
     assert RATIO[:40] in lines[2]
     assert "assuming that 90 % of the images are AI-generated" in lines[3]
     assert lines[5].startswith(green)

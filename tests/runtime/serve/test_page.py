@@ -189,7 +189,7 @@ def test_only_a_request_that_failed_is_tried_again(page, files):
     )
     (card,) = choose(page, files[:1])
     assert states([card]) == ["error"]
-    assert "the server cannot be reached" in text(card, "reasons")
+    assert "the server cannot be reached" in text(card, "why")
     card.find_element("class name", "retry").click()
     wait(page, "document.querySelector('.card').dataset.state === 'real'", 20)
     assert "error" not in card.get_attribute("class").split()
