@@ -57,7 +57,10 @@ BUNDLED = Path(__file__).parents[1] / "models" / BUNDLED_NAME
 F_GLOBAL = "/encoder/ReduceMean_output_0"
 """Tensor of the bundled graph: the mean of the patch tokens."""
 RECIPE = FitConfig(epochs=12, batch_size=64, lr=3e-4, weight_decay=1.0, balance_sources=True, standardize_global=True)
-HEADS = {"this engine": HeadConfig(fusion="early_concat"), "f_global alone": HeadConfig(statistics=())}
+HEADS = {
+    "this engine": HeadConfig(fusion="early_concat"), "logistic head": HeadConfig(kind="logistic"),
+    "f_global alone": HeadConfig(statistics=()),
+}
 WIDER = Rates(false_alarm=0.1, miss=0.1, gamma=1 / 8)
 BATCH, BALANCED = 16, 50
 Columns = dict[str, np.ndarray]

@@ -153,12 +153,12 @@ def controls_command(
 
 
 @expanded
-def robustness_command(options: StudyOptions, limits: Limits, machine: Machine) -> None:
+def robustness_command(options: StudyOptions, limits: Limits, seeds: Seeds, machine: Machine) -> None:
     """Test under JPEG, noise, blur, downscaling and grayscale.
 
     The images are changed at their native size [Table 3, Fig. 6].
     """
-    typer.echo(studied(["robustness"], experiment(options, limits, machine), options.out))
+    typer.echo(studied(["robustness"], experiment(options, limits, machine, seeds.seeds), options.out))
 
 
 @expanded

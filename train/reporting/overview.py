@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...runtime.core.text import terminal_width
-from .published import Claim, claims
+from .estimate import difference
+from .published import Claim, claims, number
 from .result import StudyResult
 from .tables import Table, wrapped
 
@@ -59,7 +60,7 @@ class Overview:
     def cards(self) -> tuple[Card, ...]:
         """mAcc and mAUC beside the paper's, the detector beside the best control, and how many studies ran."""
         cards = [
-            Card(claim.show(claim.here), claim.text, f"paper {claim.show(claim.paper)}, difference {claim.cells[3]}")
+            Card(claim.show(float(claim.here)), claim.text, claim.beside)
             for result, claim in self.lines if result.name == "main" and claim
         ]
         for result in self.results:
@@ -67,10 +68,12 @@ class Overview:
                 table = result.tables[0]
                 column = table.columns.index("mAUC")
                 rows = (row for row in table.rows if row[0] != LOGISTIC_HEAD)
-                detector, *controls = ((float(row[column] or math.nan), str(row[0])) for row in rows)
+                detector, *controls = ((number(row[column]), str(row[0])) for row in rows)
                 best, name = max(controls)
-                cards.append(Card(f"{100 * (detector[0] - best):+.1f} points", "mAUC over the best control",
-                                  f"{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %"))
+                ahead = difference(detector[0], best).scaled(100)
+                spread = f", {ahead.low:+.1f} to {ahead.high:+.1f}" if math.isfinite(ahead.low) else ""
+                cards.append(Card(f"{float(ahead):+.1f} points", "mAUC over the best control",
+                                  f"{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %{spread}"))
         failed = sum(bool(result.error) for result in self.results)
         note = f"{failed} could not" if failed else "none failed"
         count = f"{len(self.results) - failed} of {len(self.results)}"
@@ -92,5 +95,9 @@ class Overview:
             said = f"{FAILED}: {result.error}" if result.error else NO_FIGURES
             rows.append((result.title, *((claim.text, *claim.cells) if claim else (said, "", "", "", ""))))
         columns = ("study", "figure", "source", "paper", "here", "difference")
-        note = "points: a difference of two percentages. The difference is this run's figure less the paper's."
+        note = (
+            "points: a difference of two percentages. The difference is this run's figure less the paper's; – where "
+            "the two are means over other generators. [low, high]: 95 % interval for other images and other seeds, not "
+            "for other generators."
+        )
         return Table("overview", "The paper's figures beside this run's", columns, tuple(rows), note)

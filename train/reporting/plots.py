@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.core.files import atomic_path
+from .estimate import Estimate
 
 DPI = 120
 INK, MUTED, LINE, GROUND = "#1b1d22", "#5d626d", "#dcd8ce", "#fffefb"
@@ -53,16 +54,24 @@ def bars(
     path: Path, title: str, ylabel: str, groups: Sequence[str], series: Mapping[str, Sequence[float]], *,
     chance: float = 0.5,
 ) -> None:
-    """Grouped bars: one group of bars for each of `groups`, one colour for each series."""
+    """Grouped bars: one group of bars for each of `groups`, one colour for each series, with their intervals."""
     with drawing(path, max(7.0, 0.35 * len(groups) * len(series) + 2.5), 4.2) as figure:
         axes = figure.add_subplot()
         width = 0.8 / len(series)
         for i, (name, values) in enumerate(series.items()):
-            axes.bar(np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width, values, width, label=name)
+            error = {"ecolor": INK, "elinewidth": 0.8}
+            axes.bar(np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width, values, width, label=name,
+                     yerr=errors(values), error_kw=error)
         axes.axhline(chance, color=MUTED, linewidth=0.8, linestyle="--")
         axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
         axes.set(title=title, ylabel=ylabel)
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def errors(values: Sequence[float]) -> np.ndarray:
+    """How far the interval of each figure reaches below and above it, float [2, n]; 0 where it has none."""
+    ends = [(value - value.low, value.high - value) if isinstance(value, Estimate) else (0.0, 0.0) for value in values]
+    return np.nan_to_num(np.array(ends, np.float64).reshape(-1, 2).T)
 
 
 def matrix(

@@ -11,11 +11,19 @@ from functools import cache
 from importlib.resources import files
 
 from ..data.generators import canonical
+from .estimate import Estimate, difference, mean_of
 from .result import StudyResult
 from .tables import Cell, Table
 
 MEAN = "mean"
 COMMON = "mean of the generators in both"
+COMMON_TABLE = "_common"
+"""Suffix of the table whose means are over `paper_generators` alone; without it, those of the study's own table are."""
+REPORTED = " †"
+"""Behind the name of a generator that is only reported: no mean is over it."""
+
+
+OTHERS = "–: the means are not over the same generators."
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Published:
         claims: figures, or differences of two, that the overview shows: text, row, column and, for a difference, less.
         match: regular expression of the study's row, by label; a row that is not here has the same label, or generator.
         benchmark: the benchmark that the figures are of, where another one has a table of its own; "" for any.
+        over: the benchmark over whose generators the figures are means; "" where they are no such means.
         unit: "%" or "" for plain numbers.
         bound: "<" where the paper publishes an upper bound.
     """
@@ -45,23 +54,70 @@ class Published:
     claims: list[dict[str, str]]
     match: dict[str, str] = field(default_factory=dict)
     benchmark: str = ""
+    over: str = ""
     unit: str = "%"
     bound: str = ""
 
     def here(self, result: StudyResult) -> dict[str, tuple[float, ...]]:
         """The study's figures in `unit`, as wide as `columns`, by the label of each row; NaN where there is none."""
-        missing = (math.nan,) * len(self.columns)
-        table = next((table for table in result.tables if table.name == self.table), None)
+        missing = (Estimate(math.nan),) * len(self.columns)
+        table = self.own(result)
         if table is None:
             return dict.fromkeys(self.rows, missing)
-        places = [table.columns.index(column) for column in self.columns]
+        return {name: self.cells(table, name) or missing for name in self.rows}
+
+    def cells(self, table: Table, name: str) -> tuple[Estimate, ...]:
+        """The figures of a row in `unit`, as wide as `columns`; () where the table has no such row."""
         scale = 100.0 if self.unit == "%" else 1.0
-        labels = [_label(row) for row in table.rows]
-        found = {}
-        for name in self.rows:
-            row = next((row for label, row in zip(labels, table.rows, strict=True) if self._is(label, name)), None)
-            found[name] = missing if row is None else tuple(scale * _number(row[i]) for i in places)
-        return found
+        row = next((row for row in table.rows if self._is(_label(row), name)), None)
+        return () if row is None else tuple(number(row[table.columns.index(c)]).scaled(scale) for c in self.columns)
+
+    def own(self, result: StudyResult) -> Table | None:
+        """The study's table, over the paper's generators where there is such a table."""
+        tables = {table.name: table for table in result.tables}
+        return tables.get(f"{self.table}{COMMON_TABLE}", tables.get(self.table))
+
+    def common(self, result: StudyResult) -> list[str]:
+        """The generators of both, as the paper spells them, where rows are generators; without those only reported."""
+        table, here = self.own(result), self.here(result)
+        apart = {canonical(str(row[0])) for row in table.rows if str(row[0]).endswith(REPORTED)} if table else set()
+        return [name for name, values in here.items()
+                if name != MEAN and not math.isnan(values[0]) and canonical(name) not in apart]
+
+    def comparable(self, result: StudyResult) -> bool:
+        """Whether the study's means are over all generators that the paper's means are over."""
+        table = self.own(result)
+        if not self.over or table is None:
+            return not self.over
+        names = (*table.columns, *(str(row[0]) for row in table.rows))
+        there = {canonical(name.removeprefix("AUC ")) for name in names if not name.endswith(REPORTED)}
+        return {canonical(name) for name in paper_generators(self.over)} <= there
+
+    def less(self, result: StudyResult, row: str, reference: str, column: str) -> Estimate:
+        """A figure of one row less that of another, in points.
+
+        Where the study's table has this difference in a column of its own, the interval is that of the same images.
+        """
+        table, here, place = self.own(result), self.here(result), self.columns.index(column)
+        ours, theirs = here[row][place], here[reference][place]
+        names = table.columns if table else ()
+        paired = [i for i, name in enumerate(names) if name.startswith(f"{column} less ")]
+        if table is None or not paired or math.isnan(ours) or math.isnan(theirs):
+            return difference(ours, theirs)
+        of_row, of_reference = (
+            next(number(one[paired[0]]).scaled(100) for one in table.rows if self._is(_label(one), name))
+            for name in (row, reference)
+        )
+        if math.isnan(of_reference) and not math.isnan(of_row):
+            return of_row
+        if math.isnan(of_row) and not math.isnan(of_reference):
+            return Estimate(-of_reference, -of_reference.high, -of_reference.low)
+        return difference(ours, theirs)
+
+    @property
+    def per_generator(self) -> bool:
+        """Whether the rows are generators, with their mean."""
+        return MEAN in self.rows and len(self.rows) > 1
 
     def _is(self, label: str, name: str) -> bool:
         if name in self.match:
@@ -78,6 +134,7 @@ class Claim:
         source: its number in the paper.
         paper: as published, in `unit`.
         here: as measured; NaN where it was not.
+        comparable: whether both are of the same generators.
         unit: "%", "points" for a difference of percentages, or "".
         bound: "<" where the paper publishes an upper bound.
     """
@@ -85,21 +142,39 @@ class Claim:
     text: str
     source: str
     paper: float
-    here: float
+    here: Estimate
     unit: str
     bound: str = ""
+    comparable: bool = True
 
     def show(self, value: float) -> str:
-        """A value as text with its unit; differences have a sign."""
+        """A value as text with its unit, and its interval if it has one; differences have a sign."""
+        if math.isnan(value):
+            return "–"
         sign = "+" if self.unit == "points" else ""
-        return "–" if math.isnan(value) else f"{value:{sign}.2f}{' ' * bool(self.unit)}{self.unit}"
+        text = f"{float(value):{sign}.2f}{' ' * bool(self.unit)}{self.unit}"
+        if not isinstance(value, Estimate) or math.isnan(value.low):
+            return text
+        return f"{text} [{value.low:{sign}.2f}, {value.high:{sign}.2f}]"
+
+    @property
+    def difference(self) -> str:
+        """The figure here less the paper's, as text."""
+        apart = float(self.here) - self.paper
+        return f"{apart:+.2f}" if self.comparable and not math.isnan(apart) else "–"
+
+    @property
+    def beside(self) -> str:
+        """The interval here, the paper's figure and the difference, in words."""
+        unit = f"{' ' * bool(self.unit)}{self.unit}"
+        spread = "" if math.isnan(self.here.low) else f"{self.here.low:.2f} to {self.here.high:.2f}{unit}; "
+        same = f", difference {self.difference}" if self.comparable else ", of other generators"
+        return f"{spread}paper {self.show(self.paper)}{same}"
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """Source, paper, here and difference, as text."""
-        difference = self.here - self.paper
-        apart = "–" if math.isnan(difference) else f"{difference:+.2f}"
-        return self.source, self.bound + self.show(self.paper), self.show(self.here), apart
+        return self.source, self.bound + self.show(self.paper), self.show(self.here), self.difference
 
 
 @cache
@@ -117,6 +192,18 @@ def benchmark_of(trained: Sequence[str]) -> str:
     return "AIGCDetectBenchmark" if "progan" in map(canonical, trained) else "GenImage"
 
 
+def paper_generators(benchmark: str) -> tuple[str, ...]:
+    """The generators of one of the paper's benchmarks, as the paper spells them."""
+    table = next(one for one in published() if one.benchmark == benchmark and MEAN in one.rows and len(one.rows) > 1)
+    return tuple(name for name in table.rows if name != MEAN)
+
+
+def common_generators(names: Sequence[str], trained: Sequence[str]) -> list[str]:
+    """Those of `names` that the paper's benchmark for a detector trained on `trained` has too."""
+    theirs = {canonical(name) for name in paper_generators(benchmark_of(trained))}
+    return [name for name in names if canonical(name) in theirs]
+
+
 def published_for(study: str, trained: Sequence[str]) -> list[Published]:
     """The published figures of a study, of the benchmark that fits the generators trained on."""
     fitting = ("", benchmark_of(trained))
@@ -129,14 +216,11 @@ def beside(result: StudyResult, trained: Sequence[str]) -> tuple[Table, ...]:
 
 
 def _beside(one: Published, result: StudyResult, trained: Sequence[str]) -> Table:
-    here, paper = one.here(result), dict(one.rows)
-    common = [name for name in paper if name != MEAN and not math.isnan(here[name][0])]
-    if MEAN in paper and common:
-        for side in (paper, here):
-            both = zip(*(side[name] for name in common), strict=True)
-            side[COMMON] = tuple(sum(values) / len(common) for values in both)
+    paper, here = sides(one, result)
+    same = one.comparable(result)
     rows: list[tuple[Cell, ...]] = [
-        (name, *(cell for p, h in zip(values, here[name], strict=True) for cell in (p, h, h - p)))
+        (name, *(cell for p, h in zip(values, here[name], strict=True)
+                 for cell in (p, h, float(h) - p if same or (one.per_generator and name != MEAN) else None)))
         for name, values in paper.items()
     ]
     columns = [f"{column}, {part}" for column in one.columns for part in ("paper", "here", "difference")]
@@ -146,25 +230,55 @@ def _beside(one: Published, result: StudyResult, trained: Sequence[str]) -> Tabl
     note = f"{unit}{bound}Paper: {one.setting}. Here: trained on {', '.join(trained)}."
     if MEAN in paper:
         note += " mean: over the generators of each."
+    if not same:
+        note += f" {OTHERS}"
     first = next((table.columns[0] for table in result.tables if table.name == one.table), "row")
     title = f"{one.source} of the paper beside this run"
     signed = tuple(columns[2::3])
     return Table(f"{name}_beside", title, (first, *columns), tuple(rows), note=note, digits=2, signed=signed)
 
 
+def sides(one: Published, result: StudyResult) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[Estimate, ...]]]:
+    """The paper's figures and those here by row; with `COMMON`, where the paper has the figures of every generator."""
+    here, paper, table = one.here(result), dict(one.rows), one.own(result)
+    if MEAN not in paper or table is None:
+        return paper, here
+    own = one.cells(table, COMMON)
+    if not one.per_generator:
+        return paper, {MEAN: own or here[MEAN]}
+    if common := one.common(result):
+        theirs, ours = (zip(*(side[name] for name in common), strict=True) for side in (paper, here))
+        paper[COMMON] = tuple(sum(values) / len(common) for values in theirs)
+        here[COMMON] = own or tuple(map(mean_of, ours))
+    return paper, here
+
+
 def claims(result: StudyResult, trained: Sequence[str]) -> list[Claim]:
     """The study's lines of the overview."""
     shown = []
     for one in published_for(result.name, trained):
-        here = one.here(result)
+        paper, here = sides(one, result)
+        table, same = one.own(result), one.comparable(result)
+        seeds = _seeds(table) if table is not None else ""
         for claim in one.claims:
-            place, less = one.columns.index(claim["column"]), claim.get("less")
-            paper, ours = (
-                side[claim["row"]][place] - (side[less][place] if less else 0.0) for side in (one.rows, here)
-            )
-            unit = "points" if less else one.unit
-            shown.append(Claim(claim["text"], one.source, paper, ours, unit=unit, bound=one.bound))
+            column, row, less = claim["column"], claim["row"], claim.get("less")
+            place, text = one.columns.index(column), claim["text"]
+            if one.per_generator and row == MEAN and COMMON in paper:
+                row, same = COMMON, True
+                text += f", {len(one.common(result))} generators in both"
+            theirs = paper[row][place] - (paper[less][place] if less else 0.0)
+            ours = one.less(result, row, less, column) if less else here[row][place]
+            shown.append(Claim(f"{text}{seeds}", one.source, theirs, ours, unit="points" if less else one.unit,
+                               bound=one.bound, comparable=same))
     return shown
+
+
+def _seeds(table: Table) -> str:
+    """The number of seeds in words, where the table has it."""
+    if "seeds" not in table.columns:
+        return ""
+    most = max(int(row[table.columns.index("seeds")] or 0) for row in table.rows)
+    return f" ({most} seed{'s' * (most != 1)})"
 
 
 def _label(row: Sequence[Cell]) -> str:
@@ -177,5 +291,8 @@ def _label(row: Sequence[Cell]) -> str:
     return ", ".join(texts)
 
 
-def _number(cell: Cell) -> float:
-    return float(cell) if isinstance(cell, (int, float)) else math.nan
+def number(cell: Cell) -> Estimate:
+    """A cell as a figure, NaN where it is none."""
+    if isinstance(cell, Estimate):
+        return cell
+    return Estimate(cell if isinstance(cell, (int, float)) else math.nan)

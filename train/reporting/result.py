@@ -17,7 +17,7 @@ from .tables import Table, wrapped
 log = logging.getLogger("cinemae.train")
 
 RECORD = "study.json"
-FORMAT = 1
+FORMAT = 2
 """Part of every study's key; it grows when tables or plots change, so that older results are made again."""
 
 

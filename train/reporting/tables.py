@@ -13,6 +13,7 @@ from typing import Any
 
 from ...runtime.core.files import write_text
 from ...runtime.core.text import terminal_width
+from .estimate import Estimate
 
 Cell = str | int | float | None
 MISSING = "–"
@@ -49,21 +50,21 @@ class Table:
         """Whether each column holds numbers alone; such columns are right-aligned."""
         return [not any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
 
-    def text(self, value: Cell) -> str:
-        """One cell as a reader sees it."""
+    def text(self, value: Cell, signed: bool = False) -> str:
+        """One cell as a reader sees it; `signed`: floats show their sign."""
         if jsonable(value) is None:
             return MISSING
+        form = f"{'+' * signed}.{self.digits}f"
+        if isinstance(value, Estimate) and math.isfinite(value.low):
+            return f"{float(value):{form}} [{value.low:{form}}, {value.high:{form}}]"
         if isinstance(value, float):
-            return f"{value:.{self.digits}f}"
+            return f"{float(value):{form}}"
         return f"{value:,}" if isinstance(value, int) else str(value)
 
     def texts(self) -> list[list[str]]:
         """All cells as a reader sees them, row by row."""
         signed = [column in self.signed for column in self.columns]
-        return [
-            [f"{'+' * (s and isinstance(v, float) and v > 0)}{self.text(v)}" for v, s in zip(row, signed, strict=True)]
-            for row in self.rows
-        ]
+        return [[self.text(value, s) for value, s in zip(row, signed, strict=True)] for row in self.rows]
 
     def plain(self, width: int | None = None) -> str:
         """Columns aligned for a terminal, without title and note.
@@ -99,15 +100,27 @@ class Table:
         return f"### {self.title}\n\n" + "\n".join(head + body) + note + "\n"
 
     def csv(self) -> str:
-        """RFC 4180 with a header; missing cells are empty."""
+        """RFC 4180 with a header; missing cells are empty, and bounds of intervals have columns of their own."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(jsonable(self.rows))
+        columns: list[str] = []
+        cells: list[list[Cell]] = [[] for _ in self.rows]
+        for i, name in enumerate(self.columns):
+            own = [row[i] for row in self.rows]
+            ends = ("low", "high") if any(isinstance(value, Estimate) for value in own) else ()
+            columns += [name, *(f"{name} {end}" for end in ends)]
+            for line, value in zip(cells, own, strict=True):
+                plain = float(value) if isinstance(value, float) else value
+                line += [plain, *(getattr(value, end, None) for end in ends)]
+        writer.writerow(columns)
+        writer.writerows(jsonable(cells))
         return buffer.getvalue()
 
     def record(self) -> dict[str, Any]:
-        """The table for JSON: the attributes, and each row as an object; missing cells are null."""
+        """The table for JSON: the attributes, and each row as an object; missing cells are null.
+
+        A figure with an interval is an object: value, low, high.
+        """
         rows = [dict(zip(self.columns, row, strict=True)) for row in jsonable(self.rows)]
         return {"name": self.name, "title": self.title, "note": self.note, "digits": self.digits,
                 "signed": list(self.signed), "columns": list(self.columns), "rows": rows}
@@ -121,7 +134,10 @@ class Table:
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Table:
         """The table that `record` describes; missing cells are None."""
-        rows = tuple(tuple(row.values()) for row in record["rows"])
+        rows = tuple(
+            tuple(Estimate(*(math.nan if one is None else one for one in v.values())) if isinstance(v, dict) else v
+                  for v in row.values()) for row in record["rows"]
+        )
         tuples = {name: tuple(record[name]) for name in ("columns", "signed")}
         return cls(**{**record, **tuples, "rows": rows})
 
@@ -135,6 +151,8 @@ def jsonable(value: Any) -> Any:
     """The value with NaN and infinities, which JSON does not have, replaced by None, through dicts and sequences."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, Estimate):
+        return {"value": float(value), "low": jsonable(value.low), "high": jsonable(value.high)}
     if isinstance(value, dict):
         return {key: jsonable(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

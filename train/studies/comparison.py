@@ -10,23 +10,24 @@ import numpy as np
 
 from ...runtime.core.manifest import HeadConfig, MethodConfig
 from ..audit.probe import transfer
-from ..evaluation.metrics import MACC, Metrics, metrics_by_source
+from ..evaluation.metrics import MACC
 from ..fitting.examples import Examples, read_examples
 from ..fitting.head_training import train_head
+from ..model.head import Head
 from ..reporting import plots
 from ..reporting.overview import LOGISTIC_HEAD
+from ..reporting.published import COMMON_TABLE, REPORTED, common_generators
 from ..reporting.result import Plot
 from ..reporting.tables import Cell, Table
+from .estimates import INTERVALS, SeedScores
 from .experiment import Experiment
 
 ACCURACY_NOTE = (
     f"Accuracies at P(AI) = 0.5, the paper's rule. {MACC}; real, AI: the same for the images of one class; balanced: "
     "mean over generators of the mean of both classes' accuracies. mAUC: mean over generators; sd: its standard "
-    "deviation over the fitted seeds; unseen: generators not trained on."
+    f"deviation over the fitted seeds; unseen: generators not trained on;{REPORTED}: only reported, in no other mean. "
+    f"{INTERVALS}"
 )
-ACCURACIES = {"accuracy_05": "mAcc", "real_accuracy_05": "real", "fake_accuracy_05": "AI"}
-"""Means over generators that tables of studies show: field of `Metrics` -> column."""
-OVERALL = {**ACCURACIES, "balanced_accuracy_05": "balanced"}
 MEANS = ("AUC unseen", "AUC report-only")
 """Columns that are means over a part of the generators."""
 F_GLOBAL_ALONE = HeadConfig(statistics=())
@@ -48,16 +49,17 @@ def head_inputs(experiment: Experiment, *methods: MethodConfig) -> list[HeadInpu
     return [HeadInputs(*own) for own in zip(*parts, strict=True)]
 
 
-def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[np.ndarray]:
-    """Fit the head, by default the full head, for each seed: its logits of `eval_rows`, float32 [n].
-
-    A logistic head has no seed and is fitted once.
-    """
+def fit_heads(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[Head]:
+    """Fit the head, by default the full head, for each seed; a logistic head has no seed and is fitted once."""
     head = head or experiment.head
     seeds = range(1 if head.kind == "logistic" else experiment.seeds)
     configs = (replace(experiment.fit, seed=experiment.fit.seed + i) for i in seeds)
-    fitted = (train_head(inputs.train, inputs.held, config, head, quiet=True) for config in configs)
-    return [inputs.test.logits(result.head) for result in fitted]
+    return [train_head(inputs.train, inputs.held, config, head, quiet=True).head for config in configs]
+
+
+def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[np.ndarray]:
+    """Logits of `eval_rows` by each of `fit_heads`: float32 [n]."""
+    return [inputs.test.logits(fitted) for fitted in fit_heads(experiment, inputs, head)]
 
 
 def statistics_scores(inputs: HeadInputs) -> list[np.ndarray]:
@@ -76,47 +78,72 @@ def detector_variants(experiment: Experiment, inputs: HeadInputs) -> dict[str, l
     }
 
 
-def per_generator(experiment: Experiment, scores: np.ndarray) -> dict[str, Metrics]:
-    """Figures of every evaluated generator, from float [n] scores of `eval_rows`, AI above 0."""
-    found = metrics_by_source(experiment.eval_scores(scores))
-    return {name: found[name] for name in experiment.generators if name in found}
+def seed_scores(experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]]) -> dict[str, SeedScores]:
+    """The scores of every variant, float [n] of `eval_rows` for each seed, with labels and generators."""
+    truth = experiment.eval_scores(np.zeros(len(experiment.eval_rows)))
+    return {label: SeedScores(scores, truth) for label, scores in variants.items()}
 
 
-def seed_means(seeds: Sequence[Mapping[str, Metrics]], figure: str) -> dict[str, float]:
-    """A figure of every generator, the mean over the seeds' figures."""
-    return {name: float(np.mean([getattr(one[name], figure) for one in seeds])) for name in seeds[0]}
+def sizes(experiment: Experiment) -> str:
+    """How many images the heads are trained and tested on, for the note of a table."""
+    return f"{len(experiment.rows[0]):,} training images, {len(experiment.eval_rows):,} test images."
 
 
 def comparison(
     experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]], *, name: str, title: str, what: str,
-    note: str = "",
-) -> Table:
+    note: str | None = None,
+) -> tuple[Table, ...]:
     """Table with a row for each variant: means over generators, and the AUC of each generator.
 
     `variants` are the scores of `eval_rows` for each seed, float [n], AI above 0; `what` heads the column of their
-    names, and `note` is added to the note on accuracies.
+    names, and `note`, by default `sizes`, is added to the note on accuracies. Where only some of the generators are the
+    paper's, a second table is over these.
     """
-    unseen = [g for g in experiment.generators if not experiment.is_trained(g)]
-    groups = dict(zip(MEANS, (unseen, experiment.apart), strict=True))
-    groups = {title: names for title, names in groups.items() if names}
+    scored, averaged = seed_scores(experiment, variants), experiment.averaged
+    note = f"{ACCURACY_NOTE} {sizes(experiment) if note is None else note}".strip()
+    unseen = [g for g in averaged if not experiment.is_trained(g)]
+    apart = [g for g in experiment.generators if g not in averaged]
+    groups = {title: names for title, names in zip(MEANS, (unseen, apart), strict=True) if names}
+    columns, rows = _compared(experiment, scored, averaged, groups)
+    tables = [Table(name, title, (what, *columns), rows, note=note, signed=columns[2:3])]
+    common = common_generators(averaged, experiment.fit.generators)
+    if common and common != averaged:
+        columns, rows = _compared(experiment, scored, common, {})
+        named = f"{title}: the generators that the paper has too"
+        tables.append(Table(f"{name}{COMMON_TABLE}", named, (what, *columns), rows, note=note, signed=columns[2:3]))
+    return tuple(tables)
+
+
+def _compared(
+    experiment: Experiment, scored: Mapping[str, SeedScores], averaged: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """Columns behind the name, and rows, with means over the generators `averaged`, and AUCs of these and `groups`."""
+    (first, reference), *_ = scored.items()
+    each = [*averaged, *groups.get(MEANS[1], ())]
     spread = ["mAUC sd"] if experiment.seeds > 1 else []
     rows: list[tuple[Cell, ...]] = []
-    for label, scored in variants.items():
-        seeds = [per_generator(experiment, scores) for scores in scored]
-        auc, maucs = seed_means(seeds, "auc"), [np.mean([m.auc for m in one.values()]) for one in seeds]
+    for label, one in scored.items():
+        real, ai = (one.class_accuracy(label, averaged) for label in (0, 1))
+        seeds = one.seed_aucs(averaged)
         rows.append((
-            label, *(float(np.mean(list(seed_means(seeds, figure).values()))) for figure in OVERALL),
-            float(np.mean(maucs)), *(float(np.std(maucs)) for _ in spread),
-            *(float(np.mean([auc[g] for g in names])) for names in groups.values()), *auc.values(),
+            label, len(one), one.accuracy(averaged), None if one is reference else one.gain(reference, averaged),
+            real, ai, (real + ai) / 2, one.auc(averaged),
+            *(float(seeds.std(ddof=1)) if len(one) > 1 else None for _ in spread),
+            *(float(one.seed_aucs(names).mean()) for names in groups.values()),
+            *(float(one.seed_aucs([name]).mean()) for name in each),
         ))
-    columns = (what, *OVERALL.values(), "mAUC", *spread, *groups, *(f"AUC {g}" for g in experiment.generators))
-    return Table(name, title, columns, tuple(rows), note=f"{ACCURACY_NOTE} {note}".strip())
+    columns = ("seeds", "mAcc", f"mAcc less {first}", "real", "AI", "balanced", "mAUC", *spread, *groups,
+               *(f"AUC {experiment.marked(name)}" for name in each))
+    return columns, tuple(rows)
 
 
 def drawn(out: Path, *tables: Table) -> tuple[tuple[Table, ...], tuple[Plot, ...]]:
     """The tables of `comparison`, and a plot of each: the AUC of every generator as bars, a group for each variant."""
     pictures = []
     for table in tables:
+        if table.name.endswith(COMMON_TABLE):
+            continue
         auc = [i for i, column in enumerate(table.columns) if column.startswith("AUC ") and column not in MEANS]
         series = {table.columns[i][4:]: [float(row[i] or np.nan) for row in table.rows] for i in auc}
         plots.bars(out / f"{table.name}.svg", table.title, "AUC", [str(row[0]) for row in table.rows], series)

@@ -18,7 +18,8 @@ from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminanc
 from ..audit.probe import transfer
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
-from .comparison import comparison, detector_variants, head_inputs, per_generator
+from ..reporting.tables import Table
+from .comparison import comparison, detector_variants, head_inputs, seed_scores, sizes
 from .experiment import Experiment
 
 log = logging.getLogger("cinemae.train")
@@ -64,27 +65,29 @@ def controls(experiment: Experiment, out: Path) -> StudyResult:
     train, test = low_level(experiment, rows), low_level(experiment, experiment.eval_rows)
     probes = {name: [transfer(train[name], labels, test[name])] for name in PROBES}
     variants = detector_variants(experiment, inputs) | probes
-    table = comparison(experiment, variants, name="controls", title="Controls", what="detector")
-    series = {name: [m.auc for m in per_generator(experiment, seeds[0]).values()] for name, seeds in variants.items()}
+    tables = comparison(experiment, variants, name="controls", title="Controls", what="detector")
+    scored = seed_scores(experiment, variants)
+    series = {name: [one.auc([generator]) for generator in experiment.generators] for name, one in scored.items()}
     plots.bars(out / "controls.svg", "AUC of the detector and of its controls", "AUC", experiment.generators, series)
     text = (
         "What simpler things reach with the same training images. The probes are linear: the spectrum probe sees 32 "
         "rings of the power spectrum at the network's input, the JPEG probe traces of the 8 x 8 grid at native size. "
         "The detector is worth what it adds to the best of them."
     )
-    return StudyResult(text, (table,), (Plot("controls.svg", "AUC beside its controls"),))
+    return StudyResult(text, tables, (Plot("controls.svg", "AUC beside its controls, with 95 % intervals"),))
 
 
 def balanced_protocol(experiment: Experiment, out: Path) -> StudyResult:
     """Compare the same heads on the thinned samples as they are and format-balanced, both in training and in test."""
-    tables = []
+    tables: list[Table] = []
     for name, title, augment in (
         ("native", "Images as they are", "none"),
         ("balanced", "Format-balanced: both classes cut, resampled and re-encoded alike", "balanced"),
     ):
         one = replace(experiment.thinned, augment=augment)
         variants = detector_variants(one, *head_inputs(one, one.method))
-        tables.append(comparison(one, variants, name=name, title=title, what="detector", note=one.budget.bounds()))
+        note = f"{sizes(one)} {one.budget.bounds()}"
+        tables += comparison(one, variants, name=name, title=title, what="detector", note=note)
     text = (
         "How much of the accuracy is the file's and not the picture's: what falls from the first table to the second "
         "came from container, compression history or native size."

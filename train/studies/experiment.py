@@ -25,6 +25,7 @@ from ..features.extract import extract, preprocess_for
 from ..fitting.examples import training_rows
 from ..fitting.fit_config import FitConfig
 from ..model.mae import MaskedAutoencoder
+from ..reporting.published import REPORTED
 from ..weights.load import load_backbone
 from .budget import Budget
 from .choices import training_generators
@@ -144,6 +145,16 @@ class Experiment:
     def apart(self) -> list[str]:
         """The evaluated generators that are only reported."""
         return same_generators(self.report_only, {self.cache.rows[i].generator for i in self.eval_rows})[0]
+
+    @property
+    def averaged(self) -> list[str]:
+        """The evaluated generators that means are over: without those only reported, unless all are."""
+        apart = self.apart
+        return [name for name in self.generators if name not in apart] or self.generators
+
+    def marked(self, name: str) -> str:
+        """The name of a generator, with a mark where it is only reported."""
+        return name if name in self.averaged else f"{name}{REPORTED}"
 
     def is_trained(self, name: str) -> bool:
         """Whether a generator, in any spelling, was trained on."""

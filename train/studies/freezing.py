@@ -24,7 +24,8 @@ from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Cell, Table
 from ..weights.key_layouts import is_decoder
-from .comparison import HeadInputs, comparison, drawn, fit_scores, head_inputs, per_generator, seed_means
+from .comparison import HeadInputs, comparison, drawn, fit_scores, head_inputs, seed_scores
+from .estimates import INTERVALS
 from .experiment import Experiment
 from .image_batches import image_batches
 
@@ -124,34 +125,34 @@ def freezing(experiment: Experiment, out: Path) -> StudyResult:
     note = (
         f"{len(one.rows[0]):,} training images, {fit.epochs} epochs, batch {fit.batch_size}, Adam, lr {fit.lr:g}. All "
         "arms share the order of the images, the masks drawn, and the choice of the epoch by held-out loss. "
-        f"{one.budget.bounds()}"
+        f"{len(one.eval_rows):,} test images. {one.budget.bounds()}"
     )
-    table = comparison(one, variants, name="freezing", title="Freezing", what="strategy", note=note)
+    tables = comparison(one, variants, name="freezing", title="Freezing", what="strategy", note=note)
     each = accuracies(one, variants)
     text = (
         "Encoder and decoder trained together with the head on the detection loss, or frozen (Table 5a, Fig. 10). The "
         "gradient reaches the decoder through LCAS and the encoder through both branches."
     )
-    _, pictures = drawn(out, table)
-    return StudyResult(text, (table, each), (_plot_accuracy(out, each), *pictures))
+    _, pictures = drawn(out, *tables)
+    return StudyResult(text, (*tables, each), (_plot_accuracy(out, each), *pictures))
 
 
 def accuracies(experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]]) -> Table:
     """Table with a row for each variant: mAcc, and the plain accuracy on each generator. Variants as `comparison`."""
     rows: list[tuple[Cell, ...]] = []
-    for label, seeds in variants.items():
-        values = seed_means([per_generator(experiment, scores) for scores in seeds], "accuracy_05").values()
-        rows.append((label, float(np.mean(list(values))), *values))
-    columns = ("strategy", "mAcc", *experiment.generators)
-    note = f"Plain accuracies at P(AI) = 0.5. {MACC}."
+    for label, one in seed_scores(experiment, variants).items():
+        rows.append((label, len(one), one.accuracy(experiment.averaged),
+                     *(float(one.accuracy([name])) for name in experiment.generators)))
+    columns = ("strategy", "seeds", "mAcc", *map(experiment.marked, experiment.generators))
+    note = f"Plain accuracies at P(AI) = 0.5. {MACC}, without generators that are only reported. {INTERVALS}"
     return Table("freezing_accuracy", "Freezing: accuracy per generator", columns, tuple(rows), note=note)
 
 
 def _plot_accuracy(out: Path, table: Table) -> Plot:
     """Fig. 10: accuracy of every arm over the generators, with its mean dotted."""
-    generators = table.columns[2:]
+    generators = table.columns[3:]
     lines: dict[str, plots.Line] = {}
-    for number, (label, mean, *values) in enumerate(table.rows):
+    for number, (label, _, mean, *values) in enumerate(table.rows):
         x = range(len(generators))
         lines[str(label)] = (x, [float(v or 0) for v in values], f"C{number}", "-")
         lines[f"_{label}"] = (x, [float(mean or 0)] * len(generators), f"C{number}", ":")

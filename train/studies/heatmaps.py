@@ -53,7 +53,10 @@ def heatmaps(experiment: Experiment, out: Path) -> StudyResult:
     )
     columns = ("kind", "generator", "logit", "s1", "s2", "s3", "file")
     table = Table("heatmaps", "The clearest cases of each kind", columns, tuple(rows), note=note)
-    text = "Where images depart from what their context predicts (LCAS): the most confident right and wrong answers."
+    text = (
+        "Where images depart from what their context predicts (LCAS): the most confident right and wrong answers of "
+        f"the head of seed {experiment.fit.seed}."
+    )
     return StudyResult(text, (table,), tuple(files))
 
 

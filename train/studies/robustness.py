@@ -10,21 +10,16 @@ import numpy as np
 
 from ...runtime.core.manifest import HeadConfig
 from ..data.transforms import CORRUPTIONS, LEVELS, Corruption
-from ..evaluation.metrics import MACC, Metrics, metrics_by_source
 from ..fitting.examples import read_examples
-from ..fitting.head_training import train_head
 from ..reporting import plots
+from ..reporting.estimate import Estimate
 from ..reporting.result import Plot, StudyResult
-from ..reporting.tables import Cell, Table
-from .comparison import ACCURACIES, F_GLOBAL_ALONE, LOGISTIC, LOGISTIC_HEAD, head_inputs
+from ..reporting.tables import Table
+from .comparison import F_GLOBAL_ALONE, LOGISTIC, LOGISTIC_HEAD, comparison, fit_heads, head_inputs, seed_scores
 from .experiment import Experiment
 
 CLEAN = "clean"
-FIGURES = {**ACCURACIES, "auc": "mAUC"}
-"""Means over generators: field of `Metrics` -> column."""
 AXES = {"jpeg": "JPEG quality", "noise": "noise std (of 255)", "blur": "blur σ (pixels)", "downscale": "scale"}
-
-
 DETECTORS: dict[str, tuple[HeadConfig | None, str]] = {
     "CINEMAE": (None, "robustness"), LOGISTIC_HEAD: (LOGISTIC, "robustness_logistic"),
     "f_global alone": (F_GLOBAL_ALONE, "robustness_f_global"),
@@ -33,12 +28,12 @@ DETECTORS: dict[str, tuple[HeadConfig | None, str]] = {
 
 TEXT = (
     "Corruptions are applied at native size to both classes, before the resize; the heads saw clean images only. The "
-    "paper names JPEG's levels; those of the others are this project's. Noise is the same for the same file."
+    "paper names JPEG's levels; those of the others are this project's. Noise is the same for the same file. The plots "
+    "show 95 % intervals."
 )
 
-
-Conditions = dict[str, dict[str, dict[str, Metrics]]]
-"""Figures by condition, detector and generator."""
+Conditions = dict[str, list[np.ndarray]]
+"""Logits of the test images for each seed, float32 [n], by condition."""
 
 
 def robustness(experiment: Experiment, out: Path) -> StudyResult:
@@ -47,64 +42,49 @@ def robustness(experiment: Experiment, out: Path) -> StudyResult:
     Every condition has its own cache, so that a run that was stopped continues where it was.
     """
     (inputs,) = head_inputs(experiment, experiment.method)
-    detectors = {
-        label: train_head(inputs.train, inputs.held, experiment.fit, head or experiment.head, quiet=True).head
-        for label, (head, _) in DETECTORS.items()
-    }
     samples = [sample for sample in experiment.thinned.samples if sample.split != experiment.fit.split]
     clean = replace(experiment, samples=samples, method=experiment.method.model_copy(update={"mask_sets": 1}))
     variants = {CLEAN: clean} | {
         name: replace(clean, augment=f"corruption:{name}") for name in CORRUPTIONS
     }
-    conditions: Conditions = {}
+    heads = {label: fit_heads(experiment, inputs, head) for label, (head, _) in DETECTORS.items()}
+    found: dict[str, Conditions] = {label: {} for label in DETECTORS}
     for condition, one in variants.items():
-        (examples,) = read_examples(one.cache, np.arange(len(one.cache.rows)), experiment.method)
-        scored = {label: examples.scores(examples.logits(head)) for label, head in detectors.items()}
-        conditions[condition] = {label: metrics_by_source(scores) for label, scores in scored.items()}
-    tables = tuple(_table(label, conditions, experiment) for label in detectors)
-    return StudyResult(TEXT, tables, _plots(conditions, experiment.generators, out))
+        (examples,) = read_examples(one.cache, one.eval_rows, experiment.method)
+        for label, own in heads.items():
+            found[label][condition] = [examples.logits(head) for head in own]
+    note = f"{len(inputs.train):,} training images, {len(clean.eval_rows):,} test images. {clean.budget.bounds()}"
+    tables: list[Table] = []
+    for label, (_, name) in DETECTORS.items():
+        title = f"Robustness: {label}"
+        tables += comparison(clean, found[label], name=name, title=title, what="condition", note=note)
+    return StudyResult(TEXT, tuple(tables), _plots(clean, found, out))
 
 
-def _mean(figures: Mapping[str, Metrics], figure: str, generators: Sequence[str]) -> float:
-    return float(np.mean([getattr(figures[name], figure) for name in generators]))
-
-
-def _table(label: str, conditions: Conditions, experiment: Experiment) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for condition, detectors in conditions.items():
-        figures = detectors[label]
-        means = (_mean(figures, figure, experiment.generators) for figure in FIGURES)
-        rows.append((condition, *means, *(figures[name].auc for name in experiment.generators)))
-    limit = experiment.budget.limit
-    note = f"Accuracies at P(AI) = 0.5. {MACC}; real, AI: the same for the images of one class." + (
-        f" At most {limit} images of a class and generator." if limit else ""
-    )
-    columns = ("condition", *FIGURES.values(), *(f"AUC {g}" for g in experiment.generators))
-    return Table(DETECTORS[label][1], f"Robustness: {label}", columns, tuple(rows), note=note)
-
-
-def _plots(conditions: Conditions, generators: Sequence[str], out: Path) -> tuple[Plot, ...]:
+def _plots(experiment: Experiment, found: Mapping[str, Conditions], out: Path) -> tuple[Plot, ...]:
     """One panel for each kind of corruption, and the accuracy lost in grayscale."""
-    detectors = list(conditions[CLEAN])
+    scored, averaged = {label: seed_scores(experiment, own) for label, own in found.items()}, experiment.averaged
     with plots.drawing(out / "robustness.svg", 10, 6) as figure:
         axes = figure.subplots(2, 2)
         for cell, kind in zip(axes.ravel(), AXES, strict=True):
             tested = [CLEAN, *(Corruption(kind, level).name for level in LEVELS[kind])]
-            for number, label in enumerate(detectors):
-                for key, style in (("accuracy_05", "-"), ("auc", "--")):
-                    values = [_mean(conditions[name][label], key, generators) for name in tested]
-                    (line,) = cell.plot(range(len(values)), values, style, marker="o", markersize=3)
-                    line.set(color=f"C{number}", label=f"{label}: {FIGURES[key]}")
+            for number, (label, own) in enumerate(scored.items()):
+                for key, style, values in (
+                    ("mAcc", "-", [own[name].accuracy(averaged) for name in tested]),
+                    ("mAUC", "--", [own[name].auc(averaged) for name in tested]),
+                ):
+                    x = np.arange(len(values)) + 0.06 * (number - 1)
+                    cell.errorbar(x, values, plots.errors(values), linestyle=style, marker="o", markersize=3,
+                                  elinewidth=0.8, color=f"C{number}", label=f"{label}: {key}")
             cell.set_xticks(range(len(tested)), [name.rpartition("_")[2] for name in tested])
             cell.set(xlabel=AXES[kind], ylim=(0.3, 1.02))
             cell.axhline(0.5, color=plots.MUTED, linewidth=0.8, linestyle="--")
-        figure.suptitle("Mean over generators under corruption")
+        figure.suptitle("Mean over generators under corruption, with 95 % intervals")
         axes[0, 0].legend(fontsize=7, loc="lower left")
-    title = "Accuracy lost in grayscale"
-    clean, gray = conditions[CLEAN], conditions["grayscale"]
-    series = {
-        label: [clean[label][name].accuracy_05 - gray[label][name].accuracy_05 for name in generators]
-        for label in detectors
+    title, names = "Accuracy lost in grayscale", experiment.generators
+    series: dict[str, Sequence[Estimate]] = {
+        label: [own[CLEAN].gain(own["grayscale"], [name]) for name in names]
+        for label, own in scored.items()
     }
-    plots.bars(out / "grayscale.svg", title, "accuracy, clean less grayscale", generators, series, chance=0.0)
+    plots.bars(out / "grayscale.svg", title, "accuracy, clean less grayscale", names, series, chance=0.0)
     return Plot("robustness.svg", "mAcc and mAUC under corruption"), Plot("grayscale.svg", title)

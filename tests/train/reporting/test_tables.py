@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cinemae.train.reporting.estimate import Estimate
 from cinemae.train.reporting.tables import Table
 
 
@@ -22,6 +23,17 @@ def test_table_round_trip_and_formats(tmp_path):
     assert Table.of_record(record).rows == (("x|y", 0.12345), ("z", None))
     assert "| x\\|y | 0.123 |" in table.markdown()
     assert (tmp_path / "t.csv").read_text() == "a,b\nx|y,0.12345\nz,\n"
+
+
+def test_intervals_are_shown_kept_and_have_columns_of_their_own_in_csv(tmp_path):
+    rows = (("x", Estimate(-0.025, -0.0875, 0.025)), ("y", None), ("z", Estimate(0.5)))
+    table = Table("t", "T", ("a", "b less c"), rows, signed=("b less c",))
+    assert [row[1] for row in table.texts()] == ["-0.025 [-0.087, +0.025]", "–", "+0.500"]
+    assert table.numeric == [False, True]
+    assert table.csv() == "a,b less c,b less c low,b less c high\nx,-0.025,-0.0875,0.025\ny,,,\nz,0.5,,\n"
+    table.write(tmp_path)
+    again = Table.of_record(json.loads((tmp_path / "t.json").read_text()))
+    assert again.texts() == table.texts()
 
 
 def test_wide_tables_go_on_below_with_their_first_column():

@@ -52,7 +52,7 @@ def experiment(samples, tiny_weights, tiny_config, tmp_path_factory) -> Experime
     return Experiment(
         samples=tuple(samples), backbone=str(tiny_weights), root=tmp_path_factory.mktemp("cache"),
         fit=FitConfig(generators=("sd",), epochs=2, held_out=0.3, lr=1e-3), method=MethodConfig(mask_sets=2),
-        report_only=("big-gan",), quiet=True,
+        report_only=("big-gan",), seeds=2, quiet=True,
         budget=Budget(limit=20, audit_limit=4, freezing_epochs=1, curve_steps=8, other_backbone=(str(tiny_weights),),
                       freezing_backbone=(str(other),)),
     )
