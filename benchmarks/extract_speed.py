@@ -147,7 +147,8 @@ def memory(samples: Sequence[Sample], backbone: str) -> None:
     for count in (len(samples) // 4, len(samples)):
         with tempfile.TemporaryDirectory() as folder:
             listed = Path(folder) / "list.csv"
-            lines = [f"{sample.path},{sample.label},{sample.generator}\n" for sample in evenly(samples, count)]
+            lines = [f"{sample.path},{('real', 'ai')[sample.label]},{sample.generator}\n"
+                     for sample in evenly(samples, count)]
             listed.write_text("path,label,generator\n" + "".join(lines))
             command = [sys.executable, "-m", "cinemae.train.cli.train", "extract", str(listed), "-q",
                        "--backbone", backbone, "--cache", folder]

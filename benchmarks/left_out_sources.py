@@ -105,7 +105,7 @@ def kept(folder: Path | None, engine: Path, samples: Sequence[Sample], augment: 
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **measured(engine, samples, augment))
+            np.savez(file, **measured(engine, samples, augment))  # type: ignore[arg-type]
     with np.load(path) as stored:
         return dict(stored)
 
@@ -129,7 +129,7 @@ class Measured:
         self.test = np.array([row.split != "train" for row in rows])
         held = np.array([is_held_out(row.content, RECIPE.held_out, RECIPE.seed) for row in rows])
         train = ~self.test
-        parts = [_examples(rows, values, train & ~held), _examples(rows, values, train & held)]
+        parts = _examples(rows, values, train & ~held), _examples(rows, values, train & held)
         order = np.r_[np.flatnonzero(train & ~held), np.flatnonzero(train & held)]
         self.columns = {}
         for name, head in HEADS.items():
@@ -197,7 +197,7 @@ class Measured:
 
 
 def _examples(rows: Sequence[Sample], values: Columns, chosen: np.ndarray) -> Examples:
-    at = np.flatnonzero(chosen)
+    at = np.flatnonzero(chosen).tolist()
     f_global, stats = torch.from_numpy(values["f_global"][at]), torch.from_numpy(values["stats"][at])[:, None]
     labels = torch.tensor([float(rows[i].label) for i in at])
     return Examples(f_global, stats, labels, tuple(rows[i] for i in at))

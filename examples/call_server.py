@@ -34,4 +34,5 @@ except urllib.error.URLError as error:
 
 for record in answer["records"]:
     reasons = "; ".join(reason["text"] for reason in record["reasons"])
-    print(record["path"], record["verdict"], f"{record['probability']:.3f}", reasons)
+    ratio = record["likelihood_ratio"]
+    print(record["path"], record["verdict"], ratio["text"] if ratio else f"P(AI) {record['probability']:.3f}", reasons)

@@ -18,9 +18,10 @@ with Detector.load(ENGINE) as detector:
     records = list(detector.detect_many(paths, batch_size=16))
 
 scored = [record for record in records if record.status == "ok"]
-for record in sorted(scored, key=lambda record: -record.probability):
+for record in sorted(scored, key=lambda record: -record.logit):
     reasons = "; ".join(reason.text for reason in record.reasons)
-    print(f"{record.probability:.3f}  {record.verdict:<9}  {record.path}  {reasons}")
+    ratio = record.likelihood_ratio.interval if record.likelihood_ratio else f"P(AI) {record.probability:.3f}"
+    print(f"{ratio:<20}  {record.verdict:<9}  {record.path}  {reasons}")
 for record in records:
     if record.status == "error":
         print(f"not scored: {record.path}: {record.error.text}")

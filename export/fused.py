@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnx
 import torch
 
+from ..runtime.core.errors import EngineError
 from ..runtime.core.golden import golden_image
 from ..runtime.core.manifest import Golden, Manifest
 from ..runtime.engines.load import load_engine
@@ -46,6 +48,7 @@ def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, pr
 
     Raises:
         UsageError: the name of the bundled engine.
+        EngineError: the logit is not finite.
     """
     tools = {**manifest.tools, **tool_versions(EXPORT_PACKAGES), "opset": str(OPSET)}
     update = {"kind": "fused", "precision": precision, "golden": None, "tools": tools}
@@ -54,6 +57,11 @@ def write_fused(model: onnx.ModelProto, manifest: Manifest, path: str | Path, pr
     def golden(engine_path: Path) -> Golden:
         with load_engine(engine_path, device="cpu") as engine:
             logit = float(engine.infer(golden_image(fused.preprocess.crop)[None]).logit[0])
+        if not math.isfinite(logit):
+            raise EngineError(
+                f"{path}: the logit of the golden image is not finite in {precision}; the values of this backbone may "
+                "leave the range of half precision (65,504): export without --fp16"
+            )
         return Golden(logit=logit, tolerance=GOLDEN_TOLERANCE[precision] * max(abs(logit), FLOOR))
 
     return write_engine(model, fused, path, golden)

@@ -14,6 +14,7 @@ from ..runtime.core.text import first_line
 from ..runtime.engines.hub import SCHEME
 from ..runtime.scoring.reading import words
 from ..runtime.scoring.verdict import run_of
+from ..train.fitting.checkpoint_folder import EVAL_FOLDER
 
 HUB_LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "CC-BY-4.0": "cc-by-4.0"}
 """Licences that the hub has an identifier for; others are `other` with their name."""
@@ -32,11 +33,11 @@ def repository(address: str) -> str:
 
 
 def figures_of(engine: Path, checkpoint: Path | None) -> list[Path]:
-    """Files of figures that belong to an engine: its report, and the plots and tables in the checkpoint's folder."""
+    """Files of figures that belong to an engine: its report, and what `cinemae-train eval` wrote for its checkpoint."""
     reports = (engine.with_name(engine.stem + suffix) for suffix in (".report.md", ".report.json"))
     found = [path for path in reports if path.is_file()]
-    if checkpoint is not None and checkpoint.is_dir():
-        found += sorted(path for path in checkpoint.iterdir() if path.suffix == ".png" or path.name.startswith("eval."))
+    if checkpoint is not None:
+        found += sorted(p for p in (checkpoint / EVAL_FOLDER).glob("*") if p.suffix == ".png" or p.stem == "eval")
     return found
 
 

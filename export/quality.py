@@ -80,7 +80,7 @@ def labelled(root: Path) -> list[Sample]:
     Raises:
         UsageError: there are none.
     """
-    samples = read_samples(root, split=None)
+    samples = read_samples(root)
     if not samples:
         raise UsageError(f"{root}: no labelled images; give data that cinemae-train can read")
     return samples
@@ -98,7 +98,7 @@ def load_batches(samples: Sequence[Sample], preprocess: Preprocess) -> Iterator[
     pixels: list[np.ndarray] = []
     for sample in samples:
         try:
-            image = load_image(sample.path, preprocess).pixels
+            image = load_image(sample.read(), preprocess, name=sample.path).pixels
         except ImageError:
             continue
         batch.append(sample)

@@ -61,7 +61,7 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
         rows.writerow(("path", "label", "generator", "split"))
         for i in range(160):
             render(i % 2, i, (80, 72)).save(tmp_path / f"{i}.png")
-            rows.writerow((f"{i}.png", i % 2, "gen_a", "train" if i < 120 else "test"))
+            rows.writerow((f"{i}.png", ("real", "ai")[i % 2], "gen_a", "train" if i < 120 else "test"))
     run("train_on_csv.py", tmp_path, monkeypatch)
     assert "gen_a" in capsys.readouterr().out
     lines = (tmp_path / "images.csv").read_text().splitlines()  # 30 images are moved to test

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
@@ -91,7 +90,7 @@ def estimate(
     spec = spec_for(extraction, loaded.info, choose_precision(forward.precision, device))
     folder = options.cache / spec.key
     there = {row.path for row in FeatureCache(folder, None).views} if (folder / SPEC_FILE).exists() else set()
-    left = [sample for sample in samples if os.path.abspath(sample.path) not in there]
+    left = [sample for sample in samples if sample.absolute not in there]
     count, seconds, each = FIRST, 0.0, 0.0
     while left and seconds < ENOUGH:
         some = spread(left, count)

@@ -6,6 +6,7 @@ all images, and computes those that the cache lacks.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ...runtime.core.files import file_sha256, write_text
+from ...runtime.core.errors import ImageError
+from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.progress import step
 from ...runtime.scan.options import ScanOptions
 from ...runtime.scan.scan import scan
@@ -63,7 +65,7 @@ class Work:
                 say(f"warning: {warning}")
             return [out / "audit.json", out / "counts.md"]
 
-        read = [(*sample, _content(sample.path)) for sample in thin(samples, AUDITED)]
+        read = [(*sample, _content(sample)) for sample in thin(samples, AUDITED)]
         self.steps.run("audit", [Counter(map(str, (sample.cell for sample in samples))), read], work)
 
     def extract(self, samples: Sequence[Sample], options: ExtractOptions) -> tuple[Sample, ...]:
@@ -115,7 +117,8 @@ class Work:
         """Score the images `shown` with the engine into a page for people; returns the page."""
         out, page = self.options.out, self.options.out.with_suffix(".html")
         scores = self.options.work / "scores.jsonl"
-        names = io.BytesIO(b"".join(os.fsencode(sample.path) + b"\0" for sample in shown))
+        files = (_file(sample, self.options.work / "shown") for sample in shown)
+        names = io.BytesIO(b"".join(os.fsencode(file) + b"\0" for file in files))
         options = ScanOptions(inputs=("-",), null=True, scoring=ScoringOptions(engine=out), out=scores, report=page,
                               quiet=self.forward.quiet)
 
@@ -136,8 +139,19 @@ class Work:
         self.steps.run(name, inputs, shown)
 
 
-def _content(path: str) -> str:
+def _content(sample: Sample) -> str:
     try:
-        return file_sha256(path)
-    except OSError:
+        return hashlib.sha256(sample.read()).hexdigest()
+    except ImageError:
         return ""
+
+
+def _file(sample: Sample, folder: Path) -> str:
+    """The image as a file: its own, or a copy in `folder` of the bytes that lie in a row of a larger file."""
+    if os.path.isfile(sample.path):
+        return sample.path
+    path = folder / sample.content[:16]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(sample.read())
+    return str(path)

@@ -16,6 +16,7 @@ from PIL import __version__ as pillow_version
 from ...runtime import report, serve
 from ...runtime.core.errors import EngineError, UsageError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
+from ...runtime.core.likelihood import LOG10_WORDS
 from ...runtime.core.manifest import Manifest
 from ...runtime.engines.file.integrity import check_content
 from ...runtime.images import decode, formats, preprocess
@@ -104,7 +105,7 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
     body = EngineBody.of(manifest, run, {"max_file_bytes": MAX_FILE_BYTES, "max_pixels": decode.MAX_PIXELS})
     return {
         "manifest": manifest.model_dump(mode="json"), "body": body.model_dump(),
-        "record": to_dict(Record(path="", status="error", run=run)), "texts": reasons.TEXTS,
+        "record": to_dict(Record(path="", status="error", run=run)), "texts": reasons.TEXTS, "ratioWords": LOG10_WORDS,
         "engine": {"url": quote(engine.name), "bytes": engine.stat().st_size, "sha256": file_sha256(engine)},
         "ort": {name: {"url": ort_base + name, **asdict(file)} for name, file in onnxruntime_web.FILES.items()},
         "limits": {

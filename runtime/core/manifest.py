@@ -25,6 +25,7 @@ CC_BY_NC = "CC-BY-NC-4.0"
 UNKNOWN_LICENCE = "unknown"
 
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
+HeadKind = Literal["paper", "logistic"]
 Statistic = Literal["s1", "s2", "s3"]
 Decode = Literal["full", "scaled"]
 GlobalFeature = Literal["cls", "mean"]
@@ -100,8 +101,13 @@ class MethodConfig(Model):
 
 
 class HeadConfig(Model):
-    """Shape of the head (Eq. 7-9) and the variants of Tables 6a and 7. No statistics means f_global alone."""
+    """Shape of the head (Eq. 7-9) and the variants of Tables 6a and 7. No statistics means f_global alone.
 
+    `kind: logistic` is a single product of f_global and the logarithms of the statistics; of the other fields only
+    `statistics` concerns it.
+    """
+
+    kind: HeadKind = "paper"
     statistics: tuple[Statistic, ...] = ("s1", "s2", "s3")
     fusion: Fusion = "early_add"
     standardize: bool = True

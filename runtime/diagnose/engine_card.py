@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from ..core.manifest import Manifest
 from ..core.text import hanging, printable
 from ..engines.load import plan_batch, read_engine_manifest, resolve
+from ..scoring.likelihood_ratio import LikelihoodRatio, percent
 from ..scoring.reading import words
 from ..scoring.verdict import run_of
 
 FIELDS = {"demonstration", "licence", "precision", "backbone", "method", "head", "calibration", "training", "tools"}
 """Of the manifest, in the card as JSON."""
 INDENT = 14
+RATIO_ROWS = 9
+"""Of the table of likelihood ratios, at equal distances."""
 
 
 def card(path: str | PathLike[str] | None = None) -> dict[str, Any]:
@@ -39,12 +44,20 @@ def card_lines(path: str | PathLike[str] | None = None, width: int | None = None
     manifest, batch = read_engine_manifest(found), plan_batch(found)
     for name, text in _rows(manifest, found, batch):
         yield hanging(printable(f"{name:<{INDENT}}{text}"), INDENT, width)
+    if likelihood := manifest.calibration.likelihood:
+        yield "   score  likelihood ratio      real above  AI above"
+        for logit in np.linspace(likelihood.logits[1], likelihood.logits[-2], RATIO_ROWS):
+            ratio = cast("LikelihoodRatio", LikelihoodRatio.of(manifest.calibration, float(logit)))
+            shares = f"{percent(ratio.real_share):>10}  {percent(ratio.ai_share):>8}"
+            yield hanging(f"{logit:8.2f}  {ratio.interval:<20}  {shares}  {ratio.support}", INDENT, width)
     if sources := manifest.calibration.sources:
         longest = max(len(printable(rates.source)) for rates in sources)
         yield f"{'source':<{longest}}  class   images      ai  uncertain    real"
         for rates in sources:
             shares = f"{rates.ai:6.1%}  {rates.uncertain:9.1%}  {rates.real:6.1%}"
-            yield f"{printable(rates.source):<{longest}}  {rates.label:<5}  {rates.images:>7,}  {shares}"
+            few = "" if rates.counted else "  too few images: no rate is promised"
+            line = f"{printable(rates.source):<{longest}}  {rates.label:<5}  {rates.images:>7,}  {shares}{few}"
+            yield hanging(line, INDENT, width)
 
 
 def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) -> Iterator[tuple[str, str]]:
@@ -59,7 +72,7 @@ def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) ->
     for verdict, at, threshold, measured in (
         ("ai", "from", run.ai_from, calibration.n_real), ("real", "below", run.real_below, calibration.n_ai),
     ):
-        begins = "" if threshold is None else f"{at} a probability of {threshold:.1%}: "
+        begins = "" if threshold is None else f"{at} a score of {threshold:.4g}: "
         yield verdict, f"{begins}{words(run)[verdict]}" + (f" ({measured:,} images)" if measured else "")
     yield "calibrated on", calibration.fitted_on
     yield "trained on", training.data or "not stated"

@@ -13,6 +13,7 @@ from ..core.errors import MissingDependencyError, OutputError, UsageError
 from ..core.files import atomic_path
 from ..images.formats import IMAGE_SUFFIXES
 from ..scan.kinds import is_web_url
+from ..scan.system_files import APPLE_DOUBLE, is_system_file, is_system_path
 from ..scan.urls import fetch
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
@@ -62,7 +63,13 @@ def list_url(url: str) -> list[str]:
             return [url]
     except Exception as error:  # stores raise exceptions of their own, mostly about permissions
         raise UsageError(f"{url}: cannot be listed ({type(error).__name__}: {error})") from None
+    names = [name for name in names if not _is_system(system, name, path)]
     return [system.unstrip_protocol(name) for name in names]
+
+
+def _is_system(system: Any, name: str, named: str) -> bool:
+    """Whether a file that was found below `named` is an operating system's."""
+    return is_system_path(name, named) or is_system_file(name, lambda: system.cat_file(name, end=len(APPLE_DOUBLE)))
 
 
 def open_binary(name: str) -> IO[bytes]:

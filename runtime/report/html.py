@@ -27,11 +27,12 @@ from ..core.colour_map import hex_colours
 from ..core.errors import UsageError
 from ..core.files import exclusive_path, writing
 from ..core.manifest import Manifest
-from ..scoring.reading import words
+from ..scoring.reading import contradictions, words
 from ..scoring.record import Frames, Record
 from ..scoring.run import Run
-from ..scoring.verdict import Decision, run_of
+from ..scoring.verdict import run_of
 from .heatmap import OPACITY
+from .spread import Spread
 
 THUMBNAIL_SIZE = 192
 THUMBNAIL_QUALITY = 68
@@ -42,7 +43,7 @@ STYLES = ("palette.css", "report.css")
 SCRIPTS = tuple(
     f"{name}.js"
     for name in (
-        "verdicts", "lcas_colours", "data", "cards", "review", "filter", "grid", "original", "detail", "overview",
+        "verdicts", "spread", "lcas_colours", "data", "cards", "review", "filter", "grid", "original", "detail", "overview",
         "controls",
     )
 )
@@ -128,8 +129,8 @@ class ReportWriter:
 
 
 def page_info(manifest: Manifest, run: Run, title: str) -> dict[str, Any]:
-    """The data for the head of the page, as JSON types. A threshold is [probability, logit], null if there is none."""
-    decision, limits = Decision.of(manifest.calibration, run.threshold), manifest.heatmap_range
+    """The data for the head of the page, as JSON types."""
+    limits = manifest.heatmap_range
     # SOURCE_DATE_EPOCH (reproducible-builds.org) fixes the time, so that equal inputs give equal bytes.
     try:
         now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
@@ -141,8 +142,7 @@ def page_info(manifest: Manifest, run: Run, title: str) -> dict[str, Any]:
         "run": asdict(run),
         "when": when,
         "demonstration": manifest.demonstration,
-        "aiFrom": None if run.ai_from is None else [run.ai_from, decision.ai_from],
-        "realBelow": None if run.real_below is None else [run.real_below, decision.real_below],
+        "spread": asdict(Spread.of(manifest.calibration)),
         "words": words(run),
         "scale": [limits.low, limits.high] if limits else None,
         "crop": manifest.preprocess.crop / manifest.preprocess.resize_short,
@@ -190,7 +190,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
     Returns:
         JSON with one-letter keys and without null values; and the quantised LCAS in base64, "" for none.
     """
-    stats, error = record.stats, record.error
+    stats, error, ratio = record.stats, record.error, record.likelihood_ratio
     quantised = None if record.lcas is None else quantise(record.lcas)
     values = {
         "p": record.path,
@@ -201,8 +201,10 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "q": _rounded(record.probability, 4),
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
-        "r": [reason.text for reason in record.reasons] or None,
-        "o": [[fact.statement, fact.source] for fact in record.evidence] or None,
+        "x": ratio and [ratio.interval, ratio.text],
+        "c": [warning.text for warning in contradictions(record)] or None,
+        "r": [reason.text for reason in record.reasons if reason.code != "band"] or None,  # as `words` for uncertain
+        "o": [[fact.statement, fact.source, fact.kind] for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,
         "d": record.sha256,

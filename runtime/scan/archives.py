@@ -21,6 +21,7 @@ from ..core.text import printable
 from ..images.formats import has_image_suffix
 from ..images.source import NamedSource, Opener
 from .kinds import archive_kind
+from .system_files import APPLE_DOUBLE, is_system_file, is_system_path
 from .walk import Skipped
 
 MAX_MEMBERS = 100_000
@@ -51,7 +52,8 @@ def archive_members(
 ) -> Iterator[NamedSource]:
     """The images in an archive, in its order, named `ARCHIVE::MEMBER`; what ends it early is one input with an error.
 
-    Names are only names: `../x` is not a path. Links, devices and archives in the archive are left out.
+    Names are only names: `../x` is not a path. Links, devices, archives in the archive and files of operating systems
+    are left out.
 
     Args:
         name: the archive.
@@ -61,7 +63,9 @@ def archive_members(
     seen: Counter[str] = Counter()
     try:
         for member, size, open_member, error in (_zip if archive_kind(name) == "zip" else _tar)(open_file(name)):
-            if not has_image_suffix(member) or member.startswith("__MACOSX/"):
+            if is_system_path(member) or (error is None and is_system_file(member, partial(_head, open_member))):
+                continue
+            if not has_image_suffix(member):
                 if skipped is not None:
                     skipped.add(member)
                 continue
@@ -77,6 +81,11 @@ def archive_members(
     except Exception as error:  # stores, decompressors, zipfile and tarfile raise exceptions of their own
         what = f"{type(error).__name__}: {printable(str(error))}"
         yield NamedSource(name, error=ImageError(f"the archive is damaged or cannot be read ({what})"))
+
+
+def _head(open_member: Opener) -> bytes:
+    with open_member() as stream:
+        return stream.read(len(APPLE_DOUBLE))
 
 
 def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, ImageError | None]]:

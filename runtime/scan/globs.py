@@ -12,6 +12,7 @@ from ..core.errors import ImageError
 from ..images.source import NamedSource
 from .image_files import is_image_file
 from .kinds import is_glob
+from .system_files import is_system_file, is_system_name
 from .walk import Skipped, walk
 
 NO_MATCH = "no such file, and no file matches it as a pattern"
@@ -37,6 +38,8 @@ def glob_inputs(
 
     def enter(folder: str) -> bool:
         found = reached(folder)
+        if found is None and is_system_name(os.path.basename(folder)):
+            return False
         if found is not None and recursive and os.path.islink(folder):
             return False
         above.append((folder + os.sep, None if found is None or (end in found and not recursive) else found))
@@ -45,9 +48,9 @@ def glob_inputs(
     def wanted(path: str) -> bool:
         found = reached(path)
         if found is not None:
-            return end in found
+            return end in found and (os.path.basename(path) in parts or not is_system_file(path))
         is_image = is_image_file(path)
-        if skipped is not None and not is_image:
+        if skipped is not None and not is_image and not is_system_file(path):
             skipped.add(path)
         return is_image
 
@@ -82,7 +85,7 @@ def _behind(reached: set[int], name: str, parts: Sequence[str]) -> set[int]:
     """How many of the pattern's `parts` may match a path that ends in `name`, where `reached` may match the rest."""
     found = set()
     for at in reached - {len(parts)}:
-        shown = name[0] != "." or parts[at][0] == "."
+        shown = parts[at] == name or (not is_system_name(name) and (name[0] != "." or parts[at][0] == "."))
         if parts[at] == "**" and shown:
             found.add(at)
         elif shown and fnmatch.fnmatchcase(name, parts[at]):

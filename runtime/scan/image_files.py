@@ -9,6 +9,7 @@ from ..core.errors import ImageError
 from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
 from ..images.source import open_image_file
 from ..images.video import can_read_video
+from .system_files import is_system_file
 
 RAW_SUFFIXES = frozenset((".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"))
 """Camera raw files: most are TIFF files whose first picture is a thumbnail, which must not be scored instead."""
@@ -47,8 +48,10 @@ def is_video_file(path: str) -> bool:
 def is_image_file(path: str) -> bool:
     """Whether a file of a folder is an input. One that cannot be read and has no image's suffix is not.
 
-    Videos are, where their frames can be read.
+    Videos are, where their frames can be read; files of operating systems are not.
     """
+    if is_system_file(path):
+        return False
     if has_image_suffix(path) or (is_video_file(path) and can_read_video()):
         return True
     try:

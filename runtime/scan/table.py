@@ -6,17 +6,19 @@ import re
 from typing import Any
 
 from ..core.text import printable
-from ..scoring.reading import CONTRARY, is_contrary, legend
+from ..scoring.reading import CONTRADICTION, CONTRARY, contradictions, legend
 from ..scoring.reasons import TEXTS
-from ..scoring.record import Reason, Record
+from ..scoring.record import Record
 from ..scoring.run import Run
 
 STYLES = {"ai": "bold red", "real": "green", "uncertain": "yellow", "error": "magenta"}
 SCREEN = 24
 """Rows after which the words on verdicts have scrolled away; they are then printed again at the end."""
-INDENT = 19
+INDENT = 40
 """Width of the columns before the input's name."""
-LEGEND = TEXTS | {"prior": CONTRARY}
+NOTES = 11
+"""Columns before what stands below a row."""
+LEGEND = {"declared": CONTRADICTION} | TEXTS | {"prior": CONTRARY}
 """Code -> sentence; a value that differs between images is left open."""
 
 
@@ -38,16 +40,17 @@ class TableWriter:
 
         if not self._rows:
             self._verdicts()
-            self._print(Text("verdict     P(AI)  input", style="bold"))
+            self._print(Text(f"{'verdict':<10} {'ratio':<20}  {'P(AI)':>5}  input", style="bold"))
         self._rows += 1
         word = record.verdict or "error"
         probability = "" if record.probability is None else f"{record.probability:.1%}"
-        contrary = is_contrary(record.verdict, record.probability)
-        style = STYLES["uncertain" if contrary else word]
-        name, reasons = printable(record.path), [*record.reasons, *([Reason("prior", CONTRARY)] if contrary else [])]
+        against = contradictions(record)
+        style = STYLES["uncertain" if against else word]
+        name, reasons = printable(record.path), [*record.reasons, *against]
         codes = [reason.code for reason in reasons if reason.code != "unseen"]
         self._codes.update(codes)
-        line = Text.assemble((f"{word:<10}", style), f" {probability:>6}  ")
+        ratio = record.likelihood_ratio.interval if record.likelihood_ratio else ""
+        line = Text.assemble((f"{word:<10}", style), f" {ratio:<20} {probability:>6}  ")
         below = [reason.text for reason in reasons if reason.code == "unseen"]
         short = f"[{' '.join(codes)}]" if codes else ""
         room = self._console.width - INDENT - len(name)
@@ -60,7 +63,7 @@ class TableWriter:
         else:
             self._print(Text.assemble(line, name))
         facts = [fact.statement for fact in record.evidence if fact.kind != "jpeg_quality"]
-        for note in (short, *below, record.error and record.error.text, *facts):
+        for note in (*facts, short, *below, record.error and record.error.text):
             if note:
                 self._note(printable(note))
 
@@ -68,7 +71,7 @@ class TableWriter:
         """Print the legend of the codes that were used; below a long table also that of the verdicts."""
         for code in LEGEND:
             if code in self._codes:
-                self._note(f"{code:<6} {re.sub(r'{[^}]*}', 'N', LEGEND[code])}", indent=0, hanging=7)
+                self._note(f"{code:<8} {re.sub(r'{[^}]*}', 'N', LEGEND[code])}", indent=0, hanging=9)
         if self._rows > SCREEN:
             self._verdicts()
 
@@ -79,7 +82,7 @@ class TableWriter:
         for line in legend(self._run):
             self._note(line, indent=0)
 
-    def _note(self, text: str, indent: int = INDENT, hanging: int = 0) -> None:
+    def _note(self, text: str, indent: int = NOTES, hanging: int = 0) -> None:
         """Print a dim text, with a new line only between words."""
         from textwrap import wrap
 

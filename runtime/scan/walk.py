@@ -14,6 +14,7 @@ from ..core.text import display_name
 from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
 from ..images.source import NamedSource
 from .image_files import is_image_file
+from .system_files import is_system_file, is_system_name
 
 
 @dataclass
@@ -72,7 +73,7 @@ def walk(
     excluded: Collection[tuple[int, int]] = (),
     skipped: Skipped | None = None,
     wanted: Callable[[str], bool] = is_image_file,
-    enter: Callable[[str], bool] = lambda folder: True,
+    enter: Callable[[str], bool] = lambda folder: not is_system_name(os.path.basename(folder)),
 ) -> Iterator[NamedSource]:
     """Image files below `folder`, in name order.
 
@@ -84,7 +85,7 @@ def walk(
         excluded: (device, inode) of folders that are not entered.
         skipped: counts the files that are not `wanted`.
         wanted: tells whether a file is an input.
-        enter: tells whether a folder below is entered.
+        enter: tells whether a folder below is entered; by default all are but those of operating systems.
     """
     seen = set(excluded)
     identity = identity_of(folder or os.curdir)
@@ -113,7 +114,7 @@ def walk(
                 pending.append(_entries(path))
         elif wanted(entry):
             yield NamedSource(entry)
-        elif skipped is not None:
+        elif skipped is not None and not is_system_file(entry):
             skipped.add(entry)
 
 

@@ -16,6 +16,9 @@ from ..scoring.record import FLAT_FIELDS, Record, flat, to_json
 from .parquet import ParquetFile
 from .targets import is_stream
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Text that begins so is a formula to a spreadsheet (OWASP, CSV injection); in CSV it begins with an apostrophe."""
+
 
 class Writer(Protocol):
     """Receives records one by one. An atomic file appears when `finish` is called."""
@@ -153,5 +156,6 @@ def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[
 
 def _csv_line(cells: Any) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    safe = (f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells)
+    csv.writer(text, lineterminator="\n").writerow(safe)
     return text.getvalue().encode("utf-8")

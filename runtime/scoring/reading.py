@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 
+from .record import Reason, Record
 from .run import Run, Verdict
 
 CONTRARY = "the probability points the other way"
 CAVEAT = "Rates hold for the kinds of images that the engine was measured on; images of a new kind can exceed them."
 OWN_THRESHOLD = "your own threshold, no rate is known"
-NEITHER = "the score supports neither"
-
+NEITHER = "the score reaches neither threshold, so no rate is promised; the likelihood ratio says what it is worth"
+RATIO = (
+    "ratio: how many times as often AI images have such a score as real ones do, with its 95 % interval; an interval "
+    "that contains 1 supports neither side"
+)
+CONTRADICTION = "the file declares that a generator made the image, and the score speaks for a real one: check the file"
 
 
 
@@ -42,7 +47,7 @@ def words(run: Run) -> dict[str, str]:
     """What each verdict promises (keys `ai`, `real`, `uncertain`), and the sentences beside them.
 
     `prior` names the base rate, `caveat` limits the rates, `contrary` marks a verdict whose probability points the
-    other way.
+    other way, `declared` a file whose declaration contradicts its score.
     """
     return {
         "ai": promise(run, "ai"),
@@ -51,6 +56,7 @@ def words(run: Run) -> dict[str, str]:
         "prior": f"assuming that {100 * run.prior:g} % of the images are AI-generated",
         "caveat": "" if run.false_alarm is None and run.miss is None else CAVEAT,
         "contrary": CONTRARY,
+        "declared": CONTRADICTION,
     }
 
 
@@ -59,7 +65,7 @@ def legend(run: Run) -> list[str]:
     said = words(run)
     claims = "; ".join(f"{verdict}: {said[verdict]}" for verdict in ("ai", "real", "uncertain"))
     first = f"ai and real: {OWN_THRESHOLD}" if run.threshold is not None else claims
-    return [first, f"{said['caveat']} P(AI): {said['prior']}.".strip()]
+    return [first, RATIO, f"{said['caveat']} P(AI): {said['prior']}.".strip()]
 
 
 def is_contrary(verdict: Verdict | None, probability: float | None) -> bool:
@@ -67,3 +73,11 @@ def is_contrary(verdict: Verdict | None, probability: float | None) -> bool:
     if probability is None:
         return False
     return probability > 0.5 if verdict == "real" else verdict == "ai" and probability < 0.5
+
+
+def contradictions(record: Record) -> list[Reason]:
+    """What displays add to the reasons of a record: its file's declaration or its probability contradicts its score."""
+    ratio, is_declared = record.likelihood_ratio, any(fact.declares == "ai" for fact in record.evidence)
+    speaks_for_real = record.verdict == "real" or (ratio is not None and ratio.high < 1)
+    found = [Reason("declared", CONTRADICTION)] if is_declared and speaks_for_real else []
+    return found + ([Reason("prior", CONTRARY)] if is_contrary(record.verdict, record.probability) else [])

@@ -36,7 +36,7 @@ TEXTS = {
     "frames": "moving picture: the frame of index {} gives the verdict, the most suspicious of {} scored (of {} in the "
     "file); the engine's rates hold for single images",
     "unseen": "{}",
-    "band": "the score lies between the engine's two thresholds: it supports neither verdict at the promised rates",
+    "band": "the score reaches neither threshold of the engine, so neither verdict has its promised rate",
     "norate": "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae train calibrate "
     "sets them)",
 }

@@ -24,7 +24,6 @@ Status = Literal["ok", "error"]
 LcasMap: TypeAlias = SkipJsonSchema[SkipValidation[np.ndarray | None]]
 
 
-
 @dataclass(frozen=True, config=CONFIG)
 class Failure:
     """Why an input has no score."""
@@ -145,14 +144,18 @@ class Record:
         """How notebooks show the record: verdict with its rate, heatmap, reasons, facts of the file."""
         from .record_html import record_html
 
-        return record_html(to_dict(self), self.run, self.lcas)
+        return record_html(self)
 
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))
-RATIO_FIELDS = ("likelihood_ratio", "likelihood_ratio_low", "likelihood_ratio_high", "real_share", "ai_share")
+RATIO_COLUMNS = {
+    "likelihood_ratio": "value", "ratio_low": "low", "ratio_high": "high", "real_share": "real_share",
+    "ai_share": "ai_share", "support": "support",
+}
+"""Column of a table -> field of the likelihood ratio."""
 RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name != "lcas")
 _COLUMNS = {
-    "error": ("error", "error_kind"), "stats": STATS_FIELDS, "likelihood_ratio": RATIO_FIELDS,
+    "error": ("error", "error_kind"), "stats": STATS_FIELDS, "likelihood_ratio": tuple(RATIO_COLUMNS),
     "reasons": ("reasons", "reason_codes"),
     "run": tuple(item.name for item in fields(Run)),
 }
@@ -175,8 +178,8 @@ def flat(record: Record) -> dict[str, Any]:
     """The record as one row of a table, with the columns `FLAT_FIELDS`; None for none."""
     values = to_dict(record)
     values |= (values.pop("stats") or dict.fromkeys(STATS_FIELDS)) | values.pop("run")
-    ratio = values.pop("likelihood_ratio") or dict.fromkeys(RATIO_FIELDS)
-    values |= dict(zip(RATIO_FIELDS, ratio.values(), strict=True)) | {"withheld": " ".join(record.run.withheld)}
+    values |= {column: getattr(record.likelihood_ratio, name, None) for column, name in RATIO_COLUMNS.items()}
+    values["withheld"] = " ".join(record.run.withheld)
     values["error"], values["error_kind"] = (record.error.text, record.error.kind) if record.error else (None, None)
     values["reasons"] = "; ".join(reason.text for reason in record.reasons)
     values["reason_codes"] = " ".join(reason.code for reason in record.reasons)

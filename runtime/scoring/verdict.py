@@ -19,6 +19,7 @@ import numpy as np
 from ..core.calibration import Calibration
 from ..core.environment import cinemae_version
 from ..core.errors import UsageError
+from ..core.likelihood import Likelihood
 from ..core.manifest import Decode, Manifest
 from ..engines.base import EngineOutput
 from ..images.tiles import stitch
@@ -57,7 +58,7 @@ class Decision:
         The threshold is a probability at equal priors, whatever prior the run has.
 
         Raises:
-            UsageError: a threshold outside (0, 1).
+            UsageError: a threshold outside (0, 1), or that no likelihood ratio of the engine reaches.
         """
         if threshold is None:
             c = calibration
@@ -70,6 +71,13 @@ class Decision:
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
         cut = calibration.logit_of(threshold)
+        if not math.isfinite(cut):
+            likelihood = cast("Likelihood", calibration.likelihood)
+            low, high = (1 / (1 + 10**-power) for power in (likelihood.ratio[0], likelihood.ratio[-1]))
+            raise UsageError(
+                f"a threshold of {threshold}: the likelihood ratios of this engine support probabilities from "
+                f"{low:.2f} to {high:.2f}; choose one between them"
+            )
         return cls(cut, cut)
 
     def verdict(self, logit: float) -> Verdict:

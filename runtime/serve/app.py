@@ -33,7 +33,7 @@ PAGE_FILES = {
     "/docs": _PAGE / "docs.html",
     "/sample.jpg": files(samples) / "marbles.jpg",
     **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js", "docs.js")},
-    **{f"/{name}": _REPORT / name for name in ("palette.css", "verdicts.js", "lcas_colours.js")},
+    **{f"/{name}": _REPORT / name for name in ("palette.css", "verdicts.js", "spread.js", "lcas_colours.js")},
 }
 """Files of the page by path of their URL; the last three are shared with the HTML report."""
 _MEDIA_TYPES = {

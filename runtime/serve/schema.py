@@ -12,6 +12,7 @@ from ..core.calibration import Calibration
 from ..core.colour_map import hex_colours
 from ..core.manifest import Backbone, Manifest, Training
 from ..report.heatmap import CAPTION, CAVEAT, OPACITY
+from ..report.spread import Spread
 from ..scoring.reading import words
 from ..scoring.record import Record
 from ..scoring.run import Run
@@ -67,7 +68,8 @@ class EngineBody(BaseModel):
     words: dict[str, str] = Field(description="how the page puts this: a sentence for each verdict, prior and caveat")
     precision: str
     backbone: Backbone
-    calibration: Calibration = Field(description="thresholds as logits, the images behind them, the rates by source")
+    calibration: Calibration = Field(description="likelihood ratio, thresholds as logits, their images and sources")
+    spread: Spread
     training: Training
     tools: dict[str, str] = Field(description="versions that made the engine, and its opset")
     resize_short: int
@@ -89,6 +91,7 @@ class EngineBody(BaseModel):
         return cls(
             run=run,
             words=words(run),
+            spread=Spread.of(manifest.calibration),
             backbone=manifest.backbone.model_copy(update={"source": shown}),
             resize_short=manifest.preprocess.resize_short,
             crop=manifest.preprocess.crop,

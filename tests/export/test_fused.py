@@ -14,10 +14,12 @@ from cinemae.export.parity import BATCHES, compare, eager_output, format_table, 
 from cinemae.export.parts import export_parts
 from cinemae.runtime.core.errors import EngineError, ParityError, UsageError
 from cinemae.runtime.core.golden import golden_image
-from cinemae.runtime.core.manifest import METADATA_KEY, Manifest
+from cinemae.runtime.core.manifest import METADATA_KEY, HeadConfig, Manifest
 from cinemae.runtime.engines.file.integrity import check_content
 from cinemae.runtime.engines.load import load_engine
 from cinemae.train.model.detector import CinemaeDetector
+from cinemae.train.model.head import Head
+from random_parameters import randomise
 from steady_engine import SteadyEngine
 
 PORTABLE = {
@@ -73,6 +75,17 @@ def test_the_golden_tolerance_grows_with_the_logit(tmp_path, tiny_detector, tiny
     golden = export_fused(detector, tiny_manifest, tmp_path / "e.onnx").golden
     assert golden.logit < -10
     assert golden.tolerance == pytest.approx(2e-3 * -golden.logit)
+
+
+def test_a_backbone_that_leaves_half_precision_is_one_sentence(tmp_path, tiny_detector, tiny_manifest):
+    detector = copy.deepcopy(tiny_detector)
+    with torch.no_grad():
+        for block in detector.mae.blocks:
+            block.mlp.fc2.weight *= 1e5
+    export_fused(detector, tiny_manifest, tmp_path / "e.onnx")
+    with pytest.raises(EngineError, match=r"not finite in fp16; .* export without --fp16"):
+        export_fused(detector, tiny_manifest, tmp_path / "half.onnx", "fp16")
+    assert [path.name for path in tmp_path.iterdir()] == ["e.onnx"]
 
 
 def test_relative_error_is_absolute_near_zero_and_strict_about_nan():
@@ -155,6 +168,24 @@ def test_bundled_engine_is_never_overwritten(tmp_path, tiny_detector, tiny_manif
     with pytest.raises(UsageError, match="belongs to the bundled engine"):
         export_fused(tiny_detector, tiny_manifest, tmp_path / "cinemae-demo.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_logistic_head_is_the_same_in_every_engine(tiny_detector, tiny_manifest, tmp_path):
+    config = HeadConfig(kind="logistic")
+    head = Head(32, config).eval()
+    randomise(head, seed=3)
+    head.centre.normal_(generator=torch.Generator().manual_seed(4))
+    detector = CinemaeDetector(tiny_detector.mae, head, tiny_detector.visible.numpy(), tiny_detector.method).eval()
+    manifest, images = tiny_manifest.model_copy(update={"head": config}), parity_images(max(BATCHES), 64)
+    expected, stored = eager_output(detector, images), export_fused(detector, manifest, tmp_path / "e.onnx")
+    export_fused(detector, manifest, tmp_path / "e16.onnx", "fp16")
+    assert stored.head == config
+    assert np.ptp(expected.logit) > 0.1
+    assert {node.op_type for node in onnx.load(tmp_path / "e.onnx").graph.node} <= PORTABLE
+    candidates = {"fused": (tmp_path / "e.onnx", "fp32"), "fp16": (tmp_path / "e16.onnx", "fp16"),
+                  "parts": (export_parts(detector, manifest, tmp_path / "parts"), "fp32")}
+    rows = parity.parity_table(candidates, images, expected)
+    assert all(row.passed for row in rows), format_table(rows)
 
 
 def test_parts_and_fused_agree_on_the_mean_of_the_patch_tokens(tiny_detector, tiny_manifest, tmp_path, random_images):

@@ -131,14 +131,19 @@ def test_the_card_states_promises_figures_and_terms():
     head = text.split("---")[1]
     assert "license: other" in head  # the weights' own terms
     figure = f"| glid3_xl/test | {manifest.metrics['glid3_xl/test']['auc']:.4f} |"
-    for expected in ("A demonstration engine", "at most 5 % of real images get this", figure):
+    for expected in ("A demonstration engine", "at most 5 % of the real images of a source get this", figure):
         assert expected in text
     assert "license: apache-2.0" in card(manifest.model_copy(update={"licence": "Apache-2.0"}), "x")
     other = card(manifest.model_copy(update={"licence": "Research | only\n---"}), "x")
     assert "license: other\nlicense_name: 'Research \\\\| only ---'" in other
 
 
-def test_figures_of_a_checkpoint(tmp_path):
-    for name in ("roc.png", "eval.csv", "head.safetensors"):
-        (tmp_path / name).touch()
-    assert [path.name for path in figures_of(tmp_path / "e.onnx", tmp_path)] == ["eval.csv", "roc.png"]
+def test_figures_of_a_checkpoint_are_those_that_eval_writes(fitted, image_tree, tmp_path, monkeypatch):
+    from cinemae.train.cli.train import main
+
+    shutil.copytree(fitted / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^None$|^0$"):
+        main(["eval", "runs/checkpoint", str(image_tree), "-q", "--resamples", "0"])
+    found = figures_of(tmp_path / "e.onnx", Path("runs/checkpoint"))
+    assert [path.name for path in found] == ["eval.csv", "eval.json", "eval.md", "reliability.png", "roc.png"]

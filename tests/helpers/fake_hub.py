@@ -6,6 +6,9 @@ What the library asks and expects, by file and line of that version:
 - hf_api.py 4663 `create_repo`: POST /api/repos/create. hf_api.py 11703 `_validate_yaml`: POST /api/validate-yaml.
 - _commit_api.py 764: POST /api/models/ORG/REPO/preupload/REVISION gives each file's `uploadMode`.
 - lfs.py 185: POST /ORG/REPO.git/info/lfs/objects/batch gives the address to PUT a large file to (git-lfs batch API).
+- hf_api.py `dataset_info`: GET /api/datasets/ORG/NAME/revision/REVISION, with `sha` and the files as `siblings`.
+- hf_file_system.py `ls`: GET /api/datasets/ORG/NAME/tree/REVISION/FOLDER; a file is read by GET of
+  /datasets/ORG/NAME/resolve/REVISION/FILE with `Range`.
 - _commit_api.py 1056: POST /api/models/ORG/REPO/commit/REVISION, one JSON object a line: header, file, lfsFile.
 """
 
@@ -19,6 +22,7 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 
 class Hub:
@@ -28,6 +32,7 @@ class Hub:
         address: for HF_ENDPOINT.
         commits: repository -> commits from the first to the last, each (id, {path: bytes}).
         requests: "METHOD path" of every request.
+        ranges: first byte and end of every range that was asked for.
     """
 
     def __init__(self) -> None:
@@ -35,6 +40,7 @@ class Hub:
         self.commits: dict[str, list[tuple[str, dict[str, bytes]]]] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.ranges: list[tuple[int, int]] = []
 
     def commit(self, repo: str, files: dict[str, bytes]) -> str:
         """Add files on the branch main; returns the commit's id."""
@@ -71,6 +77,16 @@ def fake_hub() -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
+        def answer_range(self, data: bytes) -> None:
+            """The bytes, or those that the request names."""
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)?", self.headers.get("Range") or "")
+            if wanted is None:
+                self.answer(200, data)
+                return
+            start, end = int(wanted[1]), min(int(wanted[2] or len(data)) + 1, len(data))
+            hub.ranges.append((start, end))
+            self.answer(206, data[start:end], Content_Range=f"bytes {start}-{end - 1}/{len(data)}")
+
         def answer_json(self, value: object) -> None:
             self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
 
@@ -81,9 +97,25 @@ def fake_hub() -> Iterator[Hub]:
         def do_GET(self) -> None:
             self.body()
             if blob := re.fullmatch(r"/cdn/(\w+)", self.path):
-                self.answer(200, hub.blobs[blob[1]])
+                self.answer_range(hub.blobs[blob[1]])
                 return
-            asked = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
+            if (info := re.fullmatch(r"/api/(datasets/.+?)(?:/revision/([^/?]+))?(?:\?.*)?", self.path)) and (
+                commit := hub.find(info[1], info[2] or "main")
+            ):
+                files = [{"rfilename": name} for name in commit[1]]
+                self.answer_json({"id": info[1].partition("/")[2], "sha": commit[0], "siblings": files})
+                return
+            if tree := re.fullmatch(r"/api/(datasets/[^/]+/[^/]+)/tree/([^/?]+)/?([^?]*)(?:\?.*)?", self.path):
+                commit = hub.find(tree[1], tree[2])
+                inside = {name: file for name, file in (commit[1] if commit else {}).items()
+                          if name.rpartition("/")[0] == unquote(tree[3])}
+                self.answer_json([
+                    {"type": "file", "path": name, "size": len(file), "oid": hashlib.sha1(file).hexdigest(),
+                     "lfs": {"oid": hashlib.sha256(file).hexdigest(), "size": len(file), "pointerSize": 134}}
+                    for name, file in inside.items()
+                ])
+                return
+            asked = re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
             found = asked and hub.find(asked[1], asked[2])
             if not asked or not found:
                 known = asked and asked[1] in hub.commits

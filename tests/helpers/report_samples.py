@@ -15,8 +15,10 @@ from cinemae.runtime.core.manifest import (
     StatRange,
 )
 from cinemae.runtime.core.masks import draw_visible
+from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
 from cinemae.runtime.scoring.record import Failure, Reason, Record, Stats
-from cinemae.runtime.scoring.verdict import Decision, decide, run_of
+from cinemae.runtime.scoring.verdict import Decision, run_of
+from records import LIKELIHOOD
 
 NASTY = [
     "</script><script>document.title='hacked'</script>.jpg", "<img src=x onerror=document.title='hacked'>.jpg",
@@ -36,7 +38,7 @@ def manifest(config: BackboneConfig, **changes) -> Manifest:
         "preprocess": Preprocess(resize_short=config.image_size + 8, crop=config.image_size),
         "backbone": Backbone(config=config, source="none", sha256="0" * 64, licence="Apache-2.0"),
         "masks": Masks(visible=tuple(tuple(int(i) for i in row) for row in visible)),
-        "calibration": Calibration(a=1.0, b=0.0, ai_from=0.5, real_below=-0.5, false_alarm=0.05, miss=0.1),
+        "calibration": Calibration(ai_from=0.5, real_below=-0.5, false_alarm=0.05, miss=0.1, likelihood=LIKELIHOOD),
         "heatmap_range": StatRange(low=0.0, high=10.0),
     }
     return Manifest(**{**values, **changes})
@@ -57,7 +59,8 @@ def scored(path: str, logit: float, sample: Manifest, seed: int = 0, reasons: tu
     """A successful record with an LCAS map."""
     lcas = np.random.default_rng(seed).uniform(0, 10, sample.backbone.config.n_patches).astype(np.float32)
     return Record(
-        path=path, status="ok", verdict=decide(logit, Decision.of(sample.calibration), False), logit=logit,
-        probability=sample.calibration.probability(logit), stats=Stats(1.0, float(lcas.mean()), 0.1), reasons=reasons,
+        path=path, status="ok", verdict=Decision.of(sample.calibration).verdict(logit), logit=logit,
+        probability=sample.calibration.probability(logit),
+        likelihood_ratio=LikelihoodRatio.of(sample.calibration, logit), stats=Stats(1.0, float(lcas.mean()), 0.1), reasons=reasons,
         width=640, height=480, run=run_of(sample), lcas=lcas,
     )

@@ -14,6 +14,7 @@ from cinemae.runtime.engines.base import Engine, EngineOutput
 from cinemae.runtime.scoring.detector import Detector
 from pictures import encoded
 from PIL import Image
+from records import LIKELIHOOD
 
 
 class ArithmeticEngine(Engine):
@@ -27,7 +28,9 @@ class ArithmeticEngine(Engine):
         self.manifest = manifest.model_copy(
             update={
                 "name": "arithmetic", "demonstration": True, "heatmap_range": StatRange(low=0.0, high=80.0),
-                "calibration": Calibration(ai_from=0.2, real_below=-0.2, false_alarm=0.05, miss=0.1),
+                "calibration": Calibration(
+                    ai_from=0.2, real_below=-0.2, false_alarm=0.05, miss=0.1, likelihood=LIKELIHOOD
+                ),
             }
         )
         self.seconds = seconds

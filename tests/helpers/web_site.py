@@ -142,7 +142,13 @@ def axe_findings(driver: Any, modules: Path) -> list[tuple[str, list[str]]]:
 
 def agree(found: dict[str, Any], wanted: Any, tolerance: float) -> None:
     """A record of the page against the runtime's."""
-    other = {"evidence": [], **{name: found[name] for name in ("path", "probability", "logit", "stats")}}
+    near = ("path", "probability", "likelihood_ratio", "logit", "stats")
+    other = {"evidence": [], **{name: found[name] for name in near}}
     assert found == {**wanted.to_dict(), **other}
     assert found["logit"] == pytest.approx(wanted.logit, abs=tolerance)
     assert found["probability"] == pytest.approx(wanted.probability, abs=tolerance)
+    ratio, other = found["likelihood_ratio"], wanted.to_dict()["likelihood_ratio"]
+    assert (ratio is None) == (other is None)
+    if ratio:
+        assert ratio["value"] == pytest.approx(other["value"], rel=10 * tolerance)
+        assert ratio["support"] == other["support"]

@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import write_text
 from ..data.sample import Sample
-from ..data.samples import Skipped, thin
+from ..data.samples import thin
+from ..data.skipped import Skipped
 from ..reporting.tables import Cell, Table
 from .file_facts import METADATA_FEATURES, metadata_features
 from .probe import CHANCE, ProbeResult, cross_validate, linear, tree

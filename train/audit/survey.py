@@ -18,9 +18,9 @@ from ...runtime.core.progress import Progress
 from ...runtime.core.read_ahead import read_ahead
 from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
-from ...runtime.images.source import open_image_file
 from ..data.sample import Sample
-from ..data.samples import Skipped, skip
+from ..data.samples import reading_order
+from ..data.skipped import Skipped, skip
 from ..data.transforms import balanced_bytes, content_rng
 from .file_facts import FileFacts, file_facts
 from .lowlevel import blockiness, luminance, spectrum
@@ -56,8 +56,7 @@ def survey_file(sample: Sample, balanced: bool) -> SurveyedFile:
     Raises:
         ImageError: the file is not a readable image.
     """
-    with open_image_file(sample.path, sample.path) as file:
-        data = file.read()
+    data = sample.read()
     try:
         image = decode(data)
     except ImageError as error:
@@ -83,14 +82,14 @@ def survey(
         quiet: show no progress.
 
     Returns:
-        The readable files, in order.
+        The readable files, in reading order.
     """
     files = []
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="audit") as pool,
         Progress("images", len(samples), quiet=quiet) as progress,
     ):
-        for sample, read in read_ahead(pool, partial(survey_file, balanced=balanced), samples, AHEAD):
+        for sample, read in read_ahead(pool, partial(survey_file, balanced=balanced), reading_order(samples), AHEAD):
             try:
                 files.append(read.result())
             except ImageError as error:

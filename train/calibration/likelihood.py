@@ -53,7 +53,7 @@ def fit_likelihood(
     least = np.array([1 / (len(fake) + 2), 1 / (len(real) + 2)])
     rng = np.random.default_rng(seed)
     again = [np.array([_resampled(rng, group) for _ in range(resamples)]) for group in counts]
-    ratio, each = _fit(knots, *shares, least), _fit(knots, *again, least)
+    ratio, each = (_fit(knots, real_part, fake_part, least) for real_part, fake_part in (shares, again))
     low, high = np.quantile(each, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     low = np.minimum(np.minimum.accumulate(low[::-1])[::-1], ratio)  # on the safe side where a bound does not ascend
     high = np.maximum(np.maximum.accumulate(high), ratio)

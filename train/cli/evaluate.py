@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from ...runtime.cli.expand import expanded
 from ...runtime.core.errors import UsageError
 from ...runtime.core.option import Option
 from ..compute import choose_device, choose_precision, prepare_process
-from .shared import CACHE, Augment, Forward, Subset, check_backbone, check_folder, read_data
+from .shared import CACHE, Forward, Subset, check_backbone, check_folder, read_data
 
 if TYPE_CHECKING:
     from ..data.sample import Sample
@@ -31,7 +30,7 @@ class EvalOptions:
     Attributes:
         checkpoint: checkpoint folder; last: the checkpoint fitted last.
         cache: root of the feature cache; features that it lacks are extracted.
-        augment: change images before scoring.
+        augment: change images before scoring. Default: delivery for a checkpoint that was fitted on it, else none.
         out: folder of tables and plots. Default: CHECKPOINT/eval.
         resamples: resamples of the generators, for the intervals of means; 0: none.
         seed: seed of the resamples.
@@ -43,7 +42,7 @@ class EvalOptions:
 
     checkpoint: Annotated[Path, Option(argument=True, metavar="CHECKPOINT")]
     cache: Path = CACHE
-    augment: Augment = "none"
+    augment: Annotated[str | None, Option(metavar="[none|robust|balanced|delivery]")] = None
     out: Path | None = None
     resamples: Annotated[int, Option(minimum=0)] = 2000
     seed: Annotated[int, Option(minimum=0)] = 0
@@ -52,7 +51,7 @@ class EvalOptions:
     def __post_init__(self) -> None:
         from ..data.transforms import check_augment
 
-        check_augment(self.augment)
+        check_augment(self.augment or "none")
 
 
 @expanded
@@ -94,18 +93,21 @@ def evaluated(
         UsageError: the head was fitted on every image.
     """
     from ...runtime.core.text import terminal_width
+    from ..data.transforms import DELIVERY
     from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
     from ..evaluation.evaluate import evaluate, score, spec_of
     from ..evaluation.verdicts import promise_kept, verdict_table
     from ..features.cache import FeatureCache
     from ..features.extract import extract
     from ..fitting.checkpoint import fitted_samples, load_checkpoint_backbone, load_head
-    from ..fitting.checkpoint_folder import update_checkpoint
+    from ..fitting.checkpoint_folder import EVAL_FOLDER, update_checkpoint
     from ..reporting.tables import wrapped
 
-    loaded, device, augment = load_head(folder), choose_device(forward.device), options.augment
+    loaded, device = load_head(folder), choose_device(forward.device)
+    usual = DELIVERY if loaded.manifest.calibration.lowest_quality else "none"
+    augment = options.augment or usual
     known = {sample.content for sample in fitted_samples(folder) if sample.split != split}
-    paths = {os.path.abspath(sample.path) for sample in samples}
+    paths = {sample.absolute for sample in samples}
     spec = spec_of(loaded, options.cache, paths, augment, choose_precision(forward.precision, device))
     report = extract(
         samples, lambda: load_checkpoint_backbone(loaded, options.backbone), spec, options.cache,
@@ -117,9 +119,9 @@ def evaluated(
     cache = FeatureCache(report.folder, fresh)
     scores = score(loaded, cache, cache.select(generators={sample.generator for sample in samples}))
     evaluation = evaluate(loaded, scores, options.resamples, options.seed)
-    out = options.out or folder / ("eval" if augment == "none" else f"eval-{augment}")
+    out = options.out or folder / (EVAL_FOLDER if augment == usual else f"{EVAL_FOLDER}-{augment}")
     written = write_eval(evaluation, scores, out)
-    if augment == "none":
+    if augment == usual:
         figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
         update_checkpoint(folder, manifest, {"eval": eval_json(evaluation)})

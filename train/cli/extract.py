@@ -133,7 +133,7 @@ def extract_command(options: ExtractOptions, data: Subset, forward: Forward) -> 
 
         supervise("the same command continues it")  # before torch: a fork takes no threads along
     prepare_process(forward.threads)
-    typer.echo(described(extracted(samples, options, forward), data.data, options.cache))
+    typer.echo(described(extracted(samples, options, forward), data, options.cache))
 
 
 def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forward) -> ExtractReport:
@@ -165,7 +165,7 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
     return report
 
 
-def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
+def described(report: ExtractReport, data: Subset, root: Path) -> str:
     """Counts, the names of skipped files, and the next command."""
     from ..features.sample_list import SAMPLES_FILE
 
@@ -178,6 +178,6 @@ def described(report: ExtractReport, roots: Sequence[Path], root: Path) -> str:
         lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
     where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
     fitting = any(sample.split == "train" for sample in report.samples)
-    step = "fit" if fitting else f"eval last {shlex.join(map(str, roots))}"
+    step = "fit" if fitting else f"eval last {shlex.join(data.arguments)}"
     first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
     return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])

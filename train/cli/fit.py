@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ..model.mae import MaskedAutoencoder
 
 
+OF_THE_PAPERS_HEAD = ("fusion", "standardize", "epochs", "batch_size", "lr", "weight_decay", "standardize_global")
+"""Options of `FitOptions` and `FitConfig` that a logistic head does not have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
     """What a fit reads, the constants of the method, the head's shape, and the checkpoint.
@@ -34,6 +38,7 @@ class FitOptions:
         augment: use the cache with this augmentation.
         samples: recorded list of samples. Default: the list of the last extraction into the cache.
         out: checkpoint folder.
+        head: the paper's, or logistic: logistic regression on f_global and the logarithms of the statistics.
         statistics: statistics that the head reads: a comma list of s1, s2, s3, or none, for f_global alone.
         fusion: how statistics and f_global come together [Table 7].
         standardize: standardise the statistics.
@@ -56,6 +61,7 @@ class FitOptions:
     augment: str | None = None
     samples: Path | None = None
     out: Path = Path("runs/checkpoint")
+    head: Annotated[str, Option(metavar="[paper|logistic]")] = "paper"
     statistics: str = "s1,s2,s3"
     fusion: Annotated[str, Option(metavar="[early_add|early_concat|early_gate|late_add|late_concat|late_gate]")] = (
         "early_add"
@@ -90,12 +96,23 @@ def method_with(options: FitOptions, masks: MethodConfig) -> MethodConfig:
 
 def head_of(options: FitOptions) -> HeadConfig:
     """The head's shape; statistics "none" means f_global alone."""
-    from ...runtime.core.manifest import HeadConfig
+    from ...runtime.core.manifest import HeadConfig, HeadKind
 
     text = options.statistics
     chosen = () if text in ("", "none") else tuple(part.strip() for part in text.split(","))
-    head: HeadConfig = checked(HeadConfig, statistics=chosen, fusion=options.fusion, standardize=options.standardize)
+    if options.head not in get_args(HeadKind):
+        raise UsageError(f"--head {options.head!r}: use {' or '.join(get_args(HeadKind))}")
+    head: HeadConfig = checked(HeadConfig, kind=options.head, statistics=chosen, fusion=options.fusion,
+                               standardize=options.standardize)
     return head
+
+
+def check_recipe(options: FitOptions, config: FitConfig) -> None:
+    """Raise UsageError for options of the paper's head that a logistic head does not have."""
+    given, default = {**vars(options), **vars(config)}, {**vars(FitOptions()), **vars(FitConfig())}
+    others = [f"--{name.replace('_', '-')}" for name in OF_THE_PAPERS_HEAD if given[name] != default[name]]
+    if options.head == "logistic" and others:
+        raise UsageError(f"a logistic head has no {', '.join(others)}; leave them out")
 
 
 @expanded
@@ -107,6 +124,7 @@ def fit_command(options: FitOptions, config: FitConfig, process: Process) -> Non
     from ..features.cache_spec import find_caches, no_cache
     from ..fitting.checkpoint_folder import refuse_foreign
 
+    check_recipe(options, config)
     check_folder("--out", options.out)
     refuse_foreign(options.out)
     if not find_caches(options.cache):
@@ -138,7 +156,7 @@ def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
     t, held = manifest.training, manifest.metrics["held_out"]
     return (
         f"{out}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: "
-        f"epoch {t.epochs}, held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
+        f"{f'epoch {t.epochs}, ' if t.epochs else ''}held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
         f"{promise_text(manifest.calibration)}\n"
         f"next: cinemae-train eval {out} DATA    or    cinemae-export {out}"
     )

@@ -9,39 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ...runtime.core.errors import UsageError, WeightsError
 from ...runtime.core.option import Option
 from ..compute import PRECISIONS, check_device, named_precision
-from ..data.layouts import LAYOUT_NAMES
+from ..data.options import Data, Subset
 
 if TYPE_CHECKING:
     from ..data.sample import Sample
 
+__all__ = ["Data", "Subset"]
 CACHE = Path("runs/cache")
-Augment = Annotated[str, Option(metavar="[none|robust|balanced]")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Labelled data.
-
-    Attributes:
-        data: labelled data: GenImage, ForenSynths, ... folders, or CSV/JSONL lists.
-        layout: layout of DATA; auto finds out by itself.
-    """
-
-    data: Annotated[tuple[Path, ...], Option(argument=True, metavar="DATA")]
-    layout: Annotated[str, Option(metavar=f"[{'|'.join(LAYOUT_NAMES)}]")] = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subset(Data):
-    """A part of labelled data.
-
-    Attributes:
-        split: only this split. Default: all, for `eval` all but train.
-        generator: only this generator; repeat for several.
-    """
-
-    split: str | None = None
-    generator: Annotated[tuple[str, ...], Option(names=("--generator", "-g"))] = ()
+Augment = Annotated[str, Option(metavar="[none|robust|balanced|delivery]")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +65,11 @@ class Forward(Machine):
         named_precision(self.precision)
 
 
-def read_data(chosen: Subset) -> list[Sample]:
-    """The samples of all DATA arguments, in their order."""
-    from ..data.samples import read_all
+def read_data(options: Data) -> list[Sample]:
+    """The samples of all DATA arguments, in their order (`data.samples.read_data`)."""
+    from ..data.samples import read_data
 
-    return read_all(chosen.data, layout=chosen.layout, split=chosen.split, generators=chosen.generator)
+    return read_data(options)
 
 
 def checked(model: Any, **fields: Any) -> Any:

@@ -104,7 +104,7 @@ class PaperOptions(Heads):
         seeds: heads fitted for each figure; tables give mean and spread.
     """
 
-    data: Annotated[tuple[Path, ...], Option(names=("--data",))]
+    data: Annotated[tuple[str, ...], Option(names=("--data",))]
     out: Path
     backbone: str = LARGE
     cache: Path | None = None
@@ -208,12 +208,10 @@ def experiment(
     Raises:
         UsageError: a wrong option, or data that lacks a training split or a generator.
     """
-    from ..data.samples import read_all
-
     cache, whole = options.cache or options.out / "cache", Budget(**vars(budget))
     check_folder("--out", options.out)
     check_folder("--cache", cache)
-    samples = read_all(options.data, layout=options.layout)
+    samples = read_data(options)
     check_report_only(samples, options.report_only)
     trained = choose_training(samples, options.train_on)
     for source in (options.backbone, *whole.other_backbone, *whole.freezing_backbone):

@@ -1,86 +1,70 @@
-"""Labelled images of a data set, whatever its layout: a sorted list, the same on every machine."""
+"""Labelled images of data sets, whatever their form: a sorted list, the same on every machine."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from ...runtime.core.errors import UsageError
-from ...runtime.images.formats import IMAGE_SUFFIXES
+from ...runtime.core.errors import ImageError, UsageError
+from ...runtime.core.read_ahead import read_ahead
+from . import hub
+from .folders import from_folder, holds_labelled
 from .generators import canonical, same_generators
-from .layouts import LAYOUT_NAMES, LAYOUTS, assign, class_folders, detect, walk
 from .lists import SUFFIXES as LIST_SUFFIXES
-from .lists import read_list
+from .lists import from_list
+from .options import Data, Subset
+from .packed import SUFFIXES as PACKED_SUFFIXES
+from .packed import from_packed, packed_files
 from .sample import Sample
+from .skipped import Skipped, skip
+from .stored import in_reading_order
 
 log = logging.getLogger("cinemae.train")
 
-SHOWN_SKIPS = 20
-"""Skipped files named one by one in the log; the rest are counted (a million text files should not fill it)."""
-Skipped = list[tuple[str, str]]
-"""Path and reason of files that were left out; a file is never replaced by another sample."""
+CLASS_NAMES = {0: "real", 1: "AI-generated"}
 
 
-def skip(skipped: Skipped, path: str, reason: str) -> None:
-    """Record a file that is left out, and name it in the log."""
-    skipped.append((path, reason))
-    if len(skipped) <= SHOWN_SKIPS:
-        log.warning("skipped: %s", reason if path in reason else f"{path}: {reason}")
+def read_data(options: Data, skipped: Skipped | None = None) -> list[Sample]:
+    """Read the samples of all DATA, in their order; those of each are sorted by generator, split, label and path.
 
-
-def read_samples(
-    root: Path | str, *, layout: str = "auto", split: str | None = None, generators: Sequence[str] = (),
-    skipped: Skipped | None = None,
-) -> list[Sample]:
-    """Read all images of a data set, sorted by generator, split, label and path.
-
-    Files are not opened: damaged ones are found when they are decoded. Empty files and files of other kinds are left
-    out and named in the log.
+    Images are not opened, except for `--test-share`: damaged ones are found when they are decoded. Empty files and
+    files of other kinds are left out and named in the log. A generator is spelled as where it comes first.
 
     Args:
-        root: folder of the data set, or a list file.
-        layout: one of `LAYOUT_NAMES`; `auto` detects it.
-        split: read this split alone.
-        generators: read these generators alone, in any spelling (`generators.canonical`); all where none is named.
+        options: which data, and what its names mean.
         skipped: receives the files that are left out.
 
     Raises:
-        UsageError: `root` is missing or empty, its layout is unknown or ambiguous, or it lacks the split or a
-            generator.
+        UsageError: data is missing or empty, its layout is unknown or ambiguous, a label cannot be told, a split lacks
+            a class, or the data lacks the split or a generator that was asked for.
+        CinemaeError: the hub cannot be reached.
     """
-    root = Path(root)
     skipped = [] if skipped is None else skipped
-    if layout not in LAYOUT_NAMES:
-        raise UsageError(f"unknown layout {layout!r}; there are: {', '.join(LAYOUT_NAMES)}")
-    if not root.exists():
-        raise UsageError(f"{root}: no such file or folder")
-    samples = _from_list(root, skipped) if _is_list(root, layout) else _from_folders(root, layout, skipped)
-    count = f"{len(skipped):,} files skipped"
-    if skipped:
-        log.warning("%s: %s", root, count)
-    if not samples:
-        why = count if skipped else "all folders are empty"
-        raise UsageError(f"{root}: the layout fits, but there is no image in it ({why})")
-    samples = _chosen(root, samples, split, generators)
-    if len({sample.label for sample in samples}) == 1:
-        only = "AI-generated" if samples[0].label else "real"
-        log.warning("%s: every image is %s; accuracy of one class alone says little", root, only)
-    return sorted(samples, key=lambda s: (*s.cell, s.path))
-
-
-def read_all(
-    roots: Sequence[Path], *, layout: str = "auto", split: str | None = None, generators: Sequence[str] = ()
-) -> list[Sample]:
-    """The samples of several data sets, in their order; each generator is spelled as where it comes first."""
+    before = len(skipped)
     spelling: dict[str, str] = {}
-    return [
+    samples = [
         sample._replace(generator=spelling.setdefault(canonical(sample.generator), sample.generator))
-        for root in roots
-        for sample in read_samples(root, layout=layout, split=split, generators=generators)
+        for samples in _with_test(options, [_read(root, options, skipped) for root in options.data], skipped)
+        for sample in sorted(samples, key=lambda one: (*one.cell, one.path))
     ]
+    if len(skipped) > before:
+        log.warning("%s: %s files skipped", ", ".join(options.data), f"{len(skipped) - before:,}")
+    return _chosen(samples, options)
+
+
+def read_samples(root: Path | str, *, skipped: Skipped | None = None, **options: Any) -> list[Sample]:
+    """`read_data` of one data set; `options` are fields of `Subset`."""
+    return read_data(Subset(data=(str(root),), **options), skipped)
+
+
+def reading_order(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples so that every table and archive is read once, from front to back; files keep their order."""
+    return [samples[position] for position in in_reading_order([sample.path for sample in samples])]
 
 
 def thin(samples: Sequence[Sample], limit: int) -> list[Sample]:
@@ -101,60 +85,94 @@ def thin(samples: Sequence[Sample], limit: int) -> list[Sample]:
     return chosen
 
 
-def _is_list(root: Path, layout: str) -> bool:
-    if layout == "list" or (layout == "auto" and root.is_file()):
-        if root.suffix.lower() not in LIST_SUFFIXES or not root.is_file():
-            raise UsageError(f"{root}: a list is a file ending in {', '.join(LIST_SUFFIXES)}")
-        return True
-    return False
-
-
-def _from_list(root: Path, skipped: Skipped) -> list[Sample]:
-    return [sample for sample in read_list(root) if _usable(sample.path, skipped, any_suffix=True)]
-
-
-def _from_folders(root: Path, layout: str, skipped: Skipped) -> list[Sample]:
-    if not root.is_dir():
-        raise UsageError(f"{root}: is a file; layout {layout} wants a folder ({LAYOUTS[layout].example})")
-    classes = class_folders(root)
-    chosen = detect(root, classes) if layout == "auto" else LAYOUTS[layout]
-    folders = assign(root, classes, chosen)
-    if not folders:
-        raise UsageError(f"{root}: nothing fits layout {chosen.name} ({chosen.example})")
-    return [
-        folder._replace(path=path)
-        for folder in folders
-        for inside, _, files in walk(Path(folder.path))
-        for path in (os.path.join(inside, name) for name in files)
-        if _usable(path, skipped)
-    ]
-
-
-def _usable(path: str, skipped: Skipped, any_suffix: bool = False) -> bool:
-    """Whether a file may be an image, without opening it; if not, the file is skipped with the reason."""
-    if not any_suffix and os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:
-        reason: str | None = "not an image (by its suffix)"
+def _read(root: str, options: Data, skipped: Skipped) -> list[Sample]:
+    path, before = Path(root), len(skipped)
+    if hub.is_hub(root):
+        samples = from_packed(root, options)
+    elif not path.exists():
+        raise UsageError(f"{root}: no such file or folder")
+    elif path.is_file() and options.layout in ("auto", "list") and path.suffix.lower() in LIST_SUFFIXES:
+        samples = from_list(path, options, skipped)
+    elif path.is_file() and options.layout == "auto" and root.lower().endswith(PACKED_SUFFIXES):
+        samples = from_packed(root, options)
+    elif options.layout == "list" or (path.is_file() and options.layout == "auto"):
+        packed = ", ".join(PACKED_SUFFIXES)
+        lists = ", ".join(LIST_SUFFIXES)
+        raise UsageError(f"{root}: a list is a file ending in {lists}; images in files end in {packed}")
+    elif options.layout == "auto" and _is_packed(path, options):
+        samples = from_packed(root, options)
     else:
-        try:
-            reason = None if os.path.getsize(path) else "empty file"
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror})"
-    if reason:
-        skip(skipped, path, reason)
-    return reason is None
+        samples = from_folder(path, options, skipped)
+    if not samples:
+        count = len(skipped) - before
+        why = f"{count:,} files skipped" if count else "all folders are empty"
+        raise UsageError(f"{root}: the layout fits, but there is no image in it ({why})")
+    return samples
 
 
-def _chosen(root: Path, samples: list[Sample], split: str | None, generators: Sequence[str]) -> list[Sample]:
+def _is_packed(folder: Path, options: Data) -> bool:
+    """Whether a folder holds tables or tars, such as a data set that was downloaded, and no folders of classes."""
+    return next(packed_files(folder), None) is not None and not holds_labelled(folder, options)
+
+
+def _with_test(options: Data, parts: list[list[Sample]], skipped: Skipped) -> list[list[Sample]]:
+    """Give `--test-share` of every set without a test split of its own to split test, by content: copies stay together.
+
+    Raises:
+        UsageError: every set has several splits.
+    """
+    if not options.test_share:
+        return parts
+    alone = [len({sample.split for sample in samples}) == 1 for samples in parts]
+    if not any(alone):
+        splits = ", ".join(sorted({sample.split for samples in parts for sample in samples}))
+        raise UsageError(f"--test-share is for data of a single split; this data has {splits}: leave it out")
+    return [_divided(samples, options.test_share, skipped) if one else samples
+            for samples, one in zip(parts, alone, strict=True)]
+
+
+def _divided(samples: Sequence[Sample], share: float, skipped: Skipped) -> list[Sample]:
+    found = []
+    with ThreadPoolExecutor(2, thread_name_prefix="hash") as pool:
+        for sample, content in read_ahead(pool, _content, reading_order(samples), 8):
+            try:
+                is_test = int(content.result()[:16], 16) < share * 2**64
+            except ImageError as error:
+                skip(skipped, sample.path, str(error))
+            else:
+                found.append(sample._replace(split="test" if is_test else "train"))
+    return found
+
+
+def _content(sample: Sample) -> str:
+    return hashlib.sha256(sample.read()).hexdigest()
+
+
+def _chosen(samples: list[Sample], options: Data) -> list[Sample]:
+    """The samples of the split and the generators that were asked for; every split must have both classes."""
+    roots = ", ".join(options.data)
+    split, generators = (getattr(options, name, default) for name, default in (("split", None), ("generator", ())))
+    if split is not None:
+        splits = sorted({sample.split for sample in samples})
+        samples = [sample for sample in samples if sample.split == split]
+        if not samples:
+            is_list = any(root.lower().endswith(LIST_SUFFIXES) for root in options.data)
+            fix = "; a list without a column split is all test: add one, of train, val, test, or" if is_list else ";"
+            raise UsageError(
+                f"{roots}: no split {split!r}; there are: {', '.join(splits)}{fix} --test-share 0.1 makes both of one"
+            )
+    for name in sorted({sample.split for sample in samples}):
+        labels = {sample.label for sample in samples if sample.split == name}
+        if len(labels) == 1:
+            only, other = CLASS_NAMES[min(labels)], CLASS_NAMES[1 - min(labels)]
+            raise UsageError(
+                f"{roots}: every image of split {name} is {only}; figures and fits need both classes: add {other} "
+                "images (several DATA are read as one), check the names of folders and labels, or read another --split"
+            )
     if generators:
         there = {sample.generator for sample in samples}
         chosen, unknown = same_generators(generators, there)
         if unknown:
-            raise UsageError(f"{root}: no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
+            raise UsageError(f"{roots}: no generator {', '.join(unknown)}; there are: {', '.join(sorted(there))}")
         samples = [sample for sample in samples if sample.generator in chosen]
-    if split is not None:
-        splits = sorted({s.split for s in samples})
-        samples = [s for s in samples if s.split == split]
-        if not samples:
-            fix = "; a list without a column split is all test: add one, of train, val, test" if root.is_file() else ""
-            raise UsageError(f"{root}: no split {split!r}; there are: {', '.join(splits)}{fix}")
     return samples

@@ -162,11 +162,6 @@ def transform_of(augment: str, view: int = 0) -> Transform:
     return TRANSFORMS[augment]
 
 
-def tier_name(view: int) -> str:
-    """Name of a view of the augmentation `delivery`; "" for the image as found."""
-    return TIERS[view - 1].name if view else ""
-
-
 def check_augment(name: str) -> None:
     """Raise UsageError for an unknown transform; the message lists the augmentations."""
     if name != DELIVERY and name not in TRANSFORMS:

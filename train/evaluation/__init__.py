@@ -1,1 +1,1 @@
-"""Figures of a fitted head on labelled images: `evaluate` scores, `metrics` computes, `report` writes and plots."""
+"""Figures of a fitted head on labelled images: `evaluate` scores, `metrics` computes, `eval_files` writes."""

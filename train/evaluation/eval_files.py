@@ -22,9 +22,10 @@ from .metrics import ECE_BINS, ECE_IMAGES, FIGURES, MACC, bins_of, class_weights
 from .verdicts import promise_kept, promise_text, verdict_table
 
 NOTE = (
-    "AUC own real: how well AI ranks above the real images that the generator brings along, of the same content. AUC "
-    "all real: above all real images evaluated; much of what it has more is content. decided: share of the images that "
-    "are called ai or real. acc, real, fake: share of the decided images, of all, real and AI, that are right. @0.5: "
+    "AUC own real: how well AI ranks above the real images that the generator brings along, of the same content if the "
+    "data are made so. AUC all real: above all real images evaluated, where content tells the classes apart too. "
+    "decided: share of the images that are called ai or real. acc, real, fake: share of the decided images, of all, "
+    "real and AI, that are right. @0.5: "
     f"share of all images, at the paper's threshold, sigmoid(logit) = 0.5; {MACC}: acc@0.5 in the row of the mean. "
     "TPR@x%: AI images found while x % of real images are flagged. AP, acc and acc@0.5 follow the ratio of the "
     "classes; balanced: both classes weighted alike. Cllr: cost of the likelihood ratio in bits, 1 is a ratio of 1 for "
@@ -144,7 +145,7 @@ def _plot_reliability(evaluation: Evaluation, scores: Scores, path: Path) -> Non
     share, equal = ai[filled] / total[filled], total[filled] ** 2 / squares[filled]
     bounds = [share_interval(one * count, count) for one, count in zip(share, equal, strict=True)]
     m = evaluation.whole
-    error = f"ECE {m.ece:.3f}, by chance {m.ece_noise:.3f}" if m.ece == m.ece else f"under {ECE_IMAGES:,} images"
+    error = f"ECE {m.ece:.3f}, noise {m.ece_noise:.3f}" if m.ece == m.ece else f"no ECE under {ECE_IMAGES:,} images"
     width = {"width": 1 / ECE_BINS, "align": "edge", "edgecolor": plots.GROUND}
     with plots.drawing(path, 6, 6.2, png=True) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.6))

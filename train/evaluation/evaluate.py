@@ -111,6 +111,8 @@ def spec_of(
 def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scores:
     """Score the rows `chosen`, int64 [n], of a cache with the deployed masks, one shard in memory at a time.
 
+    A tier of delivery counts as a split.
+
     Raises:
         UsageError: a score is not finite; names the first such image.
     """
@@ -125,7 +127,9 @@ def score(loaded: LoadedHead, cache: FeatureCache, chosen: np.ndarray) -> Scores
             f"{loaded.folder}: the scores of {len(wrong):,} images are not finite, the first {rows[wrong[0]].path}; "
             "extract with --precision fp32, or fit again"
         )
-    generators, splits = (np.array([getattr(row, name) for row in rows]) for name in ("generator", "split"))
+    tiers = cache.spec.tiers
+    generators = np.array([row.generator for row in rows])
+    splits = np.array([", ".join(filter(None, (row.split, tiers[row.view] if tiers else ""))) for row in rows])
     return Scores(logits, cache.labels(chosen), generators, splits)
 
 

@@ -98,11 +98,12 @@ def mean_interval(
         bounds: of the figure.
 
     Returns:
-        The interval within `bounds`; undefined below two sources.
+        The interval within `bounds`; undefined where fewer than two sources, or no differences between them, tell
+        nothing of others.
     """
     each = np.array([value for value in values if math.isfinite(value)])
     m = len(each)
-    if m < 2 or not resamples:
+    if m < 2 or not resamples or np.ptp(each) == 0:
         return UNDEFINED
     again = each[np.random.default_rng(seed).integers(m, size=(resamples, m))].mean(axis=1)
     stretch = t.ppf(1 - TAIL, m - 1) / norm.ppf(1 - TAIL) * math.sqrt(m / (m - 1))

@@ -41,8 +41,8 @@ class Metrics:
         accuracy_05: share of all images that are right where sigmoid(logit) = 0.5 is the threshold, the paper's rule.
         real_accuracy_05: the same share of the real images.
         fake_accuracy_05: the same share of the AI images.
-        auc: area under the ROC curve, AI positive, against the real images of this set: of the same content, where a
-            source brings its own.
+        auc: area under the ROC curve, AI positive, against the real images of this set, which a source brings
+            along: of the same content if the data are made so.
         auc_all_real: the same against all real images of the evaluation, which differ in content too.
         ap: average precision, AI positive.
         ap_balanced: `ap` with both classes weighted alike, so that it does not follow their ratio.

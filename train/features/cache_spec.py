@@ -97,6 +97,16 @@ class CacheSpec(Model):
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Name of each view of the augmentation "delivery", "" for images as found; empty for others."""
+        return ("", *(tier.name for tier in TIERS)) if self.augment == DELIVERY else ()
+
+    @property
+    def lowest_quality(self) -> int | None:
+        """Lowest JPEG quality of a tier; None without tiers."""
+        return min(tier.quality for tier in TIERS) if self.tiers else None
+
     def mask_sets(self) -> np.ndarray:
         """The mask sets as an array: int64 [R, K, V]."""
         return np.asarray(self.visible, dtype=np.int64)

@@ -10,8 +10,8 @@ from ...runtime.core.manifest import GlobalFeature
 from ...runtime.core.masks import masked_from_visible
 from ..compute import Precision, choose_device, computing, map_dividing_threads
 from ..model.lcas import by_channel, masked_sums, normalise
-from ..model.mae import MaskedAutoencoder, global_feature, patchify
-from ..model.masked_runs import predict_masked
+from ..model.mae import MaskedAutoencoder, patchify
+from ..model.masked_runs import encode_global, predict_masked
 from .cache import Features
 
 ROWS = {"cpu": 3200, "cuda": 65_536}
@@ -66,7 +66,7 @@ class FeatureExtractor:
         with torch.inference_mode(), computing(self.precision, self.device):
             pixels = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
             embedded = mae.embed(normalise(pixels))
-            f_global = global_feature(mae.encode_embedded(embedded), self.kind)
+            f_global = encode_global(mae, embedded, self.kind)
             patches = by_channel(patchify(pixels, mae.config.patch_size)).contiguous()
             pieces = zip(self.visible.split(self.runs_at_once), self.masked.split(self.runs_at_once), strict=True)
             runs = [

@@ -13,6 +13,8 @@ from ...runtime.engines.wrong_path import CHECKPOINT, mistaken
 
 HEAD_FILE, LAST_FILE, SCORES_FILE = "head.safetensors", "last.safetensors", "scores.safetensors"
 MANIFEST_FILE, METRICS_FILE = "manifest.json", "metrics.json"
+EVAL_FOLDER = "eval"
+"""What `eval` writes on images as they are goes here, inside the checkpoint."""
 LAST_POINTER = Path("runs") / "last"
 LAST = Path("last")
 """Stands for the checkpoint fitted last, where a command needs a name."""

@@ -32,12 +32,14 @@ class Examples:
         stats: s1, s2, s3 under each of the R mask sets, the deployed set first, float32 [n, R, 3].
         labels: 1 AI-generated, 0 real, float32 [n].
         rows: the cached view behind each example; empty where nothing asks for it.
+        tiers: name of each view where views are tiers of delivery, each of which is a source; else empty.
     """
 
     f_global: Tensor
     stats: Tensor
     labels: Tensor
     rows: tuple[Sample, ...] = ()
+    tiers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,6 +55,11 @@ class Examples:
         return np.array([row.view == 0 for row in self.rows], dtype=bool)
 
     @property
+    def measured(self) -> np.ndarray:
+        """Which examples a calibration measures, bool [n]: the first view of an image, or all tiers of it."""
+        return np.ones(len(self), dtype=bool) if self.tiers else self.first_views
+
+    @property
     def deployed(self) -> Tensor:
         """The statistics under the deployed masks, float32 [n, 3]."""
         return self.stats[:, 0]
@@ -61,21 +68,23 @@ class Examples:
         """The examples where bool [n] holds."""
         at = torch.from_numpy(np.flatnonzero(chosen))
         rows = tuple(self.rows[i] for i in at.tolist()) if self.rows else ()
-        return Examples(self.f_global[at], self.stats[at], self.labels[at], rows)
+        return Examples(self.f_global[at], self.stats[at], self.labels[at], rows, self.tiers)
 
     def joined(self, other: Examples) -> Examples:
         """These examples, then those of `other`."""
         f_global, stats = torch.cat([self.f_global, other.f_global]), torch.cat([self.stats, other.stats])
-        return Examples(f_global, stats, torch.cat([self.labels, other.labels]), self.rows + other.rows)
+        return Examples(f_global, stats, torch.cat([self.labels, other.labels]), self.rows + other.rows, self.tiers)
 
     def logits(self, head: Head) -> np.ndarray:
         """Raw logits of a head under the deployed masks, float32 [n]."""
         return logits_of(head, self.f_global, self.deployed).numpy()
 
     def scores(self, logits: np.ndarray) -> Scores:
-        """Logits of these examples, float32 [n], with labels and sources."""
+        """Logits of these examples, float32 [n], with labels and sources; a tier of a source is a source."""
         splits = np.array([row.split for row in self.rows])
-        return Scores(logits, self.labels.numpy().astype(np.int64), self.sources, splits)
+        tiers = self.tiers or ("",) * (1 + max((row.view for row in self.rows), default=0))
+        sources = np.array([", ".join(filter(None, (row.generator, tiers[row.view]))) for row in self.rows])
+        return Scores(logits, self.labels.numpy().astype(np.int64), sources, splits)
 
 
 def read_examples(cache: FeatureCache, rows: np.ndarray, *methods: MethodConfig) -> list[Examples]:
@@ -88,7 +97,7 @@ def read_examples(cache: FeatureCache, rows: np.ndarray, *methods: MethodConfig)
             one[positions] = features.stats(method)
     shared, labels = torch.from_numpy(f_global), torch.from_numpy(cache.labels(rows)).float()
     kept = tuple(cache.rows[i] for i in rows)
-    return [Examples(shared, torch.from_numpy(one), labels, kept) for one in stats]
+    return [Examples(shared, torch.from_numpy(one), labels, kept, cache.spec.tiers) for one in stats]
 
 
 def read_maps(cache: FeatureCache, rows: np.ndarray, method: MethodConfig) -> np.ndarray:

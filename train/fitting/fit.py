@@ -45,14 +45,14 @@ def fit(
     result = train_head(train, held, config, head_config, quiet)
     generators = tuple(sorted(set(train.sources.tolist())))
     scores, where = calibration_scores(train, held, result.head, config, quiet)
-    calibration = calibrate(scores, where, config.rates)
+    calibration = calibrate(scores, where, config.rates, cache.spec.lowest_quality)
     ranges = {name: percentile_range(train.deployed[:, i].numpy()) for name, i in COLUMNS.items()}
     images, held_images = (part.take(part.first_views) for part in (train, held))
     n_ai = int(images.labels.sum())
     training = Training(
         data=f"split {config.split} of {', '.join(generators)}", generators=generators, n_ai=n_ai,
         n_real=len(images) - n_ai, augment=augment_text(cache.spec), epochs=result.best_epoch, seed=config.seed,
-        note=f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}",
+        note=result.recipe,
     )
     auc = float(roc_auc_score(held_images.labels.numpy(), held_images.logits(result.head)))
     held_out = {"auc": auc, "images": float(len(held_images))}

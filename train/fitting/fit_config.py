@@ -39,9 +39,13 @@ class FitConfig:
     standardize_global: bool = False
     rates: Rates = field(default_factory=Rates)
 
+    @property
+    def balanced(self) -> str:
+        """What `balance_sources` does, in words after others."""
+        return ", sources and classes balanced" if self.balance_sources else ""
+
     def optimisation(self) -> str:
         """Batch, optimiser and loss in words, for the manifest."""
         shrunk = f"AdamW, weight decay {self.weight_decay:g}" if self.weight_decay else "Adam"
-        balanced = ", sources and classes balanced" if self.balance_sources else ""
         standardised = ", f_global standardised" if self.standardize_global else ""
-        return f"batch {self.batch_size}, {shrunk}, lr {self.lr:g}{balanced}{standardised}"
+        return f"batch {self.batch_size}, {shrunk}, lr {self.lr:g}{self.balanced}{standardised}"

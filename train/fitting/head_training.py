@@ -1,7 +1,8 @@
-"""Training of the head on cached features by the paper's recipe [Section 5, Implementation Details]."""
+"""Training of a head on cached features: by the paper's recipe [Section 5, Implementation Details], or logistic."""
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from ...runtime.core.progress import Progress
 from ..model.head import Head
 from .examples import Examples, logits_of, source_weights
 from .fit_config import FitConfig
+from .logistic import PENALTY, fit_logistic
 
 
 @dataclass
@@ -25,13 +27,15 @@ class FitResult:
     Attributes:
         head: of the best epoch, the one with the lowest held-out loss; in eval mode.
         last: state of the head after the last epoch.
-        best_epoch: counted from 1.
-        curve: one entry an epoch: losses and held-out AUC.
+        best_epoch: counted from 1; 0: a logistic head, which has no epochs.
+        recipe: how it was trained, in words.
+        curve: one entry an epoch, or one: losses and held-out AUC.
     """
 
     head: Head
     last: dict[str, Tensor]
     best_epoch: int
+    recipe: str
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -40,7 +44,7 @@ def train_head(
 ) -> FitResult:
     """Train a head with binary cross-entropy on logits and Adam (AdamW, shrunk) at a constant rate.
 
-    Every epoch draws one of the R mask sets for each image anew.
+    Every epoch draws one of the R mask sets for each image anew. A logistic head is fitted by `fit_logistic` instead.
 
     Args:
         train: examples to train on.
@@ -52,6 +56,13 @@ def train_head(
     Raises:
         UsageError: the scores are not finite after an epoch.
     """
+    weights, held_weights = (_loss_weights(part, config) for part in (train, held))
+    if head_config.kind == "logistic":
+        head = fit_logistic(train, weights, head_config)
+        logits = logits_of(head, train.f_global, train.deployed)
+        train_loss = float(binary_cross_entropy_with_logits(logits, train.labels, weights))
+        recipe = f"logistic regression on standardised features, C {PENALTY:g}{config.balanced}"
+        return FitResult(head, head.state_dict(), 0, recipe, [_point(0, train_loss, head, held, held_weights)])
     torch.manual_seed(config.seed)
     head = Head(train.f_global.shape[1], head_config)
     head.fit_standardisation(train.stats.flatten(0, 1))
@@ -59,8 +70,7 @@ def train_head(
         head.start_standardised(train.f_global)
     adam = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     generator = torch.Generator().manual_seed(config.seed)
-    weights, held_weights = (_loss_weights(part, config) for part in (train, held))
-    result = FitResult(head, {}, 0)
+    result = FitResult(head, {}, 0, f"best of {config.epochs} epochs by held-out loss; {config.optimisation()}")
     best, best_loss = deepcopy(head), float("inf")
     with Progress("samples", config.epochs * len(train), quiet=quiet) as progress:
         for epoch in range(1, config.epochs + 1):
@@ -76,20 +86,25 @@ def train_head(
                 adam.step()
                 total += loss.detach() * len(at)
                 progress.advance(len(at), f"epoch {epoch}")
-            logits = logits_of(head.eval(), held.f_global, held.deployed)
-            if not logits.isfinite().all():
+            point = _point(epoch, float(total) / len(train), head.eval(), held, held_weights)
+            if not math.isfinite(point["held_out_loss"]):
                 raise UsageError(f"scores are not finite after epoch {epoch}: use a smaller --lr than {config.lr:g}")
-            held_loss = float(binary_cross_entropy_with_logits(logits, held.labels, held_weights))
-            auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
-            train_loss = float(total) / len(train)
-            result.curve.append(
-                {"epoch": epoch, "train_loss": train_loss, "held_out_loss": held_loss, "held_out_auc": auc}
-            )
-            if held_loss < best_loss:
-                best, best_loss, result.best_epoch = deepcopy(head), held_loss, epoch
+            result.curve.append(point)
+            if point["held_out_loss"] < best_loss:
+                best, best_loss, result.best_epoch = deepcopy(head), point["held_out_loss"], epoch
         progress.note = f"best epoch {result.best_epoch}, held-out loss {best_loss:.4f}"
     result.head, result.last = best.eval(), head.state_dict()
     return result
+
+
+def _point(epoch: int, train_loss: float, head: Head, held: Examples, weights: Tensor | None) -> dict[str, float]:
+    """An entry of the curve; loss and AUC of the held-out images are NaN where a score is not finite."""
+    logits = logits_of(head, held.f_global, held.deployed)
+    loss, auc = math.nan, math.nan
+    if logits.isfinite().all():
+        loss = float(binary_cross_entropy_with_logits(logits, held.labels, weights))
+        auc = float(roc_auc_score(held.labels.numpy(), logits.numpy()))
+    return {"epoch": epoch, "train_loss": train_loss, "held_out_loss": loss, "held_out_auc": auc}
 
 
 def _loss_weights(part: Examples, config: FitConfig) -> Tensor | None:

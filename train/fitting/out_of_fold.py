@@ -65,7 +65,7 @@ def calibration_scores(
     a source may give smaller logits than `head`, which is deployed: thresholds from theirs alone would promise too
     much. Where no source can be left out, the held-out images alone are scored, and the rates hold for their sources.
     """
-    own = held.take(held.first_views)
+    own = held.take(held.measured)
     scored = own.scores(own.logits(head))
     others = left_out_scores(train, held, head.config, config, quiet)
     if others is None:
@@ -85,7 +85,8 @@ def left_out_scores(
 ) -> Scores | None:
     """Score all images by heads that have seen neither their source nor the same bytes in another source.
 
-    Of augmented views the first alone is scored: several views of an image are no more evidence than one.
+    Of augmented views the first alone is scored: several views of an image are no more evidence than one. Tiers of
+    delivery are scored all, each as a source.
 
     Returns:
         None where a class has a single source, or where the images held out of the other sources lack a class, so that
@@ -104,7 +105,7 @@ def left_out_scores(
         parts = whole.take(unseen & ~is_held), whole.take(unseen & is_held)
         return whole.take(scored).logits(train_head(*parts, config, head_config, quiet).head)
 
-    return whole.scores(out_of_fold(folds, score)).take(whole.first_views)
+    return whole.scores(out_of_fold(folds, score)).take(whole.measured)
 
 
 def _every_fold_can_learn(labels: np.ndarray, folds: np.ndarray, is_held: np.ndarray, contents: np.ndarray) -> bool:

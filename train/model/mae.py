@@ -124,11 +124,15 @@ class MaskedAutoencoder(nn.Module):
         """
         if keep is not None:
             x = gather(x, keep)
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
-        x = torch.cat([cls, x], dim=1)
+        x = self.with_cls(x)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+    def with_cls(self, x: Tensor) -> Tensor:
+        """Put the CLS token before patch embeddings: [B, T, D] -> [B, 1 + T, D]."""
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1)
+        return torch.cat([cls, x], dim=1)
 
     def decode(self, tokens: Tensor, keep: Tensor) -> Tensor:
         """Reconstruct all patches from the visible ones.

@@ -13,7 +13,9 @@ from torchvision.transforms import v2
 
 from ...runtime.core.errors import ImageError, UsageError
 from ...runtime.images.decode import decode
-from ...runtime.images.formats import IMAGE_SUFFIXES
+from ...runtime.images.formats import has_image_suffix
+from ...runtime.scan.system_files import is_system_file
+from ...runtime.scan.walk import walk
 
 log = logging.getLogger("cinemae.train")
 
@@ -33,9 +35,11 @@ class PhotoFolder(Dataset[Tensor]):
     """
 
     def __init__(self, folders: Sequence[Path], image_size: int, crop_scale: float) -> None:
-        self.paths = sorted(
-            path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
-        )
+        found = [item for folder in folders for item in walk(str(folder), wanted=_is_photo)]
+        for item in found:
+            if item.error is not None:
+                log.warning("skipped: %s: %s", item.name, item.error)
+        self.paths = sorted(item.name for item in found if item.error is None)
         if not self.paths:
             raise UsageError(f"no images under {', '.join(map(str, folders))}; give a folder that holds photographs")
         self.transform = v2.Compose([
@@ -53,6 +57,10 @@ class PhotoFolder(Dataset[Tensor]):
         except ImageError as error:
             log.warning("skipped: %s", error)
             return None
+
+
+def _is_photo(path: str) -> bool:
+    return has_image_suffix(path) and not is_system_file(path)
 
 
 def collate(items: list[Tensor | None]) -> Tensor:

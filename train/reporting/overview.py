@@ -13,6 +13,8 @@ from .tables import Table, wrapped
 
 NO_FIGURES = "no published figure"
 FAILED = "could not run"
+LOGISTIC_HEAD = "logistic head"
+"""The row of the head that reads what the detector reads; it is no control."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Overview:
             if result.name == "controls" and not result.error:
                 table = result.tables[0]
                 column = table.columns.index("mAUC")
-                detector, *controls = ((float(row[column] or math.nan), str(row[0])) for row in table.rows)
+                rows = (row for row in table.rows if row[0] != LOGISTIC_HEAD)
+                detector, *controls = ((float(row[column] or math.nan), str(row[0])) for row in rows)
                 best, name = max(controls)
                 cards.append(Card(f"{100 * (detector[0] - best):+.1f} points", "mAUC over the best control",
                                   f"{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %"))

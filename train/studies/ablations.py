@@ -19,6 +19,8 @@ from ..weights.key_layouts import is_decoder
 from .comparison import (
     ACCURACIES,
     F_GLOBAL_ALONE,
+    LOGISTIC,
+    LOGISTIC_HEAD,
     comparison,
     drawn,
     fit_scores,
@@ -53,9 +55,10 @@ def fusions(experiment: Experiment, out: Path) -> StudyResult:
 def _of_heads(
     experiment: Experiment, out: Path, changes: Mapping[str, dict[str, Any]], text: str, **labels: str
 ) -> StudyResult:
-    """Compare changes of the full head."""
+    """Compare changes of the full head, beside the logistic head."""
     (inputs,) = head_inputs(experiment, experiment.method)
     heads = {label: experiment.head.model_copy(update=change) for label, change in changes.items()}
+    heads[LOGISTIC_HEAD] = LOGISTIC
     variants = {label: fit_scores(experiment, inputs, head) for label, head in heads.items()}
     return StudyResult(text, *drawn(out, comparison(experiment, variants, **labels)))
 
@@ -114,7 +117,7 @@ def masks(experiment: Experiment, out: Path) -> StudyResult:
 
 
 def backbones(experiment: Experiment, out: Path) -> StudyResult:
-    """Table 5b: the detector and f_global alone on each backbone."""
+    """Table 5b: the detector, the logistic head and f_global alone on each backbone."""
     variants: dict[str, list[np.ndarray]] = {}
     rows: list[tuple[Cell, ...]] = []
     for name in (experiment.backbone, *experiment.budget.other_backbone):
@@ -123,6 +126,7 @@ def backbones(experiment: Experiment, out: Path) -> StudyResult:
         label = f"{Path(name).name} ({config.encoder_dim} x {config.encoder_depth})"
         (inputs,) = head_inputs(one, one.method)
         variants[label] = fit_scores(one, inputs)
+        variants[f"{label}, {LOGISTIC_HEAD}"] = fit_scores(one, inputs, LOGISTIC)
         variants[f"{label}, f_global alone"] = fit_scores(one, inputs, F_GLOBAL_ALONE)
         nll = one.eval_scores(image_nll(one.cache, one.eval_rows))
         real, ai = (float(nll.logits[nll.labels == label].mean()) for label in (0, 1))

@@ -14,6 +14,7 @@ from ..evaluation.metrics import MACC, Metrics, metrics_by_source
 from ..fitting.examples import Examples, read_examples
 from ..fitting.head_training import train_head
 from ..reporting import plots
+from ..reporting.overview import LOGISTIC_HEAD
 from ..reporting.result import Plot
 from ..reporting.tables import Cell, Table
 from .experiment import Experiment
@@ -29,6 +30,7 @@ OVERALL = {**ACCURACIES, "balanced_accuracy_05": "balanced"}
 MEANS = ("AUC unseen", "AUC report-only")
 """Columns that are means over a part of the generators."""
 F_GLOBAL_ALONE = HeadConfig(statistics=())
+LOGISTIC = HeadConfig(kind="logistic")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,14 @@ def head_inputs(experiment: Experiment, *methods: MethodConfig) -> list[HeadInpu
 
 
 def fit_scores(experiment: Experiment, inputs: HeadInputs, head: HeadConfig | None = None) -> list[np.ndarray]:
-    """Fit the head, by default the full head, for each seed: its logits of `eval_rows`, float32 [n]."""
-    configs = (replace(experiment.fit, seed=experiment.fit.seed + i) for i in range(experiment.seeds))
-    fitted = (train_head(inputs.train, inputs.held, config, head or experiment.head, quiet=True) for config in configs)
+    """Fit the head, by default the full head, for each seed: its logits of `eval_rows`, float32 [n].
+
+    A logistic head has no seed and is fitted once.
+    """
+    head = head or experiment.head
+    seeds = range(1 if head.kind == "logistic" else experiment.seeds)
+    configs = (replace(experiment.fit, seed=experiment.fit.seed + i) for i in seeds)
+    fitted = (train_head(inputs.train, inputs.held, config, head, quiet=True) for config in configs)
     return [inputs.test.logits(result.head) for result in fitted]
 
 
@@ -60,9 +67,10 @@ def statistics_scores(inputs: HeadInputs) -> list[np.ndarray]:
 
 
 def detector_variants(experiment: Experiment, inputs: HeadInputs) -> dict[str, list[np.ndarray]]:
-    """Scores of the detector and of its two halves."""
+    """Scores of the detector, of the other head on the same features, and of the detector's two halves."""
     return {
         "CINEMAE": fit_scores(experiment, inputs),
+        LOGISTIC_HEAD: fit_scores(experiment, inputs, LOGISTIC),
         "f_global alone": fit_scores(experiment, inputs, F_GLOBAL_ALONE),
         "s1..s3 alone (logistic regression)": statistics_scores(inputs),
     }

@@ -37,7 +37,8 @@ def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]
 
     def read(index: int) -> tuple[np.ndarray, ...]:
         try:
-            image = decode(experiment.cache.rows[index].path)
+            row = experiment.cache.rows[index]
+            image = decode(row.read(), name=row.path)
         except ImageError as error:
             log.warning("skipped: %s", error)
             return tuple(np.full(width, np.nan) for width in PROBES.values())

@@ -56,7 +56,7 @@ def decoder_curve(experiment: Experiment, out: Path) -> StudyResult:
     mae = mae.to(one.device)
     adam = torch.optim.Adam(unfreeze(mae, False, True), lr=RATE)
     visible = torch.from_numpy(one.cache.spec.mask_sets()[0]).to(one.device)
-    trained, tested = ([one.cache.rows[i].path for i in rows] for rows in (one.rows[0], one.eval_rows))
+    trained, tested = ([one.cache.rows[i] for i in rows] for rows in (one.rows[0], one.eval_rows))
     curve: dict[str, list[float]] = defaultdict(list)
     when: list[int] = []
 
@@ -75,7 +75,7 @@ def decoder_curve(experiment: Experiment, out: Path) -> StudyResult:
     step = 0
     with Progress("images", steps * batch_size, quiet=one.quiet) as progress:
         while step < steps:
-            for _, images in image_batches(one, rng.permutation(trained).tolist(), batch_size):
+            for _, images in image_batches(one, [trained[i] for i in rng.permutation(len(trained))], batch_size):
                 keep = random_visible(len(images), mae.config, generator).to(one.device)
                 loss = masked_loss(mae, normalised(images, one.device), keep)
                 adam.zero_grad(set_to_none=True)

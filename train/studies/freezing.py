@@ -74,13 +74,12 @@ def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, part
     visible = torch.from_numpy(mask_sets[:, : experiment.method.k]).to(device)
     hidden = np.stack([masked_from_visible(one, mae.config.n_patches) for one in mask_sets[:, : experiment.method.k]])
     masked = torch.from_numpy(hidden).to(device)
-    paths = np.array([row.path for row in train.rows])
 
     def logits_of(part: Examples) -> np.ndarray:
         """Logits with the deployed masks, float32 [n]; 0 where a file has become unreadable."""
         scores = np.zeros(len(part), np.float32)
         with torch.inference_mode():
-            for positions, images in image_batches(experiment, [row.path for row in part.rows]):
+            for positions, images in image_batches(experiment, part.rows):
                 scores[positions] = detector(images.to(device)).logit.cpu().numpy()
         return scores
 
@@ -89,7 +88,7 @@ def train_end_to_end(experiment: Experiment, inputs: HeadInputs, seed: int, part
     with Progress("images", fit.epochs * len(train), quiet=experiment.quiet) as progress:
         for epoch in range(fit.epochs):
             order, drawn = (t.numpy() for t in epoch_draws(len(train), len(mask_sets), generator))
-            for positions, images in image_batches(experiment, paths[order].tolist(), fit.batch_size):
+            for positions, images in image_batches(experiment, [train.rows[i] for i in order], fit.batch_size):
                 chosen = order[positions]
                 logits = torch.empty(len(chosen), device=device)
                 for one in np.unique(drawn[chosen]):  # images with the same mask set go through together

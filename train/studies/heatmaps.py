@@ -70,7 +70,7 @@ def _draw(experiment: Experiment, positions: np.ndarray, scores: np.ndarray, kin
             grid = ((values - low) / max(high - low, 1e-9)).reshape(config.grid, config.grid)
             top, bottom = axes[:, column]
             try:
-                pixels = load_image(row.path, preprocess).pixels
+                pixels = load_image(row.read(), preprocess, name=row.path).pixels
             except ImageError:
                 pixels = np.full((preprocess.crop, preprocess.crop, 3), 127, np.uint8)
             top.imshow(pixels, extent=extent)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...runtime.core.errors import ImageError
 from ...runtime.core.read_ahead import read_ahead
 from ...runtime.images.preprocess import load_image
+from ..data.sample import Sample
 from ..model.lcas import normalise
 from .experiment import Experiment
 
@@ -22,26 +23,26 @@ AHEAD = 2
 
 
 def image_batches(
-    experiment: Experiment, paths: Sequence[str], batch_size: int | None = None
+    experiment: Experiment, samples: Sequence[Sample], batch_size: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Decode images in order; unreadable files are left out and named in the log.
 
     Yields:
-        Positions in `paths`, int64 [b], and pixels, uint8 [b, S, S, 3].
+        Positions in `samples`, int64 [b], and pixels, uint8 [b, S, S, 3].
     """
     size, preprocess = batch_size or experiment.batch_size, experiment.cache.spec.preprocess
 
-    def read(path: str) -> np.ndarray | None:
+    def read(sample: Sample) -> np.ndarray | None:
         try:
-            return load_image(path, preprocess).pixels
+            return load_image(sample.read(), preprocess, name=sample.path).pixels
         except ImageError as error:
             log.warning("skipped: %s", error)
             return None
 
     def read_many(start: int) -> list[np.ndarray | None]:
-        return [read(path) for path in paths[start : start + size]]
+        return [read(sample) for sample in samples[start : start + size]]
 
-    starts = range(0, len(paths), size)
+    starts = range(0, len(samples), size)
     with ThreadPoolExecutor(experiment.workers, thread_name_prefix="decode") as pool:
         for start, decoded in read_ahead(pool, read_many, starts, AHEAD + 1):
             good = [(start + j, pixels) for j, pixels in enumerate(decoded.result()) if pixels is not None]

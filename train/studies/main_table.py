@@ -9,13 +9,14 @@ from ..evaluation.eval_files import eval_table, write_eval
 from ..evaluation.evaluate import Evaluation, evaluate, score
 from ..evaluation.metrics import MACC
 from ..fitting.checkpoint import load_head
+from ..fitting.checkpoint_folder import EVAL_FOLDER
 from ..fitting.fit import fit
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Cell, Table
 from .experiment import Experiment
 
 CHECKPOINT = "checkpoint"
-EVALUATION = f"{CHECKPOINT}/eval"
+EVALUATION = f"{CHECKPOINT}/{EVAL_FOLDER}"
 
 
 def main_table(experiment: Experiment, out: Path) -> StudyResult:

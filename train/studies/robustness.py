@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...runtime.core.manifest import HeadConfig
 from ..data.transforms import CORRUPTIONS, LEVELS, Corruption
 from ..evaluation.metrics import MACC, Metrics, metrics_by_source
 from ..fitting.examples import read_examples
@@ -15,7 +16,7 @@ from ..fitting.head_training import train_head
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Cell, Table
-from .comparison import ACCURACIES, F_GLOBAL_ALONE, head_inputs
+from .comparison import ACCURACIES, F_GLOBAL_ALONE, LOGISTIC, LOGISTIC_HEAD, head_inputs
 from .experiment import Experiment
 
 CLEAN = "clean"
@@ -23,6 +24,12 @@ FIGURES = {**ACCURACIES, "auc": "mAUC"}
 """Means over generators: field of `Metrics` -> column."""
 AXES = {"jpeg": "JPEG quality", "noise": "noise std (of 255)", "blur": "blur σ (pixels)", "downscale": "scale"}
 
+
+DETECTORS: dict[str, tuple[HeadConfig | None, str]] = {
+    "CINEMAE": (None, "robustness"), LOGISTIC_HEAD: (LOGISTIC, "robustness_logistic"),
+    "f_global alone": (F_GLOBAL_ALONE, "robustness_f_global"),
+}
+"""Head, None for the experiment's own, and name of the table."""
 
 TEXT = (
     "Corruptions are applied at native size to both classes, before the resize; the heads saw clean images only. The "
@@ -41,8 +48,8 @@ def robustness(experiment: Experiment, out: Path) -> StudyResult:
     """
     (inputs,) = head_inputs(experiment, experiment.method)
     detectors = {
-        label: train_head(inputs.train, inputs.held, experiment.fit, head, quiet=True).head
-        for label, head in (("CINEMAE", experiment.head), ("f_global alone", F_GLOBAL_ALONE))
+        label: train_head(inputs.train, inputs.held, experiment.fit, head or experiment.head, quiet=True).head
+        for label, (head, _) in DETECTORS.items()
     }
     samples = [sample for sample in experiment.thinned.samples if sample.split != experiment.fit.split]
     clean = replace(experiment, samples=samples, method=experiment.method.model_copy(update={"mask_sets": 1}))
@@ -72,9 +79,8 @@ def _table(label: str, conditions: Conditions, experiment: Experiment) -> Table:
     note = f"Accuracies at P(AI) = 0.5. {MACC}; real, AI: the same for the images of one class." + (
         f" At most {limit} images of a class and generator." if limit else ""
     )
-    name = "robustness" if label == "CINEMAE" else "robustness_f_global"
     columns = ("condition", *FIGURES.values(), *(f"AUC {g}" for g in experiment.generators))
-    return Table(name, f"Robustness: {label}", columns, tuple(rows), note=note)
+    return Table(DETECTORS[label][1], f"Robustness: {label}", columns, tuple(rows), note=note)
 
 
 def _plots(conditions: Conditions, generators: Sequence[str], out: Path) -> tuple[Plot, ...]:

@@ -18,6 +18,9 @@ from ...runtime.core.errors import WeightsError
 IGNORED = frozenset({"head.weight", "head.bias"})
 """A classifier on top of timm's encoder: never used here, so leaving it out changes nothing."""
 
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes of torch's DistributedDataParallel and torch.compile."""
+
 DECODER_PREFIXES = ("mask_token", "decoder_")
 
 _HF_BLOCK = re.compile(
@@ -62,6 +65,14 @@ def shorten(keys: Iterable[str], most: int = 4) -> str:
     """The first few keys in order, and how many more there are."""
     names = sorted(keys)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without prefixes that all keys share because a model was saved inside a wrapper (`WRAPPERS`)."""
+    for prefix in WRAPPERS:
+        if tensors and all(key.startswith(prefix) for key in tensors):
+            return unwrapped({key.removeprefix(prefix): value for key, value in tensors.items()})
+    return tensors
 
 
 def is_hugging_face(keys: Iterable[str]) -> bool:

@@ -14,7 +14,7 @@ from ...runtime.core.errors import WeightsError
 from ...runtime.core.manifest import CC_BY_NC, UNKNOWN_LICENCE, Backbone, BackboneConfig
 from ..model.mae import MaskedAutoencoder
 from . import files
-from .key_layouts import is_decoder, is_hugging_face, shorten, to_fair
+from .key_layouts import is_decoder, is_hugging_face, shorten, to_fair, unwrapped
 from .locate import WeightsFiles, locate, read_json
 from .shape import FAIR_EPS, HUGGING_FACE_EPS, infer_config
 
@@ -54,10 +54,11 @@ def load_backbone(source: str | Path, *, decoder: bool = True, allow_normalised_
     found = locate(source)
     raw = files.read(found)
     beside = read_json(found.config) if found.config else {}
-    is_hf = is_hugging_face(raw.tensors)
+    bare = unwrapped(raw.tensors)
+    is_hf = is_hugging_face(bare)
     if is_hf:
         check_hugging_face(beside, found.name)
-    tensors = to_fair(raw.tensors, found.name)
+    tensors = to_fair(bare, found.name)
     if not decoder:
         tensors = {key: value for key, value in tensors.items() if not is_decoder(key)}
     elif not any(map(is_decoder, tensors)):

@@ -35,16 +35,19 @@ find("folder").addEventListener("change", (event) => {
   event.target.value = "";
 });
 
-/** One cell; truth values as Python writes them. */
+/** One cell, as `_csv_line` of writers.py makes it: truth values as in Python, and text no formula. */
 function cell(value) {
-  const text = typeof value === "boolean" ? (value ? "True" : "False") : String(value ?? "");
+  const plain = typeof value === "boolean" ? (value ? "True" : "False") : String(value ?? "");
+  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : plain;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** A record as one line with the columns of the runtime, as `flat` of record.py makes them. */
 function csvLine(record) {
+  const ratio = record.likelihood_ratio;
   const flat = {
-    ...record, ...record.stats, ...record.run, error: record.error?.text, error_kind: record.error?.kind,
+    ...record, ...record.stats, ...record.run, ...ratio, likelihood_ratio: ratio?.value, ratio_low: ratio?.low, ratio_high: ratio?.high,
+    withheld: record.run.withheld.join(" "), error: record.error?.text, error_kind: record.error?.kind,
     reasons: record.reasons.map(({ text }) => text).join("; "), reason_codes: record.reasons.map(({ code }) => code).join(" "),
   };
   return SITE.csv.map((name) => cell(flat[name])).join(",");

@@ -3,27 +3,55 @@
 /** A reason of a code; value: what stands for the braces of its text. */
 const reason = (texts, code, value) => ({ code, text: value === undefined ? texts[code] : texts[code].replace(/\{[^}]*\}/, value) });
 
-/** P(AI) in [0, 1] of a raw logit. */
-export function probability(calibration, logit) {
-  const x = calibration.a * logit + calibration.b;
+/** As numpy.interp: linear between knots, constant beyond them. */
+function interpolated(x, knots, values) {
+  if (x <= knots[0]) return values[0];
+  if (x >= knots.at(-1)) return values.at(-1);
+  const after = knots.findIndex((knot) => knot > x), before = after - 1;
+  return ((values[after] - values[before]) / (knots[after] - knots[before])) * (x - knots[before]) + values[before];
+}
+
+/** P(AI) in [0, 1] of a raw logit, as `Calibration.probability` at a prior of one half. */
+export function probability({ likelihood }, logit) {
+  const at = (column) => interpolated(logit, likelihood.logits, likelihood[column]);
+  const x = likelihood ? Math.min(Math.max(0, at("low")), at("high")) * Math.LN10 : logit;
   return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
 }
 
+/** The ENFSI words for a ratio, as `support_words`; scale: [power of ten, word] in ascending order. */
+function supportWords(value, low, high, scale) {
+  if (low <= 1 && 1 <= high) return "no support either way";
+  const [, word] = scale.find(([bound]) => Math.abs(Math.log10(value)) <= bound) ?? [0, "extremely strong"];
+  return `${word} support for ${value > 1 ? "AI-generated" : "real"}`;
+}
+
+/** The likelihood ratio of a raw logit, as `LikelihoodRatio.of`; null where the engine was not measured. */
+export function likelihoodRatio({ likelihood }, logit, scale) {
+  if (!likelihood) return null;
+  const [value, low, high] = ["ratio", "low", "high"].map((column) => 10 ** interpolated(logit, likelihood.logits, likelihood[column]));
+  const [real, ai] = [likelihood.real_share, likelihood.ai_share].map((shares) => interpolated(logit, likelihood.logits, shares));
+  const support = supportWords(value, low, high, scale), written = (number) => Number(number.toPrecision(2)).toLocaleString("en", { maximumFractionDigits: 12 });
+  const text = `likelihood ratio ${written(value)} (${written(low)} to ${written(high)}): ${support}; ${percentOf(real)} of the real and ` +
+    `${percentOf(ai)} of the AI images measured score this high or higher`;
+  return { value, low, high, real_share: real, ai_share: ai, support, text };
+}
+
+/** A share in [0, 1], as `percent` of likelihood_ratio.py writes it. */
+function percentOf(share) {
+  const decimals = share >= 0.1 && share <= 0.9 ? 0 : 1;
+  return `${(Math.floor(100 * share * 10 ** decimals + 0.5) / 10 ** decimals).toFixed(decimals)} %`;
+}
+
 /**
- * [verdict, reasons: why it is uncertain, and that no rate is known] of a finite logit, as decide and verdict_reasons of
- * verdict.py; unusual: at least one reason speaks against trusting it.
+ * [verdict, reasons: why it is uncertain, or that no rate is known] of a finite logit, as `Decision.verdict` and `record_of`.
  * calibration: of a manifest; a threshold of null: its verdict is never given.
  */
-export function decide(logit, calibration, unusual, texts) {
-  const aiFrom = calibration.ai_from ?? Infinity, realBelow = calibration.real_below ?? -Infinity, width = aiFrom - realBelow;
-  const plain = logit >= aiFrom ? "ai" : logit < realBelow ? "real" : "uncertain";
+export function decide(logit, calibration, texts) {
+  const { ai_from: aiFrom, real_below: realBelow } = calibration;
+  const verdict = logit >= (aiFrom ?? Infinity) ? "ai" : logit < (realBelow ?? -Infinity) ? "real" : "uncertain";
   // A rate counts where its verdict is given at all.
-  const rates = [calibration.ai_from === null ? null : calibration.false_alarm, calibration.real_below === null ? null : calibration.miss];
-  const uncalibrated = rates.every((rate) => rate === null) ? [reason(texts, "norate")] : [];
-  if (plain === "uncertain") return [plain, uncalibrated.length ? uncalibrated : [reason(texts, "band")]];
-  // An unusual input must clear the band by the band's own width as well.
-  const near = unusual && width > 0 && realBelow - width <= logit && logit < aiFrom + width;
-  return near ? ["uncertain", [reason(texts, "near"), ...uncalibrated]] : [plain, uncalibrated];
+  const uncalibrated = (aiFrom === null || calibration.false_alarm === null) && (realBelow === null || calibration.miss === null);
+  return [verdict, uncalibrated ? [reason(texts, "norate")] : verdict === "uncertain" ? [reason(texts, "band")] : []];
 }
 
 /** Mean standard deviation of the patches visible in any run, a channel at a time, in units of [0, 1]. */

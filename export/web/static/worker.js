@@ -5,7 +5,7 @@ import { load } from "./loading.js";
 import { prepare } from "./prepare.js";
 import { openSession } from "./session.js";
 import { sha256 } from "./sha256.js";
-import { decide, imageReasons, probability, scoredArea, statReasons } from "./verdict.js";
+import { decide, imageReasons, likelihoodRatio, probability, scoredArea, statReasons } from "./verdict.js";
 
 /** Engine, session and rules: `score(file, name)` gives {record, lcas}. report(loaded, total): bytes. */
 export async function openDetector(site, options, report) {
@@ -29,9 +29,10 @@ async function score(file, name, site, session) {
     const { logit, stats: [s1, s2, s3], lcas } = await session.run(image.pixels), stats = { s1, s2, s3 };
     if (![logit, s1, s2, s3].every(Number.isFinite)) throw new ImageError("the engine gave a score that is not finite; use an engine of higher precision", "engine");
     const reasons = [...imageReasons(image, manifest, limits, texts), ...statReasons(stats, manifest.stat_ranges, texts)];
-    const [verdict, more] = decide(logit, manifest.calibration, reasons.length > 0, texts);
+    const [verdict, more] = decide(logit, manifest.calibration, texts);
     const record = {
       ...base, status: "ok", verdict, probability: probability(manifest.calibration, logit), logit, stats,
+      likelihood_ratio: likelihoodRatio(manifest.calibration, logit, site.ratioWords),
       scored_area: scoredArea(image, manifest.preprocess), reasons: [...reasons, ...more],
     };
     return { record, lcas: lcas.map((value) => (Number.isNaN(value) ? null : value)) };

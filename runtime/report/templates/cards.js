@@ -1,4 +1,4 @@
-// One image as a card: picture, heatmap, verdict, name, reasons.
+// One image as a card: picture, heatmap, verdict, what its file declares, what its score supports, what qualifies it.
 const THUMB = "data:image/jpeg;base64,";
 const number = new Intl.NumberFormat("en");
 
@@ -8,12 +8,15 @@ function make(tag, className, text) {
   if (text !== undefined) node.textContent = text;
   return node;
 }
-function shape(tag, attributes) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
+/** The place of a row's score between the measured images. */
+function placeIn(row, wide, tall) {
+  const svg = shape("svg", { class: "place", viewBox: "0 0 " + wide + " " + tall, preserveAspectRatio: "none", "aria-hidden": "true" });
+  drawSpread(svg, info.spread, info.run, row.l);
+  return svg;
 }
 const percent = (p) => (p > 0 && p < 0.01 ? "< 1" : p < 1 && p > 0.99 ? "> 99" : String(Math.round(p * 100))) + "\u202f%";
+/** What a row's score supports, as a sentence; "" where it has none. */
+const supportOf = (row) => (row.x ? row.x[1] : row.q === undefined ? "" : percent(row.q) + " probability of AI, " + info.words.prior);
 const baseName = (path) => path.split(/[\\/]/).pop() || path;
 
 function pictureBox(row, hot) {
@@ -43,25 +46,17 @@ function cardOf(row) {
   card.setAttribute("role", "listitem");
   card.dataset.index = row.index;
   card.tabIndex = -1;
-  const chance = row.q === undefined ? "" : percent(row.q);
-  card.setAttribute("aria-label", LABEL[row.kind] + (chance ? ", " + chance + " AI" : "") + ", " + baseName(row.p));
+  card.setAttribute("aria-label", [LABEL[row.kind], row.c && "contradiction", supportOf(row), baseName(row.p)].filter(Boolean).join(", "));
   const box = pictureBox(row, state.heat);
-  const facts = make("div", "facts"), line = make("div", "line"), meter = make("div", "meter");
-  line.append(make("span", "tag", LABEL[row.kind]), make("span", "chance", chance));
-  if (row.q !== undefined) {
-    const bar = make("i");
-    bar.style.width = row.q * 100 + "%";
-    meter.append(bar);
-    for (const [probability] of THRESHOLDS) {
-      const mark = make("u");
-      mark.style.left = probability * 100 + "%";
-      meter.append(mark);
-    }
-  }
+  const facts = make("div", "facts"), line = make("div", "line"), words = make("div", "words");
+  line.append(make("span", "tag", LABEL[row.kind]), make("span", "chance", row.x ? row.x[0].split(" ")[0] : row.q === undefined ? "" : percent(row.q)));
+  if (row.x) line.lastChild.prepend(make("small", "", "ratio "));
+  words.append(make("div", "told", (row.o || []).filter(([, , kind]) => kind !== "jpeg_quality").map(([statement]) => statement).join("; ")),
+    make("div", "support", supportOf(row)), make("div", row.c ? "why against" : "why", row.e || (row.c || row.r || []).join("; ")));
   const name = make("div", "name"), file = baseName(row.p);
   name.append(make("span", "file", file), make("span", "folder", row.p.slice(0, row.p.length - file.length)));
   name.title = row.p;
-  facts.append(line, meter, name, make("div", "why", row.e || (row.r || []).join("; ")));
+  facts.append(line, row.l === undefined ? make("div", "place") : placeIn(row, 100, 26), name, words);
   facts.classList.add(row.tone);
   line.classList.add(row.tone);
   card.append(box, facts);

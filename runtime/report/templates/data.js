@@ -2,9 +2,7 @@
 const byId = (id) => document.getElementById(id);
 const info = JSON.parse(byId("info").textContent);
 
-// [probability, logit] below which the verdict is real and from which it is ai; one where they are equal, none where neither is given.
-const THRESHOLDS = [info.realBelow, info.aiFrom].filter(Boolean);
-if (THRESHOLDS.length > 1 && THRESHOLDS[0][1] === THRESHOLDS[1][1]) THRESHOLDS.pop();
+const THRESHOLDS = thresholdsOf(info.run);
 
 // Rows are parsed at once, pictures when they come into view.
 const rows = [];
@@ -14,11 +12,10 @@ for (const chunk of document.querySelectorAll("script.rows")) {
   JSON.parse(chunk.textContent).forEach((row, within) => {
     row.index = rows.length;
     row.kind = row.e === undefined ? row.v : "error";
-    row.tone = toneOf(row.kind, row.q);
+    row.tone = toneOf(row.kind, row.c);
     // The rates hold for single images, not for the most suspicious of several frames.
     row.rated = row.n === undefined || row.n.scored.length === 1;
-    if (isContrary(row.kind, row.q)) (row.r ??= []).push(info.words.contrary);
-    row.search = (row.p + "\n" + (row.r || []).join("\n") + "\n" + (row.e || "")).toLowerCase();
+    row.search = [row.p, ...(row.o || []).map(([statement]) => statement), row.x?.[1], ...(row.c || []), ...(row.r || []), row.e].join("\n").toLowerCase();
     rows.push(row);
     media.push([source, within]);
   });

@@ -9,16 +9,20 @@ function openDetail(place) {
   byId("place").textContent = number.format(place + 1) + " of " + number.format(state.shown.length);
   body.replaceChildren();
   const verdict = make("p", "verdictline");
-  verdict.append(make("span", "tag " + row.tone, wordOf(row.kind, row.q, row.rated ? { ai: info.run.false_alarm, real: info.run.miss }[row.kind] : null)));
-  if (row.q !== undefined) verdict.append(make("strong", "", percent(row.q)), make("span", "", "probability of AI, " + info.words.prior));
+  verdict.append(make("span", "tag " + row.tone, wordOf(row.kind, row.c, row.rated ? { ai: info.run.false_alarm, real: info.run.miss }[row.kind] : null)));
+  if (row.x) verdict.append(make("strong", "", row.x[0]), make("span", "", "likelihood ratio"));
   verdict.classList.add(row.tone);
   const list = make("dl");
   const add = (term, value) => value !== undefined && value !== "" && list.append(make("dt", "", term), make("dd", "", value));
-  if (row.kind === "uncertain" || (row.q !== undefined && row.rated)) add(LABEL[row.kind], info.words[row.kind]);
-  add("Why", (row.r || []).join("; "));
-  add("Error", row.e);
   for (const [statement, place] of row.o || []) add("In the file", statement + " [" + place + "]");
-  add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + (THRESHOLDS.length ? " (" + decision(1, (logit) => logit.toFixed(4)) + ")" : ""));
+  if (row.e === undefined && !row.o) add("In the file", "no statement on its origin");
+  add("Score", row.x?.[1]);
+  add("P(AI)", row.q === undefined ? undefined : percent(row.q) + ", " + info.words.prior);
+  if (row.kind === "uncertain" || (row.q !== undefined && row.rated)) add(LABEL[row.kind], info.words[row.kind]);
+  const unknown = row.l === undefined ? [] : [...(row.r || []), row.rated ? "" : "no error rate of this verdict is known", info.words.caveat].filter(Boolean);
+  unknown.forEach((text, i) => add(i ? "" : "To bear in mind", text));
+  add("Error", row.e);
+  add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + (THRESHOLDS.length ? " (" + decisionOf(info.run) + ")" : ""));
   if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
   add("Size", row.w ? row.w + " \u00d7 " + row.h + " pixels" : undefined);
   if (row.e === undefined) add("Scored", scoredPart(row));
@@ -35,7 +39,8 @@ function openDetail(place) {
     list.append(make("dt", "", "File"), cell);
   }
   // The verdict comes first: on a phone the pictures fill the screen.
-  body.append(verdict);
+  body.append(verdict, ...(row.c || []).map((text) => make("p", "banner", text)));
+  if (row.l !== undefined) body.append(placeIn(row, 400, 60), axis());
   if (row.m) body.append(pairOf(row));
   else if (row.e === undefined) body.append(pictureBox(row, false));
   body.append(list, reviewForm(row));
@@ -43,6 +48,15 @@ function openDetail(place) {
   byId("previous").disabled = place === 0;
   byId("next").disabled = place === state.shown.length - 1;
   if (!dialog.open) dialog.showModal();
+}
+/** What the axis below a distribution means. */
+function axis() {
+  const ends = make("div", "ends"), ratios = make("div", "ratios");
+  markRatios(ratios, info.spread);
+  ends.append(make("span", "", "as real images score"), make("span", "middle", info.spread.ratios.length ? "likelihood ratio" : ""), make("span", "", "as AI images score"));
+  const both = make("div", "axis");
+  both.append(ratios, ends);
+  return both;
 }
 /** The scored frames of an animation or a video, in words. */
 function framesOf({ count, from, scored }) {

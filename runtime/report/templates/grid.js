@@ -8,7 +8,21 @@ function measure() {
   const room = grid.clientWidth;
   columns = state.list ? 1 : Math.max(2, Math.floor((room + GAP) / (208 + GAP)));
   width = (room - GAP * (columns - 1)) / columns;
-  height = state.list ? 84 : Math.round(width) + 110;
+  height = state.list ? 92 : Math.round(width) + 134 + textHeight(width - 26);
+}
+// Cards are of one height: that of the longest sentence on what a score supports, and of facts where any file has some.
+const longest = rows.reduce((long, row) => (supportOf(row).length > long.length ? supportOf(row) : long), "");
+const told = rows.some((row) => row.o?.some(([, , kind]) => kind !== "jpeg_quality"));
+const heights = new Map();
+function textHeight(room) {
+  if (heights.has(room)) return heights.get(room);
+  const probe = make("div", "support", longest);
+  probe.style.width = room + "px";
+  grid.append(probe);
+  const tall = probe.offsetHeight + (told ? 37 : 0);
+  probe.remove();
+  heights.set(room, tall);
+  return tall;
 }
 
 function draw() {

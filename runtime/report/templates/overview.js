@@ -1,12 +1,13 @@
-// The head of the page: what was scored, by which engine, and how the probabilities spread.
+// The head of the page: what was scored, by which engine, and how the scores spread.
 function head() {
   byId("title").textContent = info.title;
   byId("byline").textContent = [number.format(rows.length) + (rows.length === 1 ? " image" : " images"), "engine " + info.run.engine, info.provider, info.when, "cinemae " + info.run.cinemae,
     info.pictures && "pictures of the first " + number.format(info.pictures) + " only"]
     .filter(Boolean).join("  \u00b7  ");
   byId("demonstration").hidden = !info.demonstration;
-  byId("prior").textContent = info.words.prior;
-  byId("decision").textContent = decision(0, percent);
+  byId("decision").textContent = decisionOf(info.run);
+  byId("measured").hidden = !info.spread.real.length;
+  markRatios(byId("ratios"), info.spread);
   byId("caveat").textContent = info.words.caveat;
   byId("scale").textContent = info.scale
     ? "Colours run from LCAS " + info.scale.map(shortNumber).join(" to ") + " in every image."
@@ -34,10 +35,6 @@ function kindsOf(failed) {
   for (const { k } of failed) counts.set(k, (counts.get(k) ?? 0) + 1);
   return [...counts].sort(([, a], [, b]) => b - a).map(([kind, count]) => number.format(count) + " " + kind.replace("_", " ")).join(", ");
 }
-/** Both thresholds in words: their probabilities (at = 0) or raw logits (at = 1). */
-function decision(at, format) {
-  return [info.aiFrom && "AI from " + format(info.aiFrom[at]), info.realBelow && "real below " + format(info.realBelow[at])].filter(Boolean).join(", ");
-}
 // The first click on a verdict shows it alone; further clicks add and remove; taking the last away shows all.
 function toggleVerdict(kind) {
   if (state.verdicts.size === VERDICTS.length) state.verdicts = new Set([kind]);
@@ -47,24 +44,23 @@ function toggleVerdict(kind) {
 }
 function histogram() {
   const bins = 50, svg = byId("histogram"), counts = Array.from({ length: bins }, () => ({ real: 0, uncertain: 0, ai: 0 }));
-  for (const row of rows) if (row.q !== undefined) counts[Math.min(bins - 1, Math.floor(row.q * bins))][row.tone]++;
+  const { low, high } = info.spread, at = (edge) => (low + (edge / bins) * (high - low)).toFixed(2);
+  for (const row of rows) if (row.l !== undefined) counts[Math.min(bins - 1, Math.floor(placeOf(info.spread, row.l) * bins))][row.tone]++;
   const peak = Math.max(1, ...counts.map((bin) => bin.real + bin.uncertain + bin.ai));
-  const [low, high] = [info.realBelow ? info.realBelow[0] : 0, info.aiFrom ? info.aiFrom[0] : 1];
-  svg.append(shape("rect", { class: "band", x: low * 400, y: 0, width: (high - low) * 400, height: 84 }));
+  drawSpread(svg, info.spread, info.run);
   byId("peak").textContent = "highest bar: " + number.format(peak) + (peak === 1 ? " image" : " images");
   counts.forEach((bin, i) => {
     let y = 84;
     const all = bin.real + bin.uncertain + bin.ai;
     for (const kind of ["real", "uncertain", "ai"]) {
-      const tall = bin[kind] && Math.max(1, (bin[kind] / peak) * 80);
+      const tall = bin[kind] && Math.max(1, (bin[kind] / peak) * 76);
       y -= tall;
       if (tall) svg.append(shape("rect", { class: kind, x: i * 8 + 0.5, y, width: 7, height: tall }));
     }
     if (!all) return;
     const column = shape("path", { class: "column", d: "M" + i * 8 + " 0h8v84h-8z" }), title = shape("title", {});
-    title.textContent = i * 2 + " to " + (i + 1) * 2 + " %: " + ["ai", "uncertain", "real"].filter((kind) => bin[kind]).map((kind) => number.format(bin[kind]) + " " + LABEL[kind]).join(", ");
+    title.textContent = "score " + at(i) + " to " + at(i + 1) + ": " + ["ai", "uncertain", "real"].filter((kind) => bin[kind]).map((kind) => number.format(bin[kind]) + " " + LABEL[kind]).join(", ");
     column.append(title);
     svg.append(column);
   });
-  for (const [p] of THRESHOLDS) svg.append(shape("line", { class: "mark", x1: p * 400, x2: p * 400, y1: 0, y2: 84 }));
 }

@@ -5,7 +5,8 @@ const reviews = readReviews();
 function readReviews() {
   try { return JSON.parse(localStorage.getItem(REVIEW_KEY)) || {}; } catch { return {}; }
 }
-const reviewOf = (row) => reviews[row.index] || { reviewed: false, note: "" };
+const reviewOf = (row) => reviews[row.index] || { reviewed: false, label: "", note: "" };
+const LABELS = ["", "AI", "real", "unclear"];
 
 function setReview(row, change) {
   reviews[row.index] = { ...reviewOf(row), ...change };
@@ -17,6 +18,11 @@ const markCard = (card, row) => card.classList.toggle("reviewed", reviewOf(row).
 /** The form for one image. */
 function reviewForm(row) {
   const form = make("div", "review"), label = make("label", "", "Reviewed"), box = make("input"), noteLabel = make("label", "", "Note"), note = make("textarea");
+  const ownLabel = make("label", "", "Your label"), own = make("select");
+  own.append(...LABELS.map((text) => make("option", "", text)));
+  own.value = reviewOf(row).label ?? "";
+  own.addEventListener("change", () => setReview(row, { label: own.value }));
+  ownLabel.append(own);
   box.type = "checkbox";
   box.checked = reviewOf(row).reviewed;
   note.value = reviewOf(row).note;
@@ -25,7 +31,7 @@ function reviewForm(row) {
   note.addEventListener("input", () => setReview(row, { note: note.value }));
   label.prepend(box);
   noteLabel.append(note);
-  form.append(label, noteLabel);
+  form.append(label, ownLabel, noteLabel);
   return form;
 }
 
@@ -35,8 +41,8 @@ function csvCell(value) {
   return /[",\r\n]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
 }
 function saveReviews() {
-  const lines = [["path", "sha256", "verdict", "probability", "reviewed", "note"]];
-  for (const row of rows) lines.push([row.p, row.d, row.kind, row.q, reviewOf(row).reviewed ? "yes" : "no", reviewOf(row).note]);
+  const lines = [["path", "sha256", "verdict", "likelihood_ratio", "probability", "reviewed", "label", "note"]];
+  for (const row of rows) lines.push([row.p, row.d, row.kind, row.x?.[0], row.q, reviewOf(row).reviewed ? "yes" : "no", reviewOf(row).label, reviewOf(row).note]);
   const link = make("a");
   link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(csvCell).join(",") + "\n").join("")], { type: "text/csv" }));
   link.download = "cinemae-review.csv";

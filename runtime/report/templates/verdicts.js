@@ -7,8 +7,15 @@ const LIKELY = { ai: "Likely AI-generated", real: "Likely real" };
 /** Whether a verdict stands beside a probability on the other side of one half, as `is_contrary` in runtime/scoring/reading.py. */
 const isContrary = (verdict, probability) => (verdict === "real" ? probability > 0.5 : verdict === "ai" && probability < 0.5);
 
-/** The word for a verdict: a likelihood only where a rate is known for it and the probability agrees. */
-const wordOf = (verdict, probability, rate) => ((rate ?? null) !== null && !isContrary(verdict, probability) && LIKELY[verdict]) || LABEL[verdict];
+/** What contradicts a record's score, as `contradictions` in runtime/scoring/reading.py; words: of the run. */
+function contradictionsOf(record, words) {
+  const isReal = record.verdict === "real" || (record.likelihood_ratio ?? { high: 1 }).high < 1;
+  const isDeclared = (record.evidence ?? []).some((fact) => fact.declares === "ai");
+  return [isDeclared && isReal && words.declared, isContrary(record.verdict, record.probability) && words.contrary].filter(Boolean);
+}
 
-/** The colour class of a verdict: a contrary one does not get its own. */
-const toneOf = (verdict, probability) => (isContrary(verdict, probability) ? "uncertain" : verdict);
+/** The word for a verdict: a likelihood only where a rate is known for it and nothing contradicts it. */
+const wordOf = (verdict, isContradicted, rate) => ((rate ?? null) !== null && !isContradicted && LIKELY[verdict]) || LABEL[verdict];
+
+/** The colour class of a verdict: a contradicted one does not get its own. */
+const toneOf = (verdict, isContradicted) => (isContradicted ? "uncertain" : verdict);

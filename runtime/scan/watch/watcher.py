@@ -24,14 +24,13 @@ from types import FrameType
 from ...core.errors import UsageError
 from ...core.text import display_name
 from ..image_files import is_image_file
+from ..system_files import is_system_path
 from ..walk import walk
 
 EMPTY_FACTOR = 5
 """An empty file has most likely just been created: it waits this many times longer before it counts as complete."""
 TEMPORARY = re.compile(r"^~\$|\.(part|partial|filepart|crdownload|download|tmp|temp|swp)(\.|$)")
 """Lower-case names of files that another program is still writing."""
-SYSTEM_FOLDERS = frozenset({"@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"})
-"""Folders that file servers fill with thumbnails and deleted files."""
 REMEMBERED = 100_000
 """Vanished files whose state is kept: a share that drops out for a moment must not be scored again."""
 
@@ -56,11 +55,13 @@ class Waiting:
 
 
 def ignored(path: str, root: str) -> bool:
-    """Whether a file is hidden, temporary, or a file server's own; `path` is `root` with something appended."""
-    *folders, name = path[len(root) :].lower().split(os.sep)
+    """Whether a file is hidden, temporary, or an operating system's; `path` is `root` with something appended."""
+    inside = path[len(root) :]
+    *folders, name = inside.lower().split(os.sep)
     return (
         name.startswith(".")
-        or any(folder.startswith(".") or folder in SYSTEM_FOLDERS for folder in folders)
+        or any(folder.startswith(".") for folder in folders)
+        or is_system_path(inside)
         or TEMPORARY.search(name) is not None
     )
 

@@ -94,7 +94,7 @@ function retry(card) {
   card.node.dataset.state = "busy";
   card.node.classList.remove("error");
   card.node.querySelector(".retry").hidden = true;
-  card.node.querySelector(".reasons").replaceChildren();
+  card.node.querySelector(".why").replaceChildren();
   waiting.push(card);
   summarise();
   pump();
@@ -123,29 +123,24 @@ function show(card) {
   const { node, record, map } = card, state = record.status === "ok" ? record.verdict : "error";
   const part = (name) => node.querySelector(name);
   node.dataset.state = state;
-  node.classList.add(toneOf(state, record.probability));
-  const why = state === "error" ? [record.error.text] : record.reasons.map((reason) => reason.text);
-  if (isContrary(state, record.probability)) why.push(engine.words.contrary);
+  const against = contradictionsOf(record, engine.words), isAgainst = against.length > 0;
+  node.classList.add(toneOf(state, isAgainst));
+  const why = state === "error" ? [record.error.text] : record.reasons.filter(({ code }) => code !== "band").map((reason) => reason.text); // the words for uncertain say it
   // The rates hold for single images, not for the most suspicious of several frames.
   const rated = (record.frames?.scored.length ?? 1) === 1;
-  part(".word").textContent = wordOf(state, record.probability, { ai: record.run?.false_alarm, real: record.run?.miss }[state]);
+  part(".word").textContent = wordOf(state, isAgainst, { ai: record.run?.false_alarm, real: record.run?.miss }[state]);
   part(".promise").textContent = rated || state === "uncertain" ? engine.words[state] ?? "" : "";
-  part(".reasons").replaceChildren(...why.map((text) => element("li", text)));
+  // The order is that of the report: what the file declares, what the score supports, what qualifies it.
+  const facts = (record.evidence ?? []).filter((fact) => fact.kind !== "jpeg_quality");
+  part(".against").textContent = against.join("; ");
+  part(".told").replaceChildren(...facts.map((fact) => element("li", `${fact.statement} [${fact.source}]`)));
+  part(".why").replaceChildren(...why.map((text) => element("li", text)));
   if (state !== "error") {
-    const percent = 100 * record.probability, { real_below: low, ai_from: high } = record.run;
     part(".score").hidden = false;
-    part(".percent").textContent = `${percent.toFixed(percent > 99 || percent < 1 ? 1 : 0)} %`;
-    part(".below").textContent = low === null ? "" : `real below ${(100 * low).toFixed(0)} %`;
-    part(".from").textContent = high === null ? "" : `AI from ${(100 * high).toFixed(0)} %`;
-    part(".track").setAttribute("aria-valuenow", percent.toFixed(1));
-    part(".track").setAttribute("aria-valuetext", `${percent.toFixed(0)} percent`);
-    part(".fill").setAttribute("width", percent);
-    part(".band").setAttribute("x", 100 * (low ?? 0));
-    part(".band").setAttribute("width", 100 * ((high ?? 1) - (low ?? 0)));
-    for (const [mark, value] of [[".low", low], [".high", high]]) {
-      part(mark).setAttribute("visibility", value === null ? "hidden" : "visible");
-      for (const end of ["x1", "x2"]) part(mark).setAttribute(end, 100 * (value ?? 0));
-    }
+    part(".support").textContent = record.likelihood_ratio?.text ?? chanceOf(record);
+    part(".place").replaceChildren();
+    drawSpread(part(".place"), engine.spread, record.run, record.logit);
+    markRatios(part(".ratios"), engine.spread);
     part("details").hidden = false;
     part("dl").replaceChildren(...details(record).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   }
@@ -153,11 +148,12 @@ function show(card) {
   part(".retry").hidden = !card.retriable;
   if (map) legend(map);
   paint(card);
-  find("live").textContent = `${record.path}: ${part(".word").textContent}${state === "error" ? "" : `, ${part(".percent").textContent}`}`;
+  find("live").textContent = `${record.path}: ${part(".word").textContent}${state === "error" ? "" : `, ${part(".support").textContent}`}`;
 }
 
+const chanceOf = (record) => `${(100 * record.probability).toFixed(1)} % probability of AI, ${engine.words.prior}`;
 const details = (record) => [
-  ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
+  ["P(AI)", chanceOf(record)], ["verdicts", decisionOf(record.run)], ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
   ["s1, s2, s3", [record.stats.s1, record.stats.s2, record.stats.s3].map(shortNumber).join(", ")],
   ...record.evidence.map((fact) => ["in the file", `${fact.statement} [${fact.source}]`]),
   ["SHA-256", record.sha256], ["engine", record.run.engine],

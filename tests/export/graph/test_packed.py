@@ -57,6 +57,7 @@ VARIANTS = [
     {"mask_strategy": "independent", "mask_seed": 3}, {"f_global": "mean"},
     *({"head": HeadConfig(fusion=fusion, **SMALL_HEAD)} for fusion in get_args(Fusion)),
     {"head": HeadConfig(statistics=(), cls_hidden=10)},
+    *({"head": HeadConfig(kind="logistic", statistics=chosen)} for chosen in (("s1", "s2", "s3"), ("s2",), ())),
 ]
 
 

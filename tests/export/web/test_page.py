@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from cinemae.runtime.images.formats import IMAGE_SUFFIXES
-from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS, flat
+from cinemae.runtime.scoring.record import FLAT_FIELDS, RATIO_COLUMNS, RECORD_FIELDS, flat
 from pictures import encoded, picture
 from PIL import Image
 from web_site import JPEG_LOGIT, SAME, agree, axe_findings, open_site, saved, score, wait
@@ -40,7 +40,7 @@ def test_records_are_the_runtimes(page, files, detector):
     assert page.find_element("id", "banner").is_displayed()
     cells = list(csv.reader(io.StringIO(saved(page, "save-csv"))))
     assert tuple(cells[0]) == FLAT_FIELDS
-    numbers = {"path", "probability", "logit", "s1", "s2", "s3"}
+    numbers = {"path", "probability", "logit", "s1", "s2", "s3", *RATIO_COLUMNS}
     for row, path in zip(cells[1:], files, strict=True):
         want = flat(replace(detector.detect(path), evidence=()))
         cells_of = {name: "" if value is None else str(value) for name, value in want.items()}

@@ -14,14 +14,16 @@ import pytest
 from cinemae.export.web.site import site_data
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.golden import golden_image
+from cinemae.runtime.core.likelihood import Likelihood
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
 from cinemae.runtime.images.decode import decode
 from cinemae.runtime.images.preprocess import load_image, resize_crop
+from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
 from cinemae.runtime.scoring.reasons import image_reasons, reason, stat_reasons, visible_contrast
 from cinemae.runtime.scoring.record import Stats
-from cinemae.runtime.scoring.verdict import Decision, decide, verdict_reasons
+from cinemae.runtime.scoring.verdict import Decision
 from pictures import encoded, picture
 from PIL import Image
 from web_site import node
@@ -215,13 +217,22 @@ def test_an_engine_is_known_by_its_hash(run_js, data, tmp_path):
     assert found == data["engine"]["sha256"]
 
 
+def likelihood(rng: np.random.Generator) -> Likelihood:
+    """Of random knots and random monotone columns."""
+    logits, ratio = np.sort(rng.normal(0, 2, 9)), np.sort(rng.normal(0, rng.uniform(0.1, 4), 9))
+    low, high = (np.sort(ratio + sign * rng.uniform(0, 1, 9)) for sign in (-1, 1))
+    shares = (np.round(np.sort(rng.uniform(0, 1, 9))[::-1], 3) for _ in range(2))
+    columns = (logits, ratio, np.minimum(low, ratio), np.maximum(high, ratio), *shares)
+    return Likelihood(**dict(zip(Likelihood.model_fields, (tuple(one.tolist()) for one in columns), strict=True)))
+
+
 def calibrations(count: int) -> list[Calibration]:
-    """With two thresholds, without a band, and without one of the thresholds."""
+    """With two thresholds, without a band, without one of the thresholds; with and without a likelihood ratio."""
     rng = np.random.default_rng(2)
     found = []
     for index in range(count):
         low, high = sorted(rng.normal(0, 2, 2).tolist()) if index % 4 else [0.5, 0.5]
-        stored = {"a": float(rng.uniform(0.1, 4)), "b": float(rng.normal())}
+        stored = {"likelihood": likelihood(rng) if index % 7 else None}
         stored |= {"ai_from": high if index % 3 else None, "real_below": low if index % 5 else None}
         stored |= {"false_alarm": 0.05, "miss": 0.05} if index % 8 else {}
         found.append(Calibration(**stored))
@@ -235,18 +246,25 @@ def test_verdicts_and_probabilities_are_the_runtimes(run_js, data):
         cuts = [cut for cut in (calibration.ai_from, calibration.real_below) if cut is not None]
         near = [value for cut in cuts for value in (cut, np.nextafter(cut, np.inf), np.nextafter(cut, -np.inf))]
         logits = [*map(float, near), float(rng.normal(0, 3)), float(rng.normal(0, 400))]
-        logit, unusual = logits[index % len(logits)], bool(rng.integers(0, 2))
-        cases.append([calibration.model_dump(mode="json"), logit, unusual])
+        logit = logits[index % len(logits)]
+        cases.append([calibration.model_dump(mode="json"), logit])
         decision = Decision.of(calibration)
-        verdict = decide(logit, decision, unusual)
-        reasons = verdict_reasons(logit, decision, verdict)
-        expected.append([verdict, [asdict(one) for one in reasons], calibration.probability(logit)])
-    found = run_js('import { decide, probability } from "./verdict.js";', """
-        return input.cases.map(([calibration, logit, unusual]) =>
-          [...decide(logit, calibration, unusual, input.texts), probability(calibration, logit)]);
-        """, {"cases": cases, "texts": data["texts"]})
+        verdict = decision.verdict(logit)
+        codes = ["norate"] if decision.uncalibrated else ["band"] if verdict == "uncertain" else []
+        ratio = LikelihoodRatio.of(calibration, logit)
+        expected.append([verdict, [asdict(reason(code)) for code in codes], calibration.probability(logit), ratio])
+    found = run_js('import { decide, likelihoodRatio, probability } from "./verdict.js";', """
+        return input.cases.map(([calibration, logit]) => [...decide(logit, calibration, input.texts),
+          probability(calibration, logit), likelihoodRatio(calibration, logit, input.scale)]);
+        """, {"cases": cases, "texts": data["texts"], "scale": data["ratioWords"]})
     assert [row[:2] for row in found] == [row[:2] for row in expected]
     assert np.allclose([row[2] for row in found], [row[2] for row in expected], rtol=1e-12, atol=0)
+    for (*_, ratio), (*_, wanted) in zip(found, expected, strict=True):
+        assert (ratio is None) == (wanted is None)
+        if wanted:
+            assert (ratio["support"], ratio["text"]) == (wanted.support, wanted.text)
+            numbers = ("value", "low", "high", "real_share", "ai_share")
+            assert [ratio[name] for name in numbers] == pytest.approx([getattr(wanted, name) for name in numbers], rel=1e-12)
 
 
 def test_shares_are_written_as_python_writes_them(run_js):

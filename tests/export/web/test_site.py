@@ -56,12 +56,12 @@ def test_the_command_writes_a_whole_site(tiny_engine, manifest, tmp_path, monkey
 
 
 def test_the_script_knows_the_thresholds_as_the_runtime_does(tiny_engine, manifest):
-    calibration = Calibration(a=2.0, b=1.0, ai_from=0.75, real_below=-0.5)
+    calibration = Calibration(ai_from=0.75, real_below=-0.5)
     data = site_data(tiny_engine, manifest.model_copy(update={"calibration": calibration}), "ort/")
     assert data["manifest"]["calibration"] == calibration.model_dump(mode="json")
     assert tuple(data["record"]) == RECORD_FIELDS
     assert data["record"]["run"] == data["body"]["run"]
-    assert data["record"]["run"]["real_below"] == 0.5
+    assert data["record"]["run"]["real_below"] == -0.5
     assert data["body"]["words"]["prior"]
 
 

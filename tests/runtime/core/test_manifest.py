@@ -9,8 +9,8 @@ from pydantic import ValidationError
 @pytest.mark.parametrize(
     "fields",
     [
-        {"ai_from": 0.0, "real_below": 0.1}, {"a": 0.0}, {"a": None}, {"b": float("nan")}, {"ai_from": "x"},
-        {"false_alarm": 1.0}, {"threshold": 0.5},
+        {"ai_from": 0.0, "real_below": 0.1}, {"a": 1.0}, {"ai_from": float("nan")}, {"ai_from": "x"},
+        {"false_alarm": 1.0}, {"miss_gamma": 0.0}, {"withheld": ["uncertain"]}, {"threshold": 0.5},
     ],
 )
 def test_a_damaged_calibration_is_refused(fields):

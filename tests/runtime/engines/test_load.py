@@ -86,7 +86,7 @@ def test_parts_refuse_masks_that_make_no_sense(tiny_parts, random_images, visibl
 
 def test_parts_of_two_exports_do_not_mix(tiny_parts, tmp_path):
     folder = shutil.copytree(tiny_parts, tmp_path / "mixed")
-    edit_manifest(folder / "head.onnx", '"b":0.0', '"b":0.5')
+    edit_manifest(folder / "head.onnx", '"n_ai":0', '"n_ai":1')
     with pytest.raises(EngineError, match=r"another export.*calibration"):
         load_engine(folder)
     (folder / "decoder.onnx").unlink()

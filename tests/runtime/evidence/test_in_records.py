@@ -90,7 +90,7 @@ def test_table_has_the_facts_beneath_without_the_quality():
 
 def test_report_row_names_statement_and_source(tmp_path):
     row = json.loads(record_row(RECORD, tmp_path)[0])
-    assert row["o"][0] == ["The file declares itself A", "C2PA manifest"]
+    assert row["o"][0] == ["The file declares itself A", "C2PA manifest", "source_type"]
 
 
 def test_openapi_describes_evidence():

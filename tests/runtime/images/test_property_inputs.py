@@ -14,7 +14,7 @@ from cinemae.runtime.engines.file.header import read_manifest, read_onnx
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.scan.inputs import read_names
 from cinemae.runtime.scoring.record import Reason, Record, Stats, from_dict, to_json
-from cinemae.runtime.scoring.verdict import Decision, decide
+from cinemae.runtime.scoring.verdict import Decision
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import encoded, picture
@@ -166,17 +166,13 @@ def test_lists_of_names_survive(names, null):
 FLOATS = st.floats(-1e3, 1e3)
 
 
-@given(FLOATS, FLOATS, FLOATS, st.booleans())
-def test_verdicts_are_consistent(logit, x, y, unusual):
+@given(FLOATS, FLOATS, FLOATS)
+def test_verdicts_are_consistent(logit, x, y):
     low, high = sorted((x, y))
-    verdict = decide(logit, Decision(ai_from=high, real_below=low), unusual)
-    if verdict == "uncertain":
-        assert high > low
-    else:
-        assert (verdict == "ai") == (logit >= high)
-        assert (verdict == "real") == (logit < low)
-    if not unusual:
-        assert (verdict == "uncertain") == (low <= logit < high)
+    verdict = Decision(ai_from=high, real_below=low).verdict(logit)
+    assert (verdict == "ai") == (logit >= high)
+    assert (verdict == "real") == (logit < low)
+    assert (verdict == "uncertain") == (low <= logit < high)
 
 
 @given(st.text(max_size=20), FLOATS, st.lists(st.text(max_size=10), max_size=3))

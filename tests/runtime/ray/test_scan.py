@@ -82,7 +82,7 @@ def found_records(out):
 def assert_same(found, local):
     assert [record["path"] for record in found] == [record["path"] for record in local]
     for ours, theirs in zip(found, local, strict=True):
-        for name in set(theirs) - {"path", "verdict", "probability", "logit", "stats"}:
+        for name in set(theirs) - {"path", "verdict", "probability", "likelihood_ratio", "logit", "stats"}:
             assert ours[name] == theirs[name]
         if theirs["logit"] is not None:
             assert abs(ours["logit"] - theirs["logit"]) <= BATCH_LOGIT_TOLERANCE

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.evidence.fact import Evidence
 from cinemae.runtime.report.html import (
     UNKNOWN_BYTE,
     ReportWriter,
@@ -19,12 +20,15 @@ from cinemae.runtime.report.html import (
     record_row,
     script_json,
 )
+from cinemae.runtime.report.spread import BINS, Spread
+from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
 from cinemae.runtime.scoring.options import ScoringOptions
-from cinemae.runtime.scoring.reading import OWN_THRESHOLD
+from cinemae.runtime.scoring.reading import CONTRADICTION, OWN_THRESHOLD
 from cinemae.runtime.scoring.record import Reason, Stats
 from cinemae.runtime.scoring.verdict import run_of
 from hypothesis import given
 from hypothesis import strategies as st
+from records import LIKELIHOOD
 from report_samples import COUNTS, NASTY, failed, picture, scored
 
 
@@ -146,12 +150,38 @@ def test_decision_of_the_run_is_the_one_shown(sample, tmp_path):
     with ReportWriter(tmp_path / "r.html", sample, run_of(sample, ScoringOptions(threshold=0.9))):
         pass
     (info,) = re.findall(r'id="info">(.*?)</script', (tmp_path / "r.html").read_text())
-    assert json.loads(info)["aiFrom"][0] == json.loads(info)["realBelow"][0] == pytest.approx(0.9)
+    run = json.loads(info)["run"]
+    assert run["ai_from"] == run["real_below"] == pytest.approx(sample.calibration.logit_of(0.9))
     assert json.loads(info)["words"]["real"] == OWN_THRESHOLD
 
 
 def test_a_verdict_that_is_never_given_has_no_threshold(sample, tmp_path):
     silent = sample.model_copy(update={"calibration": Calibration(ai_from=None, real_below=-1.0, miss=0.05)})
     info = page_info(silent, run_of(silent), "t")
-    assert (info["aiFrom"], info["realBelow"][1]) == (None, -1.0)
+    assert (info["run"]["ai_from"], info["run"]["real_below"]) == (None, -1.0)
     assert script_json(info)
+
+
+def test_the_axis_holds_thresholds_and_both_distributions(sample):
+    spread = Spread.of(sample.calibration)
+    assert spread.low < sample.calibration.real_below < sample.calibration.ai_from < spread.high
+    assert len(spread.real) == len(spread.ai) == BINS
+    assert max(spread.real + spread.ai) == 1
+    real, ai = (np.average(np.arange(BINS), weights=one) for one in (spread.real, spread.ai))
+    assert real < ai
+    marks = dict(spread.ratios)
+    assert (marks["1"], marks["10"]) == (pytest.approx(0), pytest.approx(2))
+    measured = sample.calibration.likelihood.real_share
+    share = sum(spread.real[: BINS // 2]) / sum(spread.real)
+    assert share == pytest.approx(1 - np.interp((spread.low + spread.high) / 2, LIKELIHOOD.logits, measured), abs=0.02)
+    unmeasured = Spread.of(Calibration(ai_from=9.0, real_below=None))
+    assert (unmeasured.low, unmeasured.high, unmeasured.real, unmeasured.ratios) == (-4, 9, (), ())
+
+
+def test_a_row_states_its_ratio_and_what_contradicts_it(sample):
+    declared = Evidence("source_type", "XMP", "declares itself generated", declares="ai")
+    row = json.loads(record_row(replace(scored("a", -3.0, sample), evidence=(declared,)), Path("."))[0])
+    ratio = LikelihoodRatio.of(sample.calibration, -3.0)
+    assert row["x"] == [ratio.interval, ratio.text]
+    assert row["c"] == [CONTRADICTION]
+    assert "c" not in json.loads(record_row(scored("a", -3.0, sample), Path("."))[0])

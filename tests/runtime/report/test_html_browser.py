@@ -73,11 +73,13 @@ def test_the_head_counts_and_promises(page, show, browser):
     assert shown(driver)[:3] == ["000.jpg", "001.jpg", "002.jpg"]
     assert len(driver.find_elements("css selector", ".card")) < 100  # not all 200 exist at once
     assert len(driver.find_elements("css selector", "#histogram .mark")) == 2
-    assert len(driver.find_elements("css selector", ".card:first-child .meter u")) == 2
-    assert "at most 5 % of real images get this" in text_of(driver, ".verdict.ai")
-    assert "at most 10 % of AI images get this" in text_of(driver, ".verdict.real")
+    assert len(driver.find_elements("css selector", "#histogram .measured")) == 2
+    assert len(driver.find_elements("css selector", ".card:first-child .place .mark")) == 2
+    assert len(driver.find_elements("css selector", ".card:first-child .place .here")) == 1
+    assert "at most 5 % of the real images of a source get this; 1 new" in text_of(driver, ".verdict.ai")
+    assert "at most 10 % of the AI images of a source get this; 1 new" in text_of(driver, ".verdict.real")
     assert "a new kind can exceed" in text_of(driver, "#caveat")
-    assert text_of(driver, "#decision") == "AI from 62\u202f%, real below 38\u202f%"
+    assert text_of(driver, "#decision") == "AI from 0.50, real below -0.50"
     assert text_of(driver, "#errors summary") == "10 files could not be scored: 10 unsupported"
     assert {url.split(":")[0] for url in requested_urls(driver)} <= {"file", "data"}
 
@@ -125,7 +127,7 @@ def test_heatmaps_and_one_image_in_full_by_keyboard(page, show):
     driver.find_element("id", "next").click()
     assert text_of(driver, "#detail-name") == "001.jpg"
     facts = text_of(driver, "#detail dl")
-    for part in ("640", "at most 10 % of AI images get this", "(AI from 0.5000, real below -0.5000)"):
+    for part in ("640", "at most 10 % of the AI images of a source get this", "(AI from 0.50, real below -0.50)"):
         assert part in facts
     driver.find_element("css selector", ".close").click()
     wait(driver, f"{active} === '2'", 10)
@@ -167,8 +169,7 @@ def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path, sho
     green, other = "rgb(23, 112, 95)", "rgb(125, 95, 0)"
     assert colours == [["Real", green], ["Real", other]]
     assert CONTRARY in text_of(driver, ".card:nth-child(2) .why")
-    assert text_of(driver, "#prior") == "assuming that 90 % of the images are AI-generated"
-    bars = [e.get_attribute("class") for e in driver.find_elements("css selector", "#histogram rect:not(.band)")]
+    bars = [e.get_attribute("class") for e in driver.find_elements("css selector", "#histogram rect")]
     assert bars == ["real", "uncertain"]
 
 
@@ -210,13 +211,14 @@ def test_review_marks_and_notes_are_kept_and_saved(sample, tmp_path, show):
     driver = show(tmp_path / "r.html")
     driver.find_element("css selector", ".card").click()
     driver.find_element("css selector", ".review input").click()
+    driver.find_element("css selector", ".review select").send_keys("unclear")
     driver.find_element("css selector", ".review textarea").send_keys(note)
     driver.refresh()
     assert [e.get_attribute("data-index") for e in driver.find_elements("css selector", ".card.reviewed")] == ["0"]
     first, *rows = csv.reader(io.StringIO(saved(driver, "save-review")))
-    assert first == ["path", "sha256", "verdict", "probability", "reviewed", "note"]
-    assert [row[:3] + row[4:] for row in rows] == [
-        ["'-0, a.jpg", "0" * 64, "ai", "yes", "'" + note], ["'-1, a.jpg", "1" * 64, "ai", "no", ""],
+    assert first == ["path", "sha256", "verdict", "likelihood_ratio", "probability", "reviewed", "label", "note"]
+    assert [row[:3] + row[5:] for row in rows] == [
+        ["'-0, a.jpg", "0" * 64, "ai", "yes", "unclear", "'" + note], ["'-1, a.jpg", "1" * 64, "ai", "no", "", ""],
     ]
 
 

@@ -8,19 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.evidence.fact import Evidence
 from cinemae.runtime.scan.table import LEGEND, TableWriter
-from cinemae.runtime.scoring.reading import CONTRARY
+from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
+from cinemae.runtime.scoring.reading import CONTRADICTION, CONTRARY, RATIO
 from cinemae.runtime.scoring.reasons import TEXTS
 from cinemae.runtime.scoring.record import Failure, Reason
-from records import RUN, record
+from records import LIKELIHOOD, RUN, record
 from rich.console import Console
 
 LONG = "archive/a folder with spaces/" + "x" * 90 + ".jpg"
 ERROR = "not a readable image: its data end in the middle of the second scan, where the file was cut off"
 UNSEEN = Reason("unseen", "the frames behind a damaged one were not looked at")
 RECORDS = [
-    record("photos/a.jpg", "ai", probability=0.97),
+    record("photos/a.jpg", "ai", probability=0.97,
+           likelihood_ratio=LikelihoodRatio.of(Calibration(likelihood=LIKELIHOOD), 2.0)),
     record("photos/" + "b" * 30 + ".jpg", "real", ("grey", "crop", "s2-", UNSEEN), probability=0.6),
     record(LONG, "uncertain", ("band",), probability=0.5),
     record("c.jpg", error=Failure("damaged", ERROR)),
@@ -36,6 +39,21 @@ def table(width, records=RECORDS, run=RUN, **console) -> str:
         writer.write(one)
     writer.finish()
     return out.getvalue()
+
+
+def test_the_ratio_has_a_column():
+    head, first = (line for line in table(120).splitlines() if "  input" in line or "a.jpg" in line)
+    assert head.index("ratio") == first.index("10 (2.9 to 34)")
+    assert head.index("input") == first.index("photos/a.jpg")
+
+
+def test_a_declaration_that_contradicts_the_score_takes_its_colour():
+    fact = Evidence("source_type", "XMP", "The file declares itself made by a model", declares="ai")
+    shown = table(200, [record("a", "real", probability=0.2, evidence=(fact,))], force_terminal=True,
+                  color_system="standard")
+    assert "\x1b[33mreal " in shown
+    assert "[declared]" in shown
+    assert shown.count(CONTRADICTION) == 1
 
 
 @pytest.mark.parametrize("width", [80, 60])
@@ -78,11 +96,13 @@ def test_a_table_begins_with_what_its_verdicts_promise():
     records, run = [record("a", "real", probability=p) for p in (0.2, 0.6)], replace(RUN, prior=0.9)
     console = {"force_terminal": True, "color_system": "standard"}
     lines = table(200, records, run, **console).splitlines()
-    assert "ai: at most 5 % of real images get this; real: at most 10 % of AI images get this" in lines[0]
-    assert "assuming that 90 % of the images are AI-generated" in lines[1]
-    assert lines[3].startswith(green)
-    assert lines[4].startswith(yellow)  # never green beside a probability above one half
-    assert "[prior]" in lines[4]
-    assert CONTRARY in lines[5]
-    assert len(lines) == 6
-    assert table(200, records * 20, run, **console).count("at most 5 % of real images") == 2
+    first = " ".join(re.sub(r"\x1b\[[\d;]*m", "", " ".join(lines[:2])).split())
+    assert "ai: at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that; real: at" in first
+    assert RATIO[:40] in lines[2]
+    assert "assuming that 90 % of the images are AI-generated" in lines[3]
+    assert lines[5].startswith(green)
+    assert lines[6].startswith(yellow)  # never green beside a probability above one half
+    assert "[prior]" in lines[6]
+    assert CONTRARY in lines[7]
+    assert len(lines) == 8
+    assert table(200, records * 20, run, **console).count("at most 5 % of the real images") == 2

@@ -194,12 +194,12 @@ def test_record_survives_json(detector):
     found = detector.detect(picture(400, 80))
     values = to_dict(found)
     assert list(values) == list(RECORD_FIELDS) == [
-        "path", "status", "error", "verdict", "probability", "logit", "stats", "reasons", "evidence", "width", "height",
-        "sha256", "scored_area", "frames", "tiles", "run", "schema",
+        "path", "status", "error", "verdict", "probability", "likelihood_ratio", "logit", "stats", "reasons", "evidence", "width",
+        "height", "sha256", "scored_area", "frames", "tiles", "run", "schema",
     ]
     assert list(values["run"]) == [
-        "engine", "prior", "threshold", "ai_from", "real_below", "false_alarm", "miss", "decode", "max_frames", "tiled",
-        "cinemae",
+        "engine", "prior", "threshold", "ai_from", "real_below", "false_alarm", "miss", "false_alarm_gamma", "miss_gamma",
+        "withheld", "decode", "max_frames", "tiled", "cinemae",
     ]
     assert values["reasons"][0] == {"code": "crop", "text": found.reasons[0].text}
     assert from_dict(values) == found

@@ -2,11 +2,26 @@
 
 import pytest
 from cinemae.runtime.core.calibration import Calibration
+from cinemae.runtime.evidence.fact import Evidence
+from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
 from cinemae.runtime.scoring.options import ScoringOptions
-from cinemae.runtime.scoring.reading import CAVEAT, OWN_THRESHOLD, is_contrary, legend, words
+from cinemae.runtime.scoring.reading import (
+    CAVEAT,
+    NEITHER,
+    OWN_THRESHOLD,
+    RATIO,
+    contradictions,
+    is_contrary,
+    legend,
+    words,
+)
 from cinemae.runtime.scoring.verdict import run_of
+from records import LIKELIHOOD, record
 
-BOTH = Calibration(a=2.0, b=1.0, ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.07)
+BOTH = Calibration(
+    ai_from=1.0, real_below=-1.0, false_alarm=0.05, miss=0.07, false_alarm_gamma=0.1, miss_gamma=1 / 17,
+    likelihood=LIKELIHOOD,
+)
 
 
 @pytest.fixture
@@ -18,23 +33,30 @@ def run(tiny_manifest):
 
 
 def test_the_legend_names_both_rates(run):
-    first, second = legend(run())
+    first, second, third = legend(run())
     assert first == (
-        "ai: at most 5 % of real images get this; real: at most 7 % of AI images get this; "
-        "uncertain: the score supports neither"
+        "ai: at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that; "
+        "real: at most 7 % of the AI images of a source get this; 1 new source in 17 may exceed that; "
+        f"uncertain: {NEITHER}"
     )
-    assert second == f"{CAVEAT} P(AI): assuming that 50 % of the images are AI-generated."
+    assert second == RATIO
+    assert third == f"{CAVEAT} P(AI): assuming that 50 % of the images are AI-generated."
 
 
-def test_thresholds_are_stated_at_the_prior(run):
+def test_thresholds_are_logits_whatever_the_prior(run):
     found = run(prior=0.01)
-    assert found.ai_from == BOTH.probability(1.0, 0.01) < BOTH.probability(1.0)
+    assert (found.real_below, found.ai_from) == (-1.0, 1.0)
     assert "1 % of the images" in words(found)["prior"]
+
+
+def test_a_verdict_that_is_withheld_says_why(run):
+    found = run(BOTH.model_copy(update={"real_below": None, "withheld": ("real",)}))
+    assert words(found)["real"].startswith("never given: on the images measured")
 
 
 def test_a_threshold_of_ones_own_has_no_rate(run):
     found = run(threshold=0.9)
-    assert found.ai_from == found.real_below == pytest.approx(0.9)
+    assert found.ai_from == found.real_below == pytest.approx(BOTH.logit_of(0.9))
     assert legend(found)[0] == f"ai and real: {OWN_THRESHOLD}"
     assert (words(found)["real"], words(found)["caveat"]) == (OWN_THRESHOLD, "")
 
@@ -45,6 +67,19 @@ def test_nothing_is_promised_where_nothing_was_measured(run):
     few = run(Calibration(ai_from=None, real_below=-1.0, false_alarm=0.01, miss=0.05))
     assert words(few)["ai"] == "never given, too few real images were measured"
     assert few.ai_from is None
+
+
+def test_a_declared_ai_image_that_scores_as_real_is_a_contradiction():
+    declared = (Evidence("source_type", "XMP", "declares", declares="ai"),)
+    ratio = LikelihoodRatio.of(BOTH, -2.0)
+    assert ratio.high < 1
+    for verdict, likelihood_ratio, evidence, expected in (
+        ("real", None, declared, ["declared"]), ("uncertain", ratio, declared, ["declared"]), ("real", ratio, (), []),
+        ("uncertain", LikelihoodRatio.of(BOTH, 0.0), declared, []),
+    ):
+        made = record("a", verdict, probability=0.4, likelihood_ratio=likelihood_ratio, evidence=evidence)
+        assert [one.code for one in contradictions(made)] == expected
+    assert [one.code for one in contradictions(record("a", "ai", probability=0.4))] == ["prior"]
 
 
 @pytest.mark.parametrize(

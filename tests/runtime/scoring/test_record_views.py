@@ -8,22 +8,26 @@ import json
 import re
 import sys
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
 from cinemae.runtime import Stats, to_dataframe
+from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.colour_map import colour_table
 from cinemae.runtime.core.errors import MissingDependencyError
 from cinemae.runtime.evidence.fact import Evidence
+from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
 from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS, Failure, Reason, Tile, from_dict
 from PIL import Image
-from records import RUN, record
+from records import LIKELIHOOD, RUN, record
 
 HOSTILE = '<img src=x onerror="alert(1)">&'
 LCAS = np.arange(16, dtype=np.float32)
 RECORD = record(
     f"{HOSTILE}.jpg", "ai", (Reason("grey", HOSTILE),), probability=0.987, logit=4.3, stats=Stats(1, 2, 3), lcas=LCAS,
     evidence=(Evidence("camera", HOSTILE, HOSTILE, HOSTILE),), run=replace(RUN, engine=HOSTILE),
+    likelihood_ratio=LikelihoodRatio.of(Calibration(likelihood=LIKELIHOOD), 2.0),
 )
 FAILED = record("b.jpg", error=Failure("damaged", f"{HOSTILE} is not an image"))
 
@@ -36,8 +40,11 @@ def test_to_dict_is_the_json_record():
 def test_a_notebook_shows_verdict_rate_and_heatmap():
     html = RECORD._repr_html_()
     assert "● AI" in html
+    text = escape(HOSTILE)
+    places = [html.index(part) for part in (f"{text} [{text}]", RECORD.likelihood_ratio.text, f"<li>{text}</li>")]
+    assert places == sorted(places)  # the file, the score, what qualifies it
     assert "98.7%, assuming that 50 % of the images are AI-generated" in html
-    assert "at most 5 % of real images get this" in html
+    assert "at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that" in html
     (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
     assert image.shape == (168, 168, 3)
@@ -74,6 +81,9 @@ def test_a_data_frame_has_the_columns_of_csv():
     frame = to_dataframe(iter([RECORD, FAILED]))
     assert tuple(frame.columns) == FLAT_FIELDS
     assert frame["s3"][0] == 3
+    assert frame["likelihood_ratio"].tolist() == [pytest.approx(10), pytest.approx(np.nan, nan_ok=True)]
+    assert frame["support"].tolist()[0] == "weak support for AI-generated"
+    assert (frame["false_alarm_gamma"][0], frame["withheld"][0]) == (0.1, "")
     assert frame["probability"].isna().tolist() == [False, True]
     assert frame["reasons"].tolist() == [HOSTILE, ""]
     assert frame["reason_codes"].tolist() == ["grey", ""]

@@ -220,9 +220,10 @@ def test_answers_are_sent_at_once(serve):
 def test_engine_description(serve, engine):
     client, _ = serve()
     body, manifest = client.get("/v1/engine").json(), json.loads(engine.manifest.to_json())
-    assert body["run"] == asdict(Detector(engine, engine.manifest).run)
-    assert body["words"]["real"] == "at most 10 % of AI images get this"
+    assert body["run"] == json.loads(json.dumps(asdict(Detector(engine, engine.manifest).run)))
+    assert body["words"]["real"] == "at most 10 % of the AI images of a source get this; 1 new source in 1 may exceed that"
     assert (body["heatmap_range"], len(body["colours"])) == ([0.0, 80.0], 256)
+    assert body["spread"]["low"] < body["run"]["real_below"] < body["run"]["ai_from"] < body["spread"]["high"]
     assert body["grid"] ** 2 == engine.manifest.backbone.config.n_patches
     copied = {"demonstration", "precision", "backbone", "calibration", "training", "tools"}
     assert {name: body[name] for name in copied} == {name: manifest[name] for name in copied}

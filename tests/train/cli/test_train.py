@@ -111,6 +111,23 @@ def fit_again(*arguments) -> set[str]:
     return {Path(sample.path).name for sample in read_recorded(Path("runs/again/samples.jsonl"))}
 
 
+def test_a_logistic_head_goes_from_fit_to_an_engine(chain, image_tree, monkeypatch, capsys):
+    from cinemae.export.cli import main as export
+
+    run("fit", "-q", "--head", "logistic", "--held-out", "0.3", "--out", "runs/linear")
+    shown = capsys.readouterr().out
+    assert "; logistic regression on standardised features, C 1: held-out AUC" in shown
+    run("eval", "runs/linear", image_tree, "-q", "--resamples", "0")
+    manifest = read_manifest(Path("runs/linear"))
+    assert manifest.head.kind == "logistic"
+    assert manifest.training.epochs == 0
+    assert manifest.metrics["gen_b/val"]["auc"] > 0.9
+    monkeypatch.setattr("sys.argv", ["cinemae-export", "runs/linear", "--parts"])
+    with pytest.raises(SystemExit) as stop:
+        export()
+    assert not stop.value.code, "parity of the graph and of the parts"
+
+
 def test_moved_renamed_deleted_and_replaced_images_leave_the_fit(chain, image_tree, tiny_weights, tmp_path):
     tree = tmp_path / "tree"
     shutil.copytree(image_tree, tree)

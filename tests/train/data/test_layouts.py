@@ -10,8 +10,9 @@ import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES, LAYOUTS, Layout
+from cinemae.train.data.options import Subset
 from cinemae.train.data.sample import Sample
-from cinemae.train.data.samples import read_all, read_samples
+from cinemae.train.data.samples import read_data, read_samples
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm", "BigGAN": "imagenet_ai_0419_biggan", "glide": "imagenet_glide",
@@ -138,7 +139,7 @@ def test_data_sets_that_spell_a_generator_differently_are_one(tmp_path):
     both(tmp_path / "a" / "progan_train" / "car", "0_real", "1_fake")
     both(tmp_path / "b" / "test" / "ProGAN", "0_real", "1_fake")
     both(tmp_path / "b" / "test" / "DALLE2", "0_real", "1_fake")
-    samples = read_all([tmp_path / "a", tmp_path / "b"])
+    samples = read_data(Subset(data=(str(tmp_path / "a"), str(tmp_path / "b"))))
     assert set(describe(samples)) == {("progan", "train"), ("progan", "test"), ("DALLE2", "test")}
 
 
@@ -184,10 +185,11 @@ def test_files_that_are_no_images_are_counted_and_named(tmp_path, caplog):
     touch(folder / "readme.txt")
     (folder / "empty.png").touch()
     (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
-    touch(folder / "._hidden.png")
+    touch(folder / "Thumbs.db")
+    (folder / "._fork.png").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00")
     skipped = []
     with caplog.at_level(logging.WARNING):
-        samples = read_samples(tmp_path, skipped=skipped, generators=["biggan"])
+        samples = read_samples(tmp_path, skipped=skipped, generator=["biggan"])
     assert len(samples) == 4
     assert sorted(Path(path).name for path, _ in skipped) == ["dangling.png", "empty.png", "readme.txt"]
     assert "empty.png: empty file" in caplog.text
@@ -197,18 +199,21 @@ def test_files_that_are_no_images_are_counted_and_named(tmp_path, caplog):
 def test_filters(tmp_path):
     genimage(tmp_path)
     assert {s.split for s in read_samples(tmp_path, split="val")} == {"val"}
-    assert names(read_samples(tmp_path, generators=["WUKONG", "SD v1.4"])) == {"wukong", "stable_diffusion_v_1_4"}
+    assert names(read_samples(tmp_path, generator=["WUKONG", "SD v1.4"])) == {"wukong", "stable_diffusion_v_1_4"}
     with pytest.raises(UsageError, match="no generator sdxl; there are: ADM"):
-        read_samples(tmp_path, generators=["sdxl"])
+        read_samples(tmp_path, generator=["sdxl"])
     with pytest.raises(UsageError, match="no split 'test'; there are: train, val"):
         read_samples(tmp_path, split="test")
 
 
-def test_one_class_alone_is_said(tmp_path, caplog):
+def test_a_split_without_a_class_is_an_error_and_several_data_are_one(tmp_path):
+    both(tmp_path / "gen" / "train", "nature", "ai")
     touch(tmp_path / "gen" / "val" / "ai" / "a.png")
-    with caplog.at_level(logging.WARNING):
-        read_samples(tmp_path)
-    assert "every image is AI-generated" in caplog.text
+    with pytest.raises(UsageError, match=r"every image of split val is AI-generated.*add real"):
+        read_samples(tmp_path / "gen")
+    assert len(read_samples(tmp_path / "gen", split="train")) == 2
+    touch(tmp_path / "photos" / "val" / "nature" / "a.png")
+    assert len(read_data(Subset(data=(str(tmp_path / "gen"), str(tmp_path / "photos"))))) == 4
 
 
 def test_links_to_folders_are_followed_once(tmp_path):
@@ -235,3 +240,82 @@ def test_one_layout_in_the_table_is_a_new_data_layout(tmp_path, monkeypatch):
         for folder in ("Photos", "synthetic"):
             touch(tmp_path / generator / folder / "1.png")
     assert names(read_samples(tmp_path)) == {"gen_a", "gen_b"}
+
+
+@pytest.mark.parametrize("names", [("real", "ai"), ("nature", "fake"), ("Authentic", "AI-generated"), ("0_real", "ai")])
+def test_any_mix_of_known_names(tmp_path, names):
+    for split in ("train", "test"):
+        both(tmp_path / "mine" / split, *names)
+    assert describe(read_samples(tmp_path / "mine")) == {("mine", "train"): (1, 1), ("mine", "test"): (1, 1)}
+
+
+def generators(root: Path) -> Path:
+    for name in ("real", "sdxl", "midjourney"):
+        touch(root / "train" / name / "deep" / "1.png")
+    return root
+
+
+def test_folders_of_images_that_would_be_left_out_are_an_error_that_names_them(tmp_path):
+    wanted = r"train/midjourney \(1 images\), train/sdxl \(1 images\).*--ai midjourney.*--ai '\*'"
+    with pytest.raises(UsageError, match=wanted):
+        read_samples(generators(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("options", [{"ai": ("*",)}, {"ai": ("SDXL", "mid*")}, {"real": ("real",), "ai": ("*",)}])
+def test_folders_that_are_generators(tmp_path, options):
+    found = describe(read_samples(generators(tmp_path / "mine"), **options))
+    assert found == {("mine", "train"): (0, 1), ("sdxl", "train"): (1, 0), ("midjourney", "train"): (1, 0)}
+
+
+def test_folders_that_are_real(tmp_path):
+    for name in ("coco", "imagenet", "ai"):
+        touch(tmp_path / name / "1.png")
+    counts = Counter(s.label for s in read_samples(tmp_path, real=("*",)))
+    assert counts == {0: 2, 1: 1}
+    with pytest.raises(UsageError, match="both name coco"):
+        read_samples(tmp_path, real=("coco",), ai=("coco",))
+
+
+def test_the_star_needs_a_folder_of_the_other_class_beside(tmp_path):
+    touch(tmp_path / "holiday" / "1.png")
+    with pytest.raises(UsageError, match=r"no folder here is named as a class.*--real NAME"):
+        read_samples(tmp_path, ai=("*",))
+
+
+def test_a_class_in_a_class_and_a_split_in_a_class_are_errors(tmp_path):
+    both(tmp_path / "a", "real", "fake")
+    touch(tmp_path / "a" / "real" / "nature" / "1.png")
+    with pytest.raises(UsageError, match=r"nature: is named as a class and lies in .*real; .*--layout"):
+        read_samples(tmp_path / "a")
+    assert describe(read_samples(tmp_path / "a", layout="community")) == {("a", "test"): (1, 2)}
+    for split in ("train", "test"):
+        both(tmp_path / "b", f"real/{split}", f"fake/{split}")
+    with pytest.raises(UsageError, match=r"fake.test: is a split below a class; move it to .*test.fake"):
+        read_samples(tmp_path / "b")
+
+
+def test_images_beside_class_folders_are_named_as_skipped(tmp_path):
+    both(tmp_path, "real", "fake")
+    touch(tmp_path / "preview.png")
+    skipped = []
+    assert len(read_samples(tmp_path, skipped=skipped)) == 2
+    assert skipped == [(str(tmp_path / "preview.png"), "lies beside the folders of the classes, in none of them")]
+
+
+def test_the_share_of_a_test_split_is_chosen_by_content(tmp_path):
+    for label in ("real", "fake"):
+        for i in range(60):
+            touch(tmp_path / label / f"{i}.png").write_bytes(f"{label} {i // 2}".encode())  # pairs of copies
+    first = read_samples(tmp_path, test_share=0.3)
+    counts = Counter(s.split for s in first)
+    assert set(counts) == {"train", "test"}
+    assert 18 < counts["test"] < 54
+    assert first == read_samples(tmp_path, test_share=0.3)
+    of = {s.path: s.split for s in first}
+    splits = [of[str(tmp_path / "real" / f"{i}.png")] for i in range(60)]
+    assert splits[::2] == splits[1::2]
+    for label in ("real", "fake"):
+        touch(tmp_path / "two" / "train" / label / "1.png")
+        touch(tmp_path / "two" / "test" / label / "1.png")
+    with pytest.raises(UsageError, match="single split; this data has test, train"):
+        read_samples(tmp_path / "two", test_share=0.3)

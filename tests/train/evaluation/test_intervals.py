@@ -86,8 +86,9 @@ def test_a_mean_over_few_sources_has_an_interval_that_holds_the_truth(sources, l
     assert np.mean([one.low <= 0.6 <= one.high for one in found]) > least
 
 
-def test_a_mean_leaves_out_figures_that_do_not_exist_and_needs_two():
+def test_a_mean_leaves_out_figures_that_do_not_exist_and_needs_two_that_differ():
     assert mean_interval([0.6, 0.7, math.nan, 0.8]) == mean_interval([0.6, 0.7, 0.8])
     assert math.isnan(mean_interval([0.6, math.nan]).low)
+    assert math.isnan(mean_interval([1.0, 1.0, 1.0]).low)
     assert mean_interval([0.9, 1.0, 1.0]).high == 1.0
     assert mean_interval([-0.2, 0.1], bounds=(-1, 1)).low < -0.2

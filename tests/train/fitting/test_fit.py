@@ -14,6 +14,7 @@ from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.manifest import Fusion, HeadConfig, MethodConfig
 from cinemae.runtime.engines.parts.lcas import score_runs
 from cinemae.runtime.images.preprocess import load_image
+from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples
 from cinemae.train.evaluation.evaluate import score
 from cinemae.train.features.cache import FeatureCache
@@ -26,7 +27,10 @@ from cinemae.train.fitting.fit import fit
 from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.head_training import epoch_draws, train_head
 from cinemae.train.model.head import Head
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 DIM, SETS = 12, 3
 CONFIG = FitConfig(epochs=6, lr=1e-2, batch_size=32)
@@ -44,6 +48,8 @@ def examples(n: int, seed: int) -> Examples:
 
 
 TRAIN, HELD = examples(400, 0), examples(200, 1)
+HELD_ROWS = replace(HELD, rows=tuple(Sample("x", int(label), "a", "train") for label in HELD.labels))
+LOGISTIC = HeadConfig(kind="logistic")
 VARIANTS = [HeadConfig(fusion=f, agg_hidden=(8, 12), cls_hidden=10) for f in get_args(Fusion)] + [
     HeadConfig(statistics=chosen, agg_hidden=(8, 12), cls_hidden=10)
     for n in range(3)
@@ -74,6 +80,19 @@ def test_f_global_may_start_standardised_feature_by_feature():
     assert scores[True] > scores[False] + 0.1, "a feature that varies little is learned"
 
 
+def test_what_hardly_varies_is_not_enlarged():
+    f_global, stats = TRAIN.f_global.clone(), TRAIN.deployed.clone()
+    f_global[:, 1], stats[:, 2] = 1e-5 * f_global[:, 1], 50 + 1e-4 * stats[:, 2]  # both are rounding
+    head = Head(DIM, SMALL)
+    head.start_standardised(f_global)
+    head.fit_standardisation(stats)
+    others = torch.arange(DIM) != 1
+    np.testing.assert_allclose(head.norm_global(f_global).detach()[:, others].std(0), 1, atol=1e-2)
+    weight = head.norm_global.weight.detach()
+    assert weight[1] <= 101 * weight.median()
+    assert torch.equal(head.stat_std > 0.1, torch.ones(3, dtype=torch.bool))
+
+
 def test_the_best_epoch_has_the_lowest_held_out_loss_and_the_last_is_kept():
     result = train_head(TRAIN, HELD, replace(CONFIG, epochs=30, lr=3e-2), SMALL, quiet=True)
     losses = [point["held_out_loss"] for point in result.curve]
@@ -83,6 +102,31 @@ def test_the_best_epoch_has_the_lowest_held_out_loss_and_the_last_is_kept():
     assert loss == pytest.approx(min(losses), abs=1e-6)
     assert result.best_epoch < 30, "at this rate it overfits; otherwise the test shows nothing"
     assert not torch.equal(result.last["mlp_cls.0.weight"], result.head.state_dict()["mlp_cls.0.weight"])
+
+
+def test_a_logistic_head_is_scikit_learns_on_standardised_features_and_has_no_seed():
+    result = train_head(TRAIN, HELD, CONFIG, LOGISTIC, quiet=True)
+    again = train_head(TRAIN, HELD, replace(CONFIG, seed=1, epochs=1, lr=1.0), LOGISTIC, quiet=True)
+    assert all(torch.equal(value, again.last[name]) for name, value in result.last.items())
+    features = [np.hstack([part.f_global.numpy(), np.log(part.deployed.numpy())]) for part in (TRAIN, HELD)]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-8)).fit(features[0], TRAIN.labels)
+    np.testing.assert_allclose(HELD.logits(result.head), model.decision_function(features[1]), atol=1e-3)
+    (point,) = result.curve
+    assert result.best_epoch == 0
+    assert point["held_out_auc"] == roc_auc_score(HELD.labels, HELD.logits(result.head)) > 0.95
+
+
+def test_a_logistic_head_balances_sources_where_the_recipe_does():
+    """A source of 20 images that looks like the real ones counts as much as one of 180 that does not."""
+    rows = tuple(Sample("x", int(label), "a" if i % 10 else "b", "train") for i, label in enumerate(TRAIN.labels))
+    odd = torch.tensor([row.generator == "b" and row.label == 1 for row in rows])
+    f_global, stats = TRAIN.f_global.clone(), TRAIN.stats.clone()
+    f_global[odd, 0] -= 4
+    stats[odd] -= 16
+    part = replace(TRAIN, f_global=f_global, stats=stats, rows=rows)
+    scores = [part.logits(train_head(part, HELD_ROWS, replace(CONFIG, balance_sources=on), LOGISTIC, quiet=True).head)
+              for on in (False, True)]
+    assert scores[1][odd].mean() > scores[0][odd].mean() + 1
 
 
 def test_a_rate_at_which_the_head_diverges_is_one_sentence():
@@ -192,7 +236,8 @@ def test_views_are_not_images(image_tree, tiny_detector, tiny_manifest, tmp_path
     backbone, method = tiny_manifest.backbone, MethodConfig(mask_sets=1, k=1)
     spec = CacheSpec.create(backbone, tiny_manifest.preprocess, method, augment="robust", views=2)
     samples = read_samples(image_tree, split="train")
-    cache = FeatureCache(extract(samples, lambda: tiny_detector.mae, spec, tmp_path, quiet=True).folder)
+    report = extract(samples, lambda: tiny_detector.mae, spec, tmp_path, quiet=True)
+    cache = FeatureCache(report.folder, report.samples)
     assert len(cache) == 2 * len(samples)
     manifest = load_head(fit(cache, tmp_path / "out", spec.method(), SMALL, RECIPE, quiet=True)).manifest
     training = manifest.training.n_ai + manifest.training.n_real

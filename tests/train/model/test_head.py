@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cinemae.runtime.core.manifest import HeadConfig
-from cinemae.train.model.head import Head
+from cinemae.train.model.head import LOG_FLOOR, Head
 from random_parameters import randomise
 
 DIM, BATCH = 24, 5
@@ -125,6 +125,22 @@ def test_without_standardisation_the_statistics_enter_as_they_are():
     head.fit_standardisation(torch.from_numpy(stats))
     assert head.stat_mean.tolist() == [0, 0, 0]
     assert head.stat_std.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("subset", [("s1", "s2", "s3"), ("s3",), ()])
+def test_a_logistic_head_is_one_product_of_f_global_and_the_logarithms(subset):
+    """Statistics at most `LOG_FLOOR` (s2 of flat images is negative) count as `LOG_FLOOR`."""
+    head = Head(DIM, HeadConfig(kind="logistic", statistics=subset)).eval()
+    randomise(head, seed=1)
+    _, f_global, stats = make("early_add", ("s1", "s2", "s3"))
+    head.centre.copy_(centre := torch.arange(DIM + len(subset)) / 7)
+    logs = np.log(np.maximum(stats, LOG_FLOOR))[:, [("s1", "s2", "s3").index(name) for name in subset]]
+    assert (stats[:, 1] < 0).any()
+    weight, bias = (p.detach().double().numpy() for p in head.parameters())
+    with torch.no_grad():
+        logit = head(torch.from_numpy(f_global).float(), torch.from_numpy(stats).float())
+    expected = (np.hstack([f_global, logs]) - centre.numpy()) @ weight[0] + bias
+    np.testing.assert_allclose(logit.numpy(), expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
 def test_without_statistics_the_head_sees_f_global_alone():

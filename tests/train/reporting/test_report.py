@@ -32,7 +32,8 @@ MAIN = accuracy(
     ("stable_diffusion_v_1_4 *", 0.9, 0.95), ("Midjourney", 0.6, 0.7), ("sdxl", 0.5, 0.5), ("mean", 0.7, 0.75)
 )
 CONTROLS = result("controls", "Controls", Table(
-    "controls", "C", ("detector", "mAUC"), (("CINEMAE", 0.75), ("f_global", 0.7), ("JPEG probe", 0.8)),
+    "controls", "C", ("detector", "mAUC"),
+    (("CINEMAE", 0.75), ("logistic head", 0.9), ("f_global", 0.7), ("JPEG probe", 0.8)),
 ))
 FAILED = replace(result("nll", "Reconstruction error alone"), error="RuntimeError: <out of memory>")
 
@@ -92,7 +93,7 @@ def test_the_lead_has_the_result_and_what_did_not_run():
         ("70.00 %", False), ("75.00 %", False), ("-5.0 points", False), ("2 of 3", True),
     ]
     assert "paper 96.63 %, difference -26.63" in overview.cards[0].note
-    assert "JPEG probe 80.0 %" in overview.cards[2].note
+    assert "JPEG probe 80.0 %" in overview.cards[2].note, "a head on the same features is no control"
     assert overview.ran == "2 of 3 studies ran; these could not: Reconstruction error alone."
     assert [result.name for result, _ in overview.lines] == ["main", "main", "controls", "nll"]
     assert overview.table().rows[3][1] == "could not run: RuntimeError: <out of memory>"

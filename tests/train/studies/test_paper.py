@@ -52,7 +52,11 @@ def test_tables_have_the_papers_rows(report, tables):
     out, _ = report
     assert [row[0] for row in tables["lambda"].rows] == ["λ = 0", "λ = 0.1", "λ = 0.3", "λ = 0.5", "λ = 1"]
     sizes = {name: len(tables[name].rows) for name in ("statistics", "fusion", "pixels", "masks", "robustness")}
-    assert sizes == {"statistics": 8, "fusion": 6, "pixels": 8, "masks": 8, "robustness": 18}
+    assert sizes == {"statistics": 9, "fusion": 7, "pixels": 8, "masks": 8, "robustness": 18}
+    for name in ("statistics", "fusion", "controls", "native", "balanced"):
+        assert "logistic head" in [row[0] for row in tables[name].rows], "beside the paper's head"
+    assert "robustness_logistic" in tables
+    assert len([row for row in tables["backbones"].rows if str(row[0]).endswith(", logistic head")]) == 1
     arms = [f"{name}.safetensors, {strategy}" for name in ("backbone", "other") for strategy in STRATEGIES]
     assert [row[0] for row in tables["freezing"].rows] == arms
     accuracy = tables["freezing_accuracy"]

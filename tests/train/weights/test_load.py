@@ -47,6 +47,14 @@ def test_bare_tensors_in_the_old_torch_format_load_and_halves_are_widened(tmp_pa
     assert_same(load_backbone(tmp_path / "bare.pth").mae, {key: value.float() for key, value in half.items()})
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_wrappers_of_torch_leave_prefixes_that_do_not_matter(tmp_path, state, wrapper):
+    hugging_face = hugging_face_state(state, "published")
+    for number, keys in enumerate((state, hugging_face)):
+        path = write_fair(tmp_path / f"{number}.pth", {f"{wrapper}{key}": value for key, value in keys.items()})
+        assert_same(load_backbone(path).mae, state)
+
+
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize("layout", PREFIXES)
 def test_hugging_face_folder_and_file_load_exactly(tmp_path, state, layout, weights):

@@ -246,13 +246,13 @@ def test_our_own_exports_pass(tiny_engine, tiny_parts):
         check_graph(path, read_engine_manifest(path))
 
 
-@pytest.mark.parametrize("fusion", get_args(Fusion))
-def test_heads_of_every_fusion_pass(fusion):
+@pytest.mark.parametrize("shape", [{"kind": "logistic"}, *({"fusion": fusion} for fusion in get_args(Fusion))], ids=str)
+def test_heads_of_every_shape_pass(shape):
     from cinemae.export.graph.tracing import trace
     from cinemae.export.parts import HEAD
     from cinemae.runtime.core.manifest import HeadConfig
     from cinemae.train.model.head import Head
 
-    head = Head(32, HeadConfig(agg_hidden=(8, 12), cls_hidden=10, fusion=fusion))
+    head = Head(32, HeadConfig(agg_hidden=(8, 12), cls_hidden=10, **shape))
     graph = trace(head, (torch.zeros(2, 32), torch.zeros(2, 3)), HEAD).graph
     assert {node.op_type for node in graph.node} <= FUSED_OPERATORS
