@@ -141,6 +141,7 @@ def test_another_precision_needs_another_name_and_fp16_has_its_cost_in_a_report(
         ((*MAKE, "--out", f"{WEIGHTS}/a.onnx"), "a.onnx: cannot be written"),
         ((*MAKE, "--cache", WEIGHTS), f"--cache {WEIGHTS}"),
         ((*MAKE, "--false-alarm", "2"), "false_alarm must lie between 0 and 1"),
+        ((*MAKE, "--test-share", "2"), "--test-share must be at least 0 and below 1"),
         ((*MAKE, "--device", "tpu"), "unknown device 'tpu'"),
         (MAKE, "no real and no AI images for training, split train"),
     ],
