@@ -38,6 +38,7 @@ class MakeOptions(Subset):
     split: Annotated[str | None, Option(hidden=True)] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.out.suffix != ".onnx":
             raise UsageError(f"--out {self.out}: an engine's name ends in .onnx, as in {self.out.with_suffix('.onnx')}")
 

@@ -53,7 +53,7 @@ def check_data(samples: Sequence[Sample], config: FitConfig) -> list[str]:
         if missing := " and no ".join(name for label, name in CLASSES.items() if not counts[label]):
             raise UsageError(
                 f"no {missing} images for {use}; a list needs a column split with train and test, folders need "
-                "train and test or val, each with both classes"
+                "train and test or val, each with both classes; --test-share 0.1 makes a test split of the training"
             )
         lines.append(f"{use}: " + ", ".join(f"{sum(n):,} {CLASSES[i]} of {len(n)} sources" for i, n in counts.items()))
         if side and (few := [f"{sum(n)} {CLASSES[label]}" for label, n in counts.items() if sum(n) < least]):

@@ -168,6 +168,7 @@ def test_a_table_as_it_is_published_is_made_where_it_lies(tmp_path):
         ((*MAKE, "--out", f"{WEIGHTS}/a.onnx"), "a.onnx: cannot be written"),
         ((*MAKE, "--cache", WEIGHTS), f"--cache {WEIGHTS}"),
         ((*MAKE, "--false-alarm", "2"), "false_alarm must lie between 0 and 1"),
+        ((*MAKE, "--test-share", "2"), "--test-share must be at least 0 and below 1"),
         ((*MAKE, "--device", "tpu"), "unknown device 'tpu'"),
         (MAKE, "no real and no AI images for training, split train"),
     ],
