@@ -38,7 +38,7 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates, lowest_quality: int 
     n_real = int((once.labels == 0).sum())
     if not 0 < n_real < len(once.labels):
         raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(once.labels)}")
-    likelihood = fit_likelihood(*(_whole_sources(once.by_source(label)) for label in (0, 1)))
+    likelihood = fit_likelihood(_whole_sources(once.by_source(0)), _whole_sources(once.by_source(1)))
     ai, real = rules(scores, rates)
     ai_from, real_below, withheld = ai.threshold, real.threshold, []
     if ai_from is not None:
