@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import numpy as np
-import onnxruntime
 from cinemae.runtime.diagnose.hardware import cpu_features
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.engines.onnx.saturation import OPTION, saturates
 from onnx import TensorProto, helper, numpy_helper
 
@@ -38,7 +39,7 @@ def model(kind: str) -> bytes:
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def session(kind: str) -> onnxruntime.InferenceSession:
+def session(onnxruntime: Any, kind: str) -> Any:
     """A session on two threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = 2, 1
@@ -49,9 +50,10 @@ def session(kind: str) -> onnxruntime.InferenceSession:
 
 def main() -> None:
     """Time, print."""
+    onnxruntime = import_onnxruntime()
     values = np.random.default_rng(1).integers(0, 256, (ROWS, INNER))
     kinds = ("float32", "uint8", "uint8, exact kernel")
-    sessions = {kind: session(kind) for kind in kinds}
+    sessions = {kind: session(onnxruntime, kind) for kind in kinds}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(ROUNDS):
         for kind in kinds:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from cinemae.export.engine_file import write_graph
 from cinemae.runtime.core.calibration import Calibration
@@ -31,6 +30,7 @@ from cinemae.runtime.core.manifest import HeadConfig
 from cinemae.runtime.core.progress import Progress
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import BUNDLED_NAME
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.images.decode import decode
 from cinemae.runtime.images.preprocess import resize_crop
 from cinemae.runtime.scoring.verdict import Decision
@@ -71,6 +71,7 @@ def measured(engine: Path, samples: Sequence[Sample], augment: str) -> Columns:
     """f_global, statistics, logits, low-level features and SHA-256 of the images that can be read, with their index."""
     model = onnx.load(engine)
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(F_GLOBAL))
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

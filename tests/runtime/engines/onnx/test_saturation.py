@@ -8,15 +8,16 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from cinemae.runtime.engines.onnx import saturation, session
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from onnx import TensorProto, helper
 
 QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 EMULATED = """
-import onnxruntime
+from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.engines.onnx.saturation import OPTION, saturates
+onnxruntime = import_onnxruntime()
 plain = onnxruntime.SessionOptions
 def exact():
     options = plain()
@@ -46,6 +47,7 @@ def test_the_graph_is_the_product_that_it_says():
 
 
 def test_the_answer_is_that_of_the_library_on_this_cpu():
+    onnxruntime = import_onnxruntime()
     found = onnxruntime.InferenceSession(saturation.PRODUCT, providers=["CPUExecutionProvider"]).run(
         None, {"a": np.full((1, saturation.LENGTH), 255, np.uint8)}
     )[0]
