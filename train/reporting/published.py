@@ -58,7 +58,7 @@ class Published:
     unit: str = "%"
     bound: str = ""
 
-    def here(self, result: StudyResult) -> dict[str, tuple[float, ...]]:
+    def here(self, result: StudyResult) -> dict[str, tuple[Estimate, ...]]:
         """The study's figures in `unit`, as wide as `columns`, by the label of each row; NaN where there is none."""
         missing = (Estimate(math.nan),) * len(self.columns)
         table = self.own(result)
