@@ -71,9 +71,9 @@ class Overview:
                 detector, *controls = ((number(row[column]), str(row[0])) for row in rows)
                 best, name = max(controls)
                 ahead = difference(detector[0], best).scaled(100)
-                spread = f", {ahead.low:+.1f} to {ahead.high:+.1f}" if math.isfinite(ahead.low) else ""
+                spread = f"{ahead.low:+.1f} to {ahead.high:+.1f}; " if math.isfinite(ahead.low) else ""
                 cards.append(Card(f"{float(ahead):+.1f} points", "mAUC over the best control",
-                                  f"{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %{spread}"))
+                                  f"{spread}{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %"))
         failed = sum(bool(result.error) for result in self.results)
         note = f"{failed} could not" if failed else "none failed"
         count = f"{len(self.results) - failed} of {len(self.results)}"

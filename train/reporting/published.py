@@ -58,7 +58,7 @@ class Published:
     unit: str = "%"
     bound: str = ""
 
-    def here(self, result: StudyResult) -> dict[str, tuple[float, ...]]:
+    def here(self, result: StudyResult) -> dict[str, tuple[Estimate, ...]]:
         """The study's figures in `unit`, as wide as `columns`, by the label of each row; NaN where there is none."""
         missing = (Estimate(math.nan),) * len(self.columns)
         table = self.own(result)
@@ -111,7 +111,7 @@ class Published:
         if math.isnan(of_reference) and not math.isnan(of_row):
             return of_row
         if math.isnan(of_row) and not math.isnan(of_reference):
-            return Estimate(-of_reference, -of_reference.high, -of_reference.low)
+            return Estimate(0.0 - of_reference, -of_reference.high, -of_reference.low)
         return difference(ours, theirs)
 
     @property
@@ -265,7 +265,8 @@ def claims(result: StudyResult, trained: Sequence[str]) -> list[Claim]:
             place, text = one.columns.index(column), claim["text"]
             if one.per_generator and row == MEAN and COMMON in paper:
                 row, same = COMMON, True
-                text += f", {len(one.common(result))} generators in both"
+                count = len(one.common(result))
+                text += f", {count} generator{'s' * (count != 1)} in both"
             theirs = paper[row][place] - (paper[less][place] if less else 0.0)
             ours = one.less(result, row, less, column) if less else here[row][place]
             shown.append(Claim(f"{text}{seeds}", one.source, theirs, ours, unit="points" if less else one.unit,

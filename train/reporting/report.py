@@ -123,6 +123,7 @@ def _line(result: StudyResult, claim: Claim | None) -> str:
     study = f'<th><a href="#{escape(result.name)}">{escape(result.title)}</a></th>'
     if claim:
         source, *numbers = map(escape, claim.cells)
+        numbers = [re.sub(r" (?!\[)", "&nbsp;", text) for text in numbers]  # an interval may stand on a line of its own
         names = ("paper", "here", "difference")
         figures = "".join(f'<td class="n" data-name="{n}">{v}</td>' for n, v in zip(names, numbers, strict=True))
         return f'{study}<td>{escape(claim.text)}</td><td class="source">{source}</td>{figures}'

@@ -5,16 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
+from ..evaluation.intervals import TAIL
 from ..fitting.examples import read_examples
 from ..reporting import plots
+from ..reporting.estimate import Estimate
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Cell, Table
 from .controls import CLASSICAL, low_level
 from .experiment import Experiment
 
 NAMES = ("s1", "s2", "s3")
+
+
+def size(rho: float, images: int) -> Estimate:
+    """|ρ| with its interval, normal on Fisher's scale (Bonett and Wright 2000, doi 10.1007/BF02294183)."""
+    if images <= 3 or not abs(rho) < 1:
+        return Estimate(abs(rho))
+    half = norm.ppf(1 - TAIL) * np.sqrt((1 + rho**2 / 2) / (images - 3))
+    low, high = np.tanh(np.arctanh(abs(rho)) + half * np.array([-1, 1]))
+    return Estimate(abs(rho), max(0.0, float(low)), float(high))
 
 
 def correlate(experiment: Experiment, out: Path) -> StudyResult:
@@ -46,8 +57,9 @@ def correlate(experiment: Experiment, out: Path) -> StudyResult:
         "Nyquist. Gradient TV: mean gradient magnitude. All at the network's input size."
     )
     table = Table("spearman", title, ("images", "statistic", *CLASSICAL), tuple(rows), note=note)
-    largest = zip(CLASSICAL, np.abs(whole).max(axis=0).tolist(), strict=True)
+    largest = zip(CLASSICAL, (size(value, int(readable.sum())) for value in np.abs(whole).max(axis=0)), strict=True)
+    note = "Over s1, s2 and s3. [low, high]: 95 % interval for other images (Bonett and Wright 2000)."
     extremes = Table("spearman_extremes", "Largest correlation over all images", ("statistic", "largest |ρ|"),
-                     tuple(largest), note="Over s1, s2 and s3.")
+                     tuple(largest), note=note)
     text = "Spearman's ρ. The paper reports |ρ| < 0.15 with the high-frequency ratio; here is what these weights give."
     return StudyResult(text, (table, extremes), (Plot("spearman.svg", title),))

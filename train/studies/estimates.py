@@ -60,8 +60,7 @@ class SeedScores:
             mine, others = self.right[:, at], other.right[:, at]
             change, count = mine.mean(axis=0) - others.mean(axis=0), int(at.sum())
             sums = (float(part.clip(0).sum()) for part in (change, -change))
-            won, lost = (Estimate(hits / count, **vars(share_interval(hits, count))) for hits in sums)
-            both = difference(won, lost)
+            both = difference(*(share(hits, count) for hits in sums))
             return mine.mean(axis=1) - others.mean(axis=1), Interval(both.low, both.high)
 
         return self._over(generators, measure, GAINS)
@@ -90,6 +89,11 @@ class SeedScores:
         found = [measure(self.truth.sources == name) for name in generators]
         images = mean_of([Estimate(float(seeds.mean()), interval.low, interval.high) for seeds, interval in found])
         return images.widened(seed_error(np.mean([seeds for seeds, _ in found], axis=0)), bounds)
+
+
+def share(hits: float, count: int) -> Estimate:
+    """A share with its exact interval."""
+    return Estimate(hits / count, **vars(share_interval(hits, count)))
 
 
 def seed_error(figures: np.ndarray) -> float:

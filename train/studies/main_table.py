@@ -40,10 +40,12 @@ def main_table(experiment: Experiment, out: Path) -> StudyResult:
     (inputs,) = head_inputs(experiment, experiment.method)
     found = seed_scores(experiment, {MEAN: fit_scores(experiment, inputs)})[MEAN]
     write_eval(evaluation, scores, out / EVALUATION)
+    title = f"All figures per generator, seed {experiment.fit.seed}"
     if len(experiment.averaged) < len(experiment.generators):
+        title += f"; means without {', '.join(experiment.apart)}, only reported"
         apart = evaluate(loaded, scores.take(np.isin(scores.sources, experiment.averaged)))
         evaluation = replace(evaluation, mean=apart.mean, mean_unseen=apart.mean_unseen)
-    main = replace(eval_table(evaluation), name="main", title=f"All figures per generator, seed {experiment.fit.seed}")
+    main = replace(eval_table(evaluation), name="main", title=title)
     text = f"Trained on {', '.join(loaded.manifest.training.generators)}; {loaded.manifest.training.note}. {WHY}"
     pictures = (
         Plot(f"{EVALUATION}/roc.svg", "ROC"),
