@@ -27,7 +27,7 @@ from ..core.colour_map import hex_colours
 from ..core.errors import UsageError
 from ..core.files import exclusive_path, writing
 from ..core.manifest import Manifest
-from ..scoring.reading import contradictions, words
+from ..scoring.reading import words
 from ..scoring.record import Frames, Record
 from ..scoring.run import Run
 from ..scoring.verdict import run_of
@@ -202,7 +202,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
         "x": ratio and [ratio.interval, ratio.text],
-        "c": [warning.text for warning in contradictions(record)] or None,
+        "c": [*record.contradictions.values()] or None,
         "r": [reason.text for reason in record.reasons if reason.code != "band"] or None,  # as `words` for uncertain
         "o": [[fact.statement, fact.source, fact.kind] for fact in record.evidence] or None,
         "w": record.width,

@@ -31,8 +31,8 @@ class Spread:
     high: float
     """Raw logit at the right end."""
     real: tuple[float, ...]
-    """Density of the measured real images, at the centres of equal parts of the axis; the highest of both is 1. Empty
-    where the engine was not measured."""
+    """Density of the measured real images, at the centres of equal parts of the axis; the highest of both is 1.
+    Smoothed over three parts; empty where the engine was not measured."""
     ai: tuple[float, ...]
     """The same of the measured AI images."""
     ratios: tuple[tuple[str, float], ...]
@@ -52,6 +52,7 @@ class Spread:
         low, high = min([low, *(cut - margin for cut in cuts)]), max([high, *(cut + margin for cut in cuts)])
         edges = np.linspace(low, high, BINS + 1)
         density = np.array([-np.diff(np.interp(edges, likelihood.logits, share)) for share in shares])
+        density = np.array([np.convolve(one, (0.25, 0.5, 0.25), "same") for one in density])
         density = np.round(density / (density.max() or 1.0), 4)
         marks: list[tuple[str, float]] = []
         for text, ratio in RATIOS.items():

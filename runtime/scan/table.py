@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..core.text import printable
-from ..scoring.reading import CONTRADICTION, CONTRARY, contradictions, legend
+from ..scoring.reading import CONTRADICTION, CONTRARY, legend
 from ..scoring.reasons import TEXTS
 from ..scoring.record import Record
 from ..scoring.run import Run
@@ -44,10 +44,10 @@ class TableWriter:
         self._rows += 1
         word = record.verdict or "error"
         probability = "" if record.probability is None else f"{record.probability:.1%}"
-        against = contradictions(record)
+        against = record.contradictions
         style = STYLES["uncertain" if against else word]
-        name, reasons = printable(record.path), [*record.reasons, *against]
-        codes = [reason.code for reason in reasons if reason.code != "unseen"]
+        name, reasons = printable(record.path), record.reasons
+        codes = [*(reason.code for reason in reasons if reason.code != "unseen"), *against]
         self._codes.update(codes)
         ratio = record.likelihood_ratio.interval if record.likelihood_ratio else ""
         line = Text.assemble((f"{word:<10}", style), f" {ratio:<20} {probability:>6}  ")

@@ -7,8 +7,10 @@ verdict does not; so the two can point in different directions, and then the ver
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from .record import Reason, Record
+from ..evidence.fact import Evidence
+from .likelihood_ratio import LikelihoodRatio
 from .run import Run, Verdict
 
 CONTRARY = "the probability points the other way"
@@ -19,7 +21,7 @@ RATIO = (
     "ratio: how many times as often AI images have such a score as real ones do, with its 95 % interval; an interval "
     "that contains 1 supports neither side"
 )
-CONTRADICTION = "the file declares that a generator made the image, and the score speaks for a real one: check the file"
+CONTRADICTION = "contradiction: the file declares AI, the score supports real"
 
 
 
@@ -73,9 +75,11 @@ def is_contrary(verdict: Verdict | None, probability: float | None) -> bool:
     return probability > 0.5 if verdict == "real" else verdict == "ai" and probability < 0.5
 
 
-def contradictions(record: Record) -> list[Reason]:
-    """What displays add to the reasons of a record: its file's declaration or its probability contradicts its score."""
-    ratio, is_declared = record.likelihood_ratio, any(fact.declares == "ai" for fact in record.evidence)
-    speaks_for_real = record.verdict == "real" or (ratio is not None and ratio.high < 1)
-    found = [Reason("declared", CONTRADICTION)] if is_declared and speaks_for_real else []
-    return found + ([Reason("prior", CONTRARY)] if is_contrary(record.verdict, record.probability) else [])
+def contradictions(
+    verdict: Verdict | None, probability: float | None, ratio: LikelihoodRatio | None, evidence: Sequence[Evidence]
+) -> dict[str, str]:
+    """What of a record contradicts its score, its file's declaration or its probability: code -> sentence."""
+    is_declared = any(fact.declares == "ai" for fact in evidence)
+    supports_real = verdict == "real" or (ratio is not None and ratio.high < 1)
+    found = {"declared": CONTRADICTION} if is_declared and supports_real else {}
+    return found | ({"prior": CONTRARY} if is_contrary(verdict, probability) else {})

@@ -16,6 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ..core.errors import ErrorKind
 from ..evidence.fact import Evidence
 from .likelihood_ratio import LikelihoodRatio
+from .reading import contradictions
 from .run import CONFIG, Run, Verdict
 
 RECORD_SCHEMA = 1
@@ -144,7 +145,12 @@ class Record:
         """How notebooks show the record: verdict with its rate, heatmap, reasons, facts of the file."""
         from .record_html import record_html
 
-        return record_html(self)
+        return record_html(to_dict(self), self.run, self.lcas, self.contradictions)
+
+    @property
+    def contradictions(self) -> dict[str, str]:
+        """What displays add to the reasons: code -> sentence. A contradicted verdict is shown without its colour."""
+        return contradictions(self.verdict, self.probability, self.likelihood_ratio, self.evidence)
 
 
 STATS_FIELDS = tuple(item.name for item in fields(Stats))

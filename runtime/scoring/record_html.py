@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..core.colour_map import colour_table, normalise
-from .reading import contradictions, words
-from .record import Record
+from .reading import words
+from .run import Run
 
 SIDE = 168
 """Of the heatmap, in pixels."""
@@ -22,24 +24,30 @@ _TONES = {"ai": "#c8385c", "uncertain": "#94730a", "real": "#1b8571", "error": "
 """Between the light and the dark tones of the report, because a notebook's ground is unknown."""
 
 
-def record_html(record: Record) -> str:
-    """The HTML of a record, all text escaped: what its file declares, what the score supports, what is unknown."""
-    kind, said = record.verdict or "error", words(record.run)
-    against = contradictions(record)
+def record_html(record: Mapping[str, Any], run: Run, lcas: np.ndarray | None, against: Mapping[str, str]) -> str:
+    """The HTML of a record: what its file declares, what the score supports, what qualifies it.
+
+    Args:
+        record: as `record.to_dict` gives it. All text in it is escaped.
+        run: of the record.
+        lcas: float [N] anomaly map, or [h, w] of tiles; NaN where a patch was never masked; None for no heatmap.
+        against: `Record.contradictions`.
+    """
+    kind, said = record["verdict"] or "error", words(run)
     tone = "uncertain" if against else kind
-    parts = [f'<strong style="color:{_TONES[tone]}">{_SIGNS[tone]} {_WORDS[kind]}</strong>']
-    notes = [f"{fact.statement} [{fact.source}]" for fact in record.evidence]
-    if record.likelihood_ratio is not None:
-        notes.append(record.likelihood_ratio.text)
-    if record.probability is not None:
-        notes.append(f"P(AI) {record.probability:.1%}, {said['prior']}")
-    notes += [f"{_WORDS[kind]}: {said[record.verdict]}"] if record.verdict else []
-    reasons = [reason for reason in record.reasons if reason.code != "band"]  # the words for uncertain say it
-    notes += [one.text for one in (*against, *reasons, record.error) if one]
+    notes = [f"{fact['statement']} [{fact['source']}]" for fact in record["evidence"]]
+    if record["likelihood_ratio"]:
+        notes.append(record["likelihood_ratio"]["text"])
+    if record["probability"] is not None:
+        notes.append(f"P(AI) {record['probability']:.1%}, {said['prior']}")
+    notes += [f"{_WORDS[kind]}: {said[record['verdict']]}"] if record["verdict"] else []
+    reasons = [reason for reason in record["reasons"] if reason["code"] != "band"]  # the words for uncertain say it
+    notes += [*against.values(), *(one["text"] for one in (*reasons, record["error"]) if one)]
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    path, engine = escape(record.path), escape(record.run.engine)
-    text = f"<div><code>{path}</code><br>{''.join(parts)}<ul>{lines}</ul><small>{engine}</small></div>"
-    return f'<div style="display:flex;gap:1em;align-items:flex-start">{_figure(record.lcas)}{text}</div>'
+    verdict = f'<strong style="color:{_TONES[tone]}">{_SIGNS[tone]} {_WORDS[kind]}</strong>'
+    path, engine = escape(record["path"]), escape(run.engine)
+    text = f"<div><code>{path}</code><br>{verdict}<ul>{lines}</ul><small>{engine}</small></div>"
+    return f'<div style="display:flex;gap:1em;align-items:flex-start">{_figure(lcas)}{text}</div>'
 
 
 def _figure(lcas: np.ndarray | None) -> str:

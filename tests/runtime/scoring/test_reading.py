@@ -10,7 +10,6 @@ from cinemae.runtime.scoring.reading import (
     NEITHER,
     OWN_THRESHOLD,
     RATIO,
-    contradictions,
     is_contrary,
     legend,
     words,
@@ -78,8 +77,8 @@ def test_a_declared_ai_image_that_scores_as_real_is_a_contradiction():
         ("uncertain", LikelihoodRatio.of(BOTH, 0.0), declared, []),
     ):
         made = record("a", verdict, probability=0.4, likelihood_ratio=likelihood_ratio, evidence=evidence)
-        assert [one.code for one in contradictions(made)] == expected
-    assert [one.code for one in contradictions(record("a", "ai", probability=0.4))] == ["prior"]
+        assert list(made.contradictions) == expected
+    assert list(record("a", "ai", probability=0.4).contradictions) == ["prior"]
 
 
 @pytest.mark.parametrize(
