@@ -91,17 +91,17 @@ def test_arms_of_the_freezing_ablation_are_selected_alike(experiment, monkeypatc
     expected = train_head(inputs.train, inputs.held, fast.fit, fast.head, quiet=True)
     assert expected.best_epoch < 6, "the last epoch is not the best one"
     read = []
-    monkeypatch.setattr(freezing, "image_batches", lambda one, paths, *size: (
-        read.append(paths) or image_batches(one, paths, *size)))
+    monkeypatch.setattr(freezing, "image_batches", lambda one, rows, *size: (
+        read.append(list(rows)) or image_batches(one, rows, *size)))
     scores = train_end_to_end(fast, inputs, fast.fit.seed, (False, False))
-    assert read.count([row.path for row in inputs.test.rows]) == 1, "test images are scored at the end alone"
+    assert read.count(list(inputs.test.rows)) == 1, "test images are scored at the end alone"
     (cached,) = fit_scores(fast, inputs)
     np.testing.assert_allclose(scores, cached, atol=END_TO_END_TOLERANCE)
 
 
 def test_probes_decode_in_as_many_threads_as_workers(experiment, monkeypatch):
     together, decode = Barrier(3, timeout=60), controls.decode
-    monkeypatch.setattr(controls, "decode", lambda path: together.wait() >= 0 and decode(path))
+    monkeypatch.setattr(controls, "decode", lambda *a, **named: together.wait() >= 0 and decode(*a, **named))
     found = controls.low_level(replace(experiment, workers=3), experiment.eval_rows[:6])
     assert all(np.isfinite(values).all() for values in found.values())
 
