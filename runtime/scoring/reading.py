@@ -21,7 +21,7 @@ RATIO = (
     "ratio: how many times as often AI images have such a score as real ones do, with its 95 % interval; an interval "
     "that contains 1 supports neither side"
 )
-CONTRADICTION = "contradiction: the file declares AI, the score supports real"
+CONTRADICTION = "the file declares AI, but the score supports real"
 
 
 
