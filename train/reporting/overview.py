@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...runtime.core.text import terminal_width
+from .claims import Claim, claims
 from .estimate import difference
-from .published import Claim, claims, number
+from .published import number
 from .result import StudyResult
 from .tables import Table, wrapped
 

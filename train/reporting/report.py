@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ...runtime.core.files import write_text
 from ...runtime.report.html import STYLES, csp_hash, templates
+from .claims import Claim
 from .overview import FAILED, NO_FIGURES, Overview
-from .published import Claim, beside
+from .published import beside
 from .result import StudyResult
 from .tables import Table
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from browser import chromium, requested_urls
 from cinemae.train.reporting import plots
+from cinemae.train.reporting.claims import claims
 from cinemae.train.reporting.estimate import Estimate
 from cinemae.train.reporting.overview import Overview
-from cinemae.train.reporting.published import COMMON, beside, claims, published
+from cinemae.train.reporting.published import COMMON, beside, published
 from cinemae.train.reporting.report import Report
 from cinemae.train.reporting.result import Plot, StudyResult
 from cinemae.train.reporting.tables import Table
