@@ -1,23 +1,20 @@
-"""Extraction: all masked runs as one batch against one run after the other; precision, decoding and memory.
+"""Extraction: one mask set against four, and against an engine in onnxruntime; precision and memory.
 
     python benchmarks/extract_speed.py speed DATA --backbone WEIGHTS [--images 96] [--rounds 5]
-    python benchmarks/extract_speed.py decode DATA [--images 192] [--rounds 5]
     python benchmarks/extract_speed.py memory DATA --backbone WEIGHTS
     python benchmarks/extract_speed.py precision DATA --backbone WEIGHTS [--images 200]
 
 `speed` runs the whole of `extract` (reading, hashing, decoding, the network, writing shards) into empty caches, in
-alternating rounds with the extractor as it was: K R masked passes after each other on the whole batch, all threads on
-one operation. `decode` compares threads with processes that read images. `memory` runs the command on two lists, one
-four times as long as the other. `precision` fits a head on float32
-features of split train and reports how far other precisions, and sums stored in half precision, move the features and
-logits of the other splits and of four flat images. It needs no GPU: what enters and leaves the linear layers is
-rounded. DATA is a layout of the training data.
+alternating rounds: as it was until December 2026, with four mask sets; with the default; and with an engine of that
+shape, in onnxruntime, in place of the network. `memory` runs the command on two lists, one four times as long as the
+other. `precision` fits a head on float32 features of split train and reports how far other precisions, and sums stored
+in half precision, move the features and logits of the other splits and of four flat images. It needs no GPU: what
+enters and leaves the linear layers is rounded. DATA is a layout of the training data.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import subprocess
@@ -25,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,26 +29,29 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from cinemae.runtime.core.manifest import HeadConfig, MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import HeadConfig, MethodConfig
+from cinemae.runtime.engines.load import load_engine
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.compute import prepare_process
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_samples
 from cinemae.train.features import extract as extraction
-from cinemae.train.features.cache import Features
+from cinemae.train.features import extractor
+from cinemae.train.features.cache import TENSORS, Features
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extractor import FeatureExtractor
 from cinemae.train.fitting.examples import Examples, logits_of
 from cinemae.train.fitting.fit_config import FitConfig
 from cinemae.train.fitting.head_training import train_head
+from cinemae.train.model import lcas
 from cinemae.train.model.head import Head
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.weights.load import LoadedBackbone, load_backbone
-from one_after_another import OneAfterAnother
 from torch import Tensor, nn
 
 FIT = FitConfig(lr=1e-3, epochs=100)
 METHOD = MethodConfig()
+ENGINE_BATCH = 8
 
 
 def row(*cells: object) -> None:
@@ -82,62 +81,73 @@ def timed(work: Callable[[], object], images: int) -> tuple[float, float]:
     return images / (time.perf_counter() - wall), (time.process_time() - processor) / images
 
 
-def speed(samples: Sequence[Sample], loaded: LoadedBackbone, rounds: int) -> None:
-    """Time both extractors inside `extract`, in alternating rounds."""
-    spec = CacheSpec.create(loaded.info, extraction.preprocess_for(loaded.info.config), METHOD)
-    found: dict[type, list[tuple[float, float]]] = {OneAfterAnother: [], FeatureExtractor: []}
+class Before(FeatureExtractor):
+    """The extractor as it was: of the unmasked pass all tokens leave the last block, and squares go through memory."""
 
-    def run(kind: type, chosen: Sequence[Sample]) -> tuple[float, float]:
-        with tempfile.TemporaryDirectory() as folder, patch.object(extraction, "FeatureExtractor", kind):
-            work = partial(extraction.extract, chosen, lambda: loaded.mae, spec, Path(folder), quiet=True)
+    def __call__(self, images: np.ndarray) -> Features:
+        """As `FeatureExtractor`."""
+        with (
+            patch.object(extractor, "encode_global", lambda mae, x, kind: mae.encode_embedded(x)[:, 0]),
+            patch.object(lcas, "sum_of_squares", lambda x: x.square().sum(-1)),
+        ):
+            return super().__call__(images)
+
+
+class Engine:
+    """The exported engine in place of the network: its features are empty.
+
+    Args:
+        path: the engine; None: the bundled engine.
+        rows: what a row of the cache holds otherwise.
+    """
+
+    def __init__(self, path: Path | None, rows: Features) -> None:
+        self.engine, self.rows = load_engine(path, device="cpu", threads=torch.get_num_threads()), rows
+
+    def __call__(self, images: np.ndarray) -> Features:
+        """Score a batch in the pieces that `cinemae run` gives a processor."""
+        for start in range(0, len(images), ENGINE_BATCH):
+            self.engine.infer(images[start : start + ENGINE_BATCH])
+        f_global, sums, context = (getattr(self.rows, name).repeat(len(images), axis=0) for name in TENSORS)
+        return Features(f_global, sums, context, self.rows.pixels)
+
+
+def speed(samples: Sequence[Sample], loaded: LoadedBackbone, engine: Path | None, rounds: int) -> None:
+    """Time four sets, the default and the engine inside `extract`, in alternating rounds."""
+    spec, four = (
+        CacheSpec.create(loaded.info, extraction.preprocess_for(loaded.info.config), METHOD.model_copy(update=update))
+        for update in ({}, {"mask_sets": 4})
+    )
+    side = spec.preprocess.crop
+    blank = FeatureExtractor(loaded.mae, spec.mask_sets())(np.zeros((1, side, side, 3), np.uint8))
+    ways: dict[str, tuple[CacheSpec, Callable[..., object]]] = {
+        "four mask sets, as before": (four, Before),
+        "the default": (spec, FeatureExtractor),
+        "the engine in onnxruntime": (spec, lambda *_, **__: Engine(engine, blank)),
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+
+    def run(name: str, chosen: Sequence[Sample]) -> tuple[float, float]:
+        own, make = ways[name]
+        with tempfile.TemporaryDirectory() as folder, patch.object(extraction, "FeatureExtractor", make):
+            work = partial(extraction.extract, chosen, lambda: loaded.mae, own, Path(folder), quiet=True)
             return timed(work, len(chosen))
 
-    for kind in found:
-        run(kind, samples[:4])  # allocator, page cache
+    for name in ways:
+        run(name, samples[:4])  # allocator, page cache
     for _ in range(rounds):
-        for kind, results in found.items():
-            results.append(run(kind, samples))
-            print(f"{kind.__name__}: {results[-1][0]:.2f} images/s, load {load_average()}", file=sys.stderr)
-    old, new = found.values()
-    row("extractor", "images/s", "processor ms an image")
-    row("---", "---", "---")
-    for name, results in (("one run after the other", old), ("all runs as one batch", new)):
-        row(name, spread([r[0] for r in results]), f"{1000 * statistics.median(r[1] for r in results):.0f}")
-    row("ratio, paired", spread([b[0] / a[0] for a, b in zip(old, new, strict=True)]), "")
+        for name, results in found.items():
+            results.append(run(name, samples))
+            print(f"{name}: {results[-1][0]:.2f} images/s, load {load_average()}", file=sys.stderr)
+    row("network", "images/s", "of four sets, paired", "processor ms an image", "of four sets, paired")
+    row(*["---"] * 5)
+    first = next(iter(found.values()))
+    for name, results in found.items():
+        rates, costs = zip(*results, strict=True)
+        gain = spread([b[0] / a[0] for a, b in zip(first, results, strict=True)])
+        less = spread([a[1] / b[1] for a, b in zip(first, results, strict=True)])
+        row(name, spread(rates), gain, f"{1000 * statistics.median(costs):.0f}", less)
     print(f"\n{len(samples)} images, {rounds} rounds, {torch.get_num_threads()} threads, load {load_average()}")
-
-
-def load_pixels(path: str) -> np.ndarray:
-    """Decode, resize and crop one file: uint8 [224, 224, 3]."""
-    return load_image(path, Preprocess()).pixels
-
-
-def load_all(pool: Executor, paths: Sequence[str]) -> None:
-    """Load every file in the pool's workers."""
-    for _ in pool.map(load_pixels, paths):
-        pass
-
-
-def decode(samples: Sequence[Sample], rounds: int, workers: int) -> None:
-    """Images a second that reach the main process from threads and from spawned processes, alternating."""
-    paths = [str(sample.path) for sample in samples]
-    spawn = multiprocessing.get_context("spawn")
-    pools: dict[str, Executor] = {
-        "threads": ThreadPoolExecutor(workers),
-        "processes": ProcessPoolExecutor(workers, mp_context=spawn),
-    }
-    found: dict[str, list[float]] = {name: [] for name in pools}
-    for pool in pools.values():
-        load_all(pool, paths[: 4 * workers])  # start them
-    for _ in range(rounds):
-        for name, pool in pools.items():
-            found[name].append(timed(partial(load_all, pool, paths), len(paths))[0])
-    row("workers", "images/s")
-    row("---", "---")
-    for name, rates in found.items():
-        row(f"{workers} {name}", spread(rates))
-        pools[name].shutdown()
-    print(f"\n{len(paths)} images, {rounds} rounds, load {load_average()}")
 
 
 def memory(samples: Sequence[Sample], backbone: str) -> None:
@@ -241,25 +251,21 @@ def fit_head(features: Features, labels: Sequence[int]) -> Head:
 def main() -> None:
     """Parse and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "decode", "memory", "precision"))
+    parser.add_argument("what", choices=("speed", "memory", "precision"))
     parser.add_argument("data", type=Path)
-    parser.add_argument("--backbone")
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--engine", type=Path, help="of the backbone's shape; the bundled one has that of vit_tiny")
     parser.add_argument("--images", type=int)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    if options.what != "decode" and not options.backbone:
-        parser.error(f"{options.what} needs --backbone")
     prepare_process(options.threads)
     samples = read_samples(options.data)
-    if options.what == "decode":
-        return decode(evenly(samples, options.images or 192), options.rounds, options.workers)
     if options.what == "memory":
         return memory(evenly(samples, options.images or 1024), options.backbone)
     loaded = load_backbone(options.backbone)
     if options.what == "speed":
-        return speed(evenly(samples, options.images or 96), loaded, options.rounds)
+        return speed(evenly(samples, options.images or 96), loaded, options.engine, options.rounds)
     return precision(samples, loaded, options.images or 200)
 
 

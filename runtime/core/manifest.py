@@ -92,7 +92,7 @@ class MethodConfig(Model):
     mask_ratio: float = Field(MASK_RATIO, ge=MASK_RATIO, le=MASK_RATIO)
     mask_strategy: MaskStrategy = "balanced"
     mask_seed: int = Field(0, ge=0)
-    mask_sets: int = Field(4, ge=1)
+    mask_sets: int = Field(1, ge=1)
     lambda_: float = Field(0.1, ge=0)
     pixel_space: Literal["unit", "imagenet"] = "unit"
     stat_reduction: Literal["mean", "sum"] = "mean"

@@ -36,7 +36,7 @@ class ExtractOptions:
         backbone: weights with encoder and decoder: file, folder or Hugging Face id.
         cache: root of the feature cache.
         k: masked passes of a set.
-        mask_sets: mask sets R to draw from; the first is deployed.
+        mask_sets: mask sets R that fitting draws from; the first is deployed, and more gained nothing.
         mask_strategy: how masks are drawn; balanced: every patch is masked in most of the runs.
         mask_seed: seed of the first mask set.
         augment: change images before the resize; robust: rescale and re-encode.
@@ -55,7 +55,7 @@ class ExtractOptions:
     backbone: str
     cache: Path = CACHE
     k: Annotated[int, Option(minimum=1, maximum=64)] = 2
-    mask_sets: Annotated[int, Option(minimum=1)] = 4
+    mask_sets: Annotated[int, Option(minimum=1)] = 1
     mask_strategy: Annotated[str, Option(metavar="[balanced|independent]")] = "balanced"
     mask_seed: Annotated[int, Option(minimum=0)] = 0
     augment: Augment = "none"

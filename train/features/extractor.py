@@ -16,8 +16,8 @@ from .cache import Features
 
 ROWS = {"cpu": 3200, "cuda": 65_536}
 """Decoder tokens computed at once, by device: memory stays flat for any batch, number of runs and size of image. On
-processors two images of the default masks, so that a batch has pieces for all cores; one to eight took the same time
-within the noise of a busy machine."""
+processors eight images of the default masks, and fewer where the batch would not have a piece for every core; one to
+eight took the same time within the noise of a busy machine."""
 
 
 class FeatureExtractor:
@@ -55,7 +55,8 @@ class FeatureExtractor:
         if self.device.type == "cuda":
             computed = [self._compute(part) for part in whole.pin_memory().split(self.images_at_once)]
         else:
-            computed = map_dividing_threads(self._compute, whole.split(self.images_at_once))
+            share = -(-len(images) // torch.get_num_threads())
+            computed = map_dividing_threads(self._compute, whole.split(min(self.images_at_once, share)))
         f_global, sums, context = (torch.cat(column).cpu() for column in zip(*computed, strict=True))
         sums, context = sums.unflatten(1, self.shape), context.unflatten(1, self.shape)
         return Features(f_global.numpy(), sums.numpy(), context.numpy(), self.mae.config.patch_values // 3)

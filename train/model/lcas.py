@@ -76,6 +76,11 @@ def centred_mean(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 0] + above.mean(-1), above
 
 
+def sum_of_squares(x: Tensor) -> Tensor:
+    """Over the last axis, in one pass: the squares need no memory."""
+    return torch.linalg.vector_norm(x, dim=-1).square()
+
+
 def masked_sums(patches: Tensor, predicted: Tensor, visible: Tensor, masked: Tensor) -> RunSums:
     """Reduce R masked runs of B images to their sums.
 
@@ -90,11 +95,11 @@ def masked_sums(patches: Tensor, predicted: Tensor, visible: Tensor, masked: Ten
     """
     context, _ = centred_mean(patch_moments(patches)[:, visible].movedim(2, -1))
     mean, std = channel_constants(patches)
-    hat = predicted * std[:, None] + mean[:, None]
-    error = (hat - patches[:, masked]).square().sum(-1)
+    hat = torch.addcmul(mean[:, None], predicted, std[:, None])
+    error = sum_of_squares(hat - patches[:, masked])
     above = hat - context[:, :, 0, 0, None, None, None]
     total = above.sum(-1)
-    spread = (above - total[..., None] / above.shape[-1]).square().sum(-1)
+    spread = sum_of_squares(above - total[..., None] / above.shape[-1])
     return RunSums(torch.stack([total, spread, error], dim=-1), context)
 
 

@@ -53,11 +53,17 @@ def test_one_batch_is_one_run_after_another(rows, tiny_detector, random_images, 
     assert_close(extractor(random_images), one_after_another(tiny_detector.mae, random_images, mask_sets), FLOAT32)
 
 
-def test_the_batch_is_divided_between_the_threads_and_they_are_given_back(tiny_detector, random_images, mask_sets):
+@pytest.mark.parametrize("rows", [17 * 6, None])
+def test_a_batch_has_a_piece_for_every_thread_and_they_are_given_back(
+    rows, tiny_detector, random_images, mask_sets, monkeypatch
+):
+    pieces, compute = [], FeatureExtractor._compute
+    monkeypatch.setattr(FeatureExtractor, "_compute", lambda own, part: pieces.append(part) or compute(own, part))
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        features = FeatureExtractor(tiny_detector.mae, mask_sets, CPU, rows=17 * 6)(random_images)
+        features = FeatureExtractor(tiny_detector.mae, mask_sets, CPU, rows=rows)(random_images)
+        assert len(pieces) >= 3
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
