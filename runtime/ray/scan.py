@@ -38,7 +38,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
     label, folder = manifest.label, Folder(options.out)
     run = {name: value for name, value in asdict(run_of(manifest, options.scoring)).items() if name != "cinemae"}
     named = {name: getattr(options, name) for name in ("format", "column", "allow_url")}
-    settings = {"run": run, "inputs": list(options.inputs), **named}
+    settings = json.loads(json.dumps({"run": run, "inputs": list(options.inputs), **named}))  # as they are read back
     if manifest.demonstration and not options.quiet:
         print(f"note: {label}: its verdicts are no evidence; name a real engine with --engine FILE", file=sys.stderr)
     start = time.monotonic()

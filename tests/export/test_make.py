@@ -25,7 +25,7 @@ from training_tree import render
 TRAIN, TEST = 40, 6
 WEIGHTS = "mae_visualize_vit_base.pth"
 MAKE = ("make", "data", "--backbone", WEIGHTS)
-COMMAND = [sys.executable, "-m", "cinemae", *MAKE, "--threads", "1"]
+COMMAND = [sys.executable, "-m", "cinemae", *MAKE, "--threads", "1", "--no-tiers"]
 STEPS = ("audit", "extract", "fit", "evaluate", "export", "report")
 
 
@@ -98,7 +98,7 @@ def test_killed_in_every_step_it_goes_on_and_more_data_costs_only_the_new(place)
     made = read_manifest(engine)
     n_trained = made.training.n_ai + made.training.n_real
     for text in (
-        "license: cc-by-nc-4.0", "at most 5 % of the real images of a source get this; 1 new source in 4 may exceed",
+        "license: cc-by-nc-4.0", "at most 5 % of the real images of a source get this; 1 new source in 3 may exceed",
         "### Likelihood ratio", "| gen_a | train | 40 | 40 | 80 |", "**Warning.** A classifier that sees only",
         f"SHA-256 {made.backbone.sha256}", "--engine 'models/cinemae.onnx'",
     ):
@@ -150,9 +150,12 @@ def test_a_table_as_it_is_published_is_made_where_it_lies(tmp_path):
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / name).write_bytes(data)
     weights(tmp_path)
-    out, _ = make(tmp_path)
+    out, _ = make(tmp_path, "--tiers")
     assert out.endswith("next: cinemae run PHOTOS --engine models/cinemae.onnx\n")
     assert read_manifest(tmp_path / "models" / "cinemae.onnx").training.generators == ("COCO", "Real", "flux", "sdxl")
+    calibration = read_manifest(tmp_path / "models" / "cinemae.onnx").calibration
+    assert {"flux", "flux, 768 px, JPEG 60", "flux, 512 px, JPEG 40"} < {one.source for one in calibration.sources}
+    assert calibration.lowest_quality == 40
     scored = (tmp_path / "models" / "cinemae" / "scores.jsonl").read_text("utf-8").splitlines()
     assert len(scored) == SHOWN
     assert {json.loads(line)["status"] for line in scored} == {"ok"}

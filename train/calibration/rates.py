@@ -14,8 +14,8 @@ class Rates:
     """Largest shares of wrong verdicts in a source, and how many new sources may exceed them, each in (0, 1).
 
     Attributes:
-        false_alarm: the verdict `ai` is for logits that at most this share of real images reaches.
-        miss: the verdict `real` is for logits below which at most this share of AI images lies.
+        false_alarm: the verdict `ai` is for logits that at most this share of a source's real images reaches.
+        miss: the verdict `real` is for logits below which at most this share of a source's AI images lies.
         gamma: share of new sources that may exceed these rates, as 0.1 or 1/10.
 
     Raises:

@@ -191,7 +191,7 @@ def calibrate_command(
 ) -> None:
     """Choose other rates of wrong verdicts for a checkpoint.
 
-    Probability and thresholds follow from the scores that fitting kept.
+    Likelihood ratio and thresholds follow from the scores that fitting kept.
     """
     from ..fitting.checkpoint_folder import last_checkpoint, read_manifest
 

@@ -165,7 +165,7 @@ def robustness_command(options: StudyOptions, limits: Limits, seeds: Seeds, mach
 def ablate_command(
     options: StudyOptions, budget: AblationBudget, seeds: Seeds, machine: Machine, parts: Parts = "cached"
 ) -> None:
-    """Run the paper's ablations [Tables 4-7, Fig. 10].
+    """Run the paper's ablations [Tables 4-7, Figure 10].
 
     Those called `cached` need the cached features alone.
     """

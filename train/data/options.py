@@ -19,7 +19,7 @@ class Data:
 
     Attributes:
         data: labelled data: a folder, a CSV or JSONL list, Parquet, Arrow or tar files, or
-            `hf://datasets/ORG/NAME[@REVISION][/SPLIT]`.
+            `hf://datasets/ORG/NAME[@REVISION][/CONFIGURATION][/SPLIT]`.
         layout: layout of folders; auto finds out by itself.
         real: a folder, label value or column that holds real images; repeatable, * and ? match; '*': every other.
         ai: a folder, label value or column that holds AI images; repeatable, * and ? match; '*': every other.

@@ -89,7 +89,7 @@ def test_an_extraction_from_the_hub_that_was_killed_goes_on(published, tiny_weig
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
         (folder,) = tmp_path.glob("cache/*")
-        kept = len(FeatureCache(folder))
+        kept = len(FeatureCache(folder, None))
         assert 0 < kept < len(published)
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"{len(published) - kept} images computed, {kept} cached before" in ended.stdout
