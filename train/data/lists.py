@@ -34,7 +34,9 @@ UNNAMED = "unnamed"
 COLUMNS = "path,label[,generator[,split]]"
 NEEDED = ("path", "label")
 RECORDED = ("verdict", "status")
-"""Columns of records and reviews: a line without a label is an image that nobody judged."""
+"""Columns of records and reviews, whose lines may have a label of `UNJUDGED`."""
+UNJUDGED = (None, "", "unclear")
+"""Labels of images that nobody judged, or that somebody could not judge (runtime/report/templates/review.js)."""
 SEPARATORS = ",;\t"
 LONGEST_PATH = 32_767
 """Characters of the longest path that a system has (Windows with long paths)."""
@@ -139,7 +141,7 @@ def from_list(path: Path, options: Data, skipped: Skipped) -> list[Sample]:
         with _opened(path) as file:
             for line in (_csv_lines if path.suffix.lower() == ".csv" else _json_lines)(path, file, needed):
                 given = {kind: line.record.get(name) for kind, name in columns.items()}
-                if line.is_recorded and given["label"] in (None, ""):
+                if line.is_recorded and given["label"] in UNJUDGED:
                     unjudged += 1
                 elif problem := _problem(given):
                     problems.append(f"line {line.number}: {problem}")
@@ -155,7 +157,7 @@ def from_list(path: Path, options: Data, skipped: Skipped) -> list[Sample]:
         more = f" and {len(problems) - SHOWN:,} more lines" if len(problems) > SHOWN else ""
         raise UsageError(f"{path}, {'; '.join(problems[:SHOWN])}{more}")
     if unjudged:
-        log.warning("%s: %s lines without a label left out", path, f"{unjudged:,}")
+        log.warning("%s: %s lines without the label of a class left out", path, f"{unjudged:,}")
     labels = options.classes.settle({label for _, _, label, _, _ in lines}, str(path))
     return [
         Sample(name, labels[label], generator, split)

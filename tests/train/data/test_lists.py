@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import cinemae.runtime
 import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.train.data.samples import read_samples
@@ -109,14 +111,18 @@ def test_labels_that_are_generators(tmp_path):
 
 
 def test_a_review_is_a_list(tmp_path, monkeypatch):
-    """The columns that the report's page writes (runtime/report/templates/review.js), and a label of the reader."""
+    """The columns and labels that the report's page writes: `reviewCsv` and LABELS of templates/review.js."""
+    script = (Path(cinemae.runtime.__file__).parent / "report" / "templates" / "review.js").read_text("utf-8")
+    assert 'const LABELS = ["", "AI", "real", "unclear"];' in script
+    head = ",".join(re.findall(r'"(\w+)"', re.search(r"const lines = \[\[(.*)\]\]", script)[1])) + "\n"
+    assert head == "path,sha256,verdict,likelihood_ratio,probability,reviewed,label,note\n"
     monkeypatch.chdir(tmp_path)
-    for name in ("-a.jpg", "b.jpg", "c.jpg"):
+    for name in ("-a.jpg", "b.jpg", "c.jpg", "d.jpg"):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / name).write_bytes(b"x")
     (tmp_path / "-a.jpg").write_bytes(b"x")
-    head = "path,sha256,verdict,probability,reviewed,label,note\n"
-    rows = "'-a.jpg,00,ai,0.9,yes,real,\nin/b.jpg,01,real,0.1,yes,AI,\"odd, hands\"\nin/c.jpg,02,ai,0.8,no,,\n"
+    rows = "'-a.jpg,00,ai,2,0.9,yes,real,\nin/b.jpg,01,real,0.5,0.1,yes,AI,\"odd, hands\"\nin/c.jpg,02,ai,2,0.8,no,,\n"
+    rows += "in/d.jpg,03,uncertain,1,0.5,yes,unclear,\n"
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "cinemae-review.csv").write_text(head + rows)
     samples = read_samples(tmp_path / "downloads" / "cinemae-review.csv")
