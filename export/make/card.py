@@ -8,6 +8,7 @@ from pathlib import Path
 from ...runtime.core.files import write_text
 from ...runtime.core.likelihood import Likelihood
 from ...runtime.engines.file.header import read_manifest
+from ...train.fitting.checkpoint_folder import EVAL_FOLDER
 from ...train.reporting.tables import Cell, Table
 from ..hub import card
 from .options import MakeOptions
@@ -24,7 +25,7 @@ def write_card(options: MakeOptions, page: Path) -> Path:
     parts = [
         card(manifest.model_copy(update={"metrics": {}}), str(options.out)),
         f"## Figures\n\nOn images that were not trained on. Pictures with verdicts and heatmaps: {page.name}.\n",
-        (options.checkpoint / "eval" / "eval.md").read_text("utf-8"),
+        (options.checkpoint / EVAL_FOLDER / "eval.md").read_text("utf-8"),
         likelihood_table(likelihood).markdown() if likelihood else "",
         f"## Data\n\nThe calibration: {manifest.calibration.fitted_on}.\n",
         (audited / "counts.md").read_text("utf-8"),

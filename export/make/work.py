@@ -29,7 +29,7 @@ from ...train.cli.shared import Forward
 from ...train.data.sample import Sample
 from ...train.data.samples import thin
 from ...train.features.sample_list import SAMPLES_FILE
-from ...train.fitting.checkpoint_folder import HEAD_FILE, MANIFEST_FILE, SCORES_FILE
+from ...train.fitting.checkpoint_folder import EVAL_FOLDER, HEAD_FILE, MANIFEST_FILE, SCORES_FILE
 from ...train.fitting.fit_config import FitConfig
 from ..export import export_request, say
 from ..request import Request
@@ -91,7 +91,7 @@ class Work:
         """Evaluate on what was not trained on."""
         folder, test = self.options.checkpoint, [s for s in samples if s.split != self.config.split]
         options = EvalOptions(checkpoint=folder, cache=self.options.cache, backbone=self.options.backbone)
-        files = [folder / "eval" / "eval.json", folder / "eval" / "eval.md", folder / MANIFEST_FILE]
+        files = [folder / EVAL_FOLDER / "eval.json", folder / EVAL_FOLDER / "eval.md", folder / MANIFEST_FILE]
         self._run("evaluate", [file_sha256(folder / HEAD_FILE), sorted(test)], files,
                   lambda: evaluated(folder, test, None, options, self.forward))
 
