@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -35,15 +33,11 @@ def extract_tree(weights, tree, root):
 
 
 @pytest.mark.slow
-def test_kill_9_loses_nothing_and_doubles_nothing(image_tree, tiny_weights, tmp_path):
+def test_kill_9_loses_nothing_and_doubles_nothing(image_tree, tiny_weights, tmp_path, killed):
     command = [sys.executable, "-c", CHILD, str(tiny_weights), str(image_tree), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(PYTHONPATH)}
     child = subprocess.Popen(command, env=environment)
-    while len(list(tmp_path.glob("*/*.safetensors"))) < 7 and child.poll() is None:
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    (folder,) = tmp_path.glob("*")
+    folder = killed(child, tmp_path, shards=7)
     kept = len(FeatureCache(folder, None))
     everything = read_samples(image_tree)
     assert 14 <= kept < len(everything), "the kill must come in the middle, after something was kept"

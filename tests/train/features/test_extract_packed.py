@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +70,7 @@ def test_rows_of_a_table_have_the_features_of_the_same_files(published, fill, sp
 
 
 @pytest.mark.slow
-def test_an_extraction_from_the_hub_that_was_killed_goes_on(published, tiny_weights, tmp_path):
+def test_an_extraction_from_the_hub_that_was_killed_goes_on(published, tiny_weights, tmp_path, killed):
     with fake_hub() as hub:
         commit = hub.commit("datasets/org/set", open_fake(published, group=10))
         environment = {
@@ -84,11 +82,7 @@ def test_an_extraction_from_the_hub_that_was_killed_goes_on(published, tiny_weig
         patched = "import cinemae.train.features.cache_writer as w; w.CacheWriter.__init__.__defaults__ = (2, 60.0)\n"
         patched += "import cinemae.train.features.extract as e; e.extract.__kwdefaults__['shard_rows'] = 2\n"
         child = subprocess.Popen([*command[:2], patched + COMMAND, *command[3:]], env=environment)
-        while len(list(tmp_path.glob("cache/*/*.safetensors"))) < 6 and child.poll() is None:
-            time.sleep(0.002)
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-        (folder,) = tmp_path.glob("cache/*")
+        folder = killed(child, tmp_path / "cache", shards=6)
         kept = len(FeatureCache(folder, None))
         assert 0 < kept < len(published)
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
