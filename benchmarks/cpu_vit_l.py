@@ -1,6 +1,6 @@
-"""ViT-L on the CPU: naive PyTorch, ours eager, plain ONNX, packed ONNX fp32 and INT8, OpenVINO; interleaved, one run.
+"""ViT-L on the CPU: naive PyTorch, ours eager, plain ONNX, packed fp32, bf16 and INT8, OpenVINO; interleaved, one run.
 
-    python benchmarks/cpu_vit_l.py --work DIR [--openvino-python PYTHON] [--out benchmarks/cpu-vit-l.md]
+    python benchmarks/cpu_vit_l.py --work DIR [--openvino-python PYTHON] [--out TABLE.md]
     OMP_NUM_THREADS=1 python benchmarks/cpu_vit_l.py --clock cpu --work DIR ...
 
 The second form counts the processor time of one thread: on a machine that others load too, wall time measures them.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -26,6 +25,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from cinemae.runtime.core.environment import cpu_features
+from cinemae.runtime.diagnose.hardware import cpu_name
 from vit_l import THREADS, cpu_session, detector, flops, graphs
 
 Run = Callable[[np.ndarray], object]
@@ -48,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=25, help="interleaved rounds at batch 1; a third above")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--openvino-python", help="a Python that has openvino")
+    parser.add_argument("--openvino-python", default=sys.executable, help="a Python that has openvino")
     parser.add_argument("--openvino-worker", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--skip", nargs="*", default=[], help="names of candidates to leave out")
     parser.add_argument("--out", type=Path)
@@ -61,7 +62,7 @@ def onnx_run(path: Path) -> Run:
 
 
 def openvino_worker(path: str, precision: str) -> None:
-    """A process that scores what it is sent: one line per request (batch), one line back (seconds)."""
+    """A process that scores what it is sent: one line per request (batch), one line back (seconds, logits)."""
     import openvino
 
     core = openvino.Core()
@@ -71,10 +72,14 @@ def openvino_worker(path: str, precision: str) -> None:
     size = model.input(0).partial_shape[1].get_length()
     print("ready", flush=True)
     for line in sys.stdin:
-        images = np.random.default_rng(0).integers(0, 256, (int(line), size, size, 3), dtype=np.uint8)
         start = clock()
-        request.infer({"images": images})
-        print(clock() - start, flush=True)
+        found = request.infer({"images": pictures(int(line), size)})
+        print(clock() - start, *found["logit"].tolist(), flush=True)
+
+
+def pictures(batch: int, size: int = 224) -> np.ndarray:
+    """The images of every run."""
+    return np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
 
 
 class OpenVino:
@@ -92,7 +97,9 @@ class OpenVino:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(len(images), file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
+        seconds, *logits = map(float, self.process.stdout.readline().split())
+        self.logits = np.array(logits)
+        return seconds
 
 
 def products() -> dict[str, tuple[float, Callable[[], object]]]:
@@ -156,12 +163,12 @@ def candidates(arguments: argparse.Namespace) -> list[Candidate]:
         ("ours eager fp32", lambda: eager, plain, "fp32"),
     ]
     if arguments.openvino_python:
-        for precision in ("f32", "bf16"):
-            makers.append((
-                f"OpenVINO {precision}, packed",
-                lambda precision=precision: OpenVino(arguments.openvino_python, paths["packed"], precision),  # type: ignore[misc]
-                packed, "fp32",
-            ))
+        for name, graph, precision in (
+            ("OpenVINO f32, packed", "packed", "f32"), ("OpenVINO bf16, fp32 engine asked", "packed", "bf16"),
+            ("OpenVINO bf16 engine", "bf16", "f32"),
+        ):
+            maker = partial(OpenVino, arguments.openvino_python, paths[graph], precision)
+            makers.append((name, maker, packed, "fp32"))
     chosen = []
     for name, make, work, peak in makers:
         if name not in arguments.skip:
@@ -184,12 +191,11 @@ def main() -> None:
         f"Clock: {arguments.clock}. Load average at the start {os.getloadavg()[0]:.1f}.",
     ]
     for batch in arguments.batches:
-        images = rng.integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
+        images = pictures(batch)
         rounds = arguments.rounds if batch == 1 else max(2, arguments.rounds // 3)
         times = {candidate.name: np.zeros(rounds) for candidate in chosen}
         peaks = dict.fromkeys(probes, 0.0)
-        for candidate in chosen:
-            candidate.run(images)
+        logits = {candidate.name: logits_of(candidate.run, candidate.run(images)) for candidate in chosen}
         for round_ in range(rounds):
             for at in rng.permutation(len(chosen)):
                 times[chosen[at].name][round_] = timed(lambda: chosen[at].run(images))  # noqa: B023
@@ -197,34 +203,47 @@ def main() -> None:
                     peaks[kind] = max(peaks[kind], operations / timed(work))
             print(f"batch {batch}: round {round_ + 1} of {rounds}", file=sys.stderr, flush=True)
         best = f"Best matmul: fp32 {peaks['fp32'] / 1e9:.0f} GFLOP/s, int8 {peaks['int8'] / 1e9:.0f} GOP/s."
-        lines += ["", f"Batch {batch}, {rounds} interleaved rounds. {best}", "", *table(chosen, times, batch, peaks)]
+        rows = table(chosen, times, batch, peaks, logits)
+        lines += ["", f"Batch {batch}, {rounds} interleaved rounds. {best}", "", *rows]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
 
 
-def table(chosen: list[Candidate], times: dict[str, np.ndarray], batch: int, peaks: dict[str, float]) -> list[str]:
-    """Rows of Markdown; quotients with every candidate's quartiles over the rounds."""
+def logits_of(run: Run, result: object) -> np.ndarray:
+    """Logits of the images that were scored last."""
+    return run.logits if isinstance(run, OpenVino) else np.asarray(result[0]).ravel()  # type: ignore[index]
+
+
+def table(
+    chosen: list[Candidate], times: dict[str, np.ndarray], batch: int, peaks: dict[str, float],
+    logits: dict[str, np.ndarray],
+) -> list[str]:
+    """Rows of Markdown; quotients with every candidate's quartiles over the rounds, drift against plain ONNX."""
     lines = [
-        "| | s an image, median | fastest | of plain ONNX (quartiles) | of naive PyTorch | GFLOP each | of the peak |",
-        "|---|---|---|---|---|---|---|",
+        "| | s an image, median | fastest | of plain ONNX (quartiles) | of naive PyTorch | GFLOP each | of the peak "
+        "| logit drift |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    exact = logits["plain ONNX fp32"]
     for candidate in chosen:
         taken = times[candidate.name]
         low, middle, high = np.percentile(taken / times["plain ONNX fp32"], [25, 50, 75])
-        naive = np.median(taken / times["naive PyTorch fp32"])
+        naive = np.median(taken / times.get("naive PyTorch fp32", np.nan))
+        drift = "" if candidate.name.startswith("naive") else f"{np.abs(logits[candidate.name] - exact).max():.4f}"
         share = candidate.flops * batch / taken.min() / peaks[candidate.peak]
         lines.append(
             f"| {candidate.name} | {np.median(taken) / batch:.3f} | {taken.min() / batch:.3f} "
-            f"| {middle:.2f} ({low:.2f} to {high:.2f}) | {naive:.2f} | {candidate.flops / 1e9:.0f} | {share:.0%} |"
+            f"| {middle:.2f} ({low:.2f} to {high:.2f}) | {naive:.2f} | {candidate.flops / 1e9:.0f} | {share:.0%} "
+            f"| {drift} |"
         )
     return lines
 
 
 def processor() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].partition(": ")[2] if names else platform.processor()
+    """Name and instruction sets, by which a table is filed."""
+    return f"{cpu_name()} ({' '.join(cpu_features())})"
 
 
 if __name__ == "__main__":

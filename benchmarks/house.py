@@ -15,7 +15,7 @@ def note(frame, event, _):
         seen.add((frame.f_code.co_filename, frame.f_code.co_name))
 threading.setprofile(note); sys.setprofile(note)
 from cinemae.runtime.cli import run
-sys.argv = ["cinemae-run", sys.argv[1], "--quiet", "--out", sys.argv[2]]
+sys.argv = ["cinemae-run", sys.argv[1], "--quiet", "--overwrite", "--out", sys.argv[2]]
 try:
     run.main()
 except SystemExit:

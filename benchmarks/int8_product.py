@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import numpy as np
-from cinemae.runtime.diagnose.hardware import cpu_features
+from cinemae.runtime.core.environment import cpu_features
 from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.engines.onnx.saturation import OPTION, saturates
 from onnx import TensorProto, helper, numpy_helper

@@ -1,7 +1,8 @@
-"""Make the README's pictures from an engine: a report and a heatmap, seen in a real browser; and time a large report.
+"""Make the pictures of README and docs from an engine, as a real browser shows them; and time a large report.
 
-    python benchmarks/pictures.py                  # the bundled engine -> benchmarks/pictures/*.png
-    python benchmarks/pictures.py --stress 5000    # a report of 5,000 records: size, load, sort, filter -> report.json
+    python benchmarks/pictures.py --ort node_modules   # report, heatmap and browser site -> benchmarks/pictures/*.png
+    python benchmarks/pictures.py                      # without the site, which needs onnxruntime-web from npm
+    python benchmarks/pictures.py --stress 5000        # 5,000 records: size, load, sort, filter -> report.json
 
 The images are scikit-learn's two sample photographs (china.jpg, flower.jpg), cut into pieces, and pictures rendered
 here.
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,11 +29,14 @@ from cinemae.runtime.scoring.detector import DEFAULT_BATCH, Detector
 from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.runtime.scoring.pipeline import decode_and_score
 from PIL import Image, ImageDraw, ImageFilter
+from PIL.PngImagePlugin import PngInfo
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 HERE = Path(__file__).parent / "pictures"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--window-size=1280,1000",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--window-size=1280,1400",
 )
 LARGEST = 300_000
 """Bytes of a saved picture; the README loads them. Larger ones are scaled down."""
@@ -84,7 +89,37 @@ def make_folder(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         rendered(seed).save(path)
     whole = (folder / "photographs" / "flower.jpg").read_bytes()
+    add_facts(folder)
     (folder / "photographs" / "flower-cut-off.jpg").write_bytes(whole[: len(whole) // 3])
+
+
+def add_facts(folder: Path) -> None:
+    """Give files what a desk finds in files: camera data, declarations, parameters, Content Credentials.
+
+    All are made up. The photograph that declares itself generated is real, as a false label would be.
+    """
+    from metadata_files import exif_of, xmp_of
+    from signed_images import CREATED, signed
+
+    photos, renders = folder / "photographs", folder / "rendered"
+    exif = Image.Exif()
+    camera = {"Make": "Example", "Model": "Camera 1", "LensModel": "35 mm", "DateTimeOriginal": "2026:05:01 10:00:00"}
+    exif.load(exif_of(camera))
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 29.6), 3: "E", 4: (2.0, 17.0, 40.2)})
+    label = xmp_of({"Iptc4xmpExt:DigitalSourceType": CREATED["digitalSourceType"]})
+    for path, fields in ((photos / "flower.jpg", {"exif": exif}), (photos / "china-2.jpg", {"xmp": label})):
+        with Image.open(path) as image:
+            image.save(path, quality=92, **fields)
+    text = PngInfo()
+    text.add_text("parameters", "a hill of glass\nSteps: 24, Sampler: DPM++ 2M, CFG scale: 7, Seed: 7, Size: 512x512")
+    rendered(1).save(renders / "render-02.png", pnginfo=text)
+    made, name = signed(rendered(2)), "render-03.jpg"
+    opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [name]}}
+    parent = {"title": name, "label": name, "relationship": "parentOf"}
+    edited = signed(made, actions=(opened,), ingredients=[(parent, made)], generator="Test Editor")
+    (renders / name).write_bytes(made)
+    (renders / "render-03-edited.jpg").write_bytes(edited)
+    rendered(2).save(renders / "render-03-stripped.jpg")
 
 
 def browser(dark: bool = False) -> Any:
@@ -102,19 +137,19 @@ def browser(dark: bool = False) -> Any:
 
 
 def shrink(path: Path, out: Path) -> None:
-    """Save a screenshot, scaled down until it is small enough."""
+    """Save a screenshot in 256 colours, scaled down until it is small enough."""
     whole = image = Image.open(path).convert("RGB")
     out.parent.mkdir(parents=True, exist_ok=True)
-    image.save(out, optimize=True)
+    image.quantize(256).save(out, optimize=True)
     while out.stat().st_size > LARGEST:
         scale = 0.93 * image.width / whole.width
         image = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.LANCZOS)
-        image.save(out, optimize=True)
+        image.quantize(256).save(out, optimize=True)
     print(f"{out} {image.width} x {image.height}, {out.stat().st_size // 1024} KB")
 
 
-def pictures(engine: Path | None, out: Path) -> None:
-    """Score the folder, open its report, save what is seen."""
+def pictures(engine: Path | None, out: Path, ort: Path | None) -> None:
+    """Score the folder, open its report, save what is seen; with `ort`, also the browser site's page."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         make_folder(work / "desk")
@@ -122,7 +157,7 @@ def pictures(engine: Path | None, out: Path) -> None:
         os.chdir(work)
         scoring = ScoringOptions(engine=engine and here / engine, device="cpu")
         score(ScanOptions(scoring=scoring, inputs=("desk",), out=work / "out.jsonl", report=work / "report.html",
-                          heatmaps=work / "heatmaps", quiet=True))
+                          overwrite=True, heatmaps=work / "heatmaps", quiet=True))
         os.chdir(here)
         for dark in (False, True):
             driver = browser(dark)
@@ -132,12 +167,19 @@ def pictures(engine: Path | None, out: Path) -> None:
                 driver.save_screenshot(str(work / "page.png"))
                 shrink(work / "page.png", out / f"report-{'dark' if dark else 'light'}.png")
                 if dark:
-                    driver.find_element("css selector", ".card").click()
+                    driver.execute_script("openDetail(state.shown.findIndex((row) => row.c))")
                     time.sleep(0.5)
                     driver.save_screenshot(str(work / "detail.png"))
                     shrink(work / "detail.png", out / "report-detail.png")
             finally:
                 driver.quit()
+        if ort is not None:
+            import web
+
+            names = ("china.jpg", "flower.jpg", "flower-grey.jpg", "render-02.png", "render-04.png", "china-tiny.png")
+            images = [path for name in names for path in (work / "desk").rglob(name)]
+            with web.site(ort) as address:
+                web.pictures(address, images, out)
         shrink(work / "heatmaps" / "photographs" / "china.jpg.lcas.png", out / "heatmap.png")
 
 
@@ -189,10 +231,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--engine", type=Path, help="default: the bundled one")
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--ort", type=Path, help="node_modules with onnxruntime-web, for pictures of the site")
     parser.add_argument("--stress", type=int, metavar="N")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.stress:
         stress(arguments.engine, arguments.out, arguments.stress)
     else:
-        pictures(arguments.engine, arguments.out)
+        pictures(arguments.engine, arguments.out, arguments.ort)

@@ -71,7 +71,7 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
     from cinemae.export.parity import parity_images
 
     work.mkdir(parents=True, exist_ok=True)
-    paths = {kind: work / f"{backbone}.{kind}.onnx" for kind in ("plain", "packed", "int8")}
+    paths = {kind: work / f"{backbone}.{kind}.onnx" for kind in ("plain", "packed", "bf16", "int8")}
     if all(path.exists() for path in paths.values()):
         return paths
     found, _ = detector(backbone)
@@ -79,6 +79,8 @@ def graphs(work: Path, backbone: str) -> dict[str, Path]:
         onnx.save(plain_graph(found), paths["plain"])
     if not paths["packed"].exists():
         onnx.save(fused_graph(found), paths["packed"])
+    if not paths["bf16"].exists():
+        onnx.save(fused_graph(found, "bf16"), paths["bf16"])
     if not paths["int8"].exists():
         packed = PackedDetector(found)
         images = parity_images(8, found.mae.config.image_size)

@@ -1,22 +1,22 @@
-"""Time the browser site beside the Python runtime, on the same images in the same run; and take its pictures.
+"""Time the browser site beside the Python runtime, on the same images in the same run.
 
     python benchmarks/web.py FOLDER --ort node_modules [--images 30] [--rounds 3]
-    python benchmarks/web.py --pictures --ort node_modules      # -> benchmarks/pictures/web-*.png
 
 Times go from the choice of the files to the last record shown, divided by the images; the engine is loaded before. The
 kinds take turns in every round, so that other load on the machine meets all of them. Needs the `dev` and `cpu` extras,
-Chromium, chromedriver, and onnxruntime-web from npm.
+Chromium, chromedriver, and onnxruntime-web from npm. `benchmarks/pictures.py --ort node_modules` takes its pictures.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 from browser import chromium
 from web_site import open_site, score, served
 
-HERE = Path(__file__).parent / "pictures"
 SIZES = {"desktop": (1280, 1100, 1, False), "phone": (390, 844, 2, True)}
 WATCH = """
 const begin = () => { window.started = performance.now(); }, end = () => { window.ended = performance.now(); };
@@ -83,46 +82,46 @@ def timings(address: str, images: list[Path], rounds: int) -> None:
         print(f"| {name} | {1000 * statistics.median(seconds):.0f} | {span} | {ratio:.2f} |")
 
 
-def pictures(address: str, folder: Path) -> None:
-    """The page on a desktop and on a phone, light and dark, with images of this project."""
-    from pictures import photographs, rendered
+@contextlib.contextmanager
+def site(ort: Path) -> Iterator[str]:
+    """The address of the bundled engine's site, served."""
+    engine = bundled_path()
+    with tempfile.TemporaryDirectory() as folder:
+        write_site(engine, read_manifest(engine), Path(folder) / "site", ort)
+        with served(Path(folder) / "site") as (base, _):
+            yield f"{base}/"
 
-    photos = photographs()
-    images = {name: photos[name] for name in ("china.jpg", "flower.jpg", "flower-grey.jpg", "china-tiny.png")}
-    images |= {f"rendered-{seed}.png": rendered(seed) for seed in (1, 3)}
-    for name, image in images.items():
-        image.save(folder / name)
+
+def pictures(address: str, images: Sequence[Path], out: Path) -> None:
+    """The page on a desktop and on a phone, light and dark, as `out`/web-*.png."""
+    from pictures import shrink
+
     for dark in (False, True):
         with chromium(dark=dark) as driver:
             for name, (width, height, ratio, mobile) in SIZES.items():
                 metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": mobile}
                 driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
                 open_site(driver, address)
-                score(driver, [folder / image for image in images])
+                score(driver, images)
                 if mobile:
                     driver.execute_script("document.getElementById('legend').scrollIntoView()")
                 time.sleep(1)
-                driver.save_screenshot(str(HERE / f"web-{name}-{'dark' if dark else 'light'}.png"))
+                saved = out / f"web-{name}-{'dark' if dark else 'light'}.png"
+                driver.save_screenshot(str(saved))
+                shrink(saved, saved)
 
 
 def main() -> None:
-    """Measure and print, or take pictures."""
+    """Measure and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--ort", type=Path, required=True)
     parser.add_argument("--images", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", action="store_true")
     options = parser.parse_args()
-    engine = bundled_path()
-    with tempfile.TemporaryDirectory() as folder:
-        write_site(engine, read_manifest(engine), Path(folder) / "site", options.ort)
-        with served(Path(folder) / "site") as (base, _):
-            if options.pictures:
-                pictures(f"{base}/", Path(folder))
-                return
-            paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-            timings(f"{base}/", paths[: options.images], options.rounds)
+    with site(options.ort) as address:
+        paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        timings(address, paths[: options.images], options.rounds)
 
 
 if __name__ == "__main__":

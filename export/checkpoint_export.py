@@ -1,15 +1,23 @@
-"""Checkpoint to ONNX engine in the precision asked for, with its report and its parity rows."""
+"""Checkpoint to ONNX engine in the precision asked for, with its calibration, report and parity rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..runtime.core.calibration import Calibration
+from ..runtime.core.errors import UsageError
 from ..runtime.core.manifest import UNKNOWN_LICENCE
+from ..runtime.engines.base import Engine
 from ..runtime.engines.file.header import read_manifest
+from ..train.calibration.calibrate import calibrate
+from ..train.calibration.rates import Rates
+from ..train.calibration.scores import Scores
+from ..train.data.sample import Sample
 from ..train.fitting.checkpoint import LoadedCheckpoint, load_checkpoint
 from ..train.fitting.checkpoint_folder import last_checkpoint
 from .fused import export_fused, packed_graph, write_fused
@@ -19,7 +27,7 @@ from .int8.rewrite import quantise_for_cpu
 from .parity import BATCHES, Row, eager_output, parity_images, parity_table
 from .parts import export_parts
 from .plan_check import Reference, write_reference
-from .quality import export_report, labelled, range_batches, report_path
+from .quality import export_report, labelled, load_batches, range_batches, report_path
 from .refusals import engine_licence, refuse_bundled, refuse_other_precision
 from .request import Request
 
@@ -49,9 +57,12 @@ def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]
     folder = request.source or last_checkpoint()
     say(f"reading {folder}")
     loaded = load_checkpoint(folder, request.backbone)
-    licence = engine_licence(loaded.manifest.backbone.licence, request.licence)
-    if licence == UNKNOWN_LICENCE:
-        say(f"the licence of the backbone {loaded.manifest.backbone.source} is unknown; --licence states the engine's")
+    backbone = loaded.manifest.backbone
+    licence = engine_licence(backbone.joint_licence, request.licence)
+    if UNKNOWN_LICENCE in licence.split(" AND "):
+        for one in (backbone, backbone.global_encoder):
+            if one and one.licence == UNKNOWN_LICENCE:
+                say(f"the licence of the backbone {one.source} is unknown; --licence states the engine's")
     loaded = replace(loaded, manifest=loaded.manifest.model_copy(update={"licence": licence}))
     candidates = {f"fused {precision}": (engine, precision)}
     images = parity_images(max(BATCHES), loaded.detector.mae.config.image_size)
@@ -62,7 +73,9 @@ def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]
         images = np.concatenate(batches)[: max(BATCHES)]
         recipe = export_int8(loaded, engine, batches)
     else:
-        export_fused(loaded.detector, loaded.manifest, engine, precision)
+        where = request.calibration if precision == "bf16" else None
+        calibrated = None if where is None else partial(own_calibration, data[where], where)
+        export_fused(loaded.detector, loaded.manifest, engine, precision, calibrated)
     if request.report is not None:
         say(f"measuring on {request.report} for {report_path(engine)}")
         say(export_report(engine, recipe, loaded, data[request.report], request.report_images))
@@ -74,7 +87,7 @@ def export_checkpoint(request: Request, engine: Path, say: Callable[[str], None]
     say("comparing with eager PyTorch")
     expected = eager_output(loaded.detector, images)
     rows = parity_table(candidates, images, expected)
-    if precision == "fp16":
+    if precision in ("fp16", "bf16"):
         write_reference(engine, read_manifest(engine).content_sha256, Reference(images, expected))
     return rows, Path(folder)
 
@@ -87,3 +100,28 @@ def export_int8(loaded: LoadedCheckpoint, engine: Path, batches: Sequence[np.nda
     quantise_for_cpu(model, packed, recipe)
     write_fused(model, loaded.manifest, engine, "int8")
     return recipe
+
+
+def own_calibration(samples: Sequence[Sample], where: str, engine: Engine) -> Calibration:
+    """Calibration of an engine whose precision moves its scores: fitted on these, at the rates of its manifest.
+
+    Args:
+        samples: labelled; those of the train split are left out, because the head has seen them.
+        where: the data, in words.
+        engine: loaded.
+
+    Raises:
+        UsageError: a class is missing outside of the train split, or the scores rank real above AI.
+    """
+    earlier = engine.manifest.calibration
+    held_out = [item for item in samples if item.split != "train"]
+    if not held_out:
+        raise UsageError(f"{where}: all images are of the train split; calibration needs images the head has not seen")
+    batches = load_batches(held_out, engine.manifest.preprocess)
+    found = [(part, engine.infer(images).logit) for part, images in batches]
+    used, logits = [item for part, _ in found for item in part], np.concatenate([each for _, each in found])
+    scores = Scores(logits, np.array([item.label for item in used]), np.array([item.generator for item in used]))
+    given = {"false_alarm": earlier.false_alarm, "miss": earlier.miss}
+    rates = Rates(**{name: rate for name, rate in given.items() if rate is not None})
+    words = f"{len(used)} images outside of the train split of {where}, by this engine in {engine.manifest.precision}"
+    return calibrate(scores, words, rates, earlier.lowest_quality)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
 from ..runtime.core.files import atomic_path
-from ..runtime.core.manifest import METADATA_KEY, Golden, Manifest
+from ..runtime.core.manifest import METADATA_KEY, Manifest
 from ..runtime.engines.file.integrity import seal
 from .refusals import refuse_bundled
 
@@ -30,7 +30,8 @@ ALIGNMENT = 4096
 
 
 def write_engine(
-    model: onnx.ModelProto, manifest: Manifest, path: str | Path, golden: Callable[[Path], Golden] | None = None,
+    model: onnx.ModelProto, manifest: Manifest, path: str | Path,
+    measured: Callable[[Path], Mapping[str, object]] | None = None,
     external_above: int = EXTERNAL_ABOVE,
 ) -> Manifest:
     """Write `model` with `manifest` inside to `path` and return the manifest as stored (hashes filled in).
@@ -42,7 +43,7 @@ def write_engine(
         model: the graph with its weights.
         manifest: its hashes, external data and golden logit are replaced.
         path: the engine file.
-        golden: scores the golden image with the finished engine at a temporary path, for the manifest.
+        measured: fields of the manifest (golden, calibration) from the finished engine at a temporary path.
         external_above: bytes of weights from which they go to a file of their own.
 
     Raises:
@@ -58,8 +59,8 @@ def write_engine(
         if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_above:
             external[data.name] = move_weights(model, scratch.with_name(data.name))
         stored = write_graph(model, manifest.model_copy(update={"external_data": external}), scratch)
-        if golden is not None:
-            stored = write_graph(model, stored.model_copy(update={"golden": golden(scratch)}), scratch)
+        if measured is not None:
+            stored = write_graph(model, stored.model_copy(update=measured(scratch)), scratch)
         if external:
             scratch.with_name(data.name).replace(data)
         scratch.replace(path)

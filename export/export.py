@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from pathlib import Path
 
 from ..runtime.core.environment import pip_install
-from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError
+from ..runtime.core.errors import CinemaeError, EngineError, MissingDependencyError, UsageError
+from ..runtime.core.manifest import Backbone
 from ..runtime.engines.file.header import read_manifest
 from ..runtime.engines.file.integrity import check_content
 from ..runtime.engines.tensorrt.sidecar import PlanSidecar, plan_command
@@ -45,15 +47,33 @@ def check(request: Request) -> None:
         return
     refuse_bundled(request.out / f"{request.name or 'cinemae'}.onnx")
     checkpoint = request.source or checkpoint_folder.last_checkpoint()
-    engine_licence(checkpoint_folder.read_manifest(checkpoint).backbone.licence, request.licence)
-    check_packages()
+    backbone = checkpoint_folder.read_manifest(checkpoint).backbone
+    engine_licence(backbone.joint_licence, request.licence)
+    refuse_beside(backbone, request)
+    check_packages("openvino" if request.bf16 else "cpu")
 
 
-def check_packages() -> None:
-    """Raise MissingDependencyError where a package that an export needs is not installed."""
-    for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime"):
+def refuse_beside(backbone: Backbone, request: Request) -> None:
+    """Raise UsageError for what was not measured with a global encoder, where the weights hold one."""
+    other = f"--{request.precision}" if request.precision not in ("fp32", "fp16") else ""
+    given = [name for name in (other, "--parts" * request.parts, "--web" * (request.web is not None)) if name]
+    if backbone.global_encoder and given:
+        raise UsageError(
+            f"{', '.join(given)}: was not measured with a global encoder, here {backbone.global_encoder.source}; leave "
+            "it out: such an engine is float32 or --fp16, of one file, on ONNX Runtime and TensorRT"
+        )
+
+
+def check_packages(runs: str = "cpu") -> None:
+    """Raise MissingDependencyError where a package that an export needs is not installed.
+
+    Args:
+        runs: the extra whose package runs the engine here.
+    """
+    for package in ("torch", "timm", "onnx", "onnxscript", "openvino" if runs == "openvino" else "onnxruntime"):
         if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError(f"cinemae-export needs {package}: {pip_install('export,cpu')}")
+            install = pip_install("export,openvino") if runs == "openvino" else pip_install("export,cpu")
+            raise MissingDependencyError(f"cinemae-export needs {package}: {install}")
 
 
 def export_request(request: Request) -> None:
@@ -75,7 +95,7 @@ def export_request(request: Request) -> None:
     rows, checkpoint = export_checkpoint(request, engine, say)
     print(format_table(rows), flush=True)
     require(rows)
-    say(f"wrote {engine}; next: cinemae-run PHOTOS --engine {engine}")
+    say(f"wrote {engine}; next: cinemae run PHOTOS --engine {shlex.quote(str(engine))}")
     deploy(request, engine, checkpoint)
 
 
@@ -88,6 +108,7 @@ def deploy(request: Request, engine: Path, checkpoint: Path | None = None) -> No
         checkpoint: folder that the engine was exported from.
     """
     manifest, name = read_manifest(engine), request.name or engine.stem
+    refuse_beside(manifest.backbone, request)
     plan = request.out / f"{name}.plan"
     built: PlanSidecar | None = None
     if request.tensorrt or (request.tensorrt is None and manifest.precision == "fp16"):
@@ -109,8 +130,8 @@ def deploy(request: Request, engine: Path, checkpoint: Path | None = None) -> No
         from .web.site import write_site
 
         write_site(engine, manifest, request.web, request.ort)
-        say(f"wrote {request.web}/; next: python3 -m http.server --directory {request.web}")
+        say(f"wrote {request.web}/; next: python3 -m http.server --directory {shlex.quote(str(request.web))}")
     if request.push is not None:
         check_content(engine)
         pinned = push(request.push, engine, manifest, figures_of(engine, checkpoint), say)
-        say(f"pushed; next: cinemae-run PHOTOS --engine '{pinned}'")
+        say(f"pushed; next: cinemae run PHOTOS --engine '{pinned}'")

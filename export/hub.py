@@ -88,10 +88,11 @@ def card(manifest: Manifest, pinned: str) -> str:
     head += ["tags: [ai-generated-image-detection]"]
     head += [f"license: {licence}"] if licence else ["license: other", f"license_name: {_cell(manifest.licence)!r}"]
     said = words(run_of(manifest))
-    training, backbone = manifest.training, manifest.backbone
+    training, backbone, beside = manifest.training, manifest.backbone, manifest.backbone.global_encoder
     rows = {
         "precision": manifest.precision,
         "backbone": f"{backbone.source}, {backbone.licence}, SHA-256 {backbone.sha256}",
+        **({"global encoder": f"{beside.source}, {beside.licence}, SHA-256 {beside.sha256}"} if beside else {}),
         "input": f"{manifest.preprocess.crop} px crop of a short side of {manifest.preprocess.resize_short} px",
         "method": f"K = {manifest.method.k}",
         "training": f"{training.data}: {training.n_ai:,} AI and {training.n_real:,} real images. {training.note}",

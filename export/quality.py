@@ -74,15 +74,15 @@ def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     return [samples[i] for i in np.linspace(0, len(samples) - 1, count).round().astype(int)]
 
 
-def labelled(root: Path) -> list[Sample]:
-    """The labelled images under `root`.
+def labelled(root: str) -> list[Sample]:
+    """The labelled images of a data set, wherever it lies.
 
     Raises:
         UsageError: there are none.
     """
     samples = read_samples(root)
     if not samples:
-        raise UsageError(f"{root}: no labelled images; give data that cinemae-train can read")
+        raise UsageError(f"{root}: no labelled images; give data that cinemae train can read")
     return samples
 
 

@@ -37,12 +37,12 @@ def engine_licence(known: str, given: str | None) -> str:
     """The licence of an engine.
 
     Args:
-        known: licence of the backbone; "unknown" counts.
+        known: joint licence of the weights; "unknown" counts.
         given: with `--licence`; replaces that of the backbone.
 
     Raises:
-        UsageError: another licence is given for the published MAE weights, which are under CC-BY-NC-4.0.
+        UsageError: another licence is given for weights under CC-BY-NC-4.0, as the published MAE's are.
     """
-    if known == CC_BY_NC and given not in (None, known):
+    if CC_BY_NC in known.split(" AND ") and given not in (None, known):
         raise UsageError(f"--licence {given}: the engine embeds a backbone under {known}; leave the option out")
     return given or known

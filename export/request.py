@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from ..runtime.core.errors import UsageError
 from ..runtime.core.option import Option
 from ..runtime.engines.tensorrt.library import HardwareCompatibility
 
-Precision = Literal["fp32", "fp16", "int8"]
+if TYPE_CHECKING:
+    from ..runtime.core.manifest import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class BuildOptions:
         workspace: MiB of scratch memory that the plan may use. Default: TensorRT's own limit.
         timing_cache: file that makes later plan builds faster.
         hardware_compatibility: further GPUs that the plan runs on: none, same_compute_capability or ampere_plus.
-        version_compatible: the plan also runs on later minor versions of TensorRT.
+        version_compatible: the plan also runs on later versions of TensorRT, those of the next major included.
 
     Raises:
         UsageError: a profile or compatibility that does not exist.
@@ -61,9 +62,11 @@ class Request:
         name: file name without suffix. Default: cinemae, or the stem of a source engine.
         backbone: where the backbone lies, if not where the checkpoint says.
         fp16: half precision in the graph, for GPUs.
+        bf16: bfloat16 products, for CPUs with AMX (in OpenVINO) and GPUs.
         int8: integer products for CPUs with VNNI.
-        calibration: labelled images that set INT8's activation ranges.
-        report: labelled images on which the cost of the precision is measured (NAME.report.md).
+        calibration: labelled images, in any form that `cinemae train` reads. They set INT8's activation ranges; with
+            --bf16, where optional, likelihood ratio and thresholds from the scores of those outside of its train split.
+        report: labelled images on which the cost of the precision is measured (NAME.report.md): likewise.
         report_images: largest number of images for --report; 0 takes all.
         parts: also write encoder.onnx, decoder.onnx and head.onnx in NAME-parts/.
         tensorrt: write NAME.plan. Default: for fp16, where TensorRT finds a GPU.
@@ -71,7 +74,7 @@ class Request:
         web: also write a site in this folder that scores in the browser.
         ort: with --web: folder of onnxruntime-web, which is copied into the site.
         push: also upload engine, card and figures to this repository of the hub.
-        licence: licence of the engine, for its manifest. Default: that of the backbone.
+        licence: licence of the engine, for its manifest. Default: that of the weights.
         force: overwrite an engine of another precision.
         build: how a plan is built.
 
@@ -84,9 +87,10 @@ class Request:
     name: str | None = None
     backbone: str | None = None
     fp16: bool = False
+    bf16: bool = False
     int8: bool = False
-    calibration: Path | None = None
-    report: Path | None = None
+    calibration: Annotated[str | None, Option(metavar="DATA")] = None
+    report: Annotated[str | None, Option(metavar="DATA")] = None
     report_images: Annotated[int, Option(minimum=0)] = 0
     parts: bool = False
     tensorrt: Annotated[bool | None, Option(names=("--tensorrt/--no-tensorrt",))] = None
@@ -103,12 +107,12 @@ class Request:
             raise UsageError(f"--name {self.name!r} must be a file name without a folder; the folder is --out")
         if self.out.suffix in (".onnx", ".plan"):
             raise UsageError(f"--out {self.out} is the folder to write to; name the file with --name {self.out.stem}")
-        if self.fp16 and self.int8:
-            raise UsageError("--fp16 and --int8 exclude each other")
+        if self.fp16 + self.bf16 + self.int8 > 1:
+            raise UsageError("--fp16, --bf16 and --int8 exclude each other")
         if self.int8 and self.calibration is None:
             raise UsageError("--int8 needs --calibration DATA: labelled images that set the activation ranges")
         if self.precision == "fp32" and self.report is not None:
-            raise UsageError("--report measures what --fp16 or --int8 costs; float32 is what it measures against")
+            raise UsageError("--report is for --fp16, --bf16 and --int8: it measures their cost against float32")
         if self.ort is not None and self.web is None:
             raise UsageError("--ort names the onnxruntime-web of a site: it goes with --web DIR")
         if self.engine is not None:
@@ -121,7 +125,7 @@ class Request:
     @property
     def precision(self) -> Precision:
         """Of the graph."""
-        return "fp16" if self.fp16 else "int8" if self.int8 else "fp32"
+        return "fp16" if self.fp16 else "bf16" if self.bf16 else "int8" if self.int8 else "fp32"
 
     @property
     def engine(self) -> Path | None:

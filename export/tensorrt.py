@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..runtime.core.environment import is_jetson, this_platform
 from ..runtime.core.errors import EngineError, MissingDependencyError, UsageError
 from ..runtime.core.files import file_sha256, write_bytes, write_text
 from ..runtime.engines.cuda.buckets import profiles
@@ -61,7 +62,7 @@ def build_plan(
     reference = find_reference(engine, manifest)
     draft = PlanSidecar(
         manifest=manifest, tensorrt=".".join(map(str, numbers(trt.__version__))),  # without ".post1" and the like
-        gpu=gpu.name, compute_capability=gpu.capability,
+        gpu=gpu.name, compute_capability=gpu.capability, platform=this_platform(),
         version_compatible=options.version_compatible, hardware_compatibility=options.hardware_compatibility,
         batch=options.batch, plan_sha256="0" * 64, source=engine.name, source_sha256=manifest.content_sha256,
         source_external=manifest.external_data,
@@ -127,6 +128,8 @@ def configure(trt: Any, builder: Any, options: BuildOptions, size: int) -> Any:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware_compatibility != "none":
         level = options.hardware_compatibility.upper()
+        if is_jetson():
+            raise UsageError("a Jetson has no --hardware-compatibility: build the plan there without it")
         if not hasattr(trt.HardwareCompatibilityLevel, level):
             raise UsageError(f"TensorRT {trt.__version__} has no hardware compatibility level {level}")
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)

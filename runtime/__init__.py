@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from .engines.base import Engine, EngineOutput
     from .engines.load import load_engine
     from .images.source import NamedSource
-    from .scoring.dataframe import to_dataframe
     from .scoring.detector import Detector
-    from .scoring.record import Record, Stats
+    from .scoring.record import Record, Stats, to_dataframe
 
 _HOME = {
     "CinemaeError": "core.errors",
@@ -31,7 +30,7 @@ _HOME = {
     "Record": "scoring.record",
     "Stats": "scoring.record",
     "load_engine": "engines.load",
-    "to_dataframe": "scoring.dataframe",
+    "to_dataframe": "scoring.record",
 }
 
 __all__ = [

@@ -1,12 +1,13 @@
-"""The promises for every file of a folder of foreign images, checked on a real run of `cinemae-run`.
+"""The promises for every file of a folder of foreign images, checked on a real run of `cinemae-run` on a folder.
 
     python tests/corpora.py FOLDER [--count 10000] [--engine FILE]
 
 Every regular file is an input, whatever its name: the test images of image libraries (Pillow, libtiff, libjpeg-turbo,
-imageio), fuzzing corpora, backups. What must hold: one record for each file, in order, ok or an error of one line that
-names the file; exit code 0 or 1; nothing on stderr; bounded time; memory that stays flat. Where ImageMagick is
-installed, the pixels of scored images are compared with what it reads; differences are listed, not failed: the two
-disagree about colour profiles and damaged files.
+imageio), fuzzing corpora, backups. Up to --count, damaged copies follow, the same in every run. The folder is scored
+twice in one run. What must hold: one record for each file, in order, ok or an error of one line that names the file;
+exit code 0 or 1; nothing on stderr; bounded time; memory that stays flat. Where ImageMagick is installed, the pixels of
+scored images are compared with what it reads, without --count; differences are listed, not failed: the two disagree
+about colour profiles and damaged files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -23,29 +25,41 @@ from pathlib import Path
 
 import numpy as np
 from cinemae.runtime.images.decode import decode
+from cinemae.runtime.images.formats import has_image_suffix
 from cinemae.runtime.images.library_messages import silence_libraries
 
 SECONDS_PER_FILE = 5.0
 """On average, over a corpus; the worst files of one are a hundred times slower than its photographs."""
 MAX_MIB = 4096
 GROWTH = 1.25
-"""Largest peak of the second half of a run in terms of that of the first."""
+"""Largest peak of the second half of a run, in which the same files come again, in terms of that of the first."""
 PIXEL_DIFFERENCE = 4.0
 """Mean difference from ImageMagick, of 255: other JPEG decoders and rounding stay below one."""
 COMPARED_PIXELS = 4_000_000
 
 
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """A copy with a few other bytes, most of them near the start, where headers are; a quarter of the copies is cut."""
+    copy = bytearray(data)
+    for _ in range(rng.choice((1, 4, 16)) if copy else 0):
+        copy[int(len(copy) * rng.random() ** 4)] = rng.randrange(256)
+    return bytes(copy[: rng.randrange(len(copy) + 1)] if rng.random() < 0.25 else copy)
+
+
 def gathered(folder: Path, count: int | None, target: Path) -> list[Path]:
-    """Links to all regular files below a folder, repeated in turn under other names up to `count`."""
+    """Links to all regular files below a folder, with an image's suffix; damaged copies in turn up to `count`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         raise SystemExit(f"{folder}: holds no file")
     links = []
     for number in range(count or len(files)):
         source = files[number % len(files)]
-        link = target / f"{number:06}-{source.name}"
-        link.symlink_to(source.resolve())
-        links.append(link)
+        name = f"{number:06}-{source.name}"
+        links.append(target / (name if has_image_suffix(name) else f"{name}.png"))
+        if number < len(files):
+            links[-1].symlink_to(source.resolve())
+        else:
+            links[-1].write_bytes(damaged(source.read_bytes(), random.Random(number)))
     return links
 
 
@@ -57,15 +71,13 @@ def resident_mib(pid: int) -> float:
         return 0.0
 
 
-def run(paths: list[Path], out: Path, engine: Path | None, limit: float) -> tuple[int, bytes, list[float]]:
-    """Score `paths`: exit code, stderr, memory in MiB every tenth of a second."""
-    command = [sys.executable, "-m", "cinemae", "run", "-", "--null", "--out", str(out), "--quiet"]
+def run(folder: Path, out: Path, engine: Path | None, limit: float) -> tuple[int, bytes, list[float]]:
+    """Score a folder twice in one run: exit code, stderr, memory in MiB every tenth of a second."""
+    command = [sys.executable, "-m", "cinemae", "run", str(folder), str(folder), "--out", str(out), "--quiet"]
     command += [] if engine is None else ["--engine", str(engine)]
-    listing = out.with_suffix(".list")
-    listing.write_bytes(b"\0".join(os.fsencode(path) for path in paths))
     memory = []
-    with listing.open("rb") as stdin, out.with_suffix(".err").open("w+b") as stderr:
-        process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=stderr)
+    with out.with_suffix(".err").open("w+b") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
         until = time.monotonic() + limit
         while process.poll() is None:
             memory.append(resident_mib(process.pid))
@@ -79,7 +91,7 @@ def run(paths: list[Path], out: Path, engine: Path | None, limit: float) -> tupl
 def broken_promises(paths: list[Path], out: Path, code: int, stderr: bytes, memory: list[float]) -> list[str]:
     """What did not hold, a line each."""
     records = [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
-    half = len(memory) // 2
+    half, paths = len(memory) // 2, paths * 2
     first, second = max(memory[:half], default=0.0), max(memory[half:])
     found = {
         f"exit code {code}": code not in (0, 1),
@@ -102,8 +114,7 @@ def differing_pixels(out: Path) -> tuple[int, list[str]]:
     if magick is None:
         return 0, []
     compared, differing = 0, []
-    for line in out.read_text().splitlines():
-        record = json.loads(line)
+    for record in {record["path"]: record for record in map(json.loads, out.read_text().splitlines())}.values():
         if record["status"] != "ok" or record["width"] * record["height"] > COMPARED_PIXELS:
             continue
         options = ["-auto-orient", "-background", "white", "-alpha", "remove", "-colorspace", "sRGB", "-depth", "8"]
@@ -123,7 +134,7 @@ def main() -> int:
     """Run, check, print; 0 when every promise held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, help="repeat the files up to this number")
+    parser.add_argument("--count", type=int, help="files in all; damaged copies fill up")
     parser.add_argument("--engine", type=Path, help="default: the bundled engine")
     options = parser.parse_args()
     silence_libraries()
@@ -132,13 +143,13 @@ def main() -> int:
         links.mkdir()
         paths = gathered(options.folder, options.count, links)
         started = time.monotonic()
-        code, stderr, memory = run(paths, out, options.engine, 60 + SECONDS_PER_FILE * len(paths))
+        code, stderr, memory = run(links, out, options.engine, 60 + SECONDS_PER_FILE * len(paths))
         seconds = time.monotonic() - started
         broken = broken_promises(paths, out, code, stderr, memory)
         compared, differing = (0, []) if options.count else differing_pixels(out)
         text = out.read_text() if out.is_file() else ""
     quarters = [max(part) for part in np.array_split(memory, 4) if len(part)]
-    print(f"{len(paths)} files in {seconds:.0f} s, {text.count(chr(10))} records, exit code {code}")
+    print(f"{len(paths)} files, twice, in {seconds:.0f} s, {text.count(chr(10))} records, exit code {code}")
     print(f"peak memory of each quarter of the run, MiB: {', '.join(f'{peak:.0f}' for peak in quarters)}")
     print(f"{compared} images compared with ImageMagick, {len(differing)} differ", *differing, sep="\n  ")
     print("broken promises:" if broken else "every promise held", *broken, sep="\n  ")

@@ -74,7 +74,7 @@ def test_train_then_export(tiny_weights, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit, match=r"error: none\.\w+: no such file or folder"):
             run("train_on_csv.py", tmp_path, monkeypatch, *arguments)
     run("export_and_compare.py", tmp_path, monkeypatch, "0.png")
-    assert "path='0.png', status='ok'" in capsys.readouterr().out
+    assert "<Record 0.png: uncertain, P(AI) " in capsys.readouterr().out
 
 
 def test_call_server(tiny_manifest, tmp_path, monkeypatch, capsys):

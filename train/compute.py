@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
+from ..runtime.core.environment import lacks_bf16
 from ..runtime.core.errors import MissingDependencyError, UsageError
-from ..runtime.diagnose.hardware import cpu_features
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger("cinemae.train")
 # torch is imported inside the functions, so that names of devices and precisions are checked without it.
 
 Item = TypeVar("Item")
@@ -24,8 +26,6 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 HALF = {"bf16": "bfloat16", "fp16": "float16"}
-FAST_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
-"""Instruction sets of processors that multiply bfloat16 natively; without them it is slower than float32."""
 TENSOR_CORES = (8, 0)
 """Compute capability from which NVIDIA GPUs have TensorFloat-32 and bfloat16."""
 LOGIT_TOLERANCE = 0.02
@@ -34,13 +34,33 @@ cent of probability at most, and a seventieth of the logits' standard deviation 
 
 
 def prepare_process(threads: int = 0) -> None:
-    """Set up logging to stderr and the number of threads (0: torch's own choice)."""
+    """Set up logging to stderr and the number of threads (0: torch's own choice, less the processors that are busy)."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("cinemae").setLevel(logging.INFO)  # not of libraries: exporters log thousands of lines
-    if threads:
-        import torch
+    import torch
 
+    if not threads and (idle := idle_processors()) is not None:
+        usual = torch.get_num_threads()
+        threads = max(1, min(usual, round(idle)))
+        if threads < usual:  # torch's threads wait for each other: on a busy processor more of them are slower
+            log.info("%d of %d threads: the other processors are busy; --threads sets the number", threads, usual)
+    if threads:
         torch.set_num_threads(threads)
+
+
+def idle_processors(seconds: float = 0.2, path: str = "/proc/stat") -> float | None:
+    """How many processors do nothing, measured over some time; None where the system does not tell (not Linux)."""
+    counts = []
+    try:
+        for pause in (seconds, 0.0):
+            with open(path, encoding="ascii") as file:  # cpu user nice system idle iowait ..., proc(5)
+                ticks = [[int(tick) for tick in line.split()[1:9]] for line in file if line.startswith("cpu")]
+            counts.append((ticks[0][3] + ticks[0][4], sum(ticks[0]), len(ticks) - 1))
+            time.sleep(pause)
+    except (OSError, ValueError, IndexError):
+        return None
+    (idle, total, _), (idle_then, total_then, processors) = counts
+    return processors * (idle_then - idle) / max(1, total_then - total)
 
 
 def check_device(name: str) -> None:
@@ -102,7 +122,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     chosen = named_precision(name, auto="tf32" if modern else "fp32")
     if device.type == "cpu" and chosen in ("tf32", "fp16"):
         raise UsageError(f"processors do not compute in {chosen}: use --precision fp32, or a GPU with --device cuda")
-    if device.type == "cpu" and chosen == "bf16" and not set(FAST_BF16) & set(cpu_features()):
+    if device.type == "cpu" and chosen == "bf16" and lacks_bf16():
         raise UsageError("this processor has no bfloat16 instructions, so bf16 is slower than fp32: --precision fp32")
     if device.type == "cuda" and chosen in ("tf32", "bf16") and not modern:
         raise UsageError(f"this GPU is older than Ampere and has no {chosen}: use --precision fp16 or fp32")

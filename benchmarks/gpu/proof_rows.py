@@ -18,6 +18,7 @@ class Rows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.found: dict[tuple[str, str], dict[str, Any]] = {}
+        self.asked: set[tuple[str, str]] = set()
         whole = path.read_bytes() if path.exists() else b""
         kept = whole[: whole.rfind(b"\n") + 1]
         if kept != whole:
@@ -28,12 +29,14 @@ class Rows:
 
     def has(self, stage: str, key: str) -> bool:
         """Whether the row is measured; one that failed or was skipped is tried again."""
+        self.asked.add((stage, key))
         row = self.found.get((stage, key))
         return row is not None and not {"error", "skipped"} & row.keys()
 
     def add(self, stage: str, key: str, **values: Any) -> None:
         """Append the row and make sure that it is on the disk."""
         row = {"stage": stage, "key": key, **values}
+        self.asked.add((stage, key))
         self.found[stage, key] = row
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -42,12 +45,33 @@ class Rows:
         print(json.dumps(row), file=sys.stderr, flush=True)
 
 
+    def good(self) -> bool:
+        """Whether the rows asked for since the start are there and passed; others are of another GPU, for instance."""
+        rows = [self.found.get(key, {"error": ""}) for key in self.asked]
+        return not any({"error", "skipped"} & row.keys() or row.get("passed") is False for row in rows)
+
+
 class Skipped(Exception):
     """A measurement that this machine cannot make; the message says why and what would help."""
 
 
 Measurement = tuple[str, Callable[[], dict[str, Any]]]
 Stage = Callable[[argparse.Namespace, Rows], Generator[Measurement, None, None]]
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """The values of a row that says what failed, or what is missing here."""
+    if isinstance(error, Skipped):
+        return {"skipped": str(error)}
+    return {"error": f"{type(error).__name__}: {error}"[:500]}
+
+
+def outcome(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a measurement gives; a proof goes on after a failure."""
+    try:
+        return measure()
+    except Exception as error:
+        return told(error)
 
 
 def run_stage(name: str, stage: Stage, arguments: argparse.Namespace, rows: Rows, deadline: float) -> bool:
@@ -59,14 +83,9 @@ def run_stage(name: str, stage: Stage, arguments: argparse.Namespace, rows: Rows
                 continue
             if time.monotonic() > deadline:
                 return False
-            try:
-                rows.add(name, key, **measure())
-            except Skipped as reason:
-                rows.add(name, key, skipped=str(reason))
-            except Exception as error:  # a proof goes on: the row says what failed
-                rows.add(name, key, error=f"{type(error).__name__}: {error}"[:500])
-    except Skipped as reason:
-        rows.add(name, "all", skipped=str(reason))
+            rows.add(name, key, **outcome(measure))
+    except Exception as error:  # between two measurements
+        rows.add(name, "all", **told(error))
     finally:
         work.close()
     return True

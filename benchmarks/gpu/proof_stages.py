@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
-from functools import cache, partial
+from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cinemae.runtime.engines.cuda.buckets import buckets
 from proof_jpegs import write_jpegs
+from proof_measures import LCAS, LOGIT, facts, in_flight_row, latency_row, reference
+from proof_providers import others, tf32
 from proof_rows import Measurement, Rows, Skipped
 
 SIZES = ((500, 375), (1600, 1200))
-LOGIT, LCAS = 2e-2, 1e-2
-"""Tolerances of fp16 as in `cinemae.export.parity`, relative above 1 as there; that module may not import here."""
+PRODUCT = 8192
+"""Rows and columns of the matrices whose product gives the GPU's peak."""
 
 
 def export(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
@@ -80,23 +84,43 @@ def product_backend() -> bool:
     return bool(cinemae.export.tensorrt)
 
 
-def names(arguments: argparse.Namespace, suffix: str) -> list[str]:
-    """The engines for which stage a, or b, has written a file."""
-    found = [name for name in ("vit-l", "bundled") if (arguments.work / f"{name}{suffix}").exists()]
+def setting(arguments: argparse.Namespace, trt: Any, cuda: Any) -> str:
+    """GPU, version of TensorRT and largest batch: each has plans and rows of its own, whose keys end with this."""
+    return f"{cuda.device().name}, TensorRT {trt.__version__}, largest {arguments.largest}"
+
+
+def plan_path(arguments: argparse.Namespace, name: str, machine: str) -> Path:
+    """The plan of an engine for a `setting`."""
+    return Path(arguments.work, f"{name}.{re.sub('[^A-Za-z0-9.]+', '-', machine)}.plan")
+
+
+def best_batch(arguments: argparse.Namespace) -> int:
+    """The batch that plans are tuned for, and that `cinemae-run` takes."""
+    return min(8, int(arguments.largest))
+
+
+def names(arguments: argparse.Namespace, machine: str = "") -> list[str]:
+    """The engines that stage a has written, or those of which stage b has built plans for a `setting`."""
+    every = ("vit-l", "bundled")
+    if machine:
+        found = [name for name in every if plan_path(arguments, name, machine).exists()]
+    else:
+        found = [name for name in every if (arguments.work / f"{name}.onnx").exists()]
     if not found:
-        stage = "export" if suffix == ".onnx" else "build"
-        raise Skipped(f"{arguments.work} holds no NAME{suffix}: run stage {stage} first")
+        what = f"plan for {machine}: run stage build" if machine else "engine: run stage export"
+        raise Skipped(f"{arguments.work} holds no {what} first")
     return found
 
 
 def build(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
     """(b) Plans; the product's builder compares a plan with the reference before it writes it."""
-    found = names(arguments, ".onnx")
+    found = names(arguments)
     trt, cuda = device()
+    machine = setting(arguments, trt, cuda)
 
     def one(name: str) -> dict[str, Any]:
-        engine, plan, start = arguments.work / f"{name}.onnx", arguments.work / f"{name}.plan", time.monotonic()
-        batch = (1, min(8, arguments.largest), arguments.largest)
+        engine, plan, start = arguments.work / f"{name}.onnx", plan_path(arguments, name, machine), time.monotonic()
+        batch = (1, best_batch(arguments), arguments.largest)
         if product_backend():
             from cinemae.export.request import BuildOptions
             from cinemae.export.tensorrt import build_plan
@@ -113,18 +137,12 @@ def build(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, N
                 "gpu": gpu.name, "capability": gpu.capability, "builder": builder}
 
     for name in found:
-        yield name, partial(one, name)
-
-
-def reference(arguments: argparse.Namespace, name: str) -> dict[str, np.ndarray]:
-    """Images and eager PyTorch's outputs."""
-    with np.load(arguments.work / f"{name}.reference.npz") as stored:
-        return dict(stored)
+        yield f"{name} on {machine}", partial(one, name)
 
 
 def opened(arguments: argparse.Namespace, name: str, trt: Any, cuda: Any) -> Any:
     """The plan in the product's backend, or in the bare one."""
-    plan = arguments.work / f"{name}.plan"
+    plan = plan_path(arguments, name, setting(arguments, trt, cuda))
     if product_backend():
         from cinemae.runtime.engines.tensorrt.engine import open_engine
 
@@ -142,16 +160,12 @@ def outputs(engine: Any, images: np.ndarray) -> list[np.ndarray]:
     return found if isinstance(found, list) else [found.logit, found.stats, found.lcas]
 
 
-def buckets(largest: int) -> list[int]:
-    """1, 2, 4, ... and `largest`, as `cinemae.runtime.engines.cuda.buckets` has them."""
-    return sorted({largest, *(2**i for i in range(largest.bit_length()))})
-
-
 def parity(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
     """(c) Every bucket ascending, then large and small in turn, against the reference."""
-    found = names(arguments, ".plan")
     trt, cuda = device()
-    sizes = buckets(arguments.largest)
+    machine = setting(arguments, trt, cuda)
+    found = names(arguments, machine)
+    sizes = buckets(1, arguments.largest)
     turns = [size for pair in zip(reversed(sizes), sizes, strict=True) for size in pair]
     for name in found:
         known, engine = reference(arguments, name), opened(arguments, name, trt, cuda)
@@ -170,115 +184,67 @@ def parity(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, 
 
         try:
             for step, size in enumerate((*sizes, *turns)):
-                yield f"{name} step {step} batch {size}", partial(one, size)
+                yield f"{name} step {step} batch {size} on {machine}", partial(one, size)
         finally:
             engine.close()
 
 
-def timed(run: Any, repeats: int) -> tuple[float, float]:
-    """Median and 95th percentile of the seconds of a call, after three that do not count."""
-    taken = []
-    for turn in range(repeats + 3):
-        start = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - start)
-        if turn < 3:
-            taken.clear()
-    return float(np.median(taken)), float(np.percentile(taken, 95))
-
-
-def latency_row(run: Any, batch: int, size: int, repeats: int, row: dict[str, Any]) -> dict[str, Any]:
-    """Latency and throughput at one batch size, and the share of the peak where `row` has FLOP and peak."""
-    images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-    median, p95 = timed(lambda: run(images), repeats)
-    found = {"batch": batch, "ms": 1e3 * median, "p95_ms": 1e3 * p95, "images_per_s": batch / median}
-    if row.get("flop_per_image") and row.get("flop_per_s"):
-        found["share_of_peak"] = row["flop_per_image"] * batch / median / row["flop_per_s"]
-    return found
-
-
-def facts(rows: Rows, name: str) -> dict[str, Any]:
-    """FLOP of an image (stage a) and the measured fp16 peak (stage d), where those rows are there."""
-    return {**rows.found.get(("export", name), {}), **rows.found.get(("latency", "fp16 matmul peak"), {})}
-
-
 def latency(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
     """(d) The card's fp16 peak by a product in TensorRT, then latency and throughput at every bucket."""
-    found = names(arguments, ".plan")
     trt, cuda = device()
+    machine = setting(arguments, trt, cuda)
+    found = names(arguments, machine)
 
     def peak() -> dict[str, Any]:
         from bare_plan import matmul_peak
 
-        return {"flop_per_s": matmul_peak(trt, cuda, time.perf_counter), "product": 8192}
+        return {"flop_per_s": matmul_peak(trt, cuda, time.perf_counter, PRODUCT), "product": PRODUCT}
 
     def row(engine: Any, batch: int, size: int, name: str) -> dict[str, Any]:
-        return latency_row(engine.infer, batch, size, arguments.repeats, facts(rows, name))
+        return latency_row(engine.infer, batch, size, arguments.repeats, facts(rows, name, machine))
 
-    yield "fp16 matmul peak", peak
+    yield f"fp16 matmul peak on {machine}", peak
     for name in found:
         engine, size = opened(arguments, name, trt, cuda), reference(arguments, name)["images"].shape[1]
         try:
-            for batch in buckets(arguments.largest):
-                yield f"{name} batch {batch}", partial(row, engine, batch, size, name)
+            for batch in buckets(1, arguments.largest):
+                yield f"{name} batch {batch} on {machine}", partial(row, engine, batch, size, name)
+            if product_backend():
+                best = best_batch(arguments)
+                yield f"{name} in flight on {machine}", partial(in_flight_row, engine, best, size, arguments.repeats)
         finally:
             engine.close()
 
 
 def folder(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
-    """(e) `cinemae-run` on folders of JPEGs against the engine alone."""
+    """(e) `cinemae-run` on folders, less its time for one image of them, against the engine with batches in flight."""
     for width, height in SIZES:
         where = arguments.work / f"jpegs-{width}x{height}"
         key = f"jpegs {width}x{height} {arguments.images}"
         yield key, partial(write_jpegs, where, (width, height), arguments.images)
+    machine = setting(arguments, *device())
 
-    def one(name: str, where: Path) -> dict[str, Any]:
-        device()
-        if not product_backend():
-            raise Skipped("cinemae-run needs pydantic, pillow, typer and rich in this Python: put them on PYTHONPATH")
-        out = arguments.work / "records.jsonl"
-        command = [sys.executable, "-m", "cinemae", "run", str(where), "--device", "tensorrt", "--quiet",
-                   "--engine", str(arguments.work / f"{name}.plan"), "--out", str(out)]
+    def seconds(name: str, source: Path) -> float:
+        command = [sys.executable, "-m", "cinemae", "run", str(source), "--device", "tensorrt", "-q", "--overwrite",
+                   "--engine", str(plan_path(arguments, name, machine)), "--out", str(arguments.work / "records.jsonl")]
         start = time.perf_counter()
         subprocess.run(command, check=True)
-        rate = arguments.images / (time.perf_counter() - start)
-        alone = [row["images_per_s"] for (stage, key), row in rows.found.items()
-                 if stage == "latency" and key.startswith(name) and "images_per_s" in row]
-        return {"images_per_s": rate, "of_engine_alone": rate / max(alone) if alone else None, "cpus": os.cpu_count()}
+        return time.perf_counter() - start
 
-    for name in names(arguments, ".plan"):
+    def one(name: str, where: Path) -> dict[str, Any]:
+        if not product_backend():
+            raise Skipped("cinemae-run needs pydantic, pillow, typer and rich in this Python: put them on PYTHONPATH")
+        alone = rows.found.get(("latency", f"{name} in flight on {machine}"), {}).get("images_per_s")
+        first, whole = seconds(name, where / "00000.jpg"), seconds(name, where)
+        rate = (arguments.images - 1) / (whole - first)
+        return {"images_per_s": rate, "s": whole, "first_image_s": first,
+                "of_engine_alone": rate / alone if alone else None, "cpus": os.cpu_count()}
+
+    for name in names(arguments, machine):
         for width, height in SIZES:
             where = arguments.work / f"jpegs-{width}x{height}"
-            yield f"{name} {width}x{height}", partial(one, name, where)
+            yield f"{name} {width}x{height} {arguments.images} on {machine}", partial(one, name, where)
 
 
-def others(arguments: argparse.Namespace, rows: Rows) -> Generator[Measurement, None, None]:
-    """(f) Eager PyTorch, torch.compile and onnxruntime's CUDA provider; `latency.py` has how each is run."""
-    try:
-        import torch
-        from latency import engine_run, torch_run
-    except ImportError as error:
-        raise Skipped(f"needs torch ({error}): run this stage where it is installed") from None
-    if not torch.cuda.is_available():
-        raise Skipped("torch finds no NVIDIA GPU here")
-    from cinemae.export.graph.packed import PackedDetector
-    from vit_l import detector
-
-    found, manifest = detector(arguments.backbone)
-    half, size = PackedDetector(found, torch.float16).cuda(), manifest.preprocess.crop
-    makers = {
-        "torch eager": lambda: torch_run(half),
-        "torch compile": lambda: torch_run(torch.compile(half, mode="max-autotune")),
-        "onnxruntime CUDA": lambda: engine_run(arguments.work / "vit-l.onnx", "cuda"),
-    }
-
-    def row(make: Callable[[], Any], batch: int) -> dict[str, Any]:
-        return latency_row(make(), batch, size, arguments.repeats, facts(rows, "vit-l"))
-
-    for kind, make in makers.items():
-        once = cache(make)  # compiled and loaded once
-        for batch in buckets(arguments.largest):
-            yield f"{kind} batch {batch}", partial(row, once, batch)
-
-
-STAGES = {"export": export, "build": build, "parity": parity, "latency": latency, "folder": folder, "others": others}
+STAGES = {"tf32": tf32, "export": export, "build": build, "parity": parity, "latency": latency, "folder": folder,
+          "others": others}

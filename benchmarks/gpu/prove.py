@@ -1,5 +1,6 @@
 """The proof of the GPU path on a borrowed GPU, in stages of under ten minutes that go on where they stopped.
 
+    python benchmarks/gpu/prove.py --work DIR tf32                          (0) where onnxruntime-gpu and TensorRT are
     python benchmarks/gpu/prove.py --work DIR export [--checkpoint DIR]     (a) where torch is; no GPU needed
     TRT_PYTHON benchmarks/gpu/prove.py --work DIR build parity latency folder   (b) to (e), without torch
     python benchmarks/gpu/prove.py --work DIR others                        (f) where torch and onnxruntime-gpu are
@@ -47,8 +48,7 @@ def main() -> int:
         if not run_stage(name, STAGES[name], arguments, rows, deadline):
             print(f"stopped in stage {name}: give the same command again to go on", file=sys.stderr)
             return UNFINISHED
-    ran = [row for (stage, _), row in rows.found.items() if stage in arguments.stages]
-    return int(any({"error", "skipped"} & row.keys() or row.get("passed") is False for row in ran))
+    return int(not rows.good())
 
 
 if __name__ == "__main__":

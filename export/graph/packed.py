@@ -26,8 +26,18 @@ from torch import Tensor, nn
 
 from ...train.model.detector import CinemaeDetector, Detection
 from ...train.model.mae import global_feature
+from .global_branch import PackedGlobal
 from .packed_block import Dense, Norm, PackedBlock, Qkv, attend
 from .packed_lcas import PackedLcas
+
+
+def edge_type(dtype: torch.dtype) -> torch.dtype:
+    """Type of the first and the last product, of pixels: float32 for bfloat16.
+
+    LCAS divides pixels by a sigma near zero where the image is flat, and bfloat16 rounds them by 1/256. They are 0.3 %
+    of ViT-L's work, and halve the drift of the statistics in flat images.
+    """
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def token_counts(detector: CinemaeDetector) -> tuple[int, int, int]:
@@ -37,14 +47,17 @@ def token_counts(detector: CinemaeDetector) -> tuple[int, int, int]:
 
 
 class PackedEncoder(nn.Module):
-    """Full and masked passes at once: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D])."""
+    """Full and masked passes at once: [B, N, P] normalised patches -> (f_global [B, D], tokens [B, K (V + 1), D]).
+
+    Beside a global encoder there is no full pass, and f_global has no values: [B, 0, D].
+    """
 
     rows: Tensor
 
     def __init__(self, detector: CinemaeDetector, dtype: torch.dtype) -> None:
         super().__init__()
         mae = detector.mae
-        self.dtype, self.kind = dtype, detector.method.f_global
+        self.dtype, self.kind, self.beside = dtype, detector.method.f_global, detector.encoder is not None
         self.full, self.seen, self.runs = token_counts(detector)
         self.dim, self.heads = mae.config.encoder_dim, mae.config.encoder_heads
         self.width = self.dim // self.heads
@@ -52,7 +65,7 @@ class PackedEncoder(nn.Module):
         position = mae.pos_embed.detach()[0]
         convolution = mae.patch_embed.proj
         assert convolution.bias is not None
-        self.embed = Dense(kernel, position[1:] + convolution.bias.detach(), dtype)
+        self.embed = Dense(kernel, position[1:] + convolution.bias.detach(), edge_type(dtype))
         self.cls = nn.Parameter((mae.cls_token.detach()[0] + position[:1])[None].to(dtype), requires_grad=False)
         self.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in mae.blocks)
         self.norm = Norm(mae.norm)
@@ -62,14 +75,17 @@ class PackedEncoder(nn.Module):
 
     def forward(self, patches: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [B, N, P] -> float32 [B, D], [B, K (V + 1), D], both after the final norm."""
-        n, d, last = self.full, self.dim, len(self.blocks) - 1
-        packed, read = n + self.runs * self.seen, 1 if self.kind == "cls" else n
-        tokens = torch.cat([self.cls * unit, self.embed(patches)], dim=1)
-        x = tokens.reshape(-1, d)
+        n, d, last = 0 if self.beside else self.full, self.dim, len(self.blocks) - 1
+        packed, read = n + self.runs * self.seen, 1 if n and self.kind == "cls" else n
+        embedded = self.embed(patches)
+        if embedded.dtype != self.dtype:
+            embedded = embedded.to(self.dtype)
+        tokens = torch.cat([self.cls * unit, embedded], dim=1)
+        x = (tokens if n else tokens[:, self.rows]).reshape(-1, d)
         for depth, block in enumerate(self.blocks):
             assert isinstance(block, PackedBlock)
             queries = read if depth == last else n
-            if depth == 0:
+            if n and depth == 0:
                 q, k, v = (y.reshape(-1, n, d) for y in block.qkv(x))
                 full = (q[:, :queries], k, v)
                 masked = (q[:, self.rows], k[:, self.rows], v[:, self.rows])
@@ -84,7 +100,7 @@ class PackedEncoder(nn.Module):
                 masked = (q[:, queries:], k[:, n:], v[:, n:])
             x = block.finish(x, self.attention(full, masked, queries))
         x = self.norm(x).reshape(-1, packed - n + read, d)
-        return global_feature(x[:, :read], self.kind), x[:, read:]
+        return global_feature(x[:, :read], self.kind) if n else x[:, :0], x[:, read:]
 
     def without_patches(self, rows: Tensor, packed: int) -> Tensor:
         """[B packed, D] -> [B (1 + K (V + 1)), D]: of the full pass only CLS."""
@@ -94,9 +110,10 @@ class PackedEncoder(nn.Module):
     def attention(self, full: Qkv, masked: Qkv, queries: int) -> Tensor:
         """Attention inside the full pass and inside each run -> [B, queries + K (V + 1), D]."""
         n, m, k = self.full, self.seen, self.runs
-        first = attend(full, self.heads, self.width, queries, n)
-        second = attend(masked, self.heads, self.width, m, m)
-        return torch.cat([first, second.reshape(-1, k * m, self.dim)], dim=1)
+        second = attend(masked, self.heads, self.width, m, m).reshape(-1, k * m, self.dim)
+        if self.beside:
+            return second
+        return torch.cat([attend(full, self.heads, self.width, queries, n), second], dim=1)
 
 
 class PackedDecoder(nn.Module):
@@ -129,10 +146,10 @@ class PackedDecoder(nn.Module):
             constants = first.qkv(tokens[None])
         for name, value in zip("qkv", constants, strict=True):
             self.register_buffer(f"mask_{name}", value.to(dtype))
-        self.pred = Dense(*prediction(detector), dtype)
+        self.pred = Dense(*prediction(detector), edge_type(dtype))
 
     def forward(self, tokens: Tensor, unit: Tensor) -> Tensor:
-        """float32 [B, K (V + 1), D] -> [B K M, P] in the method's pixel space, `dtype`."""
+        """float32 [B, K (V + 1), D] -> [B K M, P] in the method's pixel space, `edge_type`."""
         m, h, k, e = self.seen, self.hidden, self.runs, self.dim
 
         def complete(seen: Tensor, constant: Tensor) -> Tensor:
@@ -185,6 +202,7 @@ class PackedDetector(nn.Module):
         config = detector.mae.config
         self.config, self.dtype = config, dtype
         self.encoder = PackedEncoder(detector, dtype)
+        self.beside = PackedGlobal(detector.encoder, dtype) if detector.encoder else None
         self.decoder = PackedDecoder(detector, dtype)
         self.lcas = PackedLcas(detector)
         self.head = copy.deepcopy(detector.head).float()
@@ -202,6 +220,8 @@ class PackedDetector(nn.Module):
         unit = (pixels[:, :1, :1] * 0 + 1).to(self.dtype)
         normalised = self.lcas.normalise(pixels)
         f_global, tokens = self.encoder(normalised, unit)
+        if self.beside:
+            f_global = self.beside(images)
         predicted = self.decoder(tokens, unit)
         stats, lcas = self.lcas(pixels, normalised, predicted)
         return Detection(self.head(f_global, stats), stats, lcas)

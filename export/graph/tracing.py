@@ -86,7 +86,11 @@ def attach_weights(model: onnx.ModelProto, module: nn.Module, signature: Signatu
     del model.graph.input[:]
     model.graph.input.extend(kept)
     for name in weights:
-        model.graph.initializer.append(tensor_proto(name, tensors[name].detach().cpu().numpy()))
+        tensor = tensors[name].detach().cpu()
+        bits = tensor.contiguous().view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor  # numpy has none
+        model.graph.initializer.append(tensor_proto(name, bits.numpy()))
+        if tensor.dtype == torch.bfloat16:
+            model.graph.initializer[-1].data_type = onnx.TensorProto.BFLOAT16
 
 
 def tensor_proto(name: str, values: np.ndarray) -> onnx.TensorProto:

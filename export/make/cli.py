@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ...runtime.cli.common import Version, command_app
 from ...runtime.cli.expand import expanded
 from ...train.calibration.rates import Rates
@@ -27,4 +29,8 @@ def make(options: MakeOptions, rates: Rates, machine: Machine, version: Version 
     """
     from .make import make as make_engine
 
-    print(make_engine(options, rates, machine))
+    try:
+        print(make_engine(options, rates, machine))
+    except KeyboardInterrupt:
+        print("the same command continues", file=sys.stderr)
+        raise

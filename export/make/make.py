@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ...runtime.core.files import locked
 from ...runtime.scan.targets import check_writable
 from ...train.calibration.rates import Rates
 from ...train.cli.extract import ExtractOptions
 from ...train.cli.shared import Forward, Machine, check_backbone, check_folder, read_data
 from ...train.compute import prepare_process
+from ...train.data.sample import Sample
 from ...train.fitting.checkpoint_folder import refuse_foreign
 from ...train.fitting.fit_config import FitConfig
 from ..export import check_packages, say
@@ -16,6 +20,8 @@ from ..refusals import refuse_bundled, refuse_other_precision
 from .options import MakeOptions
 from .steps import NAMES
 
+LOCK = "lock"
+"""File in `MakeOptions.work` that the run holds which makes the engine."""
 SHOWN = 64
 """Images of the page, and of the report on the cost of float16."""
 FEW = 20_000
@@ -33,7 +39,7 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
 
     Raises:
         UsageError: wrong options, or data that lacks a split or a class.
-        OutputError: a place that cannot be written to, or a disk that is too small.
+        OutputError: a place that cannot be written to, another run that makes this engine, or a disk too small.
         ParityError: the engine disagrees with PyTorch.
     """
     out = options.out
@@ -45,20 +51,27 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
     check_backbone(options.backbone)
     check_packages()
     samples = read_data(options)
+    with locked(options.work / LOCK, options.work):
+        return made(samples, options, recipe(sum(sample.split == "train" for sample in samples), rates), machine)
+
+
+def made(samples: Sequence[Sample], options: MakeOptions, config: FitConfig, machine: Machine) -> str:
+    """The steps of `make`, once names and places are checked; returns and raises the same."""
     prepare_process(machine.threads)
     from ..quality import of_split
     from .card import write_card
     from .plan import best_case_warnings, check_data, estimate
     from .work import Work
 
-    config = recipe(sum(sample.split == "train" for sample in samples), rates)
+    out = options.out
     say(f"{', '.join(NAMES)}: of {len(samples):,} images into {out}")
     for line in check_data(samples, config):
         say(line)
     for warning in best_case_warnings(samples, config):
         say(f"warning: {warning}")
     augment, forward = "delivery" if options.tiers else "none", Forward(**vars(machine))
-    extraction = ExtractOptions(backbone=options.backbone, cache=options.cache, augment=augment)
+    extraction = ExtractOptions(backbone=options.backbone, cache=options.cache, augment=augment,
+                                global_encoder=options.global_encoder)
     say(f"loading {options.backbone}, and measuring on the first images ...")
     for line in estimate(samples, options, extraction, forward):
         say(line)
@@ -70,8 +83,11 @@ def make(options: MakeOptions, rates: Rates, machine: Machine) -> str:
     shown = of_split(listed, train=False, count=SHOWN)
     work.export(shown)
     page = work.report(shown)
-    card = write_card(options, page)
+    warnings = work.warnings()
+    card = write_card(options, page, warnings)
+    for warning in warnings:
+        say(f"warning: {warning}")
     return (
         f"{out}: the engine\n{card}: its card\n{page}: its verdicts on {len(shown)} images that it was not trained on"
-        f"\nnext: cinemae run PHOTOS --engine {out}"
+        f"\nnext: cinemae run PHOTOS --engine {shlex.quote(str(out))}"
     )

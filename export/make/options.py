@@ -17,8 +17,9 @@ class MakeOptions(Subset):
 
     Attributes:
         backbone: weights with encoder and decoder: file, folder or Hugging Face id.
+        global_encoder: another frozen encoder for f_global: NAME of timm, from the hub, or NAME:FILE.safetensors.
         fp16: half precision in the engine, for GPUs.
-        licence: licence of the engine. Default: that of the backbone.
+        licence: licence of the engine. Default: that of the weights.
         out: the engine; its card NAME.md, its page NAME.html and NAME/, all that led to it, lie beside it.
         cache: root of the feature cache, which other engines share.
         tiers: measure the rates on images as platforms deliver them, too: at most 768 px at JPEG 60, at most 512 px at
@@ -30,6 +31,7 @@ class MakeOptions(Subset):
     """
 
     backbone: str
+    global_encoder: Annotated[str | None, Option(metavar="NAME[:FILE]")] = None
     fp16: bool = False
     licence: str | None = None
     out: Path = Path("models/cinemae.onnx")

@@ -13,6 +13,7 @@ from ...runtime.core.environment import usable_cpus
 from ...runtime.core.errors import OutputError, UsageError
 from ...runtime.core.progress import duration
 from ...runtime.diagnose.hardware import memory_gib
+from ...train.audit.audit import LABELS
 from ...train.calibration.calibrate import calibrate
 from ...train.calibration.scores import OWN_HEAD, Scores
 from ...train.cli.extract import ExtractOptions, spec_for
@@ -26,11 +27,11 @@ from ...train.features.extract import extract
 from ...train.fitting.fit_config import FitConfig
 from ...train.fitting.out_of_fold import source_folds
 from ...train.weights.load import load_backbone
+from ...train.weights.timm_encoder import recorded_encoder
 from ..quality import spread
 from ..refusals import engine_licence
 from .options import MakeOptions
 
-CLASSES = {0: "real", 1: "AI"}
 FIRST, GROWTH, ENOUGH = 4, 8, 5.0
 """Images measured first, how many times as many are measured next, and the seconds of a measurement that is enough."""
 LEAST_HELD = 3
@@ -49,14 +50,16 @@ def check_data(samples: Sequence[Sample], config: FitConfig) -> list[str]:
     lines, least = [], int(LEAST_HELD / config.held_out + 0.5)
     for side, use in ((True, "training, split train"), (False, "evaluation, the other splits")):
         cells = Counter((s.label, s.generator) for s in samples if (s.split == config.split) == side)
-        counts = {label: [n for (one, _), n in cells.items() if one == label] for label in CLASSES}
-        if missing := " and no ".join(name for label, name in CLASSES.items() if not counts[label]):
+        counts = {label: [n for (one, _), n in cells.items() if one == label] for label in LABELS}
+        if missing := " and no ".join(name for label, name in LABELS.items() if not counts[label]):
+            there = ", ".join(f"{n:,} of split {split}" for split, n in Counter(s.split for s in samples).items())
             raise UsageError(
-                f"no {missing} images for {use}; a list needs a column split with train and test, folders need "
-                "train and test or val, each with both classes; --test-share 0.1 makes a test split of the training"
+                f"no {missing} images for {use}; there are {there}: a list needs a column split with train and test, "
+                "folders need train and test or val, each with both classes (mydata/{train,test}/{real,fake}); "
+                "--test-share 0.1 makes a test split of images without one"
             )
-        lines.append(f"{use}: " + ", ".join(f"{sum(n):,} {CLASSES[i]} of {len(n)} sources" for i, n in counts.items()))
-        if side and (few := [f"{sum(n)} {CLASSES[label]}" for label, n in counts.items() if sum(n) < least]):
+        lines.append(f"{use}: " + ", ".join(f"{sum(n):,} {LABELS[i]} of {len(n)} sources" for i, n in counts.items()))
+        if side and (few := [f"{sum(n)} {LABELS[label]}" for label, n in counts.items() if sum(n) < least]):
             raise UsageError(f"{' and '.join(few)} images to train on are too few: {least} of a class are the least")
     return lines
 
@@ -86,8 +89,8 @@ def estimate(
         OutputError: a disk is too small.
     """
     device, loaded = choose_device(forward.device), load_backbone(options.backbone)
-    engine_licence(loaded.info.licence, options.licence)
     spec = spec_for(extraction, loaded.info, choose_precision(forward.precision, device))
+    engine_licence(spec.backbone.joint_licence, options.licence)
     folder = options.cache / spec.key
     there = {row.path for row in FeatureCache(folder, None).views} if (folder / SPEC_FILE).exists() else set()
     left = [sample for sample in samples if sample.absolute not in there]
@@ -100,9 +103,11 @@ def estimate(
         seconds, count = time.monotonic() - started, count * GROWTH
         each, chosen = seconds / len(some), set(some)
         left = [sample for sample in left if sample not in chosen]
+    taken = len(samples) - len(left)
     cached = FeatureCache(folder, None)
     row_bytes = sum(path.stat().st_size for path in cached.shards) / max(1, len(cached))
-    weights = 4 * sum(parameter.numel() for parameter in loaded.mae.parameters())
+    models = filter(None, (loaded.mae, recorded_encoder(spec.backbone)))
+    weights = 4 * sum(parameter.numel() for model in models for parameter in model.parameters())
     features, engine = len(left) * row_bytes / GIB, weights / (2 if options.fp16 else 1) / GIB
     for path, size, option in ((options.cache, features, "--cache"), (options.out, engine, "--out")):
         free = shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.is_dir())).free / GIB
@@ -110,8 +115,8 @@ def estimate(
             raise OutputError(f"{path} needs {size:.1f} GiB, {free:.1f} are free; name another place with {option}")
     needed, memory = EXPORT_MEMORY * weights / GIB + 0.5, memory_gib()
     lines = [
-        f"extraction: {len(left):,} images are not cached, about {duration(len(left) * each)} on {device} with "
-        f"{usable_cpus()} cores; the other steps take minutes",
+        f"extraction: {taken:,} images are done, {len(left):,} are not in the cache under their names, at most "
+        f"{duration(len(left) * each)} on {device} with {usable_cpus()} cores; the other steps take minutes",
         f"disk: about {features:.2f} GiB of features in {options.cache}, {engine:.2f} GiB for {options.out}; memory: "
         f"about {needed:.1f} GiB",
     ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from ...runtime.core.errors import ImageError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
 from ...runtime.core.progress import step
+from ...runtime.engines.file.header import read_manifest
 from ...runtime.scan.options import ScanOptions
 from ...runtime.scan.scan import scan
 from ...runtime.scoring.options import ScoringOptions
@@ -28,6 +29,7 @@ from ...train.cli.fit import FitOptions, fitted
 from ...train.cli.shared import Forward
 from ...train.data.sample import Sample
 from ...train.data.samples import thin
+from ...train.evaluation.verdicts import VerdictCounts, broken_promises, promise_warnings
 from ...train.features.sample_list import SAMPLES_FILE
 from ...train.fitting.checkpoint_folder import EVAL_FOLDER, HEAD_FILE, MANIFEST_FILE, SCORES_FILE
 from ...train.fitting.fit_config import FitConfig
@@ -103,7 +105,7 @@ class Work:
         write_text(listed, "".join(f"{json.dumps(row)}\n" for row in rows))
         request = Request(
             source=options.checkpoint, out=out.parent, name=out.stem, backbone=options.backbone, fp16=options.fp16,
-            licence=options.licence, report=listed if options.fp16 else None,
+            licence=options.licence, report=str(listed) if options.fp16 else None,
         )
 
         def work() -> Iterable[Path]:
@@ -120,7 +122,7 @@ class Work:
         files = (_file(sample, self.options.work / "shown") for sample in shown)
         names = io.BytesIO(b"".join(os.fsencode(file) + b"\0" for file in files))
         options = ScanOptions(inputs=("-",), null=True, scoring=ScoringOptions(engine=out), out=scores, report=page,
-                              quiet=self.forward.quiet)
+                              overwrite=True, quiet=self.forward.quiet)
 
         def work() -> Iterable[Path]:
             scan(options, names)
@@ -128,6 +130,13 @@ class Work:
 
         self.steps.run("report", [file_sha256(out), shown], work)
         return page
+
+    def warnings(self) -> list[str]:
+        """What the engine cannot promise, and what its evaluation has refuted."""
+        calibration = read_manifest(self.options.out).calibration
+        found = json.loads((self.options.checkpoint / EVAL_FOLDER / "eval.json").read_text("utf-8"))
+        counts = (VerdictCounts(**row) for row in found["verdicts"])
+        return [*promise_warnings(calibration), *broken_promises(counts, calibration)]
 
     def _run(self, name: str, inputs: object, files: Sequence[Path], work: Callable[[], str]) -> None:
         """Run a step of `cinemae train`, and show its result without the next command, which `make` runs itself."""

@@ -25,10 +25,6 @@ LOADING = """
     <p id="loading-text">Loading the detector</p>
   </section>
 """
-FOLDER = """
-    <input type="file" id="folder" class="unseen" multiple webkitdirectory>
-    <label for="folder" class="choose second">Choose a folder</label>"""
-SAVE_CSV = '\n    <button type="button" id="save-csv" class="quiet">Save as CSV</button>'
 NOSCRIPT = '<noscript><p class="banner">This page needs JavaScript: it scores images on your own device.</p></noscript>'
 PROMISE = "They are scored on this device and go nowhere."
 
@@ -41,11 +37,9 @@ _CHANGES = (
     (r"<noscript>.*?</noscript>", NOSCRIPT),
     (r"(<main[^>]*>\n)", rf"\1{LOADING}"),
     (r'(<section id="drop" class="drop")', r"\1 inert"),
-    (r'(<label for="files"[^>]*>[^<]*</label>)', rf"\1{FOLDER}"),
     (r'\n    <button type="button" id="sample".*?</button>', ""),
     (r'\n  <p id="api">.*?</p>', ""),
     (r"They go to this server, are scored in memory and are not stored\.", PROMISE),
-    (r'(<button[^>]* id="save"[^>]*>[^<]*</button>)', rf"\1{SAVE_CSV}"),
     (r'<dialog id="ask".*?</dialog>\n+', ""),
     (r'(<p id="engine"></p>)', r'\1\n  <p id="device"></p>'),
 )
@@ -115,5 +109,5 @@ def site_script(site: Mapping[str, Any], static: Path, page: Sequence[Path]) -> 
     return SCRIPT.format(
         site=json.dumps(site, ensure_ascii=False),
         modules=joined(*(static / name for name in ("worker.js", "local_api.js", "start.js"))),
-        page=joined(*page, static / "site_page.js"),
+        page=joined(*page),
     )

@@ -14,14 +14,14 @@ from urllib.parse import quote
 from PIL import __version__ as pillow_version
 
 from ...runtime import report, serve
+from ...runtime.core.calibration import LOG10_WORDS
 from ...runtime.core.errors import EngineError, UsageError
 from ...runtime.core.files import atomic_path, file_sha256, write_text
-from ...runtime.core.likelihood import LOG10_WORDS
 from ...runtime.core.manifest import Manifest
 from ...runtime.engines.file.integrity import check_content
-from ...runtime.images import decode, formats, preprocess
+from ...runtime.images import decode, preprocess
 from ...runtime.scoring import reasons
-from ...runtime.scoring.record import FLAT_FIELDS, Record, to_dict
+from ...runtime.scoring.record import Record, to_dict
 from ...runtime.scoring.verdict import run_of
 from ...runtime.serve.schema import EngineBody
 from . import onnxruntime_web
@@ -43,13 +43,15 @@ def write_site(engine: Path, manifest: Manifest, folder: Path, ort: Path | None)
         ort: a folder with the pinned onnxruntime-web, whose files are copied; None has pages load them from `ADDRESS`.
 
     Raises:
-        EngineError: operators that onnxruntime-web lacks, weights in a second file, or a damaged engine.
+        EngineError: operators or types that onnxruntime-web lacks, weights in a second file, or a damaged engine.
         MissingDependencyError: `ort` holds another version.
         UsageError: `folder` holds a page that is not such a site.
     """
     index = folder / "index.html"
     if index.exists() and GENERATOR not in index.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{index}: is not a page of cinemae export; choose another folder for --web")
+    if manifest.precision == "bf16":
+        raise EngineError(f"{engine}: onnxruntime-web cannot run bfloat16; export it in another precision")
     if manifest.external_data:
         raise EngineError(f"{engine}: keeps its weights in a second file; a browser loads engines of one file (2 GB)")
     check_content(engine)
@@ -114,7 +116,6 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
             # From version 13 on Pillow resizes tall images vertically first; scores follow the Pillow of the export.
             "verticalFirst": int(pillow_version.split(".")[0]) >= 13,
         },
-        "suffixes": sorted(formats.IMAGE_SUFFIXES), "csv": FLAT_FIELDS,
     }
 
 

@@ -54,12 +54,11 @@ ON_INTERRUPT, ON_CLOSED_PIPE = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
 
-def score_and_exit(score: Callable[[], int], advice: str = "") -> NoReturn:
+def score_and_exit(score: Callable[[], int]) -> NoReturn:
     """End the command with the exit code of `score`, or with that of an interrupt.
 
     Args:
         score: scores images.
-        advice: what an interrupted user can do.
 
     Raises:
         typer.Exit: always, but for the errors of `score`.
@@ -74,7 +73,6 @@ def score_and_exit(score: Callable[[], int], advice: str = "") -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ON_CLOSED_PIPE
     except KeyboardInterrupt:
-        print(f"interrupted{advice}", file=sys.stderr)
         code = ON_INTERRUPT
     raise typer.Exit(code)
 
@@ -91,18 +89,22 @@ def run_command(app: typer.Typer, arguments: Sequence[str] | None = None) -> Non
     """
     from ..core.environment import pip_install
     from ..core.errors import CinemaeError, ExitCode
-    from ..core.text import printable
+    from ..core.text import message
 
     open_standard_streams()
     try:
         app(args=arguments)
         return
+    except SystemExit as ended:
+        if ended.code == ON_INTERRUPT:
+            print("interrupted", file=sys.stderr)
+        raise
     except CinemaeError as error:
-        message, code = str(error), error.exit_code
+        text, code = str(error), error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAIN_PACKAGES:
             raise
-        message = f"{error.name} is missing; install it with: {pip_install('train')}"
+        text = f"{error.name} is missing; install it with: {pip_install('train')}"
         code = ExitCode.ENGINE_OR_ENVIRONMENT
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print(message(f"error: {text}"), file=sys.stderr)
     raise SystemExit(code)

@@ -13,16 +13,18 @@ import typer
 from ..core.option import Option, attribute_help
 
 
-def expanded(command: Callable[..., None]) -> Callable[..., None]:
+def expanded(command: Callable[..., None], environment: str = "") -> Callable[..., None]:
     """`command` for typer: a parameter whose type is a dataclass is replaced by an option for each of its fields.
 
     The dataclass is made from the options' values, and checks them. Fields that are dataclasses are expanded as well.
+    Where `environment` is given, a variable that begins with it stands for an option: CINEMAE_PORT for --port.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     groups = {name: one.annotation for name, one in parameters.items() if is_dataclass(one.annotation)}
     flat: list[inspect.Parameter] = []
     for name, one in parameters.items():
-        flat.extend(_options(groups[name]) if name in groups else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)])
+        own = one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        flat.extend(_options(groups[name], environment) if name in groups else [own])
 
     @functools.wraps(command)
     def call(**given: Any) -> None:
@@ -56,20 +58,22 @@ def _fields(group: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
             yield field, kind, option
 
 
-def _options(group: Any) -> Iterator[inspect.Parameter]:
+def _options(group: Any, environment: str) -> Iterator[inspect.Parameter]:
     texts = attribute_help(group)
     for field, kind, option in _fields(group):
         if is_dataclass(kind):
-            yield from _options(kind)
+            yield from _options(kind, environment)
             continue
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         metavar = option.metavar or (field.name.upper() if option.argument else None)
         names = option.names or (f"--{field.name.strip('_').replace('_', '-')}",)
         shown: dict[str, Any] = {
             "help": texts.get(field.name, ""), "metavar": metavar, "parser": option.parser,
-            "envvar": option.envvar, "min": option.minimum, "max": option.maximum,
+            "min": option.minimum, "max": option.maximum,
             "show_default": default is not MISSING,
         }
+        if environment:
+            shown["envvar"] = environment + names[0].lstrip("-").replace("-", "_").upper()
         declared = typer.Argument(**shown) if option.argument else typer.Option(*names, **shown)
         if str(kind).startswith("tuple["):
             kind = list[get_args(kind)[0]] | None  # type: ignore[misc]

@@ -14,6 +14,7 @@ from .common import Version, command_app, run_command
 
 COMMANDS = {
     "run": ("runtime.cli.run", "Score images: one record each."),
+    "report": ("runtime.cli.report", "Make a page from records, without scoring again."),
     "watch": ("runtime.cli.watch", "Score the new files of folders."),
     "serve": ("runtime.cli.serve", "Score images over HTTP, with a page for people."),
     "ray": ("runtime.cli.ray", "Score images on a Ray cluster."),

@@ -18,7 +18,8 @@ app = command_app()
 def ray(options: RayOptions, version: Version = False) -> None:
     """Score images on a Ray cluster: the records of `cinemae run`, in shards.
 
-    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
+    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found or declared
+    under --fail-on-ai or --fail-on-declared.
     """
     from ..core.errors import UsageError
     from ..ray.cluster import require_ray

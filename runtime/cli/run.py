@@ -36,12 +36,13 @@ def run(
 ) -> None:
     """Tell AI-generated images from photographs: one record per input, in input order.
 
-    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
+    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found or declared
+    under --fail-on-ai or --fail-on-declared.
     """
     from ..core.errors import UsageError
 
     if demo:
-        from ..scan.demo import demo_inputs
+        from ..scan.samples import demo_inputs
 
         inputs, report = demo_inputs(options.inputs, options.report)
         options = replace(options, inputs=tuple(inputs), report=report)
@@ -49,7 +50,7 @@ def run(
         raise UsageError("Missing argument: name images or folders to score; --demo scores sample images")
     from ..scan.scan import scan
 
-    score_and_exit(partial(scan, options, sys.stdin.buffer), "; with --out FILE.jsonl, --resume continues")
+    score_and_exit(partial(scan, options, sys.stdin.buffer))
 
 
 def main() -> None:

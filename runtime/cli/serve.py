@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..serve.options import ServeOptions
 from .common import Version, command_app, run_command
 from .expand import expanded
@@ -10,7 +12,7 @@ app = command_app()
 
 
 @app.command()
-@expanded
+@partial(expanded, environment="CINEMAE_")
 def serve(options: ServeOptions, version: Version = False) -> None:
     """Serve the detector over HTTP, with a web page at / and an OpenAPI description at /openapi.json.
 

@@ -16,7 +16,8 @@ app = command_app()
 def watch(options: WatchOptions, version: Version = False) -> None:
     """Score new files in the given folders once they are complete, until Ctrl-C or SIGTERM.
 
-    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found under --fail-on-ai.
+    Exit codes: 0 all scored, 1 some inputs failed, 2 usage, 3 engine or environment, 4 AI found or declared
+    under --fail-on-ai or --fail-on-declared.
     """
     from ..scan.watch.scan import scan_folders
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import OutputError
+from .read_ahead import check_stop
 from .text import display_name
 
 try:
@@ -165,6 +166,7 @@ def stream_sha256(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
+        check_stop()
     file.seek(0)
     return digest.hexdigest()
 

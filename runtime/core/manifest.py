@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
-from .calibration import Calibration
+from .calibration import Calibration, Model
 from .errors import ManifestError
-from .manifest_part import Model
 from .masks import MASK_RATIO, MaskStrategy, visible_count
 from .text import shown
 
@@ -23,12 +22,15 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CC_BY_NC = "CC-BY-NC-4.0"
 UNKNOWN_LICENCE = "unknown"
+PERMISSIVE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0")
+"""Licences, in lower case, whose terms the stricter licence of another part does not contradict."""
 
 Fusion = Literal["early_add", "early_concat", "early_gate", "late_add", "late_concat", "late_gate"]
 HeadKind = Literal["paper", "logistic"]
 Statistic = Literal["s1", "s2", "s3"]
 Decode = Literal["full", "scaled"]
 GlobalFeature = Literal["cls", "mean"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class BackboneConfig(Model):
@@ -118,7 +120,7 @@ class HeadConfig(Model):
 class Preprocess(Model):
     """The one image preprocessing: resize the short side, centre crop, uint8 RGB; normalisation is inside the graph.
 
-    `decode: scaled` lets the JPEG decoder shrink large images first, never below twice the size needed.
+    `decode: scaled` halves large images cheaply first, JPEGs in the decoder, never below twice the size needed.
     """
 
     resize_short: int = Field(256, ge=1, le=4096)
@@ -137,13 +139,50 @@ class Preprocess(Model):
         return self
 
 
+class GlobalEncoder(Model):
+    """A frozen encoder of timm beside the masked autoencoder, whose pooled feature is f_global.
+
+    `source` is NAME or NAME:FILE, `name` the architecture with its tag, `dim` the feature's width. The encoder sees the
+    crop, resized to `size` pixels a side and normalised with `mean` and `std`.
+    """
+
+    source: str
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str
+    dim: int = Field(ge=1)
+    size: int = Field(ge=1)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
 class Backbone(Model):
-    """The weights: their source, licence and, of the file they were read from, the SHA-256."""
+    """The weights: their source, licence and, of the file they were read from, the SHA-256.
+
+    `global_encoder` takes the place of the unmasked pass; None: f_global comes from the masked autoencoder.
+    """
 
     config: BackboneConfig
     source: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     licence: str
+    global_encoder: GlobalEncoder | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an encoder that is not there: manifests and caches of the paper's method keep their bytes."""
+        return {key: value for key, value in serialise(self).items() if key != "global_encoder" or value is not None}
+
+    @property
+    def dim(self) -> int:
+        """D: values of f_global."""
+        return self.global_encoder.dim if self.global_encoder else self.config.encoder_dim
+
+    @property
+    def joint_licence(self) -> str:
+        """Licence of a file that holds all the weights: the stricter of both, or both where neither is permissive."""
+        both = dict.fromkeys([self.licence, *([self.global_encoder.licence] if self.global_encoder else [])])
+        return " AND ".join([name for name in both if name.lower() not in PERMISSIVE] or both)
 
 
 class Masks(Model):
@@ -189,7 +228,7 @@ class Manifest(Model):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
     kind: Literal["checkpoint", "fused", "encoder", "decoder", "head"]
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     demonstration: bool = False
     method: MethodConfig
     head: HeadConfig

@@ -23,7 +23,6 @@ class Option:
         metavar: what the help shows for the value.
         parser: makes the value from the text.
         names: names of the option, in place of `--field-name`.
-        envvar: environment variable that gives the value.
         minimum: smallest number.
         maximum: largest number.
         argument: an argument, not an option.
@@ -33,7 +32,6 @@ class Option:
     metavar: str | None = None
     parser: Callable[[Any], Any] | None = None
     names: tuple[str, ...] = ()
-    envvar: str | None = None
     minimum: float | None = None
     maximum: float | None = None
     argument: bool = False

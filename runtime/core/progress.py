@@ -1,4 +1,4 @@
-"""Progress on stderr, for every command: a bar on a terminal, a line a minute in a log, nothing when quiet."""
+"""Progress on stderr, for every command: a bar on a terminal, about ten lines in a log, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -15,13 +16,31 @@ from .errors import CinemaeError
 
 BAR_SECONDS = 0.1
 LOG_SECONDS = 60.0
-_STEP = ContextVar("_STEP", default="")
+LOG_LINES = 10
+
+
+@dataclass
+class _Step:
+    """The work around a progress: its name, when it began, and, where several share their lines, when one is due."""
+
+    name: str = ""
+    began: float = 0.0
+    due: float | None = None
+
+
+_STEP: ContextVar[_Step] = ContextVar("_STEP")
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
-    """Inside the block, every progress begins with `name`: what is shown of work of several steps."""
-    token = _STEP.set(f"{name}: ")
+def step(name: str, *, shared: bool = False) -> Iterator[None]:
+    """Inside the block, every progress begins with `name`: what is shown of work of several steps.
+
+    Args:
+        name: of the step.
+        shared: in a log, all inside have no more lines than one: after a minute, two, four, eight, and so on.
+    """
+    now = time.monotonic()
+    token = _STEP.set(_Step(f"{name}: ", now, now + LOG_SECONDS if shared else None))
     try:
         yield
     finally:
@@ -37,6 +56,8 @@ def duration(seconds: float) -> str:
 
 class Progress:
     """Counts items and shows how many are done, items/s and the estimated time left; use it in a `with` block.
+
+    A log gets a line after a minute, and then one for each tenth of the work, at most one a minute.
 
     Args:
         unit: the items' name in the plural, such as "images".
@@ -58,12 +79,13 @@ class Progress:
         closing: bool = True,
         console: Any = None,
     ) -> None:
-        self._step, self._unit, self._quiet, self._closing = _STEP.get(), unit, quiet, closing
+        self._step, self._unit, self._quiet, self._closing = _STEP.get(_Step()), unit, quiet, closing
         self._total: int | None = None if callable(total) else total
         self._count: Callable[[], int] | None = total if callable(total) else None
         self._done = self._first = done
         self._share_left: tuple[float, float] | None = None
         self._start = self._shown = 0.0
+        self._part = -1
         self.note = ""
         """The end of the line, such as the latest loss."""
         self._bar = None if quiet or not sys.stderr.isatty() else _bar(console)
@@ -81,7 +103,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if kind is None and self._closing and not self._quiet:
+        if kind is None and self._closing and not self._quiet and self._step.due is None:
             print(self._line(time.monotonic(), ends=True), file=sys.stderr, flush=True)
 
     def _find_total(self, count: Callable[[], int]) -> None:
@@ -102,11 +124,31 @@ class Progress:
         self._done += items
         self._share_left = share_left
         self.note = note or self.note
-        if time.monotonic() - self._shown >= (LOG_SECONDS if self._bar is None else BAR_SECONDS):
-            self.show()
+        if self._is_due(time.monotonic()):
+            self._show()
 
     def show(self) -> None:
-        """Show the line now, as before the first item, which may take long."""
+        """Show the line now, as before the first item, which may take long; a step that shares its lines has none."""
+        if self._bar is not None or self._step.due is None:
+            self._show()
+
+    def _is_due(self, now: float) -> bool:
+        """Whether a line is due; in a log, this counts it."""
+        step, waited = self._step, now - self._shown
+        if self._bar is not None:
+            return waited >= BAR_SECONDS
+        if step.due is not None:
+            due = now >= step.due
+            step.due = now + max(LOG_SECONDS, now - step.began) if due else step.due
+            return due
+        share = self._share()
+        part = self._part + 1 if share is None else int(share * LOG_LINES)
+        if waited < LOG_SECONDS or part == self._part:
+            return False
+        self._part = part
+        return True
+
+    def _show(self) -> None:
         if self._quiet:
             return
         now = self._shown = time.monotonic()
@@ -126,7 +168,8 @@ class Progress:
     def _line(self, now: float, ends: bool = False) -> str:
         elapsed = max(now - self._start, 1e-9)
         rate = (self._done - self._first) / elapsed
-        text = f"{self._step}{self._done:,}{f'/{self._total:,}' if self._total else ''} {self._unit}, {rate:,.1f}/s"
+        unit = self._unit.removesuffix("s") if (self._total or self._done) == 1 else self._unit
+        text = f"{self._step.name}{self._done:,}{f'/{self._total:,}' if self._total else ''} {unit}, {rate:,.1f}/s"
         if self._share_left is not None and not ends:
             share, left = self._share_left
             text += f", {share:.0%}, ETA {duration(left)}"

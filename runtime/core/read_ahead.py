@@ -1,12 +1,14 @@
-"""Work in threads ahead of its consumer: results in order, memory bounded by a window."""
+"""Work in threads ahead of its consumer: results in order, memory bounded; an end once nobody wants them."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+_of_thread = threading.local()
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -31,3 +33,19 @@ def read_ahead(
         if len(pending) >= window:
             yield pending.popleft()
     yield from pending
+
+
+class Stopped(BaseException):
+    """The thread's work is no longer wanted. No `except Exception` takes that for damage of an input."""
+
+
+def stop_with(event: threading.Event) -> None:
+    """Let the work of this thread end once `event` is set: the `initializer` of a pool."""
+    _of_thread.event = event
+
+
+def check_stop() -> None:
+    """Raise Stopped if the event of this thread is set; a thread without an event goes on."""
+    event: threading.Event | None = getattr(_of_thread, "event", None)
+    if event is not None and event.is_set():
+        raise Stopped

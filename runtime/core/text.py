@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from textwrap import wrap
+from typing import TextIO
 
 MAX_SHOWN = 300
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that stand for no undecodable byte (PEP 383): names on Windows may hold them."""
 
 
 def display_name(path: str) -> str:
-    """A path as valid Unicode: undecodable bytes (Python's lone surrogates) become `\\xNN`."""
+    """A path as valid Unicode: undecodable bytes (Python's lone surrogates) become `\\xNN`, others `\\uNNNN`."""
+    path = _NO_BYTE.sub(lambda found: f"\\u{ord(found[0]):04x}", path)
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -53,6 +58,11 @@ def hanging(text: str, indent: int, width: int | None) -> str:
     return head + f"\n{' ' * indent}".join(lines)
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; None where it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_width(stream: TextIO | None = None) -> int | None:
+    """Columns of the terminal that a stream, by default standard output, is; None where it is none."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
+
+
+def message(text: str) -> str:
+    """A text for stderr: printable, on a terminal in lines that end between words."""
+    return hanging(printable(text), 2, terminal_width(sys.stderr))

@@ -130,10 +130,12 @@ def _load(
     """The engines, which `stack` closes, and the seconds of loading for each engine."""
     engines: list[Engine] = []
     loading: list[float] = []
-    for path in (options.engine, *options.baseline):
+    for index, path in enumerate((options.engine, *options.baseline)):
         say(f"loading {path or 'the bundled engine'}")
         start = time.perf_counter()
-        engines.append(stack.enter_context(closing(load_engine(path, options.device, threads))))
+        precision = None if index else options.precision  # a baseline may be the same file in its own precision
+        loaded = load_engine(path, options.device, threads, precision)
+        engines.append(stack.enter_context(closing(loaded)))
         loading.append(time.perf_counter() - start)
     if len({engine.manifest.preprocess.crop for engine in engines}) > 1:
         raise UsageError("the engines take images of different sizes: compare engines of one size")

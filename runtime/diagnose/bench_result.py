@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.environment import usable_cpus
+from ..core.environment import cpu_features, usable_cpus
 from . import hardware
 
 
@@ -81,6 +81,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": hardware.cpu_name(),
         "cores": usable_cpus(),
+        "cpu_features": cpu_features(),
         "gpu": [gpu.name for gpu in gpus] if not isinstance(gpus, str) else [],
         "packages": {name: version for name in names if (version := hardware.installed(name))},
     }
@@ -90,6 +91,7 @@ def table(result: BenchResult) -> str:
     """The result as a text table."""
     lines = [
         f"{result.machine['cpu']}, {result.machine['cores']} cores; " + (", ".join(result.machine["gpu"]) or "no GPU"),
+        hardware.cpu_advice(result.machine.get("cpu_features", ())),
         f"{result.inputs}, one at a time in one thread:",
         f"  decode      p50 {result.decode.p50_ms:8.2f} ms   p95 {result.decode.p95_ms:8.2f} ms",
         f"  preprocess  p50 {result.preprocess.p50_ms:8.2f} ms   p95 {result.preprocess.p95_ms:8.2f} ms",
@@ -106,4 +108,4 @@ def table(result: BenchResult) -> str:
         lines += ["", f"whole pipeline on {pipe.inputs}, batch {pipe.batch}, {pipe.workers} decoding threads:",
                   f"  {pipe.images_per_s:.1f} images/s over {pipe.images} images, "
                   f"{pipe.share:.0%} of the engine alone"]
-    return "\n".join(lines)
+    return "\n".join(line for at, line in enumerate(lines) if line or at != 1)

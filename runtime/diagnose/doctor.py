@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.environment import install_tensorrt, pip_install, pip_packages, usable_cpus
+from ..core.environment import (
+    cpu_features,
+    install_tensorrt,
+    is_jetson,
+    onnxruntime_for_gpus,
+    pip_install,
+    pip_packages,
+    quota_threads,
+    usable_cpus,
+)
 from ..core.errors import CinemaeError, ExitCode
 from ..engines.onnx.library import import_onnxruntime
 from ..scoring.options import EngineOptions
@@ -74,10 +83,10 @@ def system_findings() -> Iterator[Finding]:
     """Check CPU, memory and disk."""
     python = f"{platform.python_version()} ({sys.executable}) on {platform.system()} {platform.machine()}"
     yield Finding("python", "ok", python)
-    cpu = ", ".join(filter(None, (
-        hardware.cpu_name(), f"{usable_cpus()} usable cores", " ".join(hardware.cpu_features()),
-    )))
-    yield Finding("cpu", "ok", cpu)
+    cores = f"{usable_cpus()} usable cores" + (" (limited by a control group)" if quota_threads() else "")
+    features = cpu_features()
+    cpu = ", ".join(filter(None, (hardware.cpu_name(), cores, " ".join(features))))
+    yield Finding("cpu", "ok", "; ".join(filter(None, (cpu, hardware.cpu_advice(features)))))
     if (memory := hardware.memory_gib()) is not None:
         text = "{:.1f} of {:.1f} GiB available".format(*memory)
         fix = "close other programs, or use a smaller --batch-size"
@@ -101,6 +110,7 @@ def package_findings() -> Iterator[Finding]:
     formats = {
         "JPEG": features.check("jpg"), "PNG": features.check("zlib"), "WebP": features.check("webp"),
         "TIFF": features.check("libtiff"), "AVIF": "AVIF" in Image.OPEN, "HEIC": hardware.installed("pillow-heif"),
+        "JPEG XL": hardware.installed("pillow-jxl-plugin"),
     }
     missing = [name for name in ("JPEG", "PNG", "WebP") if not formats[name]]
     if missing:
@@ -126,7 +136,8 @@ def onnxruntime_findings() -> Iterator[Finding]:
     except Exception as error:  # a half-removed wheel raises AttributeError, a missing library ImportError or OSError
         cause = error.__cause__ or error
         text = f"cannot be imported ({type(cause).__name__}: {cause})" if wheels else "is not installed"
-        yield Finding("onnxruntime", "problem", text, f"{pip_install('cpu')}; for NVIDIA 'gpu' instead of 'cpu'")
+        fix = f"{pip_install('cpu')}; for a GPU instead, {onnxruntime_for_gpus()}"
+        yield Finding("onnxruntime", "problem", text, fix)
         return
     if len(wheels) <= 1:
         yield Finding("onnxruntime", "ok", listed or f"onnxruntime {ort_version} (not from a wheel)")
@@ -139,9 +150,11 @@ def onnxruntime_findings() -> Iterator[Finding]:
 
 
 def _provider_fix(provider: str) -> str:
+    if provider.startswith("CUDA") and is_jetson():
+        return f"{onnxruntime_for_gpus()}, or use --device cpu"
     if provider.startswith("CUDA"):
         return (
-            f"install the CUDA and cuDNN versions this onnxruntime-gpu was built for ({pip_install('gpu')}) and a "
+            f"install the CUDA and cuDNN versions this onnxruntime-gpu was built for ({onnxruntime_for_gpus()}) and a "
             "driver that supports them, or use --device cpu"
         )
     if provider.startswith("Tensorrt"):
@@ -152,7 +165,7 @@ def _provider_fix(provider: str) -> str:
 def gpu_findings() -> Iterator[Finding]:
     """Check NVIDIA GPUs and the packages that use them. A machine without a GPU is no problem."""
     gpus = hardware.gpus()
-    hint = ""
+    hint = install_tensorrt() if is_jetson() else ""
     if isinstance(gpus, str):
         yield Finding("gpu", "note", f"{gpus}; the CPU is used")
     else:
@@ -160,9 +173,9 @@ def gpu_findings() -> Iterator[Finding]:
             text = f"{gpu.name}, compute {gpu.capability}, {gpu.memory_mib} MiB, driver {gpu.driver}"
             yield Finding("gpu", "ok", text)
         hint = install_tensorrt(hardware.driver_cuda(gpus[0].driver))
-        if "onnxruntime-gpu" not in hardware.onnxruntime_wheels():
+        if not is_jetson() and "onnxruntime-gpu" not in hardware.onnxruntime_wheels():
             yield Finding("gpu", "warning", "a GPU is here, but onnxruntime-gpu is not installed",
-                          f"pip uninstall -y onnxruntime; {pip_install('gpu')}")
+                          f"pip uninstall -y onnxruntime; {onnxruntime_for_gpus()}")
     for topic, code in (("tensorrt", TENSORRT_CODE), ("cuda-python", CUDA_CODE)):
         try:
             yield Finding(topic, "ok", imported(code))
@@ -180,14 +193,15 @@ def cuda_finding(driver: str) -> Finding:
     if cuda is None:
         fix = f"update the NVIDIA driver to {min(hardware.MIN_DRIVER.values())} or later"
         return Finding("cuda", "warning", f"driver {driver} is too old", fix)
+    foreign = [package.name for package in packages if is_jetson() and package.name.startswith("tensorrt-")]
     majors = {package.cuda for package in packages}
     listed = ", ".join(f"{package.name} {package.version} (CUDA {package.cuda})" for package in packages)
     text = f"driver {driver} runs CUDA {cuda}" + (f"; installed: {listed}" if packages else "")
-    if len(majors) <= 1 and max(majors, default=0) <= cuda:
+    if not foreign and len(majors) <= 1 and max(majors, default=0) <= cuda:
         return Finding("cuda", "ok", text)
-    wrong = " ".join(package.name for package in packages if package.cuda != cuda)
-    fix = f"pip uninstall -y {wrong}; {install_tensorrt(cuda)}"
-    return Finding("cuda", "warning", f"{text}; these do not fit together", fix)
+    wrong = foreign or [package.name for package in packages if package.cuda != cuda]
+    why = f"{foreign[0]} is not for a Jetson" if foreign else "these do not fit together"
+    return Finding("cuda", "warning", f"{text}; {why}", f"pip uninstall -y {' '.join(wrong)}; {install_tensorrt(cuda)}")
 
 
 def engine_findings(options: EngineOptions) -> Iterator[Finding]:
@@ -199,7 +213,7 @@ def engine_findings(options: EngineOptions) -> Iterator[Finding]:
     from ..scoring.verdict import Decision
 
     try:
-        engine = load_engine(options.engine, options.device)
+        engine = load_engine(options.engine, options.device, None, options.precision)
     except CinemaeError as error:
         yield Finding("engine", "problem", str(error))  # these messages end with their fix
         return
@@ -208,6 +222,8 @@ def engine_findings(options: EngineOptions) -> Iterator[Finding]:
     if Decision.of(manifest.calibration).uncalibrated:
         text = "none is calibrated: verdicts have no known error rate"
         yield Finding("thresholds", "note", text, "cinemae train calibrate CHECKPOINT, then export it again")
+    if beside := manifest.backbone.global_encoder:
+        yield Finding("backbones", "ok", f"{manifest.backbone.source} for LCAS, {beside.source} for f_global")
     for note in engine.notes:
         yield Finding("engine", "warning", note, "see the provider's finding above")
     try:

@@ -68,6 +68,9 @@ def _rows(manifest: Manifest, path: Path, batch: tuple[int, int, int] | None) ->
     yield "licence", manifest.licence
     yield "backbone", f"{backbone.source} ({backbone.config.name}), SHA-256 {backbone.sha256[:12]}"
     yield "", f"licence: {backbone.licence}"
+    if beside := backbone.global_encoder:
+        yield "f_global", f"{beside.source} ({beside.size} px, {beside.dim} values), SHA-256 {beside.sha256[:12]}"
+        yield "", f"licence: {beside.licence}"
     run = run_of(manifest)
     for verdict, at, threshold, measured in (
         ("ai", "from", run.ai_from, calibration.n_real), ("real", "below", run.real_below, calibration.n_ai),

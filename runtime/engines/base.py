@@ -68,8 +68,8 @@ class Engine(ABC):
         be changed as soon as this returns.
 
         Returns:
-            A function that waits for the outputs; it must be called once, and raises EngineError where the engine was
-            closed meanwhile or the backend fails.
+            A function that waits for the outputs; it must be called once, also after `close`, and raises EngineError
+            where the backend fails.
 
         Raises:
             EngineError, UsageError: as `infer`.

@@ -6,7 +6,7 @@ from importlib import import_module
 from os import PathLike
 from pathlib import Path
 
-from ..core.environment import check_device
+from ..core.environment import check_device, quota_threads
 from ..core.errors import EngineError, UsageError
 from ..core.manifest import Manifest
 from .base import PARTS, Engine
@@ -97,15 +97,20 @@ def best_batch(path: str | PathLike[str] | None = None) -> int | None:
     return None if batch is None else batch[1]
 
 
-def load_engine(path: str | PathLike[str] | None = None, device: str = "auto", threads: int | None = None) -> Engine:
+def load_engine(
+    path: str | PathLike[str] | None = None, device: str = "auto", threads: int | None = None,
+    precision: str | None = None,
+) -> Engine:
     """Check an engine (hash, manifest, signature) and load it.
 
     Args:
         path: an `.onnx` or `.plan` file, a folder with the three parts, an address on the Hugging Face Hub
             (`hf://org/repo/file.onnx@revision#sha256=HEX`), or None for the bundled engine.
         device: "auto" takes the best device that works and reports a fallback in the engine's `notes`; any other name
-            is used or refused, never replaced.
-        threads: CPU threads of one inference; None leaves the choice to the backend.
+            is used or refused, never replaced. A bf16 engine runs in OpenVINO under "auto" and "cpu".
+        threads: CPU threads of one inference; None: as many as a quota of control groups allows, else the backend
+            chooses.
+        precision: "bf16" computes a float32 engine in bfloat16, in OpenVINO; None: the engine's own.
 
     Raises:
         EngineError: the engine is missing, damaged, foreign, or cannot run on this machine.
@@ -115,12 +120,20 @@ def load_engine(path: str | PathLike[str] | None = None, device: str = "auto", t
     check_device(device)
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
+    threads = quota_threads() if threads is None else threads
     found = resolve(path)
-    if device == "openvino":
-        if found.suffix.lower() != ".onnx":
-            raise UsageError(f"{found}: device openvino runs fused .onnx engines only")
-        backend = "openvino"
-    elif found.is_dir():
+    is_onnx = found.suffix.lower() == ".onnx" and not found.is_dir()
+    if device in ("auto", "cpu") and (precision or (is_onnx and read_engine_manifest(found).precision == "bf16")):
+        device = "openvino"
+    if device.startswith("openvino"):
+        if not is_onnx:
+            raise UsageError(f"{found}: device openvino and --precision are for fused .onnx engines")
+        from .openvino import open_engine
+
+        return open_engine(found, device, threads, precision)
+    if precision:
+        raise UsageError(f"--precision {precision} is computed by OpenVINO: leave out --device {device}")
+    if found.is_dir():
         backend = "parts.engine"
     elif found.suffix.lower() == ".plan":
         backend = "tensorrt.engine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from os import PathLike
@@ -9,22 +10,23 @@ from typing import BinaryIO, get_args
 
 from PIL import Image
 
-from .camera import camera
 from .content_credentials import content_credentials
-from .fact import Evidence, EvidenceKind, excerpt, raw
+from .fact import Evidence, EvidenceKind, Text, excerpt, raw
 from .jpeg_quality import estimate_quality, is_standard
 from .metadata import Metadata, read_metadata
 from .source_type import declarations
-from .text import Text
-from .writers import Found, generators, writers_of
+from .writers import CAMERA_FIELDS, Found, generators, writers_of
 
 ORDER = get_args(EvidenceKind)
 MAX_FACTS = 16
 """Facts of one kind of source."""
+_EXPOSURE = ("ExposureTime", "FNumber", "ISO")
+_RAW = ("Make", "Model", "LensModel", "DateTimeOriginal", *_EXPOSURE)
 
 
 def collect(
-    file: BinaryIO, image: Image.Image | None, trust_lists: Sequence[str | PathLike[str]] = ()
+    file: BinaryIO, image: Image.Image | None, trust_lists: Sequence[str | PathLike[str]] = (),
+    positions: bool = False,
 ) -> tuple[Evidence, ...]:
     """Read the facts that a file holds about its origin; nothing is fetched, and nothing is raised.
 
@@ -32,6 +34,7 @@ def collect(
         file: a seekable binary file.
         image: what Pillow opened and loaded; None for a video.
         trust_lists: files of certificates (PEM) whose signers are trusted.
+        positions: the camera's fact gives the position, not only that there is one.
     """
     try:
         metadata = read_metadata(file, image)
@@ -43,7 +46,7 @@ def collect(
     readers = [_quality(metadata)]
     if texts:
         readers += [declarations(texts), generators(found), _ai_systems(texts), _programs(texts, found)]
-        readers.append(camera(texts, found))
+        readers.append(_camera(texts, found, positions))
     if texts or metadata.c2pa:
         readers.append(content_credentials(file, metadata, trust_lists))
     for reader in readers:
@@ -70,6 +73,33 @@ def _programs(texts: Sequence[Text], found: Sequence[Found]) -> Iterator[Evidenc
             known.add(text.text)
             name = excerpt(text.text)
             yield Evidence("software", text.source, f'The file was written by "{name}"', name, raw=raw(text.text))
+
+
+def _camera(texts: Sequence[Text], found: Sequence[Found], positions: bool = False) -> Iterator[Evidence]:
+    """Yield the fact that the metadata names a camera; nothing where a generator is named in its place.
+
+    `positions` puts latitude and longitude into `raw`; else the statement only says that there is a position.
+    """
+    if any(one.text.key in CAMERA_FIELDS for one in found):
+        return
+    fields = {text.key: text for text in reversed(texts) if text.source.startswith(("EXIF", "XMP tiff:"))}
+    make, model = (excerpt(fields[name].text) if name in fields else "" for name in ("Make", "Model"))
+    if not (make or model) or "{" in make + model:
+        return
+    name = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
+    parts = [f"The file names the camera {name}"]
+    if "DateTimeOriginal" in fields:
+        taken = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", fields["DateTimeOriginal"].text)
+        parts.append(f"taken {excerpt(taken)}")
+    if "LensModel" in fields:
+        parts.append(f"lens {excerpt(fields['LensModel'].text)}")
+    if fields.keys() & set(_EXPOSURE):
+        parts.append("with exposure settings")
+    if "GPS" in fields:
+        parts.append("with a position")
+    first = fields["Model" if "Model" in fields else "Make"]
+    shown = "\n".join(f"{key}: {fields[key].text}" for key in (*_RAW, *["GPS"] * positions) if key in fields)
+    yield Evidence("camera", first.source.split()[0], ", ".join(parts), name, raw(shown))
 
 
 def _quality(metadata: Metadata) -> Iterator[Evidence]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from PIL import Image
 
@@ -22,7 +23,10 @@ MAX_VALUE = 1 << 18
 
 
 def read_exif(exif: Image.Exif) -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of the `FIELDS` that are there, and ("GPS", "") for a position; damaged ones are left out."""
+    """Yield (name, text) of the `FIELDS` that are there, and of "GPS"; damaged ones are left out.
+
+    The text of GPS is latitude and longitude in degrees, as "48.85823, -2.29450"; "" where they are incomplete.
+    """
     directories: list[Mapping[int, object]] = []
     with suppress(Exception):  # Pillow raises almost anything on damaged structures; what came before stands
         directories.append(exif)
@@ -33,8 +37,17 @@ def read_exif(exif: Image.Exif) -> Iterator[tuple[str, str]]:
                 if text := _text(directory[tag], tag):
                     yield FIELDS[tag], text
     with suppress(Exception):
-        if exif.get_ifd(_POSITION_DIRECTORY):
-            yield "GPS", ""
+        if position := exif.get_ifd(_POSITION_DIRECTORY):
+            yield "GPS", _degrees(position)
+
+
+def _degrees(position: Mapping[int, Any]) -> str:
+    """Latitude and longitude from the tags 1 to 4: reference, and degrees, minutes and seconds, twice."""
+    with suppress(Exception):
+        parts = [sum(float(part) / 60**i for i, part in enumerate(position[tag])) for tag in (2, 4)]
+        signs = [-1 if str(position[tag]).upper().startswith(("S", "W")) else 1 for tag in (1, 3)]
+        return ", ".join(f"{sign * part:.5f}" for sign, part in zip(signs, parts, strict=True))
+    return ""
 
 
 def _text(value: object, tag: int) -> str:

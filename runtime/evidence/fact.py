@@ -1,7 +1,9 @@
-"""One fact about an image's origin."""
+"""One fact about an image's origin, and the texts of a file's metadata from which facts are made."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import ConfigDict
@@ -59,6 +61,34 @@ class Evidence:
     it; null: nothing of these."""
     trust: Trust | None = None
     """Of a fact in Content Credentials that were verified; null: anyone can have written the fact."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A text of a file's metadata.
+
+    Attributes:
+        source: its place for people, such as "PNG text 'parameters'" or "XMP xmp:CreatorTool".
+        key: the name of its field without that of its container, such as "CreatorTool"; "" for a comment.
+        text: the text.
+    """
+
+    source: str
+    key: str
+    text: str
+
+
+def decoded(data: bytes) -> str:
+    """Text of no stated encoding: UTF-8, or Latin-1 where it is not."""
+    try:
+        return data.decode("utf-8").strip("\0 ")
+    except UnicodeDecodeError:
+        return data.decode("latin-1").strip("\0 ")
+
+
+def declares_ai(evidence: Iterable[Evidence]) -> bool:
+    """Whether a file says that a generator made it, by a declaration or by a generator's own parameters."""
+    return any(fact.declares == "ai" for fact in evidence)
 
 
 def excerpt(text: str) -> str:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, IptcImagePlugin, PngImagePlugin
 
 from .exif import read_exif
-from .iptc import iptc_of_tiff, read_iptc
-from .text import Text, decoded
+from .fact import Text, decoded
 from .xmp import MAX_PACKET, read_xmp
 
 MAX_PART = 1 << 20
@@ -44,6 +43,15 @@ C2PA_PLACES = {
     "AVI": ("video/avi", "AVI C2PA chunk"), "": ("video/mp4", "MP4 uuid box"),
 }
 """Pillow's name of a format, or what video it is -> media type, and where the manifest stands."""
+
+
+IPTC_FIELDS = {
+    5: "Object Name", 25: "Keywords", 40: "Special Instructions", 65: "Originating Program", 80: "By-line",
+    105: "Headline", 110: "Credit", 115: "Source", 116: "Copyright Notice", 120: "Caption",
+}
+"""Datasets of record 2 (IPTC-NAA Information Interchange Model 4.2)."""
+MAX_IPTC_FIELDS = 256
+_IPTC_RESOURCE = b"8BIM\x04\x04"
 
 
 @dataclass
@@ -120,7 +128,31 @@ def _pillow_parts(image: Image.Image, found: Metadata) -> Iterator[bytes]:
         if data and isinstance(data, bytes):
             found.add("IPTC", read_iptc(data[:MAX_PART]))
     if tags:
-        found.add("IPTC", iptc_of_tiff(image))
+        found.add("IPTC", _iptc_of_tiff(image))
+
+
+def read_iptc(data: bytes) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the `IPTC_FIELDS` in IIM itself, or in Photoshop's resources, of which 0x0404 holds IIM."""
+    position = data.find(b"\x1c", max(data.find(_IPTC_RESOURCE), 0))
+    for _ in range(MAX_IPTC_FIELDS):
+        if position < 0 or data[position : position + 1] != b"\x1c" or position + 5 > len(data):
+            return
+        record, number = data[position + 1], data[position + 2]
+        start, length = position + 5, int.from_bytes(data[position + 3 : position + 5], "big")
+        if length & 0x8000:  # an extended length, of text that is no credit line
+            return
+        position = start + length
+        if record == 2 and number in IPTC_FIELDS:
+            yield IPTC_FIELDS[number], decoded(data[start:position])
+
+
+def _iptc_of_tiff(image: Image.Image) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the `IPTC_FIELDS` in a TIFF's IPTC tag, which programs also write as 32-bit numbers."""
+    found = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
+    for (record, number), value in found.items():
+        if record == 2 and number in IPTC_FIELDS:
+            for one in value if isinstance(value, list) else [value]:
+                yield IPTC_FIELDS[number], decoded(one)
 
 
 def _text_bytes(value: str) -> bytes:

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..core.text import shown
-from .fact import Declared, Evidence, Trust, excerpt, raw
-from .text import Text
+from .fact import Declared, Evidence, Text, Trust, excerpt, raw
 
 TERMS: dict[str, tuple[str, Declared | None]] = {
     "trainedAlgorithmicMedia": ("made by a generative model", "ai"),

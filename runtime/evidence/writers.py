@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from .fact import Declared, Evidence, excerpt, raw
-from .text import Text
+from .fact import Declared, Evidence, Text, excerpt, raw
 
 MAX_SEARCHED, MAX_NAME = 1 << 16, 1 << 11
 """Characters of one text that are searched for parameters and for names, from its start."""

@@ -80,7 +80,8 @@ def read_xmp(packet: bytes) -> list[tuple[str, str]]:
         depth -= 1
         others = 0 if depth < others else others
         if inside and inside[-1][0] > depth:
-            keep(*_joined(inside.pop()))
+            _, kept, parts = inside.pop()
+            keep(kept, "".join(parts))
 
     def text(data: str) -> None:
         if inside and len(inside[-1][2]) < MAX_ELEMENTS:
@@ -96,10 +97,6 @@ def read_xmp(packet: bytes) -> list[tuple[str, str]]:
     with suppress(_RefusedError, expat.ExpatError, ValueError):
         parser.Parse(_utf8(packet[:MAX_PACKET]), True)
     return found
-
-
-def _joined(one: tuple[int, str, list[str]]) -> tuple[str, str]:
-    return one[1], "".join(one[2])
 
 
 def _utf8(packet: bytes) -> bytes:

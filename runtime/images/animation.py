@@ -9,6 +9,7 @@ from typing import BinaryIO, TypeAlias, TypeVar
 
 from PIL import Image
 
+from ..core.read_ahead import check_stop
 from .decode import DecodedImage, upright
 from .modes import to_rgb
 
@@ -80,6 +81,7 @@ def _load(
             image.seek(0)
             image.load()
         for index in range(1, max(missing, default=0) + 1):
+            check_stop()
             if time.monotonic() - start > MAX_SECONDS:
                 return ONLY_FIRST.format(index)
             timed = timed and "duration" in image.info
@@ -102,6 +104,7 @@ def _count_gif(file: BinaryIO) -> int:
     count = blocks = 0
     while count <= MAX_FRAMES and blocks <= MAX_BLOCKS and (kind := file.read(1)) not in (b"", b";"):
         blocks += 1
+        check_stop()
         if kind == b"!":
             file.seek(1, os.SEEK_CUR)
         elif kind == b",":

@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..core.errors import ImageError
+from ..core.text import shown
+from .flaws import Flaw, check_scans, completed_jpeg, without_bad_chunks
 from .formats import HEIF_BRANDS, JPEG_FORMATS, NO_HEIF, usable_formats
-from .jpeg_scans import check_scans
+from .jpeg_xl import NOT_READ, jpeg_xl_size
 from .library_messages import take_error
 from .modes import grey_scale, scale_to_8_bits, to_rgb
 from .source import ImageSource, describe, opened
@@ -84,12 +86,14 @@ class DecodedImage:
         width: of the image as displayed, at its native size.
         height: as `width`.
         opened: the open file, whose further frames can still be read; None for arrays and Pillow images.
+        flaw: what is wrong with the file beside its pixels.
     """
 
     image: Image.Image
     width: int
     height: int
     opened: Image.Image | None = None
+    flaw: Flaw | None = None
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -117,6 +121,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int | None:
     """The EXIF orientation, 1 where none is stated; None where it cannot be read."""
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1  # turned by its decoder; EXIF counts only where the file holds a JPEG
     try:
         stated: int = image.getexif().get(_ORIENTATION, 1)
         return stated
@@ -129,8 +135,9 @@ def _open_encoded(file: BinaryIO, max_pixels: int, shrink_to: int | None) -> tup
     try:
         image = Image.open(file, formats=usable_formats())
     except Image.UnidentifiedImageError:
-        file.seek(4)
-        if "HEIF" not in usable_formats() and file.read(4) == b"ftyp" and file.read(4) in HEIF_BRANDS:
+        file.seek(0)
+        head = file.read(12)
+        if "HEIF" not in usable_formats() and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
             raise ImageError(NO_HEIF, "unsupported") from None
         raise
     width, height = image.size
@@ -158,26 +165,50 @@ def decoded(
         ImageError: as for `decode`.
     """
     name = describe(source) if name is None else name
+
+    def load_again(file: BinaryIO) -> Image.Image:
+        again = _open_encoded(file, max_pixels, shrink_to)[0]
+        again.load()
+        return again
+
+    def claim(width: int, height: int) -> None:
+        if width < 1 or height < 1:
+            raise ImageError(f"the image has no pixels ({width} x {height})")
+        if width * height > max_pixels:
+            raise too_large(f"{width} x {height}", max_pixels)
+        stack.enter_context(IN_FLIGHT.hold(width * height))
+
     with ExitStack() as stack:
         with named_errors(name, max_pixels):
             given = stack.enter_context(opened(source, name))
-            encoded = not isinstance(given, (np.ndarray, Image.Image))
+            flaw: Flaw | None = None
+            file = None if isinstance(given, (np.ndarray, Image.Image)) else given
+            early = file and jpeg_xl_size(file)  # its plugin decodes where others read a header
+            if early:
+                if "JXL" not in usable_formats():
+                    raise ImageError(NOT_READ, "unsupported")
+                claim(*early)
             if isinstance(given, (np.ndarray, Image.Image)):
                 image = _from_array(given) if isinstance(given, np.ndarray) else given
                 width, height = image.size
             else:
-                image, width, height = _open_encoded(given, max_pixels, shrink_to)
-            if width < 1 or height < 1:
-                raise ImageError(f"the image has no pixels ({width} x {height})")
-            if width * height > max_pixels:
-                raise too_large(f"{width} x {height}", max_pixels)
-            stack.enter_context(IN_FLIGHT.hold(width * height))
+                whole = without_bad_chunks(given)
+                flaw = "checksum" if whole else None
+                image, width, height = _open_encoded(whole or given, max_pixels, shrink_to)
+            if not early:
+                claim(width, height)
             scale = grey_scale(image)
-            image.load()
+            try:
+                image.load()
+            except OSError:
+                mended = file and image.format in JPEG_FORMATS and completed_jpeg(file, load_again)
+                if not mended:
+                    raise
+                image, flaw = mended, "end"
             if _orientation(image) in _TURNED:
                 width, height = height, width
             rgb = to_rgb(upright(image), scale)
-        yield DecodedImage(rgb, width, height, image if encoded else None)
+        yield DecodedImage(rgb, width, height, None if file is None else image, flaw)
 
 
 def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Image.Image:
@@ -216,7 +247,7 @@ def named_errors(name: str, max_pixels: int) -> Iterator[None]:
         text = f"{name}: not a readable image (empty, damaged, or another kind of file)"
         raise ImageError(text, "unsupported") from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data; each is one bad image
-        reason = ": ".join(filter(None, (type(error).__name__, str(error), take_error())))
+        reason = ": ".join(filter(None, (type(error).__name__, shown(str(error).strip()), take_error())))
         raise ImageError(f"{name}: cannot be decoded ({reason})") from None
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from ..core.manifest import Preprocess
 from .animation import ANIMATED, read_animation
 from .decode import DecodedImage, decoded
+from .flaws import Flaw
 from .formats import video_container
 from .preprocess import LoadedImage, prepare, shrink_to
 from .source import ImageSource, opened
@@ -49,6 +50,7 @@ class Loaded:
         count: frames in the file; None where it is not known.
         notes: sentences about frames that were not looked at.
         opened: what Pillow opened, with the file's metadata; None for videos, arrays and Pillow images.
+        flaw: what is wrong with the file beside its pixels.
     """
 
     frames: tuple[Frame, ...]
@@ -56,6 +58,7 @@ class Loaded:
     count: int | None = 1
     notes: tuple[str, ...] = ()
     opened: Image.Image | None = None
+    flaw: Flaw | None = None
 
 
 def load_frames(
@@ -92,6 +95,6 @@ def load_frames(
             return Loaded(frames, True, total, notes)
         with decoded(file, max_pixels, name, shrink_to(preprocess)) as image:
             if image.opened is None or image.opened.format not in ANIMATED:
-                return Loaded((load(image, 0, None),), opened=image.opened)
+                return Loaded((load(image, 0, None),), opened=image.opened, flaw=image.flaw)
             frames, count, notes = read_animation(image, file, wanted, load)
-            return Loaded(frames, count > 1, count, notes, image.opened)
+            return Loaded(frames, count > 1, count, notes, image.opened, image.flaw)

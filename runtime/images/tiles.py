@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..core.manifest import Preprocess
 from .decode import DecodedImage
-from .preprocess import MAX_ASPECT, LoadedImage
+from .preprocess import MAX_ASPECT, LoadedImage, shrunk
 
 STEP = 0.75
 """Of a tile's side: the distance of two neighbours at most, so that each pair shares a quarter."""
@@ -47,10 +47,11 @@ def cut_tiles(one: DecodedImage, preprocess: Preprocess, patch_size: int) -> tup
     The short side is resized as for the centre crop, so that a tile shows as much detail. Of a picture longer than
     `MAX_ASPECT` times its short side, the middle part of that length is cut.
     """
-    width, height = one.image.size
+    image = shrunk(one.image, preprocess)
+    width, height = image.size
     most = MAX_ASPECT * min(width, height)
     left, top = max(0, width - most) // 2, max(0, height - most) // 2
-    part = one.image.crop((left, top, width - left, height - top)) if left or top else one.image
+    part = image.crop((left, top, width - left, height - top)) if left or top else image
     scale = preprocess.resize_short / min(part.size)
     size = tuple(max(round(side * scale), preprocess.resize_short) for side in part.size)
     resized = part.resize((size[0], size[1]), Image.Resampling.BICUBIC)

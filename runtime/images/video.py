@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Generic
@@ -12,8 +10,10 @@ from PIL import Image
 
 from ..core.environment import pip_install
 from ..core.errors import ImageError
+from ..core.read_ahead import check_stop
 from .animation import Frame, LoadFrame, spread
 from .decode import IN_FLIGHT, DecodedImage, named_errors, too_large
+from .formats import can_read_video
 
 MAX_VIDEO_PIXELS = 2_000_000_000
 """Pixels of all decoded frames together: 964 of 1920 x 1080. A frame between key frames needs those before it."""
@@ -23,12 +23,6 @@ SEEK_SECONDS = 5.0
 NO_PYAV = f"a video; reading its frames needs PyAV: {pip_install('video')}"
 NO_VIDEO = "holds no video frame that can be decoded"
 MISSED = "not every chosen frame of the video could be decoded: it is damaged, or takes too long"
-
-
-@functools.cache
-def can_read_video() -> bool:
-    """Whether PyAV is installed."""
-    return importlib.util.find_spec("av") is not None
 
 
 def read_video(
@@ -102,6 +96,7 @@ class _Reader(Generic[Frame]):
         """Frames from the current position with their times in seconds; a damaged one ends them."""
         try:
             for frame in self._opened.decode(self._stream):
+                check_stop()
                 if frame.width * frame.height > self._max_pixels:
                     return
                 self._pixels -= frame.width * frame.height

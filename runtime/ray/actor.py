@@ -14,8 +14,7 @@ from ..scoring.pipeline import decode_and_score
 from .options import RayOptions
 from .shards import write_shard
 from .storage import Folder
-from .unit_images import sources
-from .work_units import Unit
+from .work_units import Unit, sources
 
 
 class ScoreUnits:

@@ -58,7 +58,7 @@ def scan_on_ray(options: RayOptions, stdin: BinaryIO | None = None) -> int:
     folder.publish_lines(SUMMARY, iter([json.dumps(summary)]))
     if not options.quiet:
         print(tally.summary(time.monotonic() - start), file=sys.stderr)
-    return tally.exit_code(options.fail_on_ai)
+    return tally.exit_code(options.fail_on_ai, options.fail_on_declared)
 
 
 def _new_units(

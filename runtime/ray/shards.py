@@ -28,14 +28,10 @@ def write_shard(folder: Folder, index: int, format_name: str, records: Iterable[
 
     def write(path: Path) -> None:
         with file_writer(path, format_name) as writer:
-            try:
-                for record in records:
-                    tally.add(record)
-                    writer.write(record)
-                writer.finish()
-            except BaseException:
-                writer.abort()
-                raise
+            for record in records:
+                tally.add(record)
+                writer.write(record)
+            writer.finish()
 
     folder.publish(shard_name(index, format_name), write)
     return tally

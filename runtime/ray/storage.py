@@ -12,12 +12,11 @@ from typing import IO, Any
 from ..core.errors import MissingDependencyError, OutputError, UsageError
 from ..core.files import atomic_path
 from ..images.formats import IMAGE_SUFFIXES
-from ..scan.kinds import is_web_url
-from ..scan.system_files import APPLE_DOUBLE, is_system_file, is_system_path
+from ..images.system_files import APPLE_DOUBLE, is_system_file, is_system_path
+from ..scan.kinds import is_glob, is_web_url
 from ..scan.urls import fetch
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
-_GLOB = re.compile(r"[*?\[]")
 
 
 def is_url(name: str) -> bool:
@@ -55,7 +54,7 @@ def list_url(url: str) -> list[str]:
         raise UsageError(f"{url}: fsspec would fetch it from any address; name the archive itself, as http(s)://...")
     system, path = _resolve(url)
     try:
-        if _GLOB.search(path):
+        if is_glob(path):
             names = sorted(name for name in system.glob(path) if not system.isdir(name))
         elif system.isdir(path):
             names = sorted(name for name in system.find(path) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)

@@ -42,8 +42,9 @@ def supervise(advice: str, interrupt: bool = False) -> None:
         atexit.register(os.write, writing, b".")
         return
     os.close(writing)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
-    for number in passed_on:
+    if not interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
+    for number in passed_on:  # never ignored on the way: that would drop a signal that already waits
         signal.signal(number, lambda number, frame: os.kill(child, number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
     # A signal that comes just before a blocking wait would be passed on only after it.

@@ -1,28 +1,37 @@
-"""Work units: the inputs of a distributed run, divided so that each unit becomes one shard. Resumed runs reuse them."""
+"""Work units: the inputs of a distributed run, divided so that each unit becomes one shard; and the images of a unit.
+
+Resumed runs reuse the units.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, BinaryIO, Literal, TypeAlias
 
-from ..core.errors import ErrorKind, UsageError
+from ..core.errors import ErrorKind, ImageError, UsageError
 from ..core.text import display_name
+from ..images.source import MAX_FILE_BYTES, NamedSource
+from ..scan.archives import archive_members
 from ..scan.inputs import Inputs
 from ..scan.kinds import archive_kind, is_web_url
 from ..scan.urls import NOT_ALLOWED
 from .options import RayOptions
 from .storage import is_url, list_url, open_binary
 
-Kind = Literal["files", "tar", "zip", "parquet"]
+Kind = Literal["files", "tar", "zip", "refused", "parquet"]
 Failed: TypeAlias = tuple[ErrorKind, str]
 """Kind and text of an input's error."""
 SMALLEST, LARGEST = 16, 512
 """Files in a unit: enough to fill batches, few enough that little is repeated when an actor dies."""
 UNITS_PER_ACTOR = 4
+READ_ROWS = 32
+"""Parquet rows that are read at a time."""
 _IMAGE_COLUMNS = ("image", "images", "img", "bytes", "image_bytes", "jpg", "jpeg", "png", "webp", "content", "data")
 
 
@@ -167,3 +176,56 @@ def find_column(schema: Any, column: str | None, name: str) -> str:
 def digest(units: Sequence[Unit]) -> str:
     """SHA-256 of a list of work units, in hex."""
     return hashlib.sha256("".join(f"{unit.to_json()}\n" for unit in units).encode()).hexdigest()
+
+
+def sources(unit: Unit) -> Iterator[NamedSource]:
+    """Yield the images of a work unit in order, one for each record.
+
+    An image in an archive is named `FILE::MEMBER`, an image in a Parquet file `FILE::ROW`.
+    """
+    if unit.kind in ("tar", "zip", "refused"):
+        yield from archive_members(unit.items[0][0], open_file=open_binary)
+    elif unit.kind == "parquet":
+        yield from _rows(unit)
+    else:
+        for name, failure in unit.items:
+            error = failure and ImageError(failure[1], failure[0])
+            yield NamedSource(name, partial(_fetched, name) if is_url(name) else None, error)
+
+
+def _fetched(url: str) -> BinaryIO:
+    """A remote file, which is held in memory; called in the decoding threads.
+
+    Raises:
+        ImageError: there is no such file, or it has too many bytes. Stores raise exceptions of their own as well.
+    """
+    try:
+        with open_binary(url) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise ImageError("no such file", "missing") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"more than {MAX_FILE_BYTES:,} bytes", "too_large")
+    return io.BytesIO(data)
+
+
+def _rows(unit: Unit) -> Iterator[NamedSource]:
+    """Yield the images of one row group; if a page cannot be read, one error record stands for the remaining rows."""
+    import pyarrow.parquet as pq
+
+    name, row = unit.items[0][0], unit.first
+    try:
+        with open_binary(name) as file:
+            batches = pq.ParquetFile(file).iter_batches(READ_ROWS, row_groups=[unit.group], columns=[unit.column])
+            for batch in batches:
+                for value in batch.column(0).to_pylist():
+                    yield _cell(f"{name}::{row}", value)
+                    row += 1
+    except Exception as error:  # stores and Arrow raise many kinds
+        text = f"the rows from here on cannot be read ({type(error).__name__}: {error})"
+        yield NamedSource(f"{name}::{row}", b"", ImageError(text))
+
+
+def _cell(name: str, value: Any) -> NamedSource:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return NamedSource(name, data or b"", None if data else ImageError("the cell holds no bytes", "missing"))

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.errors import OutputError, UsageError
 from ..core.manifest import StatRange
-from .heatmap import save_heatmap
+from ..scoring.heatmap import save_heatmap
 
 WORKERS = 2
 AHEAD = 16

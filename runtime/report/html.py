@@ -27,11 +27,12 @@ from ..core.colour_map import hex_colours
 from ..core.errors import UsageError
 from ..core.files import exclusive_path, writing
 from ..core.manifest import Manifest
+from ..evidence.fact import Evidence
+from ..scoring.heatmap import OPACITY
 from ..scoring.reading import words
 from ..scoring.record import Frames, Record
 from ..scoring.run import Run
 from ..scoring.verdict import run_of
-from .heatmap import OPACITY
 from .spread import Spread
 
 THUMBNAIL_SIZE = 192
@@ -69,12 +70,15 @@ class ReportWriter:
 
     def __init__(
         self, path: str | Path, manifest: Manifest, run: Run | None = None, provider: str = "",
-        title: str = "Image report",
+        title: str = "Image report", *, csv_bom: bool = False,
     ) -> None:
-        """Collect the head of the page; without `run`, thresholds are the engine's own and the prior one half."""
+        """Collect the head of the page; without `run`, thresholds are the engine's own and the prior one half.
+
+        `csv_bom` begins the CSV of the review with a byte order mark.
+        """
         self.path = Path(path)
         self.provider = provider
-        self._info = page_info(manifest, run or run_of(manifest), title)
+        self._info = {**page_info(manifest, run or run_of(manifest), title), "bom": "\ufeff" * csv_bom}
         self._count = 0
         self._rows: list[str] = []
         self._media: list[str] = []
@@ -201,10 +205,10 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "q": _rounded(record.probability, 4),
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,
-        "x": ratio and [ratio.interval, ratio.text],
+        "x": ratio and [ratio.interval, ratio.text, ratio.support],
         "c": [*record.contradictions.values()] or None,
         "r": [reason.text for reason in record.reasons if reason.code != "band"] or None,  # as `words` for uncertain
-        "o": [[fact.statement, fact.source, fact.kind] for fact in record.evidence] or None,
+        "o": [_fact(fact) for fact in record.evidence] or None,
         "w": record.width,
         "h": record.height,
         "d": record.sha256,
@@ -215,6 +219,12 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
     }
     kept = {key: value for key, value in values.items() if value is not None}
     return script_json(kept), base64.b64encode(quantised[0]).decode("ascii") if quantised else ""
+
+
+def _fact(fact: Evidence) -> list[str | None]:
+    """Statement, place and kind of a fact, what it declares, its value, and its raw text where there is any."""
+    values = [fact.statement, fact.source, fact.kind, fact.declares, fact.value, fact.raw]
+    return values if fact.raw is not None else values[:5]
 
 
 def _frames(frames: Frames) -> dict[str, Any]:

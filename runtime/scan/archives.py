@@ -20,9 +20,9 @@ from ..core.errors import ImageError
 from ..core.text import printable
 from ..images.formats import has_image_suffix
 from ..images.source import NamedSource, Opener
-from .kinds import archive_kind
-from .system_files import APPLE_DOUBLE, is_system_file, is_system_path
-from .walk import Skipped
+from ..images.system_files import APPLE_DOUBLE, is_system_file, is_system_path
+from ..images.walk import Skipped
+from .kinds import SPLIT, archive_kind, refusal
 
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 256 << 20
@@ -31,10 +31,13 @@ MAX_RATIO, FREE_BYTES = 100, 256 << 20
 """An archive may expand to this many times its size, and this much in addition."""
 MAX_DIRECTORY_BYTES, MAX_HEADER_BYTES = 32 << 20, 1 << 20
 """Of the list of members of a zip, and of one long name or pax header of a tar: they are read as a whole."""
-EXPANDS_AT_ONCE = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
-"""Compression methods for which zipfile bounds no output: a few bytes would expand to gigabytes in memory."""
+READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Methods of compression for which zipfile bounds its output; of bzip2, a few bytes would expand to gigabytes."""
+METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES"}
+"""Names of others (APPNOTE.TXT 4.4.5), for the message."""
 MEMORY_BYTES = 1 << 20
 """Members of a tar archive are read ahead of the decoding threads; larger ones wait in a temporary file."""
+_LOCATOR_BYTES = 20
 _EXTENDED = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
 )
@@ -62,6 +65,8 @@ def archive_members(
     """
     seen: Counter[str] = Counter()
     try:
+        if text := refusal(name):
+            raise ImageError(text, "unsupported")
         for member, size, open_member, error in (_zip if archive_kind(name) == "zip" else _tar)(open_file(name)):
             if is_system_path(member) or (error is None and is_system_file(member, partial(_head, open_member))):
                 continue
@@ -90,6 +95,7 @@ def _head(open_member: Opener) -> bytes:
 
 def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, ImageError | None]]:
     limit = FREE_BYTES + MAX_RATIO * file.seek(0, os.SEEK_END)
+    _check_whole(file)
     bounded: Any = _BoundedReads(file)
     archive = zipfile.ZipFile(bounded)
     bounded.limit = MAX_MEMBER_BYTES
@@ -100,18 +106,40 @@ def _zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener, ImageError | None]
         limit -= size
         if i >= MAX_MEMBERS or limit < 0:
             raise ImageError(TOO_MANY.format(MAX_MEMBERS) if i >= MAX_MEMBERS else EXPANDS, "too_large")
-        error = None
-        if info.flag_bits & 1:
+        error, method = None, METHODS.get(info.compress_type, f"method {info.compress_type}")
+        if info.flag_bits & 1 or method == "AES":
             error = ImageError("is encrypted: unpack the archive first", "unsupported")
-        elif info.compress_type in EXPANDS_AT_ONCE:
-            method = EXPANDS_AT_ONCE[info.compress_type]
+        elif info.compress_type not in READ_METHODS:
             error = ImageError(f"is compressed with {method}: unpack the archive first", "unsupported")
-        yield info.filename, size, partial(_open_in_zip, archive, info), error
+        yield _name_in_zip(info), size, partial(_open_in_zip, archive, info), error
+
+
+def _check_whole(file: IO[bytes]) -> None:
+    """Refuse a zip that ends on another disk than the first: zipfile would look for all members in its last part.
+
+    The record at the end of the directory and Zip64's locator of it are those of APPNOTE.TXT 4.3.15 and 4.3.16.
+    """
+    file.seek(-min(file.seek(0, os.SEEK_END), _LOCATOR_BYTES + 22 + 0xFFFF), os.SEEK_END)
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    locator = tail[max(at - _LOCATOR_BYTES, 0) : max(at, 0)]
+    last = int.from_bytes(tail[at + 4 : at + 6], "little") if at >= 0 else 0
+    if locator.startswith(b"PK\6\7"):
+        last = int.from_bytes(locator[16:20], "little") - 1
+    if last > 0:
+        raise ImageError(SPLIT, "unsupported")
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """A member's name. Bytes that are not UTF-8, as of Shift-JIS or CP866, are kept; no zip says what they mean."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    return info.orig_filename.encode("cp437").decode("utf-8", "surrogateescape").partition("\0")[0]
 
 
 def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AbstractContextManager[BinaryIO]:
-    with archive.open(info) as stream:  # ends at the stated size, and checks the CRC there
-        return io.BytesIO(stream.read())
+    with archive.open(info) as stream:  # checks the CRC at the stated size; read() would inflate what lies behind it
+        return io.BytesIO(stream.read(info.file_size))
 
 
 class _BoundedReads:

@@ -9,11 +9,11 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 
 from ..core.errors import ImageError
+from ..images.formats import is_image_file
 from ..images.source import NamedSource
-from .image_files import is_image_file
+from ..images.system_files import is_system_file, is_system_name
+from ..images.walk import Skipped, walk
 from .kinds import is_glob
-from .system_files import is_system_file, is_system_name
-from .walk import Skipped, walk
 
 NO_MATCH = "no such file, and no file matches it as a pattern"
 

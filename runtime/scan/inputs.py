@@ -7,8 +7,10 @@ that any name that the file system allows can be opened again.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -16,19 +18,26 @@ from typing import BinaryIO
 
 from ..core.errors import ImageError, UsageError
 from ..core.text import display_name
+from ..images.formats import SIGNATURES
 from ..images.source import MAX_FILE_BYTES, NamedSource
+from ..images.walk import Skipped, identities, walk
 from .archives import archive_members
 from .globs import glob_inputs
-from .image_files import SIGNATURES
-from .kinds import archive_kind, is_glob, is_web_url
+from .kinds import archive_kind, is_glob, is_web_url, local_path
 from .urls import NOT_ALLOWED, fetch
-from .walk import Skipped, identities, walk
 
 STDIN = "-"
 LIST_PREFIX = "@"
 READ_BYTES = 1 << 16
 MAX_NAME_BYTES = 1 << 20
 """A longer line of a list is no path: most likely an image was given instead of a list."""
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32-le", codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""Mark -> encoding; that of UTF-32 begins like that of UTF-16."""
+_WIDE = re.compile(rb"\0?(?:[^\0]\0)*?[./\\\n]\0[^\0]\0[^\0]\0")
+"""Under --null, UTF-16 would be a list of names of one letter, and `.` among them the whole working folder."""
 
 
 @dataclass
@@ -80,16 +89,15 @@ class Inputs:
         return sum(1 for _ in Inputs(self.arguments, None, self.null, self.exclude, self.allow_url))
 
     def __iter__(self) -> Iterator[NamedSource]:
-        excluded = identities(self.exclude)
         for argument in self.arguments:
             empty = True
-            for item in self._expand(argument, excluded):
+            for item in self._expand(argument):
                 empty = False
                 yield item
             if empty:
                 self.empty.append(argument)
 
-    def _expand(self, argument: str, excluded: set[tuple[int, int]]) -> Iterator[NamedSource]:
+    def _expand(self, argument: str) -> Iterator[NamedSource]:
         if argument == STDIN:
             if self.stdin is None:
                 raise UsageError("- reads from stdin, and there is none here")
@@ -101,14 +109,14 @@ class Inputs:
             names = _list_names(argument[1:], self.null)
         else:
             names = iter((argument,))
-        for name in names:
+        for name in map(local_path, names):
             if is_web_url(name) and not os.path.lexists(name):
                 error = None if self.allow_url else ImageError(NOT_ALLOWED, "unreadable")
                 yield NamedSource(name, partial(fetch, name), error)
             elif os.path.isdir(name):
-                yield from walk(name, excluded, self.skipped)
+                yield from walk(name, identities(self.exclude), self.skipped)
             elif is_glob(name) and not os.path.lexists(name):
-                for item in glob_inputs(name, excluded, self.skipped):
+                for item in glob_inputs(name, identities(self.exclude), self.skipped):
                     yield from self._members(item)
             else:
                 yield from self._members(NamedSource(name))
@@ -136,7 +144,7 @@ def _content(stdin: BinaryIO) -> bytes:
 
 def input_name(argument: str) -> str:
     """The file or folder that an argument names; for `@list`, the list."""
-    return argument[1:] if _is_list(argument) else argument
+    return argument[1:] if _is_list(argument) else local_path(argument)
 
 
 def _is_list(argument: str) -> bool:
@@ -152,7 +160,10 @@ def _list_names(path: str, null: bool) -> Iterator[str]:
 
 
 def read_names(file: BinaryIO, where: str, null: bool) -> Iterator[str]:
-    """Names from a binary stream; empty ones and a UTF-8 byte-order mark are skipped.
+    """Names from a binary stream; empty ones are skipped.
+
+    A byte-order mark says how a list is encoded: UTF-8, or UTF-16 and UTF-32, as Windows PowerShell writes lists.
+    Quotes around a name, as the Explorer copies paths, are taken off where no file is called so.
 
     Args:
         file: the stream.
@@ -160,32 +171,40 @@ def read_names(file: BinaryIO, where: str, null: bool) -> Iterator[str]:
         null: names end with a zero byte instead of a newline.
 
     Raises:
-        UsageError: a name longer than `MAX_NAME_BYTES`, or one that holds a zero byte.
+        UsageError: a name longer than `MAX_NAME_BYTES`, one that holds a zero byte, an image, or under `null` a list
+            that is UTF-16 or has a byte-order mark.
     """
-    end = b"\0" if null else b"\n"
     read = getattr(file, "read1", file.read)  # from a pipe: what is there, without waiting for a full buffer
-    rest, first = b"", True
-    while chunk := read(READ_BYTES):
-        if first and not rest and SIGNATURES.match(chunk) and not chunk.isascii():
-            hint = "give --stdin-image to score it" if where == "stdin" else "give the image without the @"
-            raise UsageError(f"{display_name(where)}: holds an image, not names: {hint}")
-        *names, rest = (rest + chunk).split(end)
-        if first and (names or rest):
-            first = False
-            if names:
-                names[0] = names[0].removeprefix(b"\xef\xbb\xbf")
-            else:
-                rest = rest.removeprefix(b"\xef\xbb\xbf")
-        yield from (name for raw in names if (name := _name(raw, where, null)))
+    chunk, shown_as = b"", display_name(where)
+    while any(len(chunk) < len(one) and one.startswith(chunk) for one in BYTE_ORDER_MARKS):
+        if not (further := read(READ_BYTES)):
+            break
+        chunk += further
+    if SIGNATURES.match(chunk) and not chunk.isascii():
+        hint = "give --stdin-image to score it" if where == "stdin" else "give the image without the @"
+        raise UsageError(f"{shown_as}: holds an image, not names: {hint}")
+    mark = next((one for one in BYTE_ORDER_MARKS if chunk.startswith(one)), b"")
+    if (mark and null) or (not mark and _WIDE.match(chunk)):
+        what = "begins with a byte-order mark" if mark else "seems to be UTF-16 without its byte-order mark"
+        raise UsageError(f"{shown_as}: {what}: save it as UTF-8, a name on each line, and give it without --null")
+    decoder = codecs.getincrementaldecoder(BYTE_ORDER_MARKS.get(mark, ""))("replace") if len(mark) in (2, 4) else None
+    chunk, rest, end = chunk[len(mark) :], b"", b"\0" if null else b"\n"
+    more = True
+    while more:
+        *names, rest = (rest + (decoder.decode(chunk).encode() if decoder else chunk)).split(end)
+        yield from (name for raw in names if (name := _name(raw, shown_as, null)))
         if len(rest) > MAX_NAME_BYTES:
-            raise UsageError(f"{display_name(where)}: holds no list of names (give an image without the @)")
-    if last := _name(rest, where, null):
+            raise UsageError(f"{shown_as}: holds no list of names (give an image without the @)")
+        more = bool(chunk := read(READ_BYTES))
+    if last := _name(rest, shown_as, null):
         yield last
 
 
 def _name(raw: bytes, where: str, null: bool) -> str:
-    if not null:
-        raw = raw.removesuffix(b"\r")
+    if null:
+        return os.fsdecode(raw)
+    raw = raw.removesuffix(b"\r")
     if b"\0" in raw:
-        raise UsageError(f"{display_name(where)}: holds zero bytes: give --null for zero-terminated names")
-    return os.fsdecode(raw)
+        raise UsageError(f"{where}: holds zero bytes: give --null for zero-terminated names")
+    quoted = len(raw) > 2 and raw[:1] == raw[-1:] == b'"' and not os.path.lexists(raw)
+    return os.fsdecode(raw[1:-1] if quoted else raw)

@@ -14,6 +14,7 @@ from ..scoring.options import ScoringOptions
 Format = Literal["jsonl", "json", "csv", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 TABLE = "table"
+SORTS = ("input", "suspicion", "name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class CommandOptions:
         batch_size: images per inference. Default: the best batch of a plan, else 8.
         workers: decoding threads. Default: one per CPU.
         fail_on_ai: exit with 4 if an image is judged ai.
+        fail_on_declared: exit with 4 if a file declares that a generator made it.
         quiet: print only errors on stderr.
 
     Raises:
@@ -35,6 +37,7 @@ class CommandOptions:
     batch_size: int | None = None
     workers: int | None = None
     fail_on_ai: bool = False
+    fail_on_declared: bool = False
     quiet: Annotated[bool, Option(names=("--quiet", "-q"))] = False
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class RunOptions(CommandOptions):
         out: write records to this file instead of stdout.
         heatmaps: save a heatmap of each image in this folder.
         report: write the results and pictures as one self-contained HTML page.
+        csv_bom: begin CSV, also that of the report's review, with a mark that has Excel read names as UTF-8.
     """
 
     inputs: tuple[str, ...]
@@ -77,6 +81,7 @@ class RunOptions(CommandOptions):
     out: Path | None = None
     heatmaps: Path | None = None
     report: Path | None = None
+    csv_bom: bool = False
 
     CONTINUES: ClassVar[str]
     """What makes the run continue `out`, in messages."""
@@ -114,6 +119,8 @@ class RunOptions(CommandOptions):
             require_pyarrow()
             if self.out is None or is_stream(self.out):
                 raise UsageError("Parquet is written to a file: give --out FILE.parquet")
+        if self.csv_bom and chosen != "csv" and self.report is None:
+            raise UsageError("--csv-bom: only with CSV (--format csv, or --out FILE.csv) or --report")
         if self.continues:
             if self.out is None or chosen != "jsonl":
                 raise UsageError(f"{self.CONTINUES} continues a JSON-lines file: give --out FILE.jsonl")
@@ -128,27 +135,38 @@ class ScanOptions(InputOptions, RunOptions):
 
     Attributes:
         resume: keep the records in --out whose input has not changed, and score the rest.
+        overwrite: replace the records in --out.
         stdin_image: the input - is an image on stdin, no list of names.
+        sort: order of the table on a terminal; suspicion: files that declare AI first, then high scores.
     """
 
     resume: bool = False
+    overwrite: bool = False
     stdin_image: bool = False
+    sort: Annotated[str, Option(metavar=f"[{'|'.join(SORTS)}]")] = SORTS[0]
 
     CONTINUES = "--resume"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.sort not in SORTS:
+            raise UsageError(f"unknown order {self.sort!r}: use one of {', '.join(SORTS)}")
         if self.stdin_image and "-" not in self.inputs:
             raise UsageError("--stdin-image: only with the input -")
-        if self.resume and self.report is not None:
-            raise UsageError(
-                "--report shows every image, and --resume does not decode those already scored: leave one out"
-            )
+        if self.resume and self.overwrite:
+            raise UsageError("--resume keeps the records in --out, --overwrite replaces them: leave one out")
 
     @property
     def continues(self) -> bool:
         """Whether records that `out` holds stay there."""
         return self.resume
+
+    def output_format(self, terminal: bool) -> str:
+        """As `RunOptions.output_format`; only the table is sorted."""
+        chosen = super().output_format(terminal)
+        if self.sort != SORTS[0] and chosen != TABLE:
+            raise UsageError("--sort orders the table on a terminal; records elsewhere keep the order of the inputs")
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +176,27 @@ class WatchOptions(RunOptions):
     Attributes:
         inputs: folders whose new files are scored.
         settle: seconds without a change until a file is complete.
+        command: run a command for each record, without a shell: {path} and {verdict} are replaced, the record is on
+            its stdin.
     """
 
     inputs: Annotated[tuple[str, ...], Option(argument=True, metavar="FOLDERS")]
     settle: float = 2.0
+    command: Annotated[str | None, Option(names=("--exec",), metavar="COMMAND")] = None
 
     CONTINUES = "cinemae watch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """The options of `cinemae report`.
+
+    Attributes:
+        records: JSON lines of `cinemae run`, `cinemae watch` or `cinemae ray`.
+        out: the page. Default: the name of the records, with .html.
+        engine: the engine that made the records. Default: the bundled engine.
+    """
+
+    records: Annotated[Path, Option(argument=True, metavar="RECORDS")]
+    out: Path | None = None
+    engine: Annotated[str | None, Option(metavar="PATH")] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -57,10 +57,10 @@ def _arrow_type(kind: Any) -> Any:
 
 
 class ParquetFile:
-    """A writer of records for `--out FILE.parquet`. The file appears when `finish` is called."""
+    """A writer of records for `--out FILE.parquet`. The file appears when `finish` closes the stack."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._stack = path, ExitStack()
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self._path, self._stack = path, stack
         self._writer: Any = None
         self._schema = arrow_schema()
         self._rows: list[dict[str, Any]] = []
@@ -95,9 +95,3 @@ class ParquetFile:
         self._flush()
         with writing(self._path):
             self._stack.close()
-
-    def abort(self) -> None:
-        """Discard the unfinished file."""
-        error = RuntimeError("unfinished")
-        with suppress(OSError):
-            self._stack.__exit__(RuntimeError, error, None)

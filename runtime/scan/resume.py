@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +48,37 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, Record]]:
             yield raw, record
 
 
+def refuse_to_cut(out: Path) -> None:
+    """Refuse to replace JSON lines that hold records.
+
+    Raises:
+        UsageError: with what is done, and the command that goes on.
+    """
+    done = sum(count_lines(path) for path in (out, store_path(out)))
+    if done:
+        raise UsageError(
+            f"{display_name(str(out))}: holds {done:,} {'record' if done == 1 else 'records'} of an earlier run; "
+            f"go on with: {same_command('--resume')}; or replace them: --overwrite"
+        )
+
+
+def count_lines(path: Path) -> int:
+    """Whole lines of a file; 0 where there is none."""
+    try:
+        with path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(partial(file.read, 1 << 20), b""))
+    except FileNotFoundError:
+        return 0
+
+
+def same_command(*more: str) -> str:
+    """The command line of this process with more options, as a shell takes it."""
+    name, *arguments = sys.argv
+    name = "cinemae" if os.path.basename(name) == "__main__.py" else os.path.basename(name)
+    words = [name, *(word for word in arguments if word not in more), *more]
+    return display_name(subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words))
+
+
 def current_sha256(source: ImageSource) -> str | None:
     """SHA-256 of an input as it is now; None where it cannot be read."""
     try:
@@ -61,7 +96,7 @@ def check_run(out: Path, run: Run) -> None:
     """
     _, first = next(read_lines(out), (b"", None))
     if first is None:
-        if out.exists() and _holds_a_line(out):
+        if count_lines(out):  # anything but one torn line
             raise UsageError(f"{display_name(str(out))}: does not hold records of this schema; choose another --out")
         return
     rates = ("false_alarm", "miss") if first.frames else ()  # null where several frames were scored
@@ -72,23 +107,22 @@ def check_run(out: Path, run: Run) -> None:
             raise UsageError(f"{where}: was made with {name} {was}, this run has {is_now}; choose another --out")
 
 
-def _holds_a_line(path: Path) -> bool:
-    """Whether anything but one torn line is there."""
-    with path.open("rb") as file:
-        return b"\n" in file.read(1 << 20)
-
-
 class Earlier:
     """The records of earlier runs, by path; about 150 bytes of memory each."""
 
-    def __init__(self, out: Path, detector: Detector) -> None:
+    def __init__(self, out: Path, detector: Detector, pictures: bool = False) -> None:
         """Move the records of `out`, which this process has locked, to the store.
+
+        Args:
+            out: the records.
+            detector: scores what is not there.
+            pictures: decode the images of kept records, too, for a report.
 
         Raises:
             UsageError: as for `check_run`.
             OutputError: the store cannot be written.
         """
-        self._detector, self._store = detector, store_path(out)
+        self._detector, self._store, self._pictures = detector, store_path(out), pictures
         self._offsets: dict[bytes, int] = {}
         check_run(out, detector.run)
         check_run(self._store, detector.run)
@@ -115,9 +149,16 @@ class Earlier:
                 with self._store.open("rb") as file:
                     file.seek(start)
                     record = from_dict(json.loads(file.readline()))
+                if self._pictures:
+                    return kept(record, self._detector.prepare(source))
                 if record.sha256 == current_sha256(source.image):
                     return Prepared(name, previous=record)
         return self._detector.prepare(source)
+
+
+def kept(record: Record, again: Prepared) -> Prepared:
+    """The input, decoded again, with its earlier record; without that where its bytes are others now."""
+    return replace(again, previous=record) if again.sha256 == record.sha256 else again
 
 
 def _key(path: str) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import BinaryIO
 
 from ..core.errors import UsageError
 from ..core.text import display_name
 from .inputs import Inputs
 from .options import ScanOptions
-from .resume import Earlier
-from .session import Session
+from .resume import Earlier, refuse_to_cut, same_command
+from .session import Session, say
+from .targets import is_stream
 
 
 def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
@@ -28,11 +30,21 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         stdin_image=options.stdin_image,
     )
     with Session(options) as session:
+        grows = options.out if options.out and session.format == "jsonl" and not is_stream(options.out) else None
+        if grows and not options.resume and not options.overwrite:
+            refuse_to_cut(grows)
         prepare = None
         if options.resume and options.out is not None:
             session.detector.wait()  # an engine that cannot be used moves no record
-            prepare = Earlier(options.out, session.detector).prepare
-        session.consume(session.score(inputs, prepare), inputs.count if inputs.countable else None)
+            prepare = Earlier(options.out, session.detector, options.report is not None).prepare
+        try:
+            session.consume(session.score(inputs, prepare), inputs.count if inputs.countable else None)
+        except KeyboardInterrupt:
+            how = "go on with:" if grows else "with --out FILE.jsonl, --resume continues"
+            say(f"{session.tally.total:,} inputs are done; {how}")
+            if grows:  # whole, so that it can be copied
+                print(same_command("--resume"), file=sys.stderr)
+            raise
         if not session.tally.total and not options.allow_empty:
             raise UsageError(_nothing_scored(inputs))
         notes = [f"warning: {display_name(name)}: holds no images" for name in inputs.empty]

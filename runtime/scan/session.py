@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import Any
 
 from ..core.progress import Progress
-from ..core.text import display_name, printable
+from ..core.text import display_name, message
 from ..images.source import AnySource, NamedSource
 from ..scoring.detector import Detector
 from ..scoring.pipeline import Prepare, Scored, decode_and_score
-from .options import TABLE, RunOptions
-from .table import TableWriter
+from .options import SORTS, TABLE, RunOptions, ScanOptions
 from .tally import Tally
 from .targets import Targets, forget
 from .writers import Writer, file_writer, stdout_writer
@@ -25,8 +24,8 @@ Extra = Callable[[Scored], None]
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """A message on stderr; lines end between words on a terminal."""
+    print(message(text), file=sys.stderr, flush=True)
 
 
 class Session:
@@ -34,6 +33,7 @@ class Session:
 
     Attributes:
         detector: of the run; its engine loads in the background.
+        format: of the records.
         tally: counts of the records so far.
     """
 
@@ -43,7 +43,7 @@ class Session:
         Raises:
             MissingDependencyError, OutputError, UsageError: as `RunOptions.output_format` and `Targets.check`.
         """
-        self._options, self._format = options, options.output_format(sys.stdout.isatty())
+        self._options, self.format = options, options.output_format(sys.stdout.isatty())
         self._targets = Targets(options.out, options.report, options.heatmaps)
         self._targets.check(options.inputs, options.scoring.engine, any_suffix=options.format is not None)
         self._stack, self._start = ExitStack(), time.monotonic()
@@ -52,7 +52,11 @@ class Session:
     def __enter__(self) -> Session:
         with ExitStack() as stack:
             self.detector = stack.enter_context(Detector.load(self._options.scoring, background=True))
-            self._console = _console() if self._format == TABLE else None
+            self._console: Any = None
+            if self.format == TABLE:
+                from rich.console import Console
+
+                self._console = Console()  # for table and bar: two would write over each other on the same terminal
             self._writer = self._open_writer(stack)
             self._stack = stack.pop_all()
         if self.detector.manifest.demonstration:
@@ -63,8 +67,6 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._writer.abort()
         self._stack.__exit__(kind, value, traceback)
 
     def say(self, text: str) -> None:
@@ -111,20 +113,24 @@ class Session:
             OutputError: an output cannot be completed.
         """
         self._writer.finish()
-        if self._options.out is not None and self._format == "jsonl":
+        if self._options.out is not None and self.format == "jsonl":
             forget(self._options.out)  # while this run still holds the lock
         self._stack.close()
         for line in (*notes, self.tally.summary(time.monotonic() - self._start), *self._targets.written()):
             self.say(line)
-        return self.tally.exit_code(self._options.fail_on_ai)
+        return self.tally.exit_code(self._options.fail_on_ai, self._options.fail_on_declared)
 
     def _open_writer(self, stack: ExitStack) -> Writer:
-        out = self._options.out
+        out, bom = self._options.out, self._options.csv_bom
+        sort = self._options.sort if isinstance(self._options, ScanOptions) else SORTS[0]
         if out is not None:
-            return stack.enter_context(file_writer(out, self._format, append=self._options.continues))
+            return stack.enter_context(file_writer(out, self.format, self._options.continues, bom))
         if self._console is not None:
-            return TableWriter(self._console, self.detector.run)
-        return stdout_writer(sys.stdout.buffer, self._format)
+            from .table import TableWriter, shared_folder, sorted_table
+
+            table = TableWriter(self._console, self.detector.run, shared_folder(self._options.inputs))
+            return table if sort == SORTS[0] else stack.enter_context(sorted_table(table, sort))
+        return stdout_writer(sys.stdout.buffer, self.format, bom)
 
     def _extras(self) -> list[Extra]:
         """Called for each record after it is written: heatmaps and the report."""
@@ -146,7 +152,8 @@ class Session:
             from ..report.html import ReportWriter
 
             title = _report_title(options.inputs)
-            writer = ReportWriter(options.report, self.detector.manifest, self.detector.run, title=title)
+            page, detector = options.report, self.detector
+            writer = ReportWriter(page, detector.manifest, detector.run, title=title, csv_bom=options.csv_bom)
             report = self._stack.enter_context(writer)
 
             def add(item: Scored) -> None:
@@ -155,13 +162,6 @@ class Session:
 
             extras.append(add)
         return extras
-
-
-def _console() -> Any:
-    """One console for table and bar: two would write over each other on the same terminal."""
-    from rich.console import Console
-
-    return Console()
 
 
 def _report_title(inputs: tuple[str, ...]) -> str:

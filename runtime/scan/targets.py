@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +35,13 @@ def begins(start: bytes, head: bytes) -> bool:
 
 def _holds_records(head: bytes) -> bool:
     """Whether `head` begins records of any format. A list of images in JSON lines begins with the path, too."""
+    head = head.removeprefix(BOM_UTF8)  # of --csv-bom
     path = _PATH.match(head)
     if path is not None:
         return begins(b'", "status": "', head[path.end() :])
     return head == b"[]\n" or any(
         begins(start, head) for start in (b'{"path": "', b'[\n{"path": "', b"path,status,", b"PAR1")
     )
-
-
-def _holds_report(head: bytes) -> bool:
-    return begins(PAGE_START, head.lower())
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ class Targets:
                 found = f"{known} and .parquet, not {self.out.suffix} (spreadsheets open .csv)"
                 raise UsageError(f"{_name(self.out)}: --out writes {found}; --format allows any name")
         if self.report is not None:
-            check_file("--report", self.report, _holds_report, "a report of cinemae-run")
+            ours = "a report of cinemae-run"
+            check_file("--report", self.report, lambda head: begins(PAGE_START, head.lower()), ours)
             if self.report.suffix.lower() not in REPORT_SUFFIXES:
                 raise UsageError(f"{_name(self.report)}: --report writes a page; give it a name that ends in .html")
         if self.heatmaps is not None:
@@ -121,7 +121,9 @@ def _same(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):
-        return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+        with suppress(ValueError):  # no file can have such a name
+            return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
+        return False
 
 
 def is_stream(path: Path) -> bool:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..core.errors import ImageError
+from ..core.read_ahead import check_stop
 from ..core.text import shown
 
 MAX_URL_BYTES = 64 << 20
@@ -87,11 +88,11 @@ class _Plain(http.client.HTTPConnection):
         self.sock = _connect(self.host, self.port, self.end)
 
 
-class _Secure(http.client.HTTPSConnection):
-    end = math.inf
+class _Secure(_Plain):
+    default_port = http.client.HTTPS_PORT
 
     def connect(self) -> None:
-        self.sock = _connect(self.host, self.port, self.end)
+        super().connect()
         self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
@@ -122,9 +123,8 @@ def _get(url: str, end: float) -> bytes | str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise _unreadable(f"{shown(url)} is not an http or https URL")
-    connection: _Plain | _Secure = (_Secure if parts.scheme == "https" else _Plain)(
-        parts.hostname, parts.port, timeout=READ_SECONDS
-    )
+    kind = _Secure if parts.scheme == "https" else _Plain
+    connection = kind(parts.hostname, parts.port, timeout=READ_SECONDS)
     connection.end = end
 
     def stop() -> None:  # a server that sends a byte now and then never runs into the timeout of a read
@@ -161,6 +161,7 @@ def _answer(response: http.client.HTTPResponse, end: float) -> bytes | str:
     body = bytearray()
     while chunk := response.read1(CHUNK_BYTES):
         body += chunk
+        check_stop()
         if len(body) > MAX_URL_BYTES:
             raise too_large
         if time.monotonic() > end:

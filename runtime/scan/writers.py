@@ -6,8 +6,9 @@ import csv
 import io
 import os
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,7 +22,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Writer(Protocol):
-    """Receives records one by one. An atomic file appears when `finish` is called."""
+    """Receives records one by one. An atomic file appears when `finish` is called, and is discarded without that."""
 
     def write(self, record: Record) -> None:
         """Append one record."""
@@ -31,30 +32,26 @@ class Writer(Protocol):
         """Complete the output."""
         ...
 
-    def abort(self) -> None:
-        """Stop early: records already in a stream stay, an atomic file is discarded."""
-        ...
-
 
 class StreamWriter:
     """Encodes records onto a binary stream. It is opened at the first record, when the engine is known to work.
 
     Args:
-        open_stream: opens it; what it enters into the stack is closed by `finish` or `abort`.
+        stack: closed by `finish`.
+        open_stream: opens it, and enters into the stack what must be closed.
         format_name: one of `FORMATS`.
         name: of the stream, for messages.
         in_place: a record that a full disk has torn is cut off again.
+        bom: CSV begins with a byte order mark.
     """
 
     def __init__(
-        self,
-        open_stream: Callable[[ExitStack], IO[bytes]],
-        format_name: str,
-        name: str | Path,
-        in_place: bool = False,
+        self, stack: ExitStack, open_stream: Callable[[], IO[bytes]], format_name: str, name: str | Path, *,
+        in_place: bool = False, bom: bool = False,
     ) -> None:
-        self._open, self._format, self._name, self._in_place = open_stream, format_name, name, in_place
-        self._stack = ExitStack()
+        self._stack, self._open, self._format, self._name = stack, open_stream, format_name, name
+        self._in_place = in_place
+        self._start = {"json": b"[", "csv": BOM_UTF8 * bom + _csv_line(FLAT_FIELDS)}.get(format_name, b"")
         self._stream: IO[bytes] | None = None
         self._count = 0
 
@@ -83,17 +80,11 @@ class StreamWriter:
         with writing(self._name):
             self._stack.close()
 
-    def abort(self) -> None:
-        """Leave a stream as it is; discard an unfinished atomic file."""
-        error = RuntimeError("unfinished")
-        with suppress(OSError):
-            self._stack.__exit__(RuntimeError, error, None)
-
     def _append(self, text: bytes) -> None:
         with writing(self._name):
             if self._stream is None:
-                self._stream = self._open(self._stack)
-                text = {"json": b"[", "csv": _csv_line(FLAT_FIELDS)}.get(self._format, b"") + text
+                self._stream = self._open()
+                text = self._start + text
             start = self._stream.tell() if self._in_place else 0
             try:
                 _write_all(self._stream, text)
@@ -115,43 +106,50 @@ def _write_all(stream: IO[bytes], text: bytes) -> None:
     stream.flush()
 
 
-def stdout_writer(stream: IO[bytes], format_name: str) -> StreamWriter:
+def stdout_writer(stream: IO[bytes], format_name: str, bom: bool = False) -> StreamWriter:
     """Records onto standard output, past its buffer: after an error nothing is left to be written at exit."""
-    return StreamWriter(lambda stack: getattr(stream, "raw", stream), format_name, "standard output")
+    return StreamWriter(ExitStack(), lambda: getattr(stream, "raw", stream), format_name, "standard output", bom=bom)
 
 
 @contextmanager
-def file_writer(path: Path, format_name: str, append: bool = False) -> Iterator[Writer]:
+def file_writer(path: Path, format_name: str, append: bool = False, bom: bool = False) -> Iterator[Writer]:
     """Records into a file: JSON lines grow in place (to follow and resume), the others appear when complete.
 
-    Links are written through; a pipe or a device such as a terminal gets the records as they are made.
+    Links are written through; a pipe or a device such as a terminal gets the records as they are made. After an error
+    in the block, an unfinished file is discarded; records already in a stream stay.
 
     Args:
         path: the file.
         format_name: one of `FORMATS`.
         append: continue the JSON lines that are there.
+        bom: CSV begins with a byte order mark.
 
     Raises:
         OutputError: another run is writing the file, or it cannot be opened. JSON and CSV: at the first record.
     """
-    if format_name == "parquet":
-        yield ParquetFile(path)
-    elif is_stream(path):
-        yield StreamWriter(lambda stack: stack.enter_context(path.open("wb", buffering=0)), format_name, path)
-    elif format_name != "jsonl":
-        yield StreamWriter(
-            lambda stack: stack.enter_context(stack.enter_context(exclusive_path(path)).open("wb")), format_name, path
-        )
-    else:
-        with locked(path) as file:
+    stack, to_stream = ExitStack(), is_stream(path)
+    in_place = format_name == "jsonl" and not to_stream
 
-            def open_stream(stack: ExitStack) -> IO[bytes]:
-                if not append:
-                    file.truncate(0)
-                file.seek(0, os.SEEK_END)
-                return file
+    def open_stream() -> IO[bytes]:
+        if to_stream:
+            return stack.enter_context(path.open("wb", buffering=0))
+        if file is None:
+            return stack.enter_context(stack.enter_context(exclusive_path(path)).open("wb"))
+        if not append:
+            file.truncate(0)
+        file.seek(0, os.SEEK_END)
+        return file
 
-            yield StreamWriter(open_stream, format_name, path, in_place=True)
+    with locked(path) if in_place else nullcontext() as file:
+        try:
+            if format_name == "parquet":
+                yield ParquetFile(path, stack)
+            else:
+                yield StreamWriter(stack, open_stream, format_name, path, in_place=in_place, bom=bom)
+        except BaseException as error:
+            with suppress(OSError):  # of a full disk, which has been reported
+                stack.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 def _csv_line(cells: Any) -> bytes:

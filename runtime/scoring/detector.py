@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from ..core.manifest import Manifest
 from ..engines.base import Engine, EngineOutput, joined
 from ..engines.load import best_batch, load_engine, read_engine_manifest, resolve
 from ..images.source import AnySource
+from ..images.walk import walk
 from .options import ScoringOptions
 from .pipeline import decode_and_score
-from .prepare import Prepared, Preparer
+from .prepare import SOURCES, Prepared, Preparer
 from .record import Record
-from .verdict import Decision, record_of, run_of
+from .verdict import record_of, run_of
 
 DEFAULT_BATCH = 8
 """Images of one inference, where the engine's file names no best number."""
@@ -36,7 +37,6 @@ class Detector:
     Attributes:
         manifest: of the engine; its `preprocess` is that of the run.
         options: of the run.
-        decision: the thresholds of the run.
         run: what all records have in common.
         best_batch: images of one inference, unless the caller chooses.
     """
@@ -52,13 +52,9 @@ class Detector:
         self.best_batch = best_batch
         self._lock = threading.Lock()
         self._closed = False
-        self.decision = Decision.of(manifest.calibration, self.options.threshold)
         self.run = run_of(manifest, self.options)
-        if self.run.decode != manifest.preprocess.decode:
-            preprocess = manifest.preprocess.model_copy(update={"decode": self.run.decode})
-            manifest = manifest.model_copy(update={"preprocess": preprocess})
-        self.manifest = manifest
-        self.prepare = Preparer(manifest, self.options)
+        self.prepare = Preparer.of(manifest, self.options)
+        self.manifest = self.prepare.manifest
 
     @classmethod
     def load(
@@ -84,14 +80,14 @@ class Detector:
         chosen, path = engine, resolve(engine.engine)
         batch = best_batch(path) or DEFAULT_BATCH
         if not background:
-            loaded = load_engine(path, chosen.device, chosen.threads)
+            loaded = load_engine(path, chosen.device, chosen.threads, chosen.precision)
             return cls(loaded, loaded.manifest, chosen, batch)
         future: Future[Engine] = Future()
         detector = cls(future, read_engine_manifest(path), chosen, batch)
 
         def load() -> None:
             try:
-                future.set_result(load_engine(path, chosen.device, chosen.threads))
+                future.set_result(load_engine(path, chosen.device, chosen.threads, chosen.precision))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -108,12 +104,14 @@ class Detector:
             self._engine = self._engine.result()
         return self._engine
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "loading" if isinstance(self._engine, Future) else self._engine.provider
+        return f"<Detector {self.run.engine}: {state}>"
+
     def __enter__(self) -> Detector:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -140,23 +138,40 @@ class Detector:
         """
         return self.score([self.prepare(source)])[0]
 
+    def detect_folder(
+        self, folder: str | Path, batch_size: int | None = None, workers: int | None = None
+    ) -> Iterator[Record]:
+        """Score the image files below a folder, as `cinemae run FOLDER` finds them; otherwise as `detect_many`.
+
+        Raises:
+            UsageError: no such folder.
+        """
+        if not os.path.isdir(folder):
+            raise UsageError(f"{os.fspath(folder)}: no such folder")
+        return self.detect_many(walk(os.fspath(folder)), batch_size, workers)
+
     def detect_many(
         self, sources: Iterable[AnySource], batch_size: int | None = None, workers: int | None = None
     ) -> Iterator[Record]:
         """Score any number of images, lazily: one record each, in order, decoding in threads ahead of inference.
 
         Args:
-            sources: as for `detect`; may be endless, it is read only a few batches ahead.
+            sources: as for `detect`; may be endless, it is read only a few batches ahead. A path of a folder: its
+                images.
             batch_size: images in one inference, None for the engine's best number.
             workers: decoding threads, None for one per CPU.
 
         Raises:
             UsageError: batch size or workers below 1.
             EngineError: the engine fails or is closed; records already yielded stand.
+            TypeError: one image in place of many.
         """
+        if isinstance(sources, (str, os.PathLike)) and os.path.isdir(sources):
+            return self.detect_folder(sources, batch_size, workers)
+        if isinstance(sources, SOURCES) and getattr(sources, "ndim", 0) != 4:  # an array [B, H, W, 3] holds many
+            raise TypeError("detect_many takes many images, or a folder; detect(source) scores one image")
         size = self.best_batch if batch_size is None else batch_size
-        scored = decode_and_score(sources, self.prepare, self.begin, size, workers)
-        return (item.record for item in scored)
+        return (item.record for item in decode_and_score(sources, self.prepare, self.begin, size, workers))
 
     def score(self, prepared: Sequence[Prepared]) -> list[Record]:
         """Infer one batch and make its records, in order; inputs with an error or a previous record are not inferred.
@@ -176,8 +191,9 @@ class Detector:
             EngineError: as `score`.
         """
         self.wait()  # no record leaves before the engine has proved usable
-        crops = [crop for item in prepared for crop in item.crops]
-        step = sum(bool(item.frames) for item in prepared)  # inputs of many crops make no inference larger
+        scored = [item for item in prepared if item.previous is None]
+        crops = [crop for item in scored for crop in item.crops]
+        step = sum(bool(item.frames) for item in scored)  # inputs of many crops make no inference larger
         if len(crops) > step:
             outputs = [self._begin(crops[i : i + step])() for i in range(0, len(crops), step)]
             return lambda: self._records(prepared, joined(outputs))
@@ -210,6 +226,6 @@ class Detector:
             else:
                 end = row + len(item.crops)
                 own = EngineOutput(output.logit[row:end], output.stats[row:end], output.lcas[row:end])
-                records.append(record_of(item, own, self.manifest, self.decision, self.run))
+                records.append(record_of(item, own, self.manifest, self.run, prepare=self.prepare))
                 row = end
         return records

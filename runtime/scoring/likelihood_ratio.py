@@ -6,8 +6,7 @@ import math
 
 from pydantic.dataclasses import dataclass
 
-from ..core.calibration import Calibration
-from ..core.likelihood import support_words
+from ..core.calibration import Calibration, support_words
 from .run import CONFIG
 
 

@@ -23,7 +23,9 @@ class EngineOptions:
 
     Attributes:
         engine: an .onnx or .plan file, a folder of parts, or hf://org/repo/file.onnx. Default: the bundled engine.
-        device: where the engine runs; only auto falls back to another device.
+        device: where the engine runs; only auto falls back to another device. openvino:GPU and openvino:NPU reach
+            devices that nobody has tried.
+        precision: bf16 computes a float32 engine in bfloat16, in OpenVINO. Default: the engine's own.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -31,11 +33,14 @@ class EngineOptions:
 
     engine: Annotated[str | Path | None, Option(metavar="PATH")] = None
     device: Annotated[str, Option(metavar=f"[{'|'.join(DEVICES)}]")] = "auto"
+    precision: Annotated[str | None, Option(metavar="[bf16]")] = None
 
     def __post_init__(self) -> None:
         if self.engine is not None and not str(self.engine):
             raise UsageError("--engine is empty: name an engine, or leave it out for the bundled one")
         check_device(self.device)
+        if self.precision not in (None, "bf16"):
+            raise UsageError(f"unknown precision {self.precision!r}: use bf16, or leave it out for the engine's own")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +48,19 @@ class ScoringOptions(EngineOptions):
     """How images are scored.
 
     Attributes:
-        threads: CPU threads of one inference. Default: the backend chooses.
+        threads: CPU threads of one inference. Default: a container's limit of CPUs, else the backend chooses.
         threshold: probability in (0, 1), at equal priors, from which an image is ai; replaces the engine's two
             thresholds.
         prior: share of AI images among those scored, in (0, 1); shifts the probability, no verdict.
-        decode: how JPEGs are decoded; scaled is faster above 1024 pixels and changes scores a little. Default: as the
-            engine was fitted.
+        decode: how large images are decoded; scaled is faster above 1022 pixels and changes scores a little. Default:
+            as the engine was fitted.
         frames: frames of an animation or video that are scored, spread over it; the most suspicious one counts.
         tiles: score overlapping squares of the whole image: an indication, because no error rate is known for it.
         max_pixels: images with more pixels are refused. Default: 178,000,000.
         trust_list: certificates (PEM) of trusted signers of Content Credentials, such as C2PA's trust list; may be
             given more than once.
+        positions: give the place where a photograph was taken, beside its camera's raw values; else only that there is
+            one.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -67,6 +74,7 @@ class ScoringOptions(EngineOptions):
     tiles: bool = False
     max_pixels: int | None = None
     trust_list: Annotated[tuple[str, ...], Option(metavar="FILE")] = ()
+    positions: bool = False
 
     def __post_init__(self) -> None:
         from ..core.manifest import Decode

@@ -8,6 +8,7 @@ the same command forms the same batches every time. `detector.Detector` supplies
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from ..core.environment import usable_cpus
 from ..core.errors import UsageError
-from ..core.read_ahead import read_ahead
+from ..core.read_ahead import read_ahead, stop_with
 from ..images.source import AnySource
 from .prepare import Prepared
 from .record import Record
@@ -44,12 +45,6 @@ class Scored:
     source: AnySource
 
 
-def check_sizes(batch_size: int, workers: int) -> None:
-    """Raise UsageError where one is below 1."""
-    if batch_size < 1 or workers < 1:
-        raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
-
-
 def decode_and_score(
     sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int | None = None
 ) -> Generator[Scored, None, None]:
@@ -70,14 +65,16 @@ def decode_and_score(
         EngineError, MissingDependencyError: the engine fails; records already yielded stand.
     """
     workers = usable_cpus() if workers is None else workers
-    check_sizes(batch_size, workers)
+    if batch_size < 1 or workers < 1:
+        raise UsageError(f"batch size and workers must be at least 1, got {batch_size} and {workers}")
     return _scored(sources, prepare, begin, batch_size, workers)
 
 
 def _scored(
     sources: Iterable[AnySource], prepare: Prepare, begin: Begin, batch_size: int, workers: int
 ) -> Generator[Scored, None, None]:
-    decoders = ThreadPoolExecutor(workers, thread_name_prefix="cinemae-decode")
+    stop = threading.Event()
+    decoders = ThreadPoolExecutor(workers, "cinemae-decode", initializer=stop_with, initargs=(stop,))
     engine = ThreadPoolExecutor(1, thread_name_prefix="cinemae-infer")
     finisher = ThreadPoolExecutor(1, thread_name_prefix="cinemae-records")
     running: deque[tuple[list[AnySource], list[Prepared], Future[list[Record]]]] = deque()
@@ -93,6 +90,7 @@ def _scored(
         while running:
             yield from _results(*running.popleft())
     finally:
+        stop.set()  # a long animation would keep the process from ending
         decoders.shutdown(wait=False, cancel_futures=True)
         engine.shutdown(wait=False, cancel_futures=True)
         finisher.shutdown(wait=True)  # takes the outputs of every batch that was begun, which frees its place

@@ -12,7 +12,7 @@ from PIL import Image
 from ..core.errors import ImageError
 from ..core.files import stream_sha256
 from ..core.manifest import Manifest
-from ..core.text import display_name
+from ..core.text import display_name, printable
 from ..evidence.collect import collect
 from ..evidence.fact import Evidence
 from ..images.decode import MAX_PIXELS
@@ -20,7 +20,7 @@ from ..images.frames import Frame, load_frames
 from ..images.preprocess import LoadedImage
 from ..images.source import AnySource, NamedSource, describe, opened
 from .options import ScoringOptions
-from .reasons import image_reasons
+from .reasons import image_reasons, reason
 from .record import Failure, Reason, Record
 
 SOURCES = (str, PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
@@ -29,7 +29,7 @@ NOT_A_SOURCE = "{} is no image: give a path, bytes, an open file, a Pillow image
 
 @dataclass(frozen=True)
 class Prepared:
-    """One input after decoding; exactly one of `frames`, `error` and `previous` is set.
+    """One input after decoding; `frames` or `error` are set, unless there is a `previous` record.
 
     Attributes:
         name: the record's `path`.
@@ -41,7 +41,8 @@ class Prepared:
         moving: whether the input is an animation or a video.
         count: frames in the file; None where that is not known.
         notes: sentences about frames that were not looked at.
-        previous: the record of an earlier run, which a resumed run takes over without scoring.
+        previous: the record of an earlier run, which a resumed run takes over without scoring; `frames` are then for
+            its picture alone.
     """
 
     name: str
@@ -84,6 +85,13 @@ class Preparer:
     manifest: Manifest
     options: ScoringOptions
 
+    @classmethod
+    def of(cls, manifest: Manifest, options: ScoringOptions) -> Preparer:
+        """The Preparer of a run, whose way to decode becomes that of its manifest."""
+        how = options.decode or manifest.preprocess.decode
+        preprocess = manifest.preprocess.model_copy(update={"decode": how})
+        return cls(manifest.model_copy(update={"preprocess": preprocess}), options)
+
     @cached_property
     def _visible(self) -> np.ndarray:
         return self.manifest.masks.array()
@@ -107,9 +115,11 @@ class Preparer:
                     image, self.manifest.preprocess, self.options.max_frames,
                     max_pixels=self.options.max_pixels or MAX_PIXELS, name=name, tile_patch=tile_patch,
                 )
-                trusted = self.options.trust_list
-                evidence = () if encoded is None else collect(encoded, loaded.opened, trusted)
-            reasons = tuple(self._reasons(frame) for frame in loaded.frames)
+                evidence: tuple[Evidence, ...] = ()
+                if encoded is not None:
+                    evidence = collect(encoded, loaded.opened, self.options.trust_list, self.options.positions)
+            flaws = () if loaded.flaw is None else (reason(loaded.flaw),)
+            reasons = tuple((*self._reasons(frame), *flaws) for frame in loaded.frames)
         except ImageError as error:
             return _failed(name, error, sha256)
         except Exception as error:  # one bad input must not end a run of thousands
@@ -122,9 +132,9 @@ class Preparer:
 
     def _reasons(self, frame: Frame) -> tuple[Reason, ...]:
         of_crops = [image_reasons(crop, self.manifest, self._visible) for crop in frame.crops]
-        return tuple(reason for reason in of_crops[0] if all(reason in reasons for reasons in of_crops))
+        return tuple(one for one in of_crops[0] if all(one in reasons for reasons in of_crops))
 
 
 def _failed(name: str, error: ImageError, sha256: str | None = None) -> Prepared:
-    text = display_name(str(error).removeprefix(f"{name}: "))
+    text = printable(display_name(str(error).removeprefix(f"{name}: ").strip()))
     return Prepared(name, error=Failure(error.kind, text), sha256=sha256)

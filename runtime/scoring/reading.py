@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..evidence.fact import Evidence
+from ..evidence.fact import Evidence, declares_ai
 from .likelihood_ratio import LikelihoodRatio
 from .run import Run, Verdict
 
@@ -22,7 +22,14 @@ RATIO = (
     "that contains 1 supports neither side"
 )
 CONTRADICTION = "the file declares AI, but the score supports real"
-
+NEXT = {
+    "declared": "Ask what made it: the file itself declares AI, but a declaration can be copied into a photograph",
+    "original": "Find the original: search for the earliest and largest copy; later ones score worse and lose facts",
+    "camera": "Ask for the camera file: as the camera wrote it, sent as a document, with the pictures around it",
+    "copies": "Compare other copies: captions, dates, crops, and pictures of the same scene by other people",
+    "engine": "Use a stronger engine: cinemae make fits and measures one on labelled images like yours",
+}
+"""Code -> what a person can do about an image that the score does not decide."""
 
 
 def promise(run: Run, verdict: Verdict) -> str:
@@ -34,7 +41,7 @@ def promise(run: Run, verdict: Verdict) -> str:
     if run.threshold is not None:
         return OWN_THRESHOLD
     if verdict in run.withheld:
-        return "never given: on the images measured, scores beyond its threshold are no evidence"
+        return "never given: on the images measured, scores beyond its threshold are no evidence; use a stronger engine"
     if threshold is None:
         return f"never given, too few {others} images were measured"
     if rate is None:
@@ -47,7 +54,7 @@ def words(run: Run) -> dict[str, str]:
     """What each verdict promises (keys `ai`, `real`, `uncertain`), and the sentences beside them.
 
     `prior` names the base rate, `caveat` limits the rates, `contrary` marks a verdict whose probability points the
-    other way, `declared` a file whose declaration contradicts its score.
+    other way, `declared` a file whose declaration contradicts its score; `next_` and a code of `NEXT`: what to do.
     """
     return {
         "ai": promise(run, "ai"),
@@ -57,29 +64,37 @@ def words(run: Run) -> dict[str, str]:
         "caveat": "" if run.false_alarm is None and run.miss is None else CAVEAT,
         "contrary": CONTRARY,
         "declared": CONTRADICTION,
+        **{f"next_{code}": text for code, text in NEXT.items()},
     }
+
+
+def next_steps(verdict: Verdict | None, is_contradicted: bool, is_declared: bool) -> list[str]:
+    """Codes of `NEXT` for one record: none where a verdict was given and nothing contradicts it."""
+    if verdict != "uncertain" and not is_contradicted:
+        return []
+    return [*(["declared"] if is_declared else ["original", "camera"]), "copies", "engine"]
+
+
+def next_words(steps: Sequence[str]) -> str:
+    """The first words of each of some `next_steps`, as "what next: find the original, ask for the camera file"."""
+    return f"what next: {', '.join(NEXT[code].partition(':')[0].lower() for code in steps)}"
 
 
 def legend(run: Run) -> list[str]:
     """The same as lines of text."""
     said = words(run)
-    claims = "; ".join(f"{verdict}: {said[verdict]}" for verdict in ("ai", "real", "uncertain"))
-    first = f"ai and real: {OWN_THRESHOLD}" if run.threshold is not None else claims
-    return [first, RATIO, f"{said['caveat']} P(AI): {said['prior']}.".strip()]
-
-
-def is_contrary(verdict: Verdict | None, probability: float | None) -> bool:
-    """Whether a verdict stands beside a probability on the other side of one half."""
-    if probability is None:
-        return False
-    return probability > 0.5 if verdict == "real" else verdict == "ai" and probability < 0.5
+    claims = [f"{verdict}: {said[verdict]}" for verdict in ("ai", "real", "uncertain")]
+    first = [f"ai and real: {OWN_THRESHOLD}"] if run.threshold is not None else claims
+    return [*first, RATIO, f"{said['caveat']} P(AI): {said['prior']}.".strip()]
 
 
 def contradictions(
     verdict: Verdict | None, probability: float | None, ratio: LikelihoodRatio | None, evidence: Sequence[Evidence]
 ) -> dict[str, str]:
     """What of a record contradicts its score, its file's declaration or its probability: code -> sentence."""
-    is_declared = any(fact.declares == "ai" for fact in evidence)
     supports_real = verdict == "real" or (ratio is not None and ratio.high < 1)
-    found = {"declared": CONTRADICTION} if is_declared and supports_real else {}
-    return found | ({"prior": CONTRARY} if is_contrary(verdict, probability) else {})
+    found = {"declared": CONTRADICTION} if supports_real and declares_ai(evidence) else {}
+    at = 0.5 if probability is None else probability
+    if (verdict == "real" and at > 0.5) or (verdict == "ai" and at < 0.5):
+        found["prior"] = CONTRARY
+    return found

@@ -26,6 +26,8 @@ TEXTS = {
     "jpeg": "JPEG quality {}, below the {} down to which the engine's rates were measured",
     "grey": "grayscale image: the detector was fitted on colour",
     "flat": "low context: the visible patches hardly vary, so reconstruction is easy whatever the source",
+    "end": "damaged file: the end mark of the JPEG is missing; all of its pixels are there",
+    "checksum": "damaged file: parts of the PNG that hold no pixels have a wrong checksum and were left out",
     "s1": "variability is outside the range of the training images",
     "s2-": "low context: reconstruction is easier than in the training images",
     "s2+": "overall anomaly is above the range of the training images",

@@ -1,28 +1,39 @@
-"""The record of one input. JSON lines, CSV columns, the Parquet schema and the server's API follow from it."""
+"""The record of one input. JSON lines, CSV columns, data frames, Parquet and the server's API follow from it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, is_dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
+from PIL import Image
 from pydantic import Field, SkipValidation
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import SkipJsonSchema
 
-from ..core.errors import ErrorKind
+from ..core.environment import require
+from ..core.errors import ErrorKind, UsageError
+from ..core.manifest import StatRange
 from ..evidence.fact import Evidence
+from ..images.source import AnySource
+from .heatmap import figure, save_heatmap
 from .likelihood_ratio import LikelihoodRatio
 from .reading import contradictions
 from .run import CONFIG, Run, Verdict
+
+if TYPE_CHECKING:
+    import pandas
 
 RECORD_SCHEMA = 1
 
 Status = Literal["ok", "error"]
 LcasMap: TypeAlias = SkipJsonSchema[SkipValidation[np.ndarray | None]]
+Preparation: TypeAlias = SkipJsonSchema[SkipValidation[Any]]
+"""A `prepare.Preparer`, whose module imports this one."""
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -136,6 +147,12 @@ class Record:
     lcas: Annotated[LcasMap, Field(exclude=True)] = field(default=None, repr=False, compare=False)
     """float32 [N] anomaly map for heatmaps, [h, w] of tiles; NaN where a patch was never masked; not part of the JSON
     record."""
+    prepare: Annotated[Preparation, Field(exclude=True)] = field(default=None, repr=False, compare=False)
+    """The detector's, which decodes the image again for a heatmap; None for a record that was read from a file."""
+
+    def __repr__(self) -> str:
+        said = self.error.text if self.error else f"{self.verdict}, P(AI) {self.probability:.1%}"
+        return f"<Record {self.path}: {said}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON record: plain types, keys in schema order."""
@@ -146,6 +163,37 @@ class Record:
         from .record_html import record_html
 
         return record_html(to_dict(self), self.run, self.lcas, self.contradictions)
+
+    def heatmap(self, source: AnySource | None = None) -> Image.Image:
+        """The picture beside its anomaly map, as `cinemae run --heatmaps` draws them.
+
+        Args:
+            source: the image again; None reads it from `path`.
+
+        Raises:
+            UsageError: the record has no map, or comes from a file; the image cannot be read, or is another one now.
+        """
+        return figure(*self._drawn(source))
+
+    def save_heatmap(self, path: str | Path, source: AnySource | None = None) -> None:
+        """Write `heatmap(source)` as PNG, atomically; an earlier heatmap at `path` is replaced.
+
+        Raises:
+            UsageError: as `heatmap`; or the file at `path` is not a heatmap.
+        """
+        save_heatmap(path, *self._drawn(source))
+
+    def _drawn(self, source: AnySource | None) -> tuple[np.ndarray, np.ndarray, StatRange | None]:
+        """What `figure` takes: pixels, map and scale."""
+        if self.prepare is None or self.lcas is None:
+            why = self.error.text if self.error else "a record of a file holds no anomaly map; score the image again"
+            raise UsageError(f"{self.path}: no heatmap: {why}")
+        again = self.prepare(self.path if source is None else source)
+        pixels = again.picture(self)
+        if again.error or again.sha256 != self.sha256 or pixels is None:
+            why = again.error.text if again.error else "this is another image than the one that was scored"
+            raise UsageError(f"{self.path}: no heatmap: {why}; give the image, heatmap(source)")
+        return pixels, self.lcas, self.prepare.manifest.heatmap_range
 
     @property
     def contradictions(self) -> dict[str, str]:
@@ -159,7 +207,7 @@ RATIO_COLUMNS = {
     "ai_share": "ai_share", "support": "support",
 }
 """Column of a table -> field of the likelihood ratio."""
-RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name != "lcas")
+RECORD_FIELDS = tuple(item.name for item in fields(Record) if item.name not in ("lcas", "prepare"))
 _COLUMNS = {
     "error": ("error", "error_kind"), "stats": STATS_FIELDS, "likelihood_ratio": tuple(RATIO_COLUMNS),
     "reasons": ("reasons", "reason_codes"),
@@ -193,6 +241,25 @@ def flat(record: Record) -> dict[str, Any]:
     for name in ("frames", "tiles"):
         values[name] = json.dumps(values[name]) if values[name] else None
     return {name: values[name] for name in FLAT_FIELDS}
+
+
+def to_dataframe(records: Iterable[Record]) -> pandas.DataFrame:
+    """One row a record, in order, with the columns of the CSV format.
+
+    Args:
+        records: any number, such as `Detector.detect_many` yields.
+
+    Returns:
+        A frame whose columns are `FLAT_FIELDS`: s1, s2 and s3 instead of `stats`; reasons and the statements of
+        `evidence` joined by "; ". What a record lacks is missing (NaN or None).
+
+    Raises:
+        MissingDependencyError: pandas is not installed.
+    """
+    require("a data frame", "pandas", "pandas")
+    import pandas
+
+    return pandas.DataFrame([flat(record) for record in records], columns=list(FLAT_FIELDS))
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:

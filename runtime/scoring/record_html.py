@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.colour_map import colour_table, normalise
-from .reading import words
+from .reading import next_steps, next_words, words
 from .run import Run
 
 SIDE = 168
@@ -42,6 +42,9 @@ def record_html(record: Mapping[str, Any], run: Run, lcas: np.ndarray | None, ag
         notes.append(f"P(AI) {record['probability']:.1%}, {said['prior']}")
     notes += [f"{_WORDS[kind]}: {said[record['verdict']]}"] if record["verdict"] else []
     reasons = [reason for reason in record["reasons"] if reason["code"] != "band"]  # the words for uncertain say it
+    is_declared = any(fact["declares"] == "ai" for fact in record["evidence"])
+    steps = next_steps(record["verdict"], bool(against), is_declared)
+    notes += [next_words(steps)] if steps else []
     notes += [*against.values(), *(one["text"] for one in (*reasons, record["error"]) if one)]
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     verdict = f'<strong style="color:{_TONES[tone]}">{_SIGNS[tone]} {_WORDS[kind]}</strong>'

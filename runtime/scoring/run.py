@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from ..core.manifest import Decode
+from ..core.manifest import Decode, Precision
 
 Verdict = Literal["ai", "real", "uncertain"]
 
@@ -23,6 +23,8 @@ class Run:
 
     engine: str
     """Name and short content hash, and `(demonstration)` for the bundled engine."""
+    precision: Precision
+    """Arithmetic of the products: the engine's own, or what `--precision` asks for."""
     prior: float
     """Share of AI images that probabilities assume, in (0, 1)."""
     threshold: float | None
@@ -42,7 +44,7 @@ class Run:
     withheld: tuple[Verdict, ...]
     """Verdicts that are never given, because scores beyond their threshold are no evidence for them."""
     decode: Decode
-    """How JPEGs are decoded."""
+    """How large images are decoded."""
     max_frames: int
     """Frames of an animation or a video that are scored."""
     tiled: bool

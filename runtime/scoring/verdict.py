@@ -16,16 +16,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..core.calibration import Calibration
+from ..core.calibration import Calibration, Likelihood
 from ..core.environment import cinemae_version
 from ..core.errors import UsageError
-from ..core.likelihood import Likelihood
-from ..core.manifest import Decode, Manifest
+from ..core.manifest import Decode, Manifest, Precision
 from ..engines.base import EngineOutput
 from ..images.tiles import stitch
 from .likelihood_ratio import LikelihoodRatio
 from .options import ScoringOptions
-from .prepare import Prepared
+from .prepare import Prepared, Preparer
 from .reasons import frame_reasons, quality_reasons, reason, stat_reasons
 from .record import Failure, Frames, Record, ScoredFrame, Stats, Tile
 from .run import Run, Verdict
@@ -58,7 +57,7 @@ class Decision:
         The threshold is a probability at equal priors, whatever prior the run has.
 
         Raises:
-            UsageError: a threshold outside (0, 1), or that no likelihood ratio of the engine reaches.
+            UsageError: no likelihood ratio of the engine reaches the threshold.
         """
         if threshold is None:
             c = calibration
@@ -68,8 +67,6 @@ class Decision:
                 math.inf if c.ai_from is None else c.ai_from, -math.inf if c.real_below is None else c.real_below,
                 false_alarm, miss, uncalibrated=false_alarm is None and miss is None,
             )
-        if not 0 < threshold < 1:
-            raise UsageError(f"a threshold is a probability between 0 and 1 (both excluded), got {threshold}")
         cut = calibration.logit_of(threshold)
         if not math.isfinite(cut):
             likelihood = cast("Likelihood", calibration.likelihood)
@@ -93,9 +90,9 @@ def run_of(manifest: Manifest, options: ScoringOptions | None = None) -> Run:
     calibration, decision = manifest.calibration, Decision.of(manifest.calibration, options.threshold)
     decode = cast("Decode | None", options.decode) or manifest.preprocess.decode
     measured = not options.tiles  # nobody measured the rates of a mean of tiles
-
     return Run(
-        engine=manifest.label, prior=options.prior, threshold=options.threshold,
+        engine=manifest.label, precision=cast("Precision | None", options.precision) or manifest.precision,
+        prior=options.prior, threshold=options.threshold,
         ai_from=finite(decision.ai_from), real_below=finite(decision.real_below),
         false_alarm=decision.false_alarm if measured else None, miss=decision.miss if measured else None,
         false_alarm_gamma=calibration.false_alarm_gamma, miss_gamma=calibration.miss_gamma,
@@ -109,15 +106,17 @@ def finite(logit: float) -> float | None:
     return logit if math.isfinite(logit) else None
 
 
-def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision: Decision, run: Run) -> Record:
+def record_of(
+    item: Prepared, output: EngineOutput, manifest: Manifest, run: Run, *, prepare: Preparer | None = None
+) -> Record:
     """The record of an input that was decoded.
 
     Args:
         item: the input.
         output: of its crops, in their order.
         manifest: of the engine.
-        decision: thresholds of the run.
         run: of the records.
+        prepare: decodes the image again, so that the record can draw its heatmap.
     """
     ends = list(itertools.accumulate(len(frame.crops) for frame in item.frames))
     scores = [_mean(output, end - len(frame.crops), end) for frame, end in zip(item.frames, ends, strict=True)]
@@ -125,7 +124,7 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
     frame, end = item.frames[chosen], ends[chosen]
     image, first = frame.crops[0], end - len(frame.crops)
     shared: dict[str, Any] = {"path": item.name, "width": image.width, "height": image.height, "sha256": item.sha256}
-    if not all(_is_finite(logit, stats) for logit, stats in scores):
+    if not all(math.isfinite(one) for logit, stats in scores for one in (logit, stats.s1, stats.s2, stats.s3)):
         return Record(**shared, status="error", error=NOT_FINITE, run=run)
     (logit, stats), lcas = scores[chosen], output.lcas[first]
     probabilities = [manifest.calibration.probability(one, run.prior) for one, _ in scores]
@@ -147,6 +146,7 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
         lcas = stitch(output.lcas[first:end], frame.tiling, manifest.preprocess.crop, patch_size)
         of_tiles = zip(frame.tiling.squares, output.logit[first:end], strict=True)
         tiles = tuple(Tile(*square, float(logit)) for square, logit in of_tiles)
+    decision = Decision.of(manifest.calibration, run.threshold)
     verdict = decision.verdict(logit)
     if decision.uncalibrated:
         reasons.append(reason("norate"))
@@ -156,12 +156,8 @@ def record_of(item: Prepared, output: EngineOutput, manifest: Manifest, decision
         **shared, status="ok", verdict=verdict, probability=probabilities[chosen],
         likelihood_ratio=LikelihoodRatio.of(manifest.calibration, logit), logit=logit, stats=stats,
         reasons=tuple(reasons), evidence=item.evidence, scored_area=image.scored_area, frames=frames, tiles=tiles,
-        run=run, lcas=np.array(lcas, dtype=np.float32),
+        run=run, lcas=np.array(lcas, dtype=np.float32), prepare=prepare,
     )
-
-
-def _is_finite(logit: float, stats: Stats) -> bool:
-    return all(math.isfinite(value) for value in (logit, stats.s1, stats.s2, stats.s3))
 
 
 def _mean(output: EngineOutput, first: int, end: int) -> tuple[float, Stats]:

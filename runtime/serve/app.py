@@ -32,7 +32,7 @@ PAGE_FILES = {
     "/favicon.svg": _PAGE / "favicon.svg",
     "/docs": _PAGE / "docs.html",
     "/sample.jpg": files(samples) / "marbles.jpg",
-    **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js", "docs.js")},
+    **{f"/{name}": _PAGE / name for name in ("page.css", "page.js", "heatmap.js", "folders.js", "csv.js", "docs.js")},
     **{f"/{name}": _REPORT / name for name in ("palette.css", "verdicts.js", "spread.js", "lcas_colours.js")},
 }
 """Files of the page by path of their URL; the last three are shared with the HTML report."""
@@ -46,7 +46,7 @@ _DESCRIPTIONS = {
     413: "The body, a file or its pixels are too large, or too many images",
     415: "Not an image, or an unsupported content type",
     421: "The server does not accept this Host header", 422: "Damaged images, or an invalid query parameter",
-    429: "The queue is full; Retry-After gives the seconds to wait",
+    429: "The queue is full; Retry-After gives the seconds to wait", 500: "The engine gave a score that is not finite",
     503: "The engine failed, or the server is stopping", 504: "Not scored within the time limit",
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -54,6 +54,7 @@ _REQUEST_BODY = {
     "required": True,
     "content": {
         "image/*": _BINARY,
+        "video/*": _BINARY,
         "application/octet-stream": _BINARY,
         "multipart/form-data": {
             "schema": {
@@ -84,7 +85,7 @@ def _service(request: Request) -> Service:
     responses={
         200: {"model": DetectBody, "description": "At least one image was scored"},
         **_responses(400, 401, 403, 408, 421, 429, 503, 504),
-        **_responses(413, 415, 422, model=FailedBody | ProblemBody),  # of an image, or of the request
+        **_responses(413, 415, 422, 500, model=FailedBody | ProblemBody),  # of an image, or of the request
     },
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
@@ -146,12 +147,12 @@ def _answer(records: list[Record], grid: int | None, last: bool) -> JSONResponse
     return JSONResponse(body, status, {"Connection": "close"} if last else None)
 
 
-@router.get("/healthz", summary="Whether the process is alive", responses=_responses(421))
+@router.get("/healthz", summary="Whether the process is alive")
 async def healthz() -> StateBody:
     return StateBody(status="ok")
 
 
-@router.get("/readyz", summary="Whether the server accepts requests", responses=_responses(421, 503))
+@router.get("/readyz", summary="Whether the server accepts requests", responses=_responses(503))
 async def readyz(request: Request) -> StateBody:
     if (trouble := _service(request).trouble()) is not None:
         raise Problem(503, trouble, retry_after=5)
@@ -188,7 +189,7 @@ def _static(data: bytes, kind: str) -> Callable[[], Any]:
 
 for _path, _file in PAGE_FILES.items():
     _kind = _MEDIA_TYPES[_file.name.rpartition(".")[2]]
-    router.add_api_route(_path, _static(_file.read_bytes(), _kind), methods=["GET", "HEAD"], include_in_schema=False)
+    router.add_api_route(_path, _static(_file.read_bytes(), _kind), include_in_schema=False)
 
 
 def create_app(load: Callable[[], Detector], options: ServeOptions | None = None) -> FastAPI:
@@ -211,7 +212,7 @@ def create_app(load: Callable[[], Detector], options: ServeOptions | None = None
 
     app = FastAPI(
         title="CINEMAE", summary="Detects AI-generated images.", version=cinemae_version(), lifespan=lifespan,
-        docs_url=None, redoc_url=None,
+        docs_url=None, redoc_url=None, redirect_slashes=False,
     )
     app.add_middleware(Guard, options=options)
     app.include_router(router)

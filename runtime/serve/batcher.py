@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +11,9 @@ from typing import NamedTuple
 
 from ..scoring.prepare import Prepared
 from ..scoring.record import Record
+from .logs import log, request_id
 from .problems import Problem
 
-_log = logging.getLogger(__name__)
 _SMOOTHING = 0.2
 """Weight of the latest inference in the moving average of the seconds per image."""
 _LONGEST_RETRY = 30
@@ -25,6 +24,7 @@ class _Waiting(NamedTuple):
     prepared: Prepared
     answer: asyncio.Future[Record]
     wanted: Callable[[], bool]
+    request: str
 
 
 class Batcher:
@@ -89,7 +89,7 @@ class Batcher:
             Problem: 503, the engine failed.
             asyncio.CancelledError: the image was dropped.
         """
-        waiting = _Waiting(prepared, asyncio.get_running_loop().create_future(), wanted)
+        waiting = _Waiting(prepared, asyncio.get_running_loop().create_future(), wanted, request_id.get())
         self._queue.put_nowait(waiting)
         return await waiting.answer
 
@@ -127,7 +127,8 @@ class Batcher:
             records = await asyncio.get_running_loop().run_in_executor(self._thread, self._score, prepared)
         except Exception as error:  # drivers raise many kinds; the server answers 503 and goes on
             self.failure = f"{type(error).__name__}: {error}"
-            _log.error("inference failed: %s", self.failure)
+            requests = sorted({waiting.request for waiting in batch})
+            log.error("inference failed: %s", self.failure, extra={"fields": {"requests": requests}})
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(Problem(503, "the engine failed; see the server's log", retry_after=5))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .logs import id_of, log, request_id
 from .options import ServeOptions
 from .problems import Problem
 from .uploads import Body
@@ -30,6 +32,8 @@ SECURITY_HEADERS = {
 # and it refuses with a 400 in plain text instead of the JSON problem that names --allow-host.
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^][:,@/\s]+)(?::\d*)?")
 _PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+_PROBES = ("/healthz", "/readyz")
+"""Answered under every Host: a kubelet names the pod's address, and the answers hold no secret."""
 
 
 def host_of(header: str) -> str:
@@ -39,10 +43,13 @@ def host_of(header: str) -> str:
 
 
 class Guard:
-    """Checks the Host header, rejects cross-site posts, checks the bearer token, and adds the security headers."""
+    """Checks the Host header, rejects cross-site posts, checks the bearer token, and adds the security headers.
+
+    Every response has the request's id in X-Request-ID. HEAD is answered as GET; the HTTP server leaves the body away.
+    """
 
     def __init__(self, app: ASGIApp, options: ServeOptions) -> None:
-        self._app, self._limits = app, options.limits
+        self._app, self._limits, self._logs = app, options.limits, options.log_json
         self._hosts = None if options.allowed_hosts is None else {host.lower() for host in options.allowed_hosts}
         self._token = None if options.token is None else options.token.encode()
 
@@ -51,24 +58,39 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started, status, own = time.monotonic(), 0, id_of(Headers(scope=scope).get("x-request-id", ""))
+        request_id.set(own)
+
         async def send_guarded(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = own
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        problem = self._refusal(scope)
-        if problem is None:
-            await self._app(scope, receive, send_guarded)
-        else:
-            problem.close = not await Body(scope, receive).discard(self._limits)
-            await problem.response()(scope, receive, send_guarded)
+        try:
+            problem = self._refusal(scope)
+            if problem is None:
+                method = "GET" if scope["method"] == "HEAD" else scope["method"]
+                await self._app({**scope, "method": method}, receive, send_guarded)
+            else:
+                problem.close = not await Body(scope, receive).discard(self._limits)
+                await problem.response()(scope, receive, send_guarded)
+        finally:
+            if self._logs:
+                fields = {
+                    "request": own, "method": scope["method"], "path": scope["path"], "status": status,
+                    "seconds": round(time.monotonic() - started, 4),
+                }
+                log.info("answered", extra={"fields": fields})
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
-        if self._hosts is not None and host not in self._hosts:
+        if self._hosts is not None and host not in self._hosts and scope["path"] not in _PROBES:
             refused = f"this server does not accept requests for the host {host[:100]!r}; start it with --allow-host"
             return Problem(421, refused)
         if scope["method"] == "POST" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from ..core.errors import UsageError
 from ..core.option import Option
-from ..scoring.options import ScoringOptions
+from ..scoring.options import FIRST, ScoringOptions
 
 MIB = 1024 * 1024
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -22,8 +22,11 @@ class ServedScoring(ScoringOptions):
 
     Attributes:
         max_pixels: images with more pixels are refused.
+        frames: frames of an animation or video that are scored, spread over it; the most suspicious one counts. Every
+            frame up to the last of them is decoded.
     """
 
+    frames: Annotated[int | str, Option(metavar="[first|all|N]")] = FIRST
     max_pixels: int | None = 50_000_000
 
 
@@ -115,6 +118,7 @@ class ServeOptions:
         workers: decoding threads.
         drain: grace period between SIGTERM and the end of listening, in seconds; /readyz answers 503 meanwhile.
         last_seconds: for images that are still in work when all requests are answered, and for the exit itself.
+        log_json: log JSON lines, and a line for each request with its X-Request-ID.
         ray: serve on the Ray cluster at this address: HOST:PORT, auto or local.
         replicas: with --ray: replicas, each with an engine of its own. Default: 1.
 
@@ -127,7 +131,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: Annotated[int, Option(minimum=0, maximum=65535)] = 8000
     token: Annotated[
-        str | None, Option(names=("--token-file",), metavar="FILE", envvar="CINEMAE_TOKEN_FILE", parser=token_in)
+        str | None, Option(names=("--token-file",), metavar="FILE", parser=token_in)
     ] = field(default=None, repr=False)
     allow_host: Annotated[tuple[str, ...], Option(metavar="HOST")] = ()
     batch_size: int = 8
@@ -135,6 +139,7 @@ class ServeOptions:
     workers: int = 2
     drain: float = 0.5
     last_seconds: Annotated[float, Option(hidden=True)] = 3
+    log_json: bool = False
     ray: Annotated[str | None, Option(metavar="ADDRESS")] = None
     replicas: Annotated[int | None, Option(minimum=1)] = None
 
@@ -149,6 +154,8 @@ class ServeOptions:
             raise UsageError("--allow-host is empty: name a host, such as detector.example.org")
         if self.replicas is not None and self.ray is None:
             raise UsageError("--replicas: only with --ray")
+        if self.log_json and self.ray is not None:
+            raise UsageError("--log-json: not with --ray, whose replicas log as Ray does")
 
     @property
     def is_local(self) -> bool:

@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field
 from ..core.calibration import Calibration
 from ..core.colour_map import hex_colours
 from ..core.manifest import Backbone, Manifest, Training
-from ..report.heatmap import CAPTION, CAVEAT, OPACITY
+from ..images.formats import IMAGE_SUFFIXES
 from ..report.spread import Spread
+from ..scoring.heatmap import CAPTION, CAVEAT, OPACITY
 from ..scoring.reading import words
-from ..scoring.record import Record
+from ..scoring.record import FLAT_FIELDS, Record
 from ..scoring.run import Run
 
 
@@ -80,6 +81,8 @@ class EngineBody(BaseModel):
     heatmap_caption: str = CAPTION
     heatmap_caveat: str = CAVEAT
     colours: list[str] = Field(hex_colours(), description="the colour table, low to high, as #rrggbb")
+    image_suffixes: list[str] = Field(sorted(IMAGE_SUFFIXES), description="files that the page takes from a folder")
+    csv_columns: list[str] = Field(list(FLAT_FIELDS), description="columns of a record in CSV")
     limits: dict[str, Any]
 
     @classmethod

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import logging
 import os
 import socket
-import sys
 from types import FrameType
 
 import uvicorn
@@ -18,6 +16,7 @@ from ..core.errors import CinemaeError
 from ..images.library_messages import silence_libraries
 from ..scoring.detector import Detector
 from .app import create_app
+from .logs import log, log_to_stderr
 from .options import ServeOptions, url_of
 
 _KEEP_ALIVE_SECONDS = 15
@@ -135,13 +134,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def launch(options: ServeOptions) -> None:
-    """Serve until SIGTERM or SIGINT; one line on stderr gives the address.
+    """Serve until SIGTERM or SIGINT; a line on stderr gives the address.
 
     Raises:
         CinemaeError: the engine cannot be loaded, or the port is in use.
     """
     silence_libraries()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    log_to_stderr(options.log_json)
     host, port = options.host, options.port
     try:
         listener = bind(host, port)
@@ -151,11 +150,11 @@ def launch(options: ServeOptions) -> None:
     with listener:
         detector = Detector.load(options.scoring)
         for note in detector.wait().notes:
-            print(f"note: {note}", file=sys.stderr)
+            log.info("note: %s", note)
         if not options.is_local and options.token is None:
-            print("warning: reachable from other machines without a token; see --token-file", file=sys.stderr)
+            log.warning("reachable from other machines without a token; see --token-file")
         # From here on, connections wait in the backlog of the socket until the application runs.
         listener.listen()
         address = url_of(host, listener.getsockname()[1])
-        print(f"{detector.run.engine}: serving {address}", file=sys.stderr, flush=True)
+        log.info("%s: serving %s", detector.run.engine, address)
         make_server(create_app(lambda: detector, options), options).run(sockets=[listener])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +14,13 @@ from ..scoring.detector import Detector
 from ..scoring.prepare import Prepared
 from ..scoring.record import Failure, Record
 from .batcher import Batcher
+from .logs import log
 from .metrics import Metrics
 from .options import ServeOptions
 from .problems import Problem
 from .uploads import ByteBudget
 
-_log = logging.getLogger(__name__)
-STATUS = {"too_large": 413, "unsupported": 415}
+STATUS = {"too_large": 413, "unsupported": 415, "engine": 500}
 """HTTP status of a record by the kind of its error; 422 for the other kinds."""
 ABANDONED = Failure("unreadable", "the request was abandoned")
 
@@ -64,7 +63,7 @@ class Service:
         await self.batcher.stop(self.options.last_seconds)
         self._decoders.shutdown(wait=not self.batcher.pending)
         if self.batcher.pending:
-            _log.warning("%d images do not end and are abandoned", self.batcher.pending)
+            log.warning("%d images do not end and are abandoned", self.batcher.pending)
         else:
             self.detector.close()
 

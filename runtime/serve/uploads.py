@@ -19,7 +19,7 @@ from .options import Limits
 from .problems import Problem
 
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
-"""Content types of a raw body besides image/*; the last is the default of `curl --data-binary @photo.jpg`."""
+"""Content types of a raw body beside image/* and video/*; the last is curl's for `--data-binary @photo.jpg`."""
 _UTF_8 = (b"utf-8", b"utf8")
 _MAX_NAME = 1024
 _DISCARD = 4
@@ -126,10 +126,10 @@ async def read_uploads(
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise Problem(415, f"Content-Encoding {encoding!r} is not supported: send the image as it is")
-    if kind != "multipart/form-data" and kind not in RAW_TYPES and not kind.startswith("image/"):
+    if kind != "multipart/form-data" and kind not in RAW_TYPES and not kind.startswith(("image/", "video/")):
         raise Problem(
             415,
-            f"content type {kind!r} is not supported: send an image as image/* or application/octet-stream, "
+            f"content type {kind!r} is not supported: send an image as image/*, video/* or application/octet-stream, "
             "or several as multipart/form-data",
         )
     stream = _bounded(body, limits, take)

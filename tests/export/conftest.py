@@ -1,11 +1,11 @@
 """A checkpoint of the tiny detector, and the command that exports it."""
 
 import shutil
-from dataclasses import dataclass
 
 import pytest
 from cinemae.export import cli
 from cinemae.train.fitting.checkpoint import save_checkpoint
+from commands import outcome
 
 
 @pytest.fixture(scope="session")
@@ -33,22 +33,7 @@ def rtx():
     return found
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(capsys):
     """Run cinemae-export in this process (torch is slow to import)."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["cinemae-export", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Done(ended.value.code, captured.out, captured.err)
-
-    return run
+    return lambda *arguments: outcome(capsys, cli.app, *arguments)

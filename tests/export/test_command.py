@@ -11,8 +11,7 @@ from cinemae.export import parity
 from cinemae.export.hub import card
 from cinemae.export.quality import labelled, measure, quality_table, spread
 from cinemae.export.refusals import engine_licence
-from cinemae.export.request import BuildOptions
-from cinemae.runtime.core.errors import EngineError, UsageError
+from cinemae.runtime.core.errors import EngineError
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.train.fitting.checkpoint_folder import update_checkpoint
 
@@ -36,18 +35,17 @@ def test_parity_beyond_tolerance_exits_3(command, tiny_checkpoint, tmp_path, mon
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ("", "no checkpoint given"),
-    ("nowhere", "error: nowhere is no checkpoint"),
     ("--name cinemae-demo", "belongs to the bundled engine"),
     ("--name a/b", "must be a file name"),
     ("--out best.onnx", "--name best"),
     ("nowhere --int8", "--int8 needs --calibration"),
     ("nowhere --fp16 --int8", "exclude each other"),
-    ("nowhere --report x", "measures what --fp16 or --int8 costs"),
+    ("nowhere --bf16 --fp16", "exclude each other"),
+    ("nowhere --report x", "--report is for --fp16, --bf16 and --int8"),
     ("nowhere --ort x", "it goes with --web"),
-    ("nowhere --max-batch 0", "batch profile"),
+    *((f"nowhere {option}", "batch profile") for option in ("--min-batch 0", "--min-batch 9", "--max-batch 4")),
     ("nowhere --hardware-compatibility volta", "must be one of none, same_compute_capability, ampere_plus"),
-    ("an.onnx", "is an engine already"),
+    ("an.onnx", "is an engine already: add --tensorrt, --triton DIR or --web DIR"),
     ("an.onnx --triton t --parts", "for the export of a checkpoint"),
 ])
 def test_usage_errors_are_one_line_and_exit_2(command, line, message, tmp_path, monkeypatch):
@@ -57,21 +55,12 @@ def test_usage_errors_are_one_line_and_exit_2(command, line, message, tmp_path, 
     assert message in done.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("batch", [(0, 1, 2), (2, 1, 4), (1, 8, 4)])
-def test_impossible_profile_is_refused(batch):
-    with pytest.raises(UsageError):
-        BuildOptions(**dict(zip(("min_batch", "best_batch", "max_batch"), batch, strict=True)))
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys\nfrom cinemae.export.cli import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'onnxruntime', 'onnx', 'matplotlib', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_data_of_the_hub_keep_their_address(command, tiny_checkpoint, tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason="needs the data extra")
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    for options in (("--int8", "--calibration"), ("--fp16", "--report")):
+        done = command(tiny_checkpoint, "--out", tmp_path, *options, "hf://datasets/org/none")
+        assert (done.code, "hf://datasets/org/none" in done.err.splitlines()[-1]) == (3, True), done.err
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ def test_push_writes_engine_card_and_figures(hub, run, tiny_engine, tmp_path):
     assert set(files) == {"mine.onnx", "README.md", "figures/mine.report.md"}
     assert files["mine.onnx"] == tiny_engine.read_bytes()
     pinned = f"hf://org/new/mine.onnx@{oid}#sha256={file_sha256(tiny_engine)}"
-    assert f"next: cinemae-run PHOTOS --engine '{pinned}'" in found.stderr
+    assert f"next: cinemae run PHOTOS --engine '{pinned}'" in found.stderr
     assert score(run, pinned).returncode == 0
     refused = run(engine, "--push", "org/new", module="export.cli")
     assert (refused.returncode, "must be hf://org/repo" in refused.stderr) == (2, True)

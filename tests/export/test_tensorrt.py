@@ -1,6 +1,7 @@
 """TensorRT: the real parser and builder (RTX), names of the real bindings, the builder on a fake."""
 
 import importlib.util
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cinemae.runtime.engines.base import EngineOutput
 from cinemae.runtime.engines.cuda.driver import Cuda, CudaDevice
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.tensorrt.engine import open_engine
-from cinemae.runtime.engines.tensorrt.sidecar import check_machine, read_sidecar, sidecar_path
+from cinemae.runtime.engines.tensorrt.sidecar import check_machine, sidecar_path
 from cinemae.runtime.engines.tensorrt.tensorrt_8 import float_types
 from cuda_fakes import FakeCudaApi
 from tensorrt_fakes import FakeTensorRt, batches
@@ -97,8 +98,17 @@ def test_builds_strongly_typed_with_the_profile_and_without_tf32(plan, trt):
     assert trt.calls("set_flag") == []
 
 
+def test_a_version_without_the_deprecated_flag_is_not_taken_for_8(engine, cuda, tmp_path):
+    """"Deprecated in TensorRT 11.0. Strongly typed mode is always enabled" (NvInfer.h 11.1:11469)."""
+    trt = FakeTensorRt("12.0.0")
+    del trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED, trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH
+    build_plan(engine, tmp_path / "a.plan", batches(1, 2, 4), trt, cuda)
+    assert trt.calls("create_network") == [(0,)]
+    assert trt.calls("set_flag") == []
+
+
 def test_tensorrt_8_takes_precisions_from_the_graph_and_obeys(engine, cuda, tmp_path):
-    trt = FakeTensorRt("8.6.1", strongly_typed=False)
+    trt = FakeTensorRt("8.6.1")
     build_plan(engine, tmp_path / "a.plan", BuildOptions(), trt, cuda)
     assert trt.calls("create_network") == [(1 << trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH,)]
     assert trt.calls("set_preview_feature") == [(trt.PreviewFeature.PROFILE_SHARING_0806, True)]
@@ -131,10 +141,22 @@ def test_options_reach_the_builder(engine, trt, cuda, tmp_path):
 
 
 def test_unknown_compatibility_level_is_refused(engine, cuda, tmp_path):
-    trt = FakeTensorRt("8.6.1", strongly_typed=False)
+    trt = FakeTensorRt("8.6.1")
     options = BuildOptions(hardware_compatibility="same_compute_capability")
     with pytest.raises(UsageError, match="no hardware compatibility level SAME_COMPUTE_CAPABILITY"):
         build_plan(engine, tmp_path / "a.plan", options, trt, cuda)
+
+
+def test_a_jetson_is_a_platform_of_its_own_without_ampere_plus(engine, trt, cuda, tmp_path, monkeypatch):
+    """Hardware compatibility does not exist "on NVIDIA DRIVE OS or JetPack" (TensorRT's documentation, 8.6 to 10)."""
+    build_plan(engine, tmp_path / "a.plan", batches(1, 2, 4), trt, cuda)
+    monkeypatch.setattr(platform, "release", lambda: "5.15.148-tegra")
+    with pytest.raises(EngineError, match=r"built on .*, here is linux \S+ tegra; build it"):
+        open_engine(tmp_path / "a.plan", "auto", None, trt, cuda)
+    with pytest.raises(UsageError, match="a Jetson has no --hardware-compatibility"):
+        build_plan(engine, tmp_path / "b.plan", BuildOptions(hardware_compatibility="ampere_plus"), trt, cuda)
+    build_plan(engine, tmp_path / "a.plan", batches(1, 2, 4), trt, cuda)
+    open_engine(tmp_path / "a.plan", "auto", None, trt, cuda).close()
 
 
 def test_out_of_memory_says_what_to_lower(engine, cuda, tmp_path):
@@ -208,22 +230,36 @@ def test_a_plan_beside_another_engine_of_its_name_is_refused(engine, trt, cuda, 
         open_engine(path, "auto", None, trt, cuda)
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def sidecar(tiny_fp16_engine, tmp_path_factory):
+    path = tmp_path_factory.mktemp("plan") / "tiny.plan"
+    return build_plan(tiny_fp16_engine, path, batches(1, 1, 1), FakeTensorRt("10.3.0.26"), Cuda(FakeCudaApi()))
+
+
 @pytest.mark.parametrize(("update", "machine", "verdict"), [
-    ({}, ("10.3.9", "Fake 4090", "8.9"), "runs"),
+    ({}, ("10.3.0", "Fake 4090", "8.9"), "runs"),
+    ({}, ("10.3.0.30", "Fake 4090", "8.9"), "built by TensorRT 10.3.0.26"),
+    ({}, ("10.3.1", "Fake 4090", "8.9"), "built by TensorRT 10.3.0.26"),
     ({}, ("10.4.0", "Fake 4090", "8.9"), "built by TensorRT 10.3.0.26"),
     ({}, ("11.0.0", "Fake 4090", "8.9"), "built by TensorRT"),
     ({"version_compatible": True}, ("10.9.0", "Fake 4090", "8.9"), "runs"),
     ({"version_compatible": True}, ("10.2.0", "Fake 4090", "8.9"), "built by TensorRT"),
-    ({"version_compatible": True}, ("11.0.0", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({"version_compatible": True}, ("11.0.0", "Fake 4090", "8.9"), "runs"),
+    ({"version_compatible": True}, ("12.0.0", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({"version_compatible": True, "tensorrt": "8.6.1"}, ("10.3.0", "Fake 4090", "8.9"), "runs"),
+    ({"version_compatible": True, "tensorrt": "8.6.1"}, ("11.0.0", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({"version_compatible": True, "tensorrt": "11.0.0"}, ("10.16.1", "Fake 4090", "8.9"), "built by TensorRT"),
+    ({"platform": "win32 AMD64"}, ("10.3.0", "Fake 4090", "8.9"), "built on win32 AMD64, here is linux"),
     ({}, ("10.3.0", "Fake L4", "8.9"), "warns"),
     ({}, ("10.3.0", "Fake A100", "8.0"), "built for compute capability 8.9"),
     ({"hardware_compatibility": "ampere_plus"}, ("10.3.0", "Fake A100", "8.0"), "warns"),
     ({"hardware_compatibility": "ampere_plus"}, ("10.3.0", "Fake T4", "7.5"), "built for compute capability"),
     ({"hardware_compatibility": "same_compute_capability"}, ("10.3.0", "Fake A100", "8.0"), "built for compute"),
 ])
-def test_compatibility_table(plan, update, machine, verdict):
-    sidecar = read_sidecar(plan).model_copy(update=update)
+def test_compatibility_table(sidecar, update, machine, verdict):
+    """Versions: support matrix of TensorRT 11.4.1; in the standard runtime major, minor, patch and build must match
+    (release properties of TensorRT 10.10.10 for DRIVE OS)."""
+    plan, sidecar = Path("tiny.plan"), sidecar.model_copy(update=update)
     if verdict in ("runs", "warns"):
         assert len(check_machine(plan, sidecar, machine[0], CudaDevice(*machine[1:]))) == (verdict == "warns")
     else:

@@ -19,8 +19,8 @@ def engines(tiny_engine, tmp_path):
     plan.write_bytes(b"plan")
     manifest = read_manifest(onnx)
     sidecar = PlanSidecar(
-        manifest=manifest, tensorrt="10.3.0.26", gpu="L4", compute_capability="8.9", batch=(1, 4, 6),
-        plan_sha256=file_sha256(plan), source=onnx.name, source_sha256=manifest.content_sha256,
+        manifest=manifest, tensorrt="10.3.0.26", gpu="L4", platform="linux x86_64", compute_capability="8.9",
+        batch=(1, 4, 6), plan_sha256=file_sha256(plan), source=onnx.name, source_sha256=manifest.content_sha256,
     )
     sidecar_path(plan).write_text(sidecar.model_dump_json())
     return {".onnx": (onnx, manifest.content_sha256), ".plan": (plan, sidecar.plan_sha256)}

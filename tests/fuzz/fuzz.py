@@ -32,6 +32,7 @@ with atheris.instrument_imports(include=["PIL", "cinemae", "pillow_heif", "pytho
     import cinemae.runtime.images.decode as decoding
     import cinemae.runtime.images.preprocess as preprocess
     import PIL.Image
+    from cinemae.runtime.core.environment import this_platform
     from cinemae.runtime.core.errors import EngineError, ImageError, ManifestError
     from cinemae.runtime.evidence.c2pa_reports import Reports
     from cinemae.runtime.evidence.collect import collect  # noqa: F401  (its readers are what the fuzzer explores)
@@ -244,7 +245,8 @@ def sidecar_seed() -> bytes:
     """A sidecar that fits the plan of `sidecar` and this `GPU`."""
     found = plan_sidecar.PlanSidecar(
         manifest=manifests.Manifest.from_json(manifest_seed(), "fuzz"), tensorrt=TENSORRT, gpu=GPU.name,
-        compute_capability=GPU.capability, batch=(1, 8, 32), plan_sha256=hashlib.sha256(b"plan").hexdigest(),
+        platform=this_platform(), compute_capability=GPU.capability, batch=(1, 8, 32),
+        plan_sha256=hashlib.sha256(b"plan").hexdigest(),
         source="x.onnx", source_sha256="0" * 64, source_external={"x.data": "0" * 64},
     )
     return found.model_dump_json().encode()

@@ -15,6 +15,7 @@ class Status(IntEnum):
     cudaSuccess = 0
     cudaErrorMemoryAllocation = 2
     cudaErrorNoDevice = 100
+    cudaErrorIllegalAddress = 700
     cudaErrorStreamCaptureInvalidated = 901
 
 
@@ -44,7 +45,21 @@ class FakeCudaApi:
         self.captures = self.launches = 0
         self.counter = 100
         self.running = threading.RLock()
+        self.fails: dict = {}  # name of a function -> status of its next call
+        self.sticky, self.called = False, []
         FakeCudaApi.current = self
+
+    def __getattribute__(self, name):
+        """After a sticky error each call returns that error, and the process must end to use CUDA again
+        (cudaErrorIllegalAddress and its kin in driver_types.h of CUDA 12 and 13)."""
+        found = super().__getattribute__(name)
+        if not name.startswith("cuda") or not callable(found) or name == "cudaGetLastError":
+            return found
+        self.called.append(name)
+        if self.sticky:
+            return lambda *arguments: self.failed(Status.cudaErrorIllegalAddress)
+        status = self.fails.pop(name, None)
+        return (lambda *arguments: self.failed(status)) if status else found
 
     def handle(self, kind):
         self.counter += 1

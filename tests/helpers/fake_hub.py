@@ -18,10 +18,12 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote
 
 
@@ -55,6 +57,13 @@ class Hub:
         """The commit that a branch or an id stands for."""
         history = self.commits.get(repo, [])
         return next((item for item in reversed(history) if revision in ("main", item[0])), None)
+
+    def environment(self, cache: Path) -> dict[str, str]:
+        """Variables of a process that asks this hub and keeps downloads in `cache`."""
+        return {
+            **os.environ, "HF_ENDPOINT": self.address, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1,localhost",
+        }
 
 
 @contextlib.contextmanager

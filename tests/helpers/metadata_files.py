@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from cinemae.runtime.evidence.exif import FIELDS
-from cinemae.runtime.evidence.iptc import FIELDS as DATASETS
+from cinemae.runtime.evidence.metadata import IPTC_FIELDS as DATASETS
 from cinemae.runtime.evidence.xmp import NAMES
 from PIL import Image, PngImagePlugin, features
 

@@ -20,6 +20,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -172,3 +173,11 @@ SETS: dict[str, Callable[[Sequence[Picture]], dict[str, bytes]]] = {
     "TheKernel01/Tiny-GenImage": tiny_genimage,
     "ComplexDataLab/OpenFake": open_fake,
 }
+
+
+def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
+    """`folder` with files of these names and contents."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from cinemae.runtime.core.likelihood import Likelihood
+from cinemae.runtime.core.calibration import Likelihood
 from cinemae.runtime.scoring.reasons import reason
 from cinemae.runtime.scoring.record import Failure, Reason, Record
 from cinemae.runtime.scoring.run import Run
 
 RUN = Run(
-    engine="tiny@0123", prior=0.5, threshold=None, ai_from=2.0, real_below=-2.0, false_alarm=0.05, miss=0.1,
-    false_alarm_gamma=0.1, miss_gamma=0.05, withheld=(), decode="full", max_frames=4, tiled=False, cinemae="0",
+    engine="tiny@0123", precision="fp32", prior=0.5, threshold=None, ai_from=2.0, real_below=-2.0, false_alarm=0.05,
+    miss=0.1, false_alarm_gamma=0.1, miss_gamma=0.05, withheld=(), decode="full", max_frames=4, tiled=False,
+    cinemae="0",
 )
 LIKELIHOOD = Likelihood(
     logits=(-4.0, -1.0, 0.0, 1.0, 4.0), ratio=(-2.0, -0.5, 0.0, 0.5, 2.0), low=(-3.0, -0.8, -0.2, 0.2, 1.0),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -78,6 +80,24 @@ def post(client, data, **params):
     return client.post("/v1/detect", content=data, params=params, headers={"Content-Type": "application/octet-stream"})
 
 
+def wait_for(condition, seconds=90.0):
+    """Until `condition()` is true; a failed test where that does not happen in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def server_process(*command):
+    """A server in a process of its own; yields the process, whose stderr is a pipe of text, and its base URL."""
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
+        finally:
+            process.kill()
+
+
 @contextlib.contextmanager
 def serving(engine, options=None):
     """Serve an engine or a detector on a free port, in a thread; yields (base URL, server)."""
@@ -91,9 +111,7 @@ def serving(engine, options=None):
     server = make_server(create_app(lambda: detector, options), options)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: server.started or not thread.is_alive())
     assert server.started
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", server

@@ -98,6 +98,11 @@ class FakeContext:
         return True
 
     def needed(self):
+        """"Total amount of memory required on success, 0 if error occurred" (updateDeviceMemorySizeForShapes,
+        NvInferRuntime.h 11.1:4511)."""
+        if self.trt.no_size:
+            self.trt.error("IExecutionContext::updateDeviceMemorySizeForShapes: Error Code 4: Internal Error")
+            return 0
         return SCRATCH_PER_IMAGE * self.batch
 
     def give(self, pointer, size):

@@ -55,17 +55,17 @@ class FakeTensorRt:
     LayerType = SimpleNamespace(SHUFFLE="shuffle", CONSTANT="constant", GATHER="gather", SLICE="slice",
                                 CONCATENATION="concatenation", CAST="cast", IDENTITY="identity")
 
-    def __init__(self, version, strongly_typed=True, fails=None):
+    def __init__(self, version, fails=None):
         self.__version__ = version
         self.fails, self.loads = fails, True
         self.recorded = []
-        names = {"EXPLICIT_BATCH": 0} | ({"STRONGLY_TYPED": 1} if strongly_typed else {})
-        self.NetworkDefinitionCreationFlag = SimpleNamespace(**names)
-        levels = {"NONE": 0, "AMPERE_PLUS": 1} | ({"SAME_COMPUTE_CAPABILITY": 2} if strongly_typed else {})
+        self.strategies = not version.startswith("8")
+        flags = {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1} if self.strategies else {"EXPLICIT_BATCH": 0}
+        self.NetworkDefinitionCreationFlag = SimpleNamespace(**flags)
+        levels = {"NONE": 0, "AMPERE_PLUS": 1} | ({"SAME_COMPUTE_CAPABILITY": 2} if self.strategies else {})
         self.HardwareCompatibilityLevel = SimpleNamespace(**levels)
         self.layers, self.onnx, self.wrong = [], b"", 0.0
-        self.strategies = not version.startswith("8")
-        self.out_of_memory = self.no_graphs = False
+        self.out_of_memory = self.no_graphs = self.no_size = False
         self.contexts = []
         if self.strategies:  # v10.13.3 pyCore.cpp:1386-1392; 8.6 has a method of the engine instead
             self.ExecutionContextAllocationStrategy = SimpleNamespace(STATIC=0, ON_PROFILE_CHANGE=1, USER_MANAGED=2)

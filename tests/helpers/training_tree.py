@@ -1,10 +1,12 @@
-"""A rendered GenImage tree and a seeded backbone file: what the tests of the training side share."""
+"""Trees of labelled images: rendered, or of files that nobody opens; and how many samples a reader finds in them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from cinemae.train.data.sample import Sample
 from PIL import Image
 
 PER_CLASS = {"train": 24, "val": 8}
@@ -33,3 +35,21 @@ def make_tree(
                     seed += 1
                     render(label, seed).save(folder / f"{index:03d}.png")
     return root
+
+
+def touch(path: Path) -> Path:
+    """A file with one byte: the readers do not open images."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def both(folder: Path, real: str, fake: str, suffix: str = ".png") -> None:
+    touch(folder / real / f"r{suffix}")
+    touch(folder / fake / f"f{suffix}")
+
+
+def describe(samples: list[Sample]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(generator, split) -> (AI, real) counts."""
+    counts = Counter(sample.cell for sample in samples)
+    return {(g, s): (counts[g, s, 1], counts[g, s, 0]) for g, s, _ in counts}

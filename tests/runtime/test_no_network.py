@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from report_samples import picture
+from strace import can_trace
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,6 @@ class Run:
     done: subprocess.CompletedProcess[str]
     home: Path
     calls: str | None
-
-
-def can_trace(folder: Path) -> bool:
-    """Whether strace is installed and may trace here."""
-    command = ["strace", "-o", str(folder / "probe"), "true"]
-    return bool(shutil.which("strace")) and subprocess.run(command, capture_output=True).returncode == 0
 
 
 LIBRARY = """

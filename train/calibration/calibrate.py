@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
 from ...runtime.core.calibration import QUANTILES, Calibration, SourceRates
 from ...runtime.core.errors import UsageError
 from ...runtime.scoring.verdict import Decision
-from ..data.transforms import untiered
+from ..data.transforms import tier_of, untiered
 from .likelihood import fit_likelihood, supported_below, supported_from
 from .rates import Rates
 from .scores import OWN_HEAD, Scores
@@ -35,24 +36,21 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates, lowest_quality: int 
     if not np.isfinite(scores.logits).all():
         raise UsageError("the head gives scores that are not finite; fit it again, with a smaller --lr")
     once = scores.take(scores.sources != OWN_HEAD)  # images of the deployed head are among the others already
-    n_real = int((once.labels == 0).sum())
-    if not 0 < n_real < len(once.labels):
-        raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real of {len(once.labels)}")
+    as_found = once.labels[[not tier_of(name) for name in once.sources.tolist()]]  # an image in three tiers is one
+    n_real, n_ai = (int((as_found == label).sum()) for label in (0, 1))
+    if not n_real or not n_ai:
+        raise UsageError(f"calibration needs held-out images of both classes, got {n_real} real and {n_ai} AI images")
     likelihood = fit_likelihood(_whole_sources(once.by_source(0)), _whole_sources(once.by_source(1)))
     ai, real = rules(scores, rates)
-    ai_from, real_below, withheld = ai.threshold, real.threshold, []
-    if ai_from is not None:
-        supported = supported_from(likelihood)
-        ai_from = None if supported is None else max(ai_from, supported)
-        withheld += ["ai"] if ai_from is None else []
-    if real_below is not None:
-        supported = supported_below(likelihood)
-        real_below = None if supported is None else min(real_below, supported)
-        withheld += ["real"] if real_below is None else []
+    above, below = supported_from(likelihood), supported_below(likelihood)
+    ai_from = None if ai.threshold is None or above is None else max(ai.threshold, above)
+    real_below = None if real.threshold is None or below is None else min(real.threshold, below)
+    withheld: list[Literal["ai", "real"]] = ["ai"] if ai_from is None and ai.threshold is not None else []
+    withheld += ["real"] if real_below is None and real.threshold is not None else []
     calibration = Calibration(
         likelihood=likelihood, ai_from=ai_from, real_below=real_below, withheld=tuple(withheld),
         false_alarm=ai.rate, miss=real.rate, false_alarm_gamma=ai.gamma, miss_gamma=real.gamma,
-        lowest_quality=lowest_quality, n_real=n_real, n_ai=len(once.labels) - n_real, fitted_on=fitted_on,
+        lowest_quality=lowest_quality, n_real=n_real, n_ai=n_ai, fitted_on=fitted_on,
     )
     return calibration.model_copy(update={"sources": _source_rates(scores, Decision.of(calibration), (ai, real))})
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
+from ...runtime.core.calibration import Likelihood
 from ...runtime.core.errors import UsageError
-from ...runtime.core.likelihood import Likelihood
 
 CELLS = 64
 """The fit sees logits rounded to this many quantiles."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.transforms import untiered
+from ..data.transforms import tier_of, untiered
 from .rates import Rates
 from .scores import Scores
 
@@ -63,10 +63,16 @@ def strictest_tiers(each: Mapping[str, float]) -> dict[str, float]:
 
 
 def large_enough(groups: Mapping[str, np.ndarray], rate: float) -> dict[str, np.ndarray]:
-    """The sources that can promise `rate` on their own, and the others as one group."""
+    """The sources that can promise `rate` on their own, and the others as one group.
+
+    Tiers of delivery stay apart: the same image in three tiers is no more evidence than in one.
+    """
     large = {name: values for name, values in groups.items() if len(values) + 1 >= 1 / rate - 1e-9}
-    small = [values for name, values in groups.items() if name not in large]
-    return {**large, SMALL_SOURCES: np.concatenate(small)} if small else large
+    small: dict[str, list[np.ndarray]] = {}
+    for name, values in groups.items():
+        if name not in large:
+            small.setdefault(SMALL_SOURCES + tier_of(name), []).append(values)
+    return large | {name: np.concatenate(parts) for name, parts in small.items()}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def evaluated(
     """
     from ...runtime.core.text import terminal_width
     from ..data.transforms import DELIVERY
-    from ..evaluation.eval_files import NOTE, eval_json, eval_table, write_eval
+    from ..evaluation.eval_files import NOTE, eval_json, eval_table, no_own_real, write_eval
     from ..evaluation.evaluate import evaluate, score, spec_of
     from ..evaluation.verdicts import promise_kept, verdict_table
     from ..features.cache import FeatureCache
@@ -129,14 +130,16 @@ def evaluated(
         eval_table(evaluation, intervals=False).plain(terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
         wrapped(NOTE, terminal_width()),
+        *filter(None, [wrapped(no_own_real(evaluation), terminal_width())]),
         promise_kept(evaluation.verdicts, evaluation.calibration),
         f"written: {', '.join(str(path) for path in written)}",
     ]
     if seen:
         lines.append(f"{len(seen):,} images left out: the head was fitted on the same bytes, the first {seen[0].path}")
     if report.skipped:
-        lines.append(f"{len(report.skipped):,} unreadable files skipped (named above)")
-    return "\n".join([*lines, f"next: cinemae-export {folder}"])
+        lines.append(f"{len(report.skipped):,} unreadable files skipped (the first are named above)")
+    moved = f" --backbone {shlex.quote(options.backbone)}" if options.backbone else ""
+    return "\n".join([*lines, f"next: cinemae export {shlex.quote(str(folder))}{moved}"])
 
 
 def manifest_figures(evaluation: Evaluation) -> dict[str, dict[str, float]]:

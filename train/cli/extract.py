@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ..features.extract import ExtractReport
 
 NAMED_SKIPS = 20
+FEW = 30
+"""Training images of a class of which a tenth may well hold none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,9 @@ class ExtractOptions:
         augment: change images before the resize; robust: rescale and re-encode.
         views: augmented views of an image.
         augment_seed: seed of the augmentation.
-        decode: scaled shrinks large JPEGs while they are decoded; engines then do the same.
+        decode: scaled halves large images cheaply before the resize; engines then do the same.
         f_global: feature of the whole image: the CLS token, as in the paper, or the mean of the patch tokens.
+        global_encoder: another frozen encoder for that feature: NAME of timm, from the hub, or NAME:FILE.safetensors.
         shard: this process takes part i of n, counted from 0. Default: as torchrun says, else all.
         ray: extract on the Ray cluster at this address, which sees DATA and CACHE at the same paths: HOST:PORT,
             ray://HOST:PORT, auto, or local for a new cluster on this machine.
@@ -63,6 +67,7 @@ class ExtractOptions:
     augment_seed: Annotated[int, Option(minimum=0)] = 0
     decode: Annotated[str, Option(metavar="[full|scaled]")] = "full"
     f_global: Annotated[str, Option(metavar="[cls|mean]")] = "cls"
+    global_encoder: Annotated[str | None, Option(metavar="NAME[:FILE]")] = None
     shard: Annotated[str | None, Option(metavar="I/N")] = None
     ray: Annotated[str | None, Option(metavar="ADDRESS")] = None
 
@@ -74,6 +79,8 @@ class ExtractOptions:
         checked(Preprocess, decode=self.decode)
         check_augment(self.augment)
         chosen_part(self)
+        if self.global_encoder and self.f_global != "cls":
+            raise UsageError("--f-global chooses a feature of the masked autoencoder: leave out --global-encoder or it")
 
 
 def masked_method(options: ExtractOptions) -> MethodConfig:
@@ -108,10 +115,13 @@ def chosen_part(options: ExtractOptions) -> tuple[int, int]:
 
 
 def spec_for(options: ExtractOptions, backbone: Backbone, precision: Precision) -> CacheSpec:
-    """What decides the features that the options ask for."""
+    """What decides the features that the options ask for; errors of the weights as `describe_encoder`."""
     from ..features.cache_spec import CacheSpec
     from ..features.extract import preprocess_for
+    from ..weights.timm_encoder import describe_encoder
 
+    if options.global_encoder:
+        backbone = backbone.model_copy(update={"global_encoder": describe_encoder(options.global_encoder)})
     preprocess = checked(preprocess_for, config=backbone.config, decode=options.decode)
     return CacheSpec.create(
         backbone, preprocess, masked_method(options), augment=options.augment, views=options.views,
@@ -167,7 +177,9 @@ def extracted(samples: Sequence[Sample], options: ExtractOptions, forward: Forwa
 
 def described(report: ExtractReport, data: Subset, root: Path) -> str:
     """Counts, the names of skipped files, and the next command."""
+    from ..features.cache_spec import find_caches
     from ..features.sample_list import SAMPLES_FILE
+    from ..fitting.checkpoint_folder import last_checkpoint
 
     lines = [
         f"{report.folder}: {report.computed:,} images computed, {report.reused:,} cached before, "
@@ -176,8 +188,15 @@ def described(report: ExtractReport, data: Subset, root: Path) -> str:
     lines += [f"  skipped {reason}" for _, reason in report.skipped[:NAMED_SKIPS]]
     if len(report.skipped) > NAMED_SKIPS:
         lines.append(f"  ... and {len(report.skipped) - NAMED_SKIPS:,} more")
-    where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
-    fitting = any(sample.split == "train" for sample in report.samples)
-    step = "fit" if fitting else f"eval last {shlex.join(data.arguments)}"
+    where = [] if root == CACHE else ["--cache", str(root)]
+    counts = Counter(sample.label for sample in report.samples if sample.split == "train")
+    fitted = "last"
+    try:
+        last_checkpoint()
+    except UsageError:
+        fitted = "CHECKPOINT"
+    key = ["--key", report.folder.name] if len(find_caches(root)) > 1 else []
+    held = ["--held-out", "0.3"] if min(counts.values(), default=FEW) < FEW else []
+    step = ["fit", *where, *key, *held] if counts else ["eval", fitted, *data.arguments, *where]
     first = "" if (report.folder / SAMPLES_FILE).exists() else "the other parts, then "
-    return "\n".join([*lines, f"next: {first}cinemae-train {step}{where}"])
+    return "\n".join([*lines, f"next: {first}cinemae train {shlex.join(step)}"])

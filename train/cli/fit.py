@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,8 @@ def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
     cache = FeatureCache(folder, read_recorded(options.samples or folder / SAMPLES_FILE))
     method = method_with(options, cache.spec.method(options.k))
     embedded = embeddable(options.backbone, cache) if options.embed_backbone else None
-    out = options.out
+    out, root = options.out, folder.parent
+    where = "" if root == CACHE else f" --cache {shlex.quote(str(root))}"
     fit(cache, out, method, head_of(options), config, name=options.name, demonstration=options.demonstration,
         embed=embedded, quiet=quiet)
     remember_checkpoint(out)
@@ -158,7 +160,7 @@ def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
         f"{out}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: "
         f"{f'epoch {t.epochs}, ' if t.epochs else ''}held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
         f"{promise_text(manifest.calibration)}\n"
-        f"next: cinemae-train eval {out} DATA    or    cinemae-export {out}"
+        f"next: cinemae train eval {shlex.quote(str(out))} DATA{where}\nor: cinemae export {shlex.quote(str(out))}"
     )
 
 
@@ -166,10 +168,12 @@ def embeddable(source: str | None, cache: FeatureCache) -> MaskedAutoencoder:
     """The backbone of the cache, from `source` or its recorded place.
 
     Raises:
-        UsageError: other weights are there.
+        UsageError: other weights are there, or a global encoder, which no checkpoint holds.
     """
     from ..weights.load import load_backbone
 
+    if beside := cache.spec.backbone.global_encoder:
+        raise UsageError(f"a checkpoint names the global encoder {beside.source}: leave out --embed-backbone")
     loaded = load_backbone(source or cache.spec.backbone.source)
     if loaded.info.sha256 != cache.spec.backbone.sha256:
         raise UsageError(f"{loaded.info.source} is not the backbone of this cache; name the right file with --backbone")
@@ -217,5 +221,6 @@ def calibrated(folder: Path, rates: Rates) -> str:
     warn_of_rates(new)
     return (
         f"{folder}: {new.fitted_on}\n"
-        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\nnext: cinemae-export {folder}"
+        f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\n"
+        f"next: cinemae export {shlex.quote(str(folder))}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -55,4 +56,4 @@ def pretrain_command(options: PretrainOptions, config: PretrainConfig, process: 
     loaded = load_backbone(options.init) if options.init else None
     written = pretrain(options.data, options.out, loaded.info.config if loaded else shape, config,
                        loaded, quiet=process.quiet)
-    typer.echo(f"{written}\nnext: cinemae-train extract DATA --backbone {options.out}")
+    typer.echo(f"{written}\nnext: cinemae train extract DATA --backbone {shlex.quote(str(options.out))}")

@@ -24,7 +24,7 @@ class Process:
     """How a command runs.
 
     Attributes:
-        threads: threads of computation; 0: all cores.
+        threads: threads of computation; 0: as many as processors are idle at the start.
         quiet: show no progress.
     """
 

@@ -14,7 +14,7 @@ from ...runtime.cli.expand import expanded
 from ...runtime.core.option import Option
 from ..compute import choose_device, prepare_process
 from ..fitting.fit_config import FitConfig
-from ..studies.budget import AblationBudget, AnalysisBudget, Budget, Limits
+from ..studies.budget import AblationBudget, AnalysisBudget, Budget, ComparedBudget, Limits
 from ..studies.choices import check_report_only, choose_studies, choose_training
 from .shared import CACHE, Data, Machine, Process, Subset, check_backbone, check_folder, read_data
 
@@ -142,7 +142,7 @@ def audit_command(options: AuditOptions, process: Process) -> None:
 
 @expanded
 def controls_command(
-    options: StudyOptions, limits: Limits, seeds: Seeds, machine: Machine, balanced: Balanced = False
+    options: StudyOptions, limits: ComparedBudget, seeds: Seeds, machine: Machine, balanced: Balanced = False
 ) -> None:
     """Compare the detector with simpler detectors.
 

@@ -7,8 +7,9 @@ image (`stored`). `transforms` change images before the network sees them.
 
 To add a new folder layout:
 
-1. Add one `Layout` to `LAYOUTS` in `layouts.py`: its name and the names of its two class folders.
-2. Only if another layout has the same class folders, teach `folders.detect` the difference.
+1. Add one `Layout` to `LAYOUTS` in `layouts.py`: its name, the names of its two class folders in the form of
+   `classes.plain`, and its tree for messages. Folders that name a split go to `SPLITS`.
+2. Only if another layout has the same class folders, teach `folders.detect` the difference: else the first is found.
 3. If the generator is not the first folder below the root that names no split, extend `layouts.generator_of`.
 4. Add the published folder names, with their source, as a test in `tests/train/data/test_layouts.py`.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...runtime.core.errors import UsageError
 from ...runtime.images.formats import has_image_suffix
-from ...runtime.scan.system_files import is_system_file, is_system_name
+from ...runtime.images.system_files import is_system_file, is_system_name
 from .classes import NAMES, OTHERS, REAL, Classes, plain
 from .layouts import (
     AIGC_ONLY,
@@ -197,7 +197,7 @@ def detect(root: Path, classes: Sequence[ClassFolder]) -> Layout:
                 f"or choose with --layout ({choices}); folders of other layouts are then left out."
             )
         return LAYOUTS["folders"]
-    if len({(layout.real, layout.fake) for layout in sharing}) > 1 or len(sharing) == 1:
+    if len({(layout.real, layout.fake) for layout in sharing}) > 1 or sharing[0].real != "0_real":
         return sharing[0]
     inner = [split_off(one.path.parent.relative_to(root).parts)[0] for one in classes]
     if not any(inner) and root_name(root).lower() not in KNOWN:

@@ -11,6 +11,8 @@ ALIASES = {
     "sdv4": "stablediffusionv14", "sdv5": "stablediffusionv15",
 }
 """Short names in papers and in GenImage's archives."""
+UNVERSIONED = frozenset({"midjourney"})
+"""Canonical names of several versions: two data sets with this name need not be of one generator."""
 
 
 @cache
@@ -23,6 +25,15 @@ def canonical(name: str) -> str:
     letters = re.sub(r"[^a-z0-9]", "", name.lower())
     letters = ALIASES.get(letters, letters)
     return re.sub(r"^(stablediffusion|sd)v?(?=\d)", "stablediffusionv", letters) or name
+
+
+def in_both(theirs: Iterable[str], there: Iterable[str]) -> set[str]:
+    """The generators of two data sets, in the form of `canonical`.
+
+    A name without a version counts only where `there` has all of `theirs`: it then is the same data set.
+    """
+    wanted, have = (set(map(canonical, names)) for names in (theirs, there))
+    return wanted & have - (frozenset() if wanted <= have else UNVERSIONED)
 
 
 def same_generators(names: Iterable[str], there: Iterable[str]) -> tuple[list[str], list[str]]:

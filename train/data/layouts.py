@@ -23,7 +23,7 @@ class Layout:
 
     Attributes:
         name: value of `--layout`.
-        real: name of the folder of real images, in lower case; folders compare without regard to case.
+        real: name of the folder of real images, in the form of `classes.plain`.
         fake: the same of AI-generated images.
         example: the tree, for messages.
     """

@@ -82,3 +82,9 @@ class Subset(Data):
 
     split: str | None = None
     generator: Annotated[tuple[str, ...], Option(names=("--generator", "-g"))] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """As `Data.arguments`, with the part."""
+        split = [f"--split={self.split}"] if self.split else []
+        return [*super().arguments, *split, *(f"--generator={name}" for name in self.generator)]

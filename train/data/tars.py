@@ -11,7 +11,7 @@ from typing import Any
 
 from ...runtime.core.errors import ImageError, UsageError
 from ...runtime.images.formats import has_image_suffix
-from ...runtime.scan.system_files import is_system_file, is_system_path
+from ...runtime.images.system_files import is_system_file, is_system_path
 
 OPEN = 8
 FIELD_BYTES = 1 << 20

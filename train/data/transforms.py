@@ -169,6 +169,11 @@ def untiered(source: str) -> str:
     return source
 
 
+def tier_of(source: str) -> str:
+    """What a tier of `delivery` adds to the name of a source; "" for images as found."""
+    return source[len(untiered(source)) :]
+
+
 def check_augment(name: str) -> None:
     """Raise UsageError for an unknown transform; the message lists the augmentations."""
     if name != DELIVERY and name not in TRANSFORMS:

@@ -31,9 +31,9 @@ NOTE = (
     "classes; balanced: both classes weighted alike. Cllr: cost of the likelihood ratio in bits, 1 is a ratio of 1 for "
     "all; min: the least of any ascending map on these images. ECE: error of the probability, classes weighted alike, "
     f"{ECE_BINS} bins, from {ECE_IMAGES:,} images on; noise: its size where the probability is right. means: over the "
-    "generators with images of both classes. [low, high]: 95 % interval, exact for shares, DeLong's for AUC, of "
-    "resampled generators for means. called ai, uncertain, called real: shares of the verdicts. *: trained on this "
-    "generator."
+    "generators with images of both classes; mean AUC all real: over all generators with AI images. [low, high]: 95 % "
+    "interval, exact for shares, DeLong's for AUC, of resampled generators for means. called ai, uncertain, called "
+    "real: shares of the verdicts. *: trained on this generator."
 )
 """Explains the tables of an evaluation."""
 
@@ -54,7 +54,8 @@ def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
 
     def mean_row(title: str, mean: Means) -> tuple[Cell, ...]:
         count = f"{title} ({len(mean.generators)})"
-        return (count, "", None, None, *cells(mean.values, mean.ci if intervals else {}))
+        values = {**dict.fromkeys(FIGURES, math.nan), **mean.values}
+        return (count, "", None, None, *cells(values, mean.ci if intervals else {}))
 
     rows: list[tuple[Cell, ...]] = []
     for group in evaluation.groups:
@@ -64,13 +65,31 @@ def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
     if len(evaluation.groups) > 1:
         m = evaluation.whole
         rows.append(("all images", "", m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
-    rows.append(mean_row("mean", evaluation.mean))
+    means = {"mean": evaluation.mean}
     if len({group.seen for group in evaluation.groups}) == 2:
-        rows.append(mean_row("mean of unseen", evaluation.mean_unseen))
-    where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}."
+        means["mean of unseen"] = evaluation.mean_unseen
+    if evaluation.mean_all_real.generators != evaluation.mean.generators:
+        means["mean AUC all real"] = evaluation.mean_all_real
+    rows += [mean_row(title, mean) for title, mean in means.items() if mean.generators]
+    promise, fitted_on = promise_text(evaluation.calibration), evaluation.calibration.fitted_on
+    where = f"{promise}. {fitted_on}. {no_own_real(evaluation)}".strip()
     columns = ("generator", "split", "AI images", "real images", *FIGURES.values())
     title = f"Evaluation of {Path(evaluation.checkpoint).name}"
     return Table("eval", title, columns, tuple(rows), note=f"{where}\n\n{NOTE}")
+
+
+def no_own_real(evaluation: Evaluation) -> str:
+    """A sentence for an evaluation in which no generator has images of both classes; "" for others."""
+    if evaluation.mean.generators:
+        return ""
+    whole = evaluation.whole
+    if not whole.both:
+        missing = "real" if whole.n_ai else "AI"
+        return f"There are no {missing} images, so there is no AUC: add {missing} images to the data."
+    return (
+        "No generator has images of both classes, so there is no AUC against real images of the same content: AUC all "
+        f"real ranks the AI images of each generator above all {whole.n_real:,} real images."
+    )
 
 
 def eval_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -80,7 +99,7 @@ def eval_json(evaluation: Evaluation) -> dict[str, Any]:
     record: dict[str, Any] = jsonable({
         "checkpoint": evaluation.checkpoint, "calibration": evaluation.calibration.model_dump(), "groups": groups,
         "whole": asdict(evaluation.whole), "mean": asdict(evaluation.mean),
-        "mean_unseen": asdict(evaluation.mean_unseen),
+        "mean_unseen": asdict(evaluation.mean_unseen), "mean_all_real": asdict(evaluation.mean_all_real),
         "verdicts": [asdict(counts) for counts in evaluation.verdicts],
     })
     return record
@@ -117,16 +136,20 @@ def write_eval(evaluation: Evaluation, scores: Scores, out: Path) -> list[Path]:
 
 
 def _plot_roc(evaluation: Evaluation, scores: Scores, path: Path) -> None:
+    all_real = scores.logits[scores.labels == 0]
     with plots.drawing(path, 6, 5.5, png=True) as figure:
         axes = figure.add_subplot()
         for group in evaluation.groups:
-            own = scores.of(group.generator, group.split)
-            if not math.isnan(group.metrics.auc):
-                rates = roc_curve(own.labels, own.logits)
-                axes.plot(*rates[:2], label=f"{group.generator} {group.split}: {group.metrics.auc:.3f}")
+            own, m = scores.of(group.generator, group.split), group.metrics
+            real, auc, told = (all_real, m.auc_all_real, ", all real") if not m.n_real else (
+                own.logits[own.labels == 0], m.auc, "")
+            if not math.isnan(auc):
+                ai = own.logits[own.labels == 1]
+                rates = roc_curve(np.repeat([0, 1], [len(real), len(ai)]), np.concatenate([real, ai]))
+                axes.plot(*rates[:2], label=f"{group.generator} {group.split}{told}: {auc:.3f}")
         axes.plot([0, 1], [0, 1], color=plots.MUTED, linewidth=0.8)
         axes.set(xlabel="share of real images flagged", ylabel="share of AI images caught", xlim=(0, 1), ylim=(0, 1),
-                 title="ROC and AUC, against the real images of each generator")
+                 title="ROC and AUC, against the own real images of each generator")
         if len(axes.lines) > 1:
             axes.legend(fontsize=7, loc="lower right")
 

@@ -36,7 +36,7 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class Means:
-    """Plain means of the figures over generators with images of both classes.
+    """Plain means of the figures over generators.
 
     Attributes:
         generators: averaged; a generator with several splits counts once, with all its images.
@@ -53,10 +53,18 @@ class Means:
         return self.values[figure]
 
     @classmethod
-    def of(cls, figures: Mapping[str, Metrics], resamples: int, seed: int) -> Means:
-        """The means of the figures of every generator; `resamples` and `seed` are of the intervals."""
-        chosen = {name: metrics for name, metrics in figures.items() if metrics.both}
-        columns = {figure: [getattr(one, figure) for one in chosen.values()] for figure in FIGURES}
+    def of(cls, figures: Mapping[str, Metrics], resamples: int, seed: int, pooled: bool = False) -> Means:
+        """The means of the figures of every generator.
+
+        Args:
+            figures: by generator; those with images of both classes are averaged.
+            resamples: of the intervals.
+            seed: of the intervals.
+            pooled: average `auc_all_real` alone, over all generators that have AI images.
+        """
+        chosen = {name: one for name, one in figures.items() if (one.n_ai if pooled else one.both)}
+        names = ("auc_all_real",) if pooled else tuple(FIGURES)
+        columns = {figure: [getattr(one, figure) for one in chosen.values()] for figure in names}
         ci = {}
         for figure, column in columns.items():
             interval = mean_interval(column, resamples, seed, (0.0, math.inf if figure.startswith("cllr") else 1.0))
@@ -76,6 +84,7 @@ class Evaluation:
         whole: figures of all images together, each of which weighs alike; its AUC is that against all real images.
         mean: over all generators.
         mean_unseen: over the generators that the head was not trained on.
+        mean_all_real: of the AUC against all real images, over all generators with AI images.
         verdicts: counts by class and source.
     """
 
@@ -85,6 +94,7 @@ class Evaluation:
     whole: Metrics
     mean: Means
     mean_unseen: Means
+    mean_all_real: Means
     verdicts: tuple[VerdictCounts, ...] = ()
 
 
@@ -155,5 +165,6 @@ def evaluate(loaded: LoadedHead, scores: Scores, resamples: int = RESAMPLES, see
     unseen = {name: metrics for name, metrics in each.items() if name not in seen}
     return Evaluation(
         str(loaded.folder), calibration, tuple(groups), whole, Means.of(each, resamples, seed),
-        Means.of(unseen, resamples, seed), count_verdicts(scores, calibration),
+        Means.of(unseen, resamples, seed), Means.of(each, resamples, seed, pooled=True),
+        count_verdicts(scores, calibration),
     )

@@ -82,11 +82,6 @@ class Metrics:
         """Whether there are images of both classes: only such sets are averaged."""
         return self.n_ai > 0 and self.n_real > 0
 
-    @property
-    def balanced_accuracy_05(self) -> float:
-        """Mean of `real_accuracy_05` and `fake_accuracy_05`."""
-        return (self.real_accuracy_05 + self.fake_accuracy_05) / 2
-
 
 FIGURES = {
     "auc": "AUC own real", "auc_all_real": "AUC all real", "coverage": "decided", "accuracy": "acc",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...runtime.core.calibration import Calibration
 from ...runtime.scoring.verdict import Decision
 from ..calibration.scores import Scores
-from ..data.transforms import untiered
+from ..data.transforms import tier_of, untiered
 from ..reporting.tables import Cell, Table
 from .intervals import share_interval
 
@@ -50,25 +51,34 @@ class VerdictCounts:
 
 
 def count_verdicts(scores: Scores, calibration: Calibration) -> tuple[VerdictCounts, ...]:
-    """Count the verdicts of ordinary images, class by class: each generator, then the whole class."""
+    """Count the verdicts, class by class: each generator, each tier of delivery apart, then the class as found."""
     decision = Decision.of(calibration)
     counts = []
+    if scores.splits is not None:  # a tier is part of the split's name
+        pairs = zip(scores.sources.tolist(), scores.splits.tolist(), strict=True)
+        scores = replace(scores, sources=np.array([f"{source}{tier_of(split)}" for source, split in pairs]))
     for number, label in ((0, "real"), (1, "ai")):
         each = scores.by_source(number)
-        whole = [(WHOLE, np.concatenate(list(each.values())))] if each else []
+        found = [logits for name, logits in each.items() if not tier_of(name)]
+        whole = [(WHOLE, np.concatenate(found))] if found else []
         for source, logits in (*each.items(), *whole):
             said = Counter(decision.verdict(float(logit)) for logit in logits)
             counts.append(VerdictCounts(source, label, said["ai"], said["uncertain"], said["real"]))
     return tuple(counts)
 
 
+def _promises(c: Calibration) -> tuple[tuple[str, str, str, float | None, float | None, float], ...]:
+    """Of both verdicts: the verdict, the class it is wrong for and its name, threshold, rate of wrong ones, gamma."""
+    return (
+        ("ai", "real", "real", c.ai_from, c.false_alarm, c.false_alarm_gamma),
+        ("real", "ai", "AI", c.real_below, c.miss, c.miss_gamma),
+    )
+
+
 def promise_text(calibration: Calibration) -> str:
     """The promise of an engine's verdicts, in one line."""
     c, said = calibration, []
-    for verdict, side, threshold, rate, gamma, others in (
-        ("ai", "from", c.ai_from, c.false_alarm, c.false_alarm_gamma, "real"),
-        ("real", "below", c.real_below, c.miss, c.miss_gamma, "AI"),
-    ):
+    for verdict, _, others, threshold, rate, gamma in _promises(c):
         if verdict in c.withheld:
             said.append(f"{verdict}: withheld, the likelihood ratio beyond its threshold is not shown to differ from 1")
         elif threshold is None:
@@ -76,6 +86,7 @@ def promise_text(calibration: Calibration) -> str:
         else:
             promised = "no rate known" if rate is None else f"at most {rate:.1%} of a source's {others} images get it"
             exceed = "" if rate is None else f", {gamma:.0%} of new sources may exceed that"
+            side = "from" if verdict == "ai" else "below"
             said.append(f"{verdict} {side} logit {threshold:.4f}: {promised}{exceed}")
     band = "nothing is uncertain" if None is not c.ai_from == c.real_below else "between them uncertain"
     return "; ".join((*said, band))
@@ -90,16 +101,21 @@ def _never_given(rate: float | None, others: str) -> str:
 
 
 def promise_warnings(calibration: Calibration) -> list[str]:
-    """Why a calibration promises too little, a sentence each: too few images, or one source alone.
+    """Why a calibration promises too little, a sentence each: too few images, one source alone, or no evidence.
 
     n images of a class promise no rate below 1 / (n + 1): the bound of `calibration.thresholds` with no wrong verdict.
     """
     c, warnings = calibration, []
-    for label, word, n, threshold, rate, errors, option in (
-        ("real", "real", c.n_real, c.ai_from, c.false_alarm, "false alarms", "--false-alarm"),
-        ("ai", "AI", c.n_ai, c.real_below, c.miss, "misses", "--miss"),
-    ):
-        if threshold is None and rate is not None and ("ai" if label == "real" else "real") not in c.withheld:
+    for verdict, label, word, threshold, rate, gamma in _promises(c):
+        if verdict in c.withheld:
+            warnings.append(
+                f"{verdict} is never given: on sources that the head had not seen, scores beyond its threshold are not "
+                "shown to be evidence for it; more sources of both classes, or stronger features, are the remedy"
+            )
+        elif threshold is None and rate is not None:
+            n, errors, option = (
+                (c.n_real, "false alarms", "--false-alarm") if verdict == "ai" else (c.n_ai, "misses", "--miss")
+            )
             least = math.ceil(1000 / (n + 1) - 1e-9) / 1000
             warnings.append(
                 f"{n} {word} images are too few to promise at most {rate:.1%} of {errors}; choose {option} {least:g} "
@@ -107,7 +123,11 @@ def promise_warnings(calibration: Calibration) -> list[str]:
             )
         names = {untiered(rates.source) for rates in c.sources if rates.label == label}
         if len(names) == 1:
-            warnings.append(f"all {word} images of the calibration are of {min(names)}: no rate is promised for others")
+            warnings.append(
+                f"all {word} images of the calibration are of {min(names)}: no rate is promised for others, gamma is "
+                f"{gamma:g} whatever is asked for, and the interval of the likelihood ratio knows no difference "
+                "between sources"
+            )
         if small := [rates.source for rates in c.sources if rates.label == label and not rates.counted]:
             warnings.append(f"too few {word} images to promise a rate for them: {', '.join(small)}")
     return warnings
@@ -129,6 +149,9 @@ def rates_table(calibration: Calibration) -> Table:
     return Table("rates", "Verdicts on the images of the calibration", COLUMNS, rows)
 
 
+STATES = ("held", "not shown", "broken")
+
+
 def state(wrong: int, images: int, rate: float) -> str:
     """Whether a rate held in a source, from the exact 95 % interval of its wrong verdicts (Clopper and Pearson 1934).
 
@@ -141,24 +164,44 @@ def state(wrong: int, images: int, rate: float) -> str:
 
 def promise_kept(counts: tuple[VerdictCounts, ...], calibration: Calibration) -> str:
     """In how many sources the rates held on these images, a line for each verdict."""
-    c, lines = calibration, []
-    for label, word, verdict, threshold, rate, gamma in (
-        ("real", "real", "ai", c.ai_from, c.false_alarm, c.false_alarm_gamma),
-        ("ai", "AI", "real", c.real_below, c.miss, c.miss_gamma),
-    ):
-        own = [one for one in counts if one.label == label][:-1]  # the class as a whole comes last
+    lines = []
+    for verdict, label, word, threshold, rate, gamma in _promises(calibration):
+        own = _each_source(counts, label)
         if not own or rate is None:
             continue
         if threshold is None:
             lines.append(f"{verdict} is never given, so nothing was promised")
             continue
-        by_state: dict[str, list[VerdictCounts]] = {"held": [], "not shown": [], "broken": []}
+        worst: dict[str, str] = {}  # the state of each source, of its tiers the worst
         for one in own:
-            by_state[state(one.wrong, one.images, rate)].append(one)
-        shown = ", ".join(f"{name} in {len(sources)}" for name, sources in by_state.items())
-        broken = ", ".join(f"{one.source} {one.wrong} of {one.images:,}" for one in by_state["broken"])
+            found = (worst.get(untiered(one.source), STATES[0]), state(one.wrong, one.images, rate))
+            worst[untiered(one.source)] = max(found, key=STATES.index)
+        shown = ", ".join(f"{name} in {list(worst.values()).count(name)}" for name in STATES)
+        broken = _broken(own, rate)
         lines.append(
             f"{verdict}, promised to at most {rate:.1%} of a source's {word} images ({gamma:.0%} of new sources may "
-            f"exceed that): of {len(own)} sources {shown}{f' ({broken})' if broken else ''}"
+            f"exceed that): of {len(worst)} sources {shown}{f' ({broken})' if broken else ''}"
         )
     return "\n".join(lines)
+
+
+def broken_promises(counts: Iterable[VerdictCounts], calibration: Calibration) -> list[str]:
+    """A sentence for each verdict whose rate these images exceed beyond chance."""
+    found, counted = [], list(counts)
+    for verdict, label, word, threshold, rate, _ in _promises(calibration):
+        if threshold is None or rate is None:
+            continue
+        if broken := _broken(_each_source(counted, label), rate):
+            found.append(f"{verdict} was promised to at most {rate:.1%} of a source's {word} images, and the "
+                         f"evaluation found more: {broken}; more sources to train on are the remedy")
+    return found
+
+
+def _each_source(counts: Iterable[VerdictCounts], label: str) -> list[VerdictCounts]:
+    return [one for one in counts if one.label == label][:-1]  # the class as a whole comes last
+
+
+def _broken(own: Iterable[VerdictCounts], rate: float) -> str:
+    """The sources in which the rate is broken, with their wrong verdicts; "" where it is in none."""
+    broken = (one for one in own if state(one.wrong, one.images, rate) == STATES[-1])
+    return ", ".join(f"{one.source} {one.wrong} of {one.images:,}" for one in broken)

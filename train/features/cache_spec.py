@@ -35,7 +35,7 @@ class CacheSpec(Model):
     """Everything that decides the value of a cached feature.
 
     Attributes:
-        version: of the meaning of rows and tensors; raised with every change, so that no cache is misread.
+        version: of the meaning of the features, so that no cache is misread; 2 since `scaled` halves all formats.
         backbone: weights that made the features.
         preprocess: resize and crop.
         visible: the mask sets, R sets of K runs of V visible patches.
@@ -48,7 +48,7 @@ class CacheSpec(Model):
         precision: of the matrix products.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     backbone: Backbone
     preprocess: Preprocess
     visible: tuple[tuple[tuple[int, ...], ...], ...]
@@ -82,7 +82,8 @@ class CacheSpec(Model):
         if augment in ("none", DELIVERY):
             views, augment_seed = 1 if augment == "none" else 1 + len(TIERS), 0
         return cls(
-            backbone=backbone, preprocess=preprocess, visible=visible, mask_strategy=method.mask_strategy,
+            version=2 if preprocess.decode == "scaled" else 1, backbone=backbone, preprocess=preprocess,
+            visible=visible, mask_strategy=method.mask_strategy,
             mask_seed=method.mask_seed, f_global=method.f_global, augment=augment, views=views,
             augment_seed=augment_seed, precision=precision,
         )
@@ -95,6 +96,8 @@ class CacheSpec(Model):
         """
         parts = self.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
         parts["backbone"] = [self.backbone.sha256, self.backbone.config.model_dump(mode="json", exclude={"name"})]
+        if beside := self.backbone.global_encoder:
+            parts["backbone"].append(beside.model_dump(mode="json", exclude={"source", "licence"}))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -130,7 +133,9 @@ class CacheSpec(Model):
         precision = "" if self.precision == "fp32" else f", {self.precision}"
         weights = f"{self.backbone.source} ({self.backbone.sha256[:8]})"
         masks = f"{r} sets of K={k}"
-        return f"{self.key}: {weights}, f_global {self.f_global}, {masks}, augment {self.augment}{views}{precision}"
+        beside = self.backbone.global_encoder
+        f_global = f"{beside.source} ({beside.sha256[:8]})" if beside else self.f_global
+        return f"{self.key}: {weights}, f_global {f_global}, {masks}, augment {self.augment}{views}{precision}"
 
 
 def find_caches(root: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,14 +20,14 @@ from ...runtime.images.preprocess import resize_crop, shrink_to
 from ..compute import choose_device, choose_precision
 from ..data.sample import Sample
 from ..data.samples import reading_order
+from ..data.skipped import Skipped, skip
 from ..data.transforms import check_augment, content_rng, transform_of
 from ..model.mae import MaskedAutoencoder
+from ..weights.timm_encoder import recorded_encoder
 from .cache import TENSORS, FeatureCache
 from .cache_spec import CacheSpec
 from .cache_writer import CacheWriter
 from .extractor import FeatureExtractor
-
-log = logging.getLogger("cinemae.train")
 
 
 def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preprocess:
@@ -75,6 +74,7 @@ def extract(
 
     Raises:
         UsageError: an unknown augmentation, or a precision that the device does not have.
+        WeightsError: the global encoder is not the one that `spec` names.
     """
     device = device or choose_device("auto")
     choose_precision(spec.precision, device)
@@ -85,7 +85,7 @@ def extract(
     stored = {(row.content, row.view): index for index, row in enumerate(cached.rows)}
     mine = reading_order(samples)[shard[0] * len(samples) // shard[1] : (shard[0] + 1) * len(samples) // shard[1]]
     extractor: FeatureExtractor | None = None
-    skipped: list[tuple[str, str]] = []
+    skipped: Skipped = []
     listed: list[Sample] = []
     reused = copied = 0
     pending: list[tuple[Sample, np.ndarray]] = []
@@ -106,7 +106,8 @@ def extract(
     def compute() -> None:
         nonlocal extractor
         extractor = extractor or FeatureExtractor(
-            backbone(), spec.mask_sets(), device=device, precision=spec.precision, kind=spec.f_global
+            backbone(), spec.mask_sets(), device=device, precision=spec.precision, kind=spec.f_global,
+            encoder=recorded_encoder(spec.backbone),
         )
         features = extractor(np.stack([pixels for _, pixels in pending]))
         for index, (row, _) in enumerate(pending):
@@ -129,8 +130,7 @@ def extract(
             try:
                 found, views = future.result()
             except ImageError as error:
-                log.warning("skipped: %s", error)
-                skipped.append((sample.path, str(error)))
+                skip(skipped, sample.path, str(error))
             else:
                 listed.append(found)
                 if cached.views[found] >= spec.views:

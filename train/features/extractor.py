@@ -9,6 +9,7 @@ from torch import Tensor
 from ...runtime.core.manifest import GlobalFeature
 from ...runtime.core.masks import masked_from_visible
 from ..compute import Precision, choose_device, computing, map_dividing_threads
+from ..model.global_encoder import TimmEncoder
 from ..model.lcas import by_channel, masked_sums, normalise
 from ..model.mae import MaskedAutoencoder, patchify
 from ..model.masked_runs import encode_global, predict_masked
@@ -31,16 +32,19 @@ class FeatureExtractor:
         device: to compute on; None takes CUDA where there is one.
         precision: of the matrix products.
         kind: of f_global.
+        encoder: gives f_global instead of the backbone's unmasked pass.
         rows: decoder tokens at once; None takes the device's value in `ROWS`.
     """
 
     def __init__(
         self, mae: MaskedAutoencoder, mask_sets: np.ndarray, device: torch.device | None = None,
         precision: Precision = "fp32", kind: GlobalFeature = "cls", rows: int | None = None,
+        encoder: TimmEncoder | None = None,
     ) -> None:
         self.device = device or choose_device("auto")
         self.precision, self.kind = precision, kind
         self.mae = mae.to(self.device).eval()
+        self.encoder = encoder and encoder.to(self.device)
         self.shape = mask_sets.shape[:2]
         runs = mask_sets.reshape(-1, mask_sets.shape[2])
         self.visible = torch.from_numpy(runs).to(self.device)
@@ -67,7 +71,7 @@ class FeatureExtractor:
         with torch.inference_mode(), computing(self.precision, self.device):
             pixels = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
             embedded = mae.embed(normalise(pixels))
-            f_global = encode_global(mae, embedded, self.kind)
+            f_global = self.encoder(pixels) if self.encoder else encode_global(mae, embedded, self.kind)
             patches = by_channel(patchify(pixels, mae.config.patch_size)).contiguous()
             pieces = zip(self.visible.split(self.runs_at_once), self.masked.split(self.runs_at_once), strict=True)
             runs = [

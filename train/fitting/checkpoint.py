@@ -39,6 +39,7 @@ from ..model.head import Head
 from ..model.mae import MaskedAutoencoder
 from ..weights.load import load_backbone
 from ..weights.save import WEIGHTS_FILE, save_backbone
+from ..weights.timm_encoder import recorded_encoder
 from .checkpoint_folder import (
     HEAD_FILE,
     LAST_FILE,
@@ -168,7 +169,7 @@ def load_head(folder: str | Path) -> LoadedHead:
             embedded = (file.metadata() or {}).get(EMBEDDED_KEY)
     except (FileNotFoundError, SafetensorError) as error:
         raise EngineError(f"{path}: missing or damaged ({error}); fit the head again with: cinemae-train fit") from None
-    head = Head(manifest.backbone.config.encoder_dim, manifest.head)
+    head = Head(manifest.backbone.dim, manifest.head)
     try:
         mask_sets = tensors.pop(MASKS_KEY).numpy()
         head.load_state_dict({name.removeprefix("head."): value for name, value in tensors.items()})
@@ -196,7 +197,8 @@ def load_checkpoint(folder: str | Path, backbone: str | Path | None = None) -> L
     """Load the whole detector; arguments and errors as in `load_head` and `load_checkpoint_backbone`."""
     loaded = load_head(folder)
     mae = load_checkpoint_backbone(loaded, backbone)
-    detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method).eval()
+    encoder = recorded_encoder(loaded.manifest.backbone)
+    detector = CinemaeDetector(mae, loaded.head, loaded.mask_sets[0], loaded.manifest.method, encoder).eval()
     return LoadedCheckpoint(**vars(loaded), detector=detector)
 
 

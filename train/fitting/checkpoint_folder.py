@@ -16,8 +16,6 @@ MANIFEST_FILE, METRICS_FILE = "manifest.json", "metrics.json"
 EVAL_FOLDER = "eval"
 """What `eval` writes on images as they are goes here, inside the checkpoint."""
 LAST_POINTER = Path("runs") / "last"
-LAST = Path("last")
-"""Stands for the checkpoint fitted last, where a command needs a name."""
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -89,7 +89,7 @@ class Examples:
 
 def read_examples(cache: FeatureCache, rows: np.ndarray, *methods: MethodConfig) -> list[Examples]:
     """Read the rows, int64 [n], into memory, with the statistics of each method in turn: one pass over the shards."""
-    f_global = np.empty((len(rows), cache.spec.backbone.config.encoder_dim), np.float32)
+    f_global = np.empty((len(rows), cache.spec.backbone.dim), np.float32)
     stats = [np.empty((len(rows), len(cache.spec.visible), 3), np.float32) for _ in methods]
     for positions, features in cache.batches(rows):
         f_global[positions] = features.f_global

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ...runtime.core.manifest import HeadConfig
+from ...runtime.core.progress import Progress
 from ..calibration.scores import OWN_HEAD, Scores
+from ..data.transforms import tier_of, untiered
 from ..model.head import Head
 from .examples import Examples
 from .fit_config import FitConfig
@@ -69,15 +71,20 @@ def calibration_scores(
     scored = own.scores(own.logits(head))
     others = left_out_scores(train, held, head.config, config, quiet)
     if others is None:
-        return scored, f"{len(own):,} held-out images of the sources trained on; other sources were not measured"
+        return scored, f"{_images(scored):,} held-out images of the sources trained on; other sources were not measured"
     both = Scores(
         np.concatenate([others.logits, scored.logits]), np.concatenate([others.labels, scored.labels]),
         np.concatenate([others.sources, np.full(len(own), OWN_HEAD)]),
     )
-    n_ai, n_real = (len(others.by_source(label)) for label in (1, 0))
-    where = (f"{len(others.labels):,} images of {n_ai} AI and {n_real} real sources, each source scored by a head "
-             f"fitted without it, and {len(own):,} held-out images by the head itself")
+    n_ai, n_real = (len({untiered(name) for name in others.by_source(label)}) for label in (1, 0))
+    where = (f"{_images(others):,} images of {n_ai} AI and {n_real} real sources, each source scored by a head "
+             f"fitted without it, and {_images(scored):,} held-out images by the head itself")
     return both, where
+
+
+def _images(scores: Scores) -> int:
+    """Different images: an image in three tiers of delivery is one."""
+    return sum(not tier_of(name) for name in scores.sources.tolist())
 
 
 def left_out_scores(
@@ -103,9 +110,12 @@ def left_out_scores(
     def score(fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
         unseen = fitted & ~np.isin(contents, contents[scored])
         parts = whole.take(unseen & ~is_held), whole.take(unseen & is_held)
-        return whole.take(scored).logits(train_head(*parts, config, head_config, quiet).head)
+        logits = whole.take(scored).logits(train_head(*parts, config, head_config, quiet=True).head)
+        progress.advance()
+        return logits
 
-    return whole.scores(out_of_fold(folds, score)).take(whole.measured)
+    with Progress("heads without some sources", len(np.unique(folds)), quiet=quiet) as progress:
+        return whole.scores(out_of_fold(folds, score)).take(whole.measured)
 
 
 def _every_fold_can_learn(labels: np.ndarray, folds: np.ndarray, is_held: np.ndarray, contents: np.ndarray) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...runtime.core.manifest import MethodConfig
 from ...runtime.core.masks import masked_from_visible
+from .global_encoder import TimmEncoder
 from .head import Head
 from .lcas import lcas_from_sums, normalise, patch_map, run_sums, statistics
 from .mae import MaskedAutoencoder, global_feature, patchify
@@ -39,14 +40,18 @@ class CinemaeDetector(nn.Module):
         head: the classifier.
         visible: visible patches of each run, int64 [K, V].
         method: constants of LCAS.
+        encoder: gives f_global instead of the backbone's unmasked pass.
     """
 
     visible: Tensor
     masked: Tensor
 
-    def __init__(self, mae: MaskedAutoencoder, head: Head, visible: np.ndarray, method: MethodConfig) -> None:
+    def __init__(
+        self, mae: MaskedAutoencoder, head: Head, visible: np.ndarray, method: MethodConfig,
+        encoder: TimmEncoder | None = None,
+    ) -> None:
         super().__init__()
-        self.mae, self.head, self.method = mae, head, method
+        self.mae, self.head, self.method, self.encoder = mae, head, method, encoder
         masked = masked_from_visible(visible, mae.config.n_patches)
         self.register_buffer("visible", torch.from_numpy(np.ascontiguousarray(visible)))
         self.register_buffer("masked", torch.from_numpy(masked))
@@ -61,7 +66,7 @@ class CinemaeDetector(nn.Module):
         return normalise(pixels)
 
     def f_global(self, normalised: Tensor) -> Tensor:
-        """Feature of the unmasked pass after the final norm [Eq. 3]: normalised [B, 3, S, S] -> [B, D]."""
+        """Feature of the backbone's unmasked pass after its norm [Eq. 3]: normalised [B, 3, S, S] -> [B, D]."""
         return global_feature(self.mae.encode(normalised), self.method.f_global)
 
     def lcas(self, pixels: Tensor, normalised: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
@@ -95,7 +100,8 @@ class CinemaeDetector(nn.Module):
         normalised = self.normalise(pixels)
         lcas = self.lcas(pixels, normalised, visible, masked)
         stats = statistics(lcas)
-        logit = self.head(self.f_global(normalised), stats)
+        f_global = self.encoder(pixels) if self.encoder else self.f_global(normalised)
+        logit = self.head(f_global, stats)
         return Detection(logit, stats, patch_map(lcas, masked, self.mae.config.n_patches))
 
     def forward(self, images: Tensor) -> Detection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,16 +13,15 @@ from torchvision.transforms import v2
 from ...runtime.core.errors import ImageError, UsageError
 from ...runtime.images.decode import decode
 from ...runtime.images.formats import has_image_suffix
-from ...runtime.scan.system_files import is_system_file
-from ...runtime.scan.walk import walk
-
-log = logging.getLogger("cinemae.train")
+from ...runtime.images.system_files import is_system_file
+from ...runtime.images.walk import walk
+from ..data.skipped import Skipped, skip
 
 
 class PhotoFolder(Dataset[Tensor]):
     """Random resized crops and flips of the images under some folders.
 
-    An item is uint8 [3, S, S], or None where the file is unreadable, which the log names.
+    An item is uint8 [3, S, S], or None where the file is unreadable; the log names the first.
 
     Args:
         folders: searched recursively.
@@ -36,9 +34,10 @@ class PhotoFolder(Dataset[Tensor]):
 
     def __init__(self, folders: Sequence[Path], image_size: int, crop_scale: float) -> None:
         found = [item for folder in folders for item in walk(str(folder), wanted=_is_photo)]
+        self.skipped: Skipped = []
         for item in found:
             if item.error is not None:
-                log.warning("skipped: %s: %s", item.name, item.error)
+                skip(self.skipped, item.name, str(item.error))
         self.paths = sorted(item.name for item in found if item.error is None)
         if not self.paths:
             raise UsageError(f"no images under {', '.join(map(str, folders))}; give a folder that holds photographs")
@@ -55,7 +54,7 @@ class PhotoFolder(Dataset[Tensor]):
         try:
             return self.transform(decode(self.paths[index]))
         except ImageError as error:
-            log.warning("skipped: %s", error)
+            skip(self.skipped, self.paths[index], str(error))
             return None
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
+from ...runtime.core.environment import cpu_features
 from ...runtime.core.errors import UsageError
 from ...runtime.core.files import atomic_path, write_text
 from ...runtime.core.manifest import BackboneConfig
 from ...runtime.core.progress import Progress
-from ...runtime.diagnose.hardware import cpu_features
 from ..compute import choose_device
 from ..model.lcas import normalise
 from ..model.mae import MaskedAutoencoder, patchify

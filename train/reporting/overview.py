@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...runtime.core.text import terminal_width
 from .claims import Claim, claims
 from .estimate import difference
-from .published import number
+from .published import number, published_for
 from .result import StudyResult
 from .tables import Table, wrapped
 
@@ -54,12 +55,20 @@ class Overview:
     def ran(self) -> str:
         """How many studies ran, and which did not."""
         failed = [result.title for result in self.results if result.error]
-        rest = f"; these could not: {', '.join(failed)}." if failed else "."
-        return f"{len(self.results) - len(failed)} of {len(self.results)} studies ran{rest}"
+        counts = [f"{_done(group)} studies {word} a published figure ran"
+                  for word, group in zip(("with", "without"), self._groups, strict=True) if group]
+        return "; ".join(counts + [f"these could not: {', '.join(failed)}"] * bool(failed)) + "."
+
+    @property
+    def _groups(self) -> tuple[list[StudyResult], list[StudyResult]]:
+        """The studies with and without a published figure: only the first are a comparison with the paper."""
+        published = [bool(published_for(result.name, self.trained)) for result in self.results]
+        pairs = list(zip(self.results, published, strict=True))
+        return [result for result, has in pairs if has], [result for result, has in pairs if not has]
 
     @property
     def cards(self) -> tuple[Card, ...]:
-        """mAcc and mAUC beside the paper's, the detector beside the best control, and how many studies ran."""
+        """mAcc and mAUC beside the paper's, the detector beside the best control, how many published studies ran."""
         cards = [
             Card(claim.show(float(claim.here)), claim.text, claim.beside)
             for result, claim in self.lines if result.name == "main" and claim
@@ -77,8 +86,7 @@ class Overview:
                                   f"{spread}{name} {100 * best:.1f} %, the detector {100 * detector[0]:.1f} %"))
         failed = sum(bool(result.error) for result in self.results)
         note = f"{failed} could not" if failed else "none failed"
-        count = f"{len(self.results) - failed} of {len(self.results)}"
-        return (*cards, Card(count, "studies ran", note, bool(failed)))
+        return (*cards, Card(_done(self._groups[0]), "studies with a published figure ran", note, bool(failed)))
 
     def terminal(self) -> str:
         """The lines as a table as wide as the terminal, by the studies' names; below it, why studies could not run."""
@@ -102,3 +110,8 @@ class Overview:
             "for other generators."
         )
         return Table("overview", "The paper's figures beside this run's", columns, tuple(rows), note)
+
+
+def _done(results: Sequence[StudyResult]) -> str:
+    """How many of some studies ran, as "2 of 3"."""
+    return f"{sum(not result.error for result in results)} of {len(results)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-from ..data.generators import canonical
+from ..data.generators import UNVERSIONED, canonical, in_both
 from .estimate import Estimate, difference, mean_of
 from .result import StudyResult
 from .tables import Cell, Table
@@ -24,6 +24,7 @@ REPORTED = " †"
 
 
 OTHERS = "–: the means are not over the same generators."
+UNKNOWN = "Midjourney: which version the images here are of is not known."
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ class Published:
         """The generators of both, as the paper spells them, where rows are generators; without those only reported."""
         table, here = self.own(result), self.here(result)
         apart = {canonical(str(row[0])) for row in table.rows if str(row[0]).endswith(REPORTED)} if table else set()
-        return [name for name, values in here.items()
-                if name != MEAN and not math.isnan(values[0]) and canonical(name) not in apart]
+        there = [name for name, values in here.items()
+                 if name != MEAN and not math.isnan(values[0]) and canonical(name) not in apart]
+        both = in_both(self.rows.keys() - {MEAN}, there)
+        return [name for name in there if canonical(name) in both]
 
     def comparable(self, result: StudyResult) -> bool:
         """Whether the study's means are over all generators that the paper's means are over."""
@@ -148,8 +151,8 @@ def paper_generators(benchmark: str) -> tuple[str, ...]:
 
 def common_generators(names: Sequence[str], trained: Sequence[str]) -> list[str]:
     """Those of `names` that the paper's benchmark for a detector trained on `trained` has too."""
-    theirs = {canonical(name) for name in paper_generators(benchmark_of(trained))}
-    return [name for name in names if canonical(name) in theirs]
+    both = in_both(paper_generators(benchmark_of(trained)), names)
+    return [name for name in names if canonical(name) in both]
 
 
 def published_for(study: str, trained: Sequence[str]) -> list[Published]:
@@ -166,9 +169,10 @@ def beside(result: StudyResult, trained: Sequence[str]) -> tuple[Table, ...]:
 def _beside(one: Published, result: StudyResult, trained: Sequence[str]) -> Table:
     paper, here = sides(one, result)
     same = one.comparable(result)
+    apart = () if same else (MEAN, *(name for name in paper if canonical(name) in UNVERSIONED))
     rows: list[tuple[Cell, ...]] = [
         (name, *(cell for p, h in zip(values, here[name], strict=True)
-                 for cell in (p, h, float(h) - p if same or (one.per_generator and name != MEAN) else None)))
+                 for cell in (p, h, float(h) - p if same or (one.per_generator and name not in apart) else None)))
         for name, values in paper.items()
     ]
     columns = [f"{column}, {part}" for column in one.columns for part in ("paper", "here", "difference")]
@@ -179,7 +183,7 @@ def _beside(one: Published, result: StudyResult, trained: Sequence[str]) -> Tabl
     if MEAN in paper:
         note += " mean: over the generators of each."
     if not same:
-        note += f" {OTHERS}"
+        note += f" {OTHERS}{f' {UNKNOWN}' * one.per_generator}"
     first = next((table.columns[0] for table in result.tables if table.name == one.table), "row")
     title = f"{one.source} of the paper beside this run"
     signed = tuple(columns[2::3])

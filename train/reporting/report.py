@@ -19,7 +19,7 @@ from .published import beside
 from .result import StudyResult
 from .tables import Table
 
-TITLE = "The paper's tables"
+TITLE = "Reproduction report"
 TERMS = "Shows images of the data set: mind their terms before you publish this page."
 
 
@@ -28,7 +28,7 @@ class Report:
     """What is shown of a run.
 
     Attributes:
-        facts: backbone, data and recipe, a sentence each.
+        facts: what is not comparable, version, date, command, data, backbone and recipe, a sentence each.
         studies: each result with the folder of its plots.
         trained: the generators trained on.
         title: heading.

@@ -23,6 +23,7 @@ from .comparison import (
     LOGISTIC_HEAD,
     comparison,
     drawn,
+    encoder_variants,
     fit_scores,
     head_inputs,
     seed_scores,
@@ -50,17 +51,20 @@ def fusions(experiment: Experiment, out: Path) -> StudyResult:
     """Table 7: the six fusion variants."""
     heads = {name.replace("_", " "): {"fusion": name} for name in get_args(Fusion)}
     text = "How f_global and f_anomaly meet (Table 7): before the classifier (early) or after one on each (late)."
-    return _of_heads(experiment, out, heads, text, name="fusion", title="Fusion", what="fusion")
+    return _of_heads(experiment, out, heads, text, name="fusion", title="Fusion", what="fusion", beside=True)
 
 
 def _of_heads(
-    experiment: Experiment, out: Path, changes: Mapping[str, dict[str, Any]], text: str, **labels: str
+    experiment: Experiment, out: Path, changes: Mapping[str, dict[str, Any]], text: str, *, beside: bool = False,
+    **labels: str,
 ) -> StudyResult:
-    """Compare changes of the full head, beside the logistic head."""
+    """Compare changes of the full head, beside the logistic head and, where asked for, a global encoder."""
     (inputs,) = head_inputs(experiment, experiment.method)
     heads = {label: experiment.head.model_copy(update=change) for label, change in changes.items()}
     heads[LOGISTIC_HEAD] = LOGISTIC
     variants = {label: fit_scores(experiment, inputs, head) for label, head in heads.items()}
+    if beside:
+        variants |= encoder_variants(experiment)
     return StudyResult(text, *drawn(out, *comparison(experiment, variants, **labels)))
 
 

@@ -28,7 +28,19 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationBudget(Limits):
+class ComparedBudget(Limits):
+    """Budget of the studies that may compare another global feature.
+
+    Attributes:
+        global_encoder: another frozen encoder for f_global, in controls and fusion: NAME of timm, or
+            NAME:FILE.safetensors.
+    """
+
+    global_encoder: Annotated[str | None, Option(metavar="NAME[:FILE]")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationBudget(ComparedBudget):
     """Budget of the ablations.
 
     Attributes:

@@ -78,6 +78,16 @@ def detector_variants(experiment: Experiment, inputs: HeadInputs) -> dict[str, l
     }
 
 
+def encoder_variants(experiment: Experiment) -> dict[str, list[np.ndarray]]:
+    """Scores of the budget's global encoder alone and beside LCAS, in the order of `eval_rows`; {} without encoder."""
+    one = experiment.beside
+    if one is None:
+        return {}
+    (inputs,) = head_inputs(one, one.method)
+    name = one.global_encoder.partition(":")[0] if one.global_encoder else ""
+    return {f"{name} alone": fit_scores(one, inputs, F_GLOBAL_ALONE), f"{name} + LCAS": fit_scores(one, inputs)}
+
+
 def seed_scores(experiment: Experiment, variants: Mapping[str, Sequence[np.ndarray]]) -> dict[str, SeedScores]:
     """The scores of every variant, float [n] of `eval_rows` for each seed, with labels and generators."""
     truth = experiment.eval_scores(np.zeros(len(experiment.eval_rows)))

@@ -19,7 +19,7 @@ from ..audit.probe import transfer
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Table
-from .comparison import comparison, detector_variants, head_inputs, seed_scores, sizes
+from .comparison import comparison, detector_variants, encoder_variants, head_inputs, seed_scores, sizes
 from .experiment import Experiment
 
 log = logging.getLogger("cinemae.train")
@@ -64,7 +64,7 @@ def controls(experiment: Experiment, out: Path) -> StudyResult:
     labels = experiment.cache.labels(rows)
     train, test = low_level(experiment, rows), low_level(experiment, experiment.eval_rows)
     probes = {name: [transfer(train[name], labels, test[name])] for name in PROBES}
-    variants = detector_variants(experiment, inputs) | probes
+    variants = detector_variants(experiment, inputs) | encoder_variants(experiment) | probes
     tables = comparison(experiment, variants, name="controls", title="Controls", what="detector")
     scored = seed_scores(experiment, variants)
     series = {name: [one.auc([generator]) for generator in experiment.generators] for name, one in scored.items()}

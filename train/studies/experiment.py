@@ -27,6 +27,7 @@ from ..fitting.fit_config import FitConfig
 from ..model.mae import MaskedAutoencoder
 from ..reporting.published import REPORTED
 from ..weights.load import load_backbone
+from ..weights.timm_encoder import describe_encoder
 from .budget import Budget
 from .choices import training_generators
 
@@ -46,6 +47,7 @@ class Experiment:
         budget: limits of the studies that train or run the network.
         report_only: generators on which nothing is ever chosen; their mean stands apart in every table.
         seeds: number of heads fitted for every figure; tables give their mean.
+        global_encoder: gives f_global instead of the backbone, as `weights.timm_encoder` takes it.
         augment: what is done to the images, a name of `transforms.TRANSFORMS`.
         batch_size: images in a batch of the network.
         workers: threads that decode images.
@@ -62,6 +64,7 @@ class Experiment:
     budget: Budget = field(default_factory=Budget)
     report_only: tuple[str, ...] = ()
     seeds: int = 1
+    global_encoder: str | None = None
     augment: str = "none"
     batch_size: int = 32
     workers: int = 2
@@ -88,7 +91,13 @@ class Experiment:
     @property
     def info(self) -> Backbone:
         """Source, shape, hash and licence of the weights."""
-        return _info(self.backbone)
+        return _info(self.backbone, self.global_encoder)
+
+    @property
+    def beside(self) -> Experiment | None:
+        """The same experiment on the features of the budget's global encoder; None where there is none."""
+        named = self.budget.global_encoder
+        return replace(self, global_encoder=named, budget=replace(self.budget, global_encoder=None)) if named else None
 
     def load(self) -> MaskedAutoencoder:
         """Load the backbone; every call returns a new copy, which a study may train."""
@@ -174,5 +183,6 @@ class Experiment:
 
 
 @cache
-def _info(backbone: str) -> Backbone:
-    return load_backbone(backbone).info
+def _info(backbone: str, global_encoder: str | None) -> Backbone:
+    beside = describe_encoder(global_encoder) if global_encoder else None
+    return load_backbone(backbone).info.model_copy(update={"global_encoder": beside})

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
+from ...runtime.core.environment import cinemae_version
 from ...runtime.core.errors import CinemaeError
+from ...runtime.core.progress import duration, step
 from ..audit.audit import audit
+from ..data.generators import canonical
 from ..reporting.report import Report
 from ..reporting.result import StudyResult, once
 from .ablations import backbones, fusions, lambdas, masks, pixels, statistics_subsets, training_sets
@@ -27,7 +34,14 @@ from .robustness import robustness
 log = logging.getLogger("cinemae.train")
 
 AGAIN = "The same command tries this study again; it reads the results of the others from their folders."
+PAPER_BACKBONE = (1024, 24, 16)
+"""Width, depth and patch size of ViT-L/16."""
+PAPER_IMAGES = 320_000
+"""About as many as GenImage's SD v1.4 has to train on, of both classes."""
+PAPER_TRAINING = ("SD v1.4", "ProGAN")
+"""The paper trains on one of these, for GenImage and for AIGCDetectBenchmark."""
 LIMITS = ("budget.limit", "budget.train_limit")
+ENCODER = ("budget.global_encoder",)
 
 
 @dataclass(frozen=True)
@@ -56,13 +70,13 @@ def audited(experiment: Experiment, out: Path) -> StudyResult:
 STUDIES = {
     "audit": Study("Audit of the data", audited, ("budget.audit_limit",)),
     "main": Study("Main result", main_table),
-    "controls": Study("Controls", controls),
+    "controls": Study("Controls", controls, ENCODER),
     "balanced": Study("Format-balanced protocol", balanced_protocol, LIMITS),
     "robustness": Study("Robustness", robustness, LIMITS),
     "statistics": Study("Ablation: statistics", statistics_subsets),
     "lambda": Study("Ablation: λ", lambdas),
     "pixels": Study("Ablation: pixel space and reductions", pixels),
-    "fusion": Study("Ablation: fusion", fusions),
+    "fusion": Study("Ablation: fusion", fusions, ENCODER),
     "training": Study("Training sets", training_sets, (*LIMITS, "trainable")),
     "masks": Study("Ablation: K and mask strategy", masks, LIMITS),
     "freezing": Study("Ablation: freezing", freezing,
@@ -83,18 +97,30 @@ def run_studies(experiment: Experiment, names: Collection[str], out: Path) -> Re
     A study that fails does not stop the others: its result has the reason in place of tables.
 
     Raises:
-        CinemaeError: every one of the studies failed; the error of the first.
+        CinemaeError: the data or weights do not serve, or every one of the studies failed; the error of the first.
     """
+    setup = experiment.identity  # extracts, which takes longer than a study
+    took: list[float] = []
+
+    def timed(study: Study, folder: Path) -> StudyResult:
+        began = time.monotonic()
+        result = study.make(experiment, folder)
+        took.append(time.monotonic() - began)
+        return result
+
     done: list[tuple[StudyResult, Path]] = []
     errors: list[Exception] = []
     chosen = {name: study for name, study in STUDIES.items() if name in names}
-    for name, study in chosen.items():
-        log.info("study: %s", name)
-        folder = out / name
+    for i, (name, study) in enumerate(chosen.items(), 1):
+        folder, title = out / name, f"study {i} of {len(chosen)}, {name}"
+        if not experiment.quiet:
+            left = duration(sum(took) / len(took) * (len(chosen) - i + 1)) if took else ""
+            log.info("%s%s", title, f"; about {left} left, at the pace of the studies before" * bool(left))
         try:
             options = {attribute: attrgetter(attribute)(experiment) for attribute in study.reads}
-            parts = {"study": name, "setup": experiment.identity, **options}
-            result = once(folder, study.title, parts, partial(study.make, experiment, folder))
+            with step(title, shared=True):
+                result = once(folder, study.title, {"study": name, "setup": setup, **options},
+                              partial(timed, study, folder))
         except Exception as error:  # a study may fail in any library; the others do not depend on it
             expected = isinstance(error, CinemaeError)
             log.error("study %s could not run: %s", name, error, exc_info=None if expected else error)
@@ -108,17 +134,37 @@ def run_studies(experiment: Experiment, names: Collection[str], out: Path) -> Re
 
 
 def facts(experiment: Experiment) -> tuple[str, ...]:
-    """Backbone, training data and recipe, for the head of the report."""
+    """What is not comparable with the paper, how the run was made, backbone, training data and recipe."""
     one, config, fit = experiment, experiment.info.config, experiment.fit
     apart = ", ".join(one.report_only)
     rest = f"; reported only, nothing was chosen on them: {apart}" if apart else ""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return (
+        *not_comparable(one),
+        f"CINEMAE {cinemae_version()}, {datetime.now(timezone.utc):%Y-%m-%d}, command: {command}",
+        f"Data: {len(one.cache.rows):,} images, SHA-256 of their contents, labels, generators and splits: "
+        f"{one.identity['rows']}.",
         f"Backbone: {Path(one.backbone).name}, {config.encoder_dim} x {config.encoder_depth}, "
         f"SHA-256 {one.info.sha256[:16]}, licence {one.info.licence}.",
         f"Trained on {', '.join(fit.generators)}; {len(one.rows[0]):,} images to train on, "
         f"{len(one.rows[1]):,} held out, {len(one.eval_rows):,} tested{rest}.",
         f"Heads: {fit.epochs} epochs, batch {fit.batch_size}; seeds a figure: {one.seeds}.",
     )
+
+
+def not_comparable(experiment: Experiment) -> tuple[str, ...]:
+    """A sentence: what differs from the paper in backbone, training set and its size; () if nothing does."""
+    config, names = experiment.info.config, experiment.fit.generators
+    count = len(experiment.rows[0]) + len(experiment.rows[1])
+    differs = []
+    if (config.encoder_dim, config.encoder_depth, config.patch_size) != PAPER_BACKBONE:
+        differs.append(f"the backbone is {config.encoder_dim} x {config.encoder_depth} with patches of "
+                       f"{config.patch_size} px (paper: ViT-L/16, 1024 x 24)")
+    if len(names) != 1 or canonical(names[0]) not in map(canonical, PAPER_TRAINING):
+        differs.append(f"trained on {', '.join(names)} (paper: {' or '.join(PAPER_TRAINING)})")
+    if canonical("ProGAN") not in map(canonical, names) and count < PAPER_IMAGES:
+        differs.append(f"{count:,} training images (paper: about {PAPER_IMAGES:,})")
+    return (f"Not comparable with the paper's figures: {'; '.join(differs)}.",) if differs else ()
 
 
 def report_studies(experiment: Experiment, names: Collection[str], out: Path) -> tuple[Report, Path]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from ...runtime.core.errors import WeightsError
 
@@ -18,6 +21,7 @@ FOLDER_FILES = (
 
 HUB_ID = re.compile(r"(?!runs/)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """ORGANISATION/NAME, but not what lies in `runs/`, the folder that the commands write to."""
+CONNECT_SECONDS = 5.0
 TIMM_MAE = re.compile(r"vit_(base_patch16|large_patch16|huge_patch14)_224\.mae")
 
 
@@ -104,12 +108,28 @@ def _shards(index: Path) -> tuple[Path, ...]:
     return files
 
 
+def _is_offline() -> bool:
+    """Whether the hub takes no connection; huggingface_hub would try six times for each file, for half a minute."""
+    from huggingface_hub import constants
+
+    hub = urlsplit(constants.ENDPOINT)
+    if hub.scheme in getproxies() or hub.hostname is None:
+        return False
+    try:
+        with socket.create_connection((hub.hostname, hub.port or {"http": 80}.get(hub.scheme, 443)), CONNECT_SECONDS):
+            return False
+    except OSError:
+        return True
+
+
 def _locate_hub(repository: str) -> WeightsFiles:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
+    offline = _is_offline()
+
     def fetch(name: str) -> Path:
-        return Path(hf_hub_download(repository, name))
+        return Path(hf_hub_download(repository, name, local_files_only=offline))
 
     try:
         config = fetch("config.json")

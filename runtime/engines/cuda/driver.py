@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...core.environment import install_tensorrt
-from ...core.errors import EngineError, MissingDependencyError
+from ...core.errors import CinemaeError, EngineError, MissingDependencyError
 
 NO_GPU = "check nvidia-smi and the driver, or use --device cpu"
 OUT_OF_MEMORY = "use a smaller --batch-size or free GPU memory"
@@ -87,6 +88,14 @@ class Cuda:
             raise EngineError(f"CUDA: {name} failed: {text}{fix}")
         return results[0] if len(results) == 1 else tuple(results)
 
+    def release(self, name: str, *arguments: Any) -> None:
+        """Call a function that waits or frees; its failure is one that an earlier call has told, and the rest goes on.
+
+        After a sticky error (an illegal address, for instance) each call fails, and the process must end to use CUDA.
+        """
+        with suppress(CinemaeError):
+            self.call(name, *arguments)
+
     def device(self) -> CudaDevice:
         """Name and compute capability of the current GPU."""
         properties = self.call("cudaGetDeviceProperties", self.call("cudaGetDevice"))
@@ -105,7 +114,7 @@ class Cuda:
 
     def free_pinned(self, array: np.ndarray) -> None:
         """Free the memory of an array that `pinned` gave. Neither it nor others over the memory may be used then."""
-        self.call("cudaFreeHost", array.ctypes.data)
+        self.release("cudaFreeHost", array.ctypes.data)
 
     def stream(self) -> Any:
         """Create a stream that does not synchronise with the default stream, as graph capture requires."""

@@ -12,21 +12,21 @@ from pathlib import Path
 from ...core.errors import EngineError
 from ...core.manifest import Manifest
 from ...core.text import shown
-from .header import pair
+from .header import INTEGER, Malformed, Message, open_message, pair
 from .integrity import is_plain_name
-from .protobuf import INTEGER, Malformed, Message, open_message
 
 FUSED_OPERATORS = frozenset((
-    "Abs", "Add", "Cast", "Clip", "Concat", "Constant", "Div", "Erf", "Gather", "Gemm", "Identity",
+    "Abs", "Add", "Cast", "Clip", "Concat", "Constant", "Conv", "Div", "Erf", "Gather", "Gemm", "Identity",
     "LayerNormalization", "Log", "MatMul", "Max", "Mul", "Pow", "QuantizeLinear", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Sub", "Transpose", "Unsqueeze",
+    "ReduceMin", "ReduceSum", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Sub", "Tanh", "Transpose",
+    "Unsqueeze",
     "com.microsoft.FastGelu", "com.microsoft.MatMulIntegerToFloat", "com.microsoft.MultiHeadAttention",
 ))
 """Operators of fused exports in every precision. `Constant`, `Identity` and `Pow` are there for other releases of
 PyTorch, which may trace the same module with them."""
 
 PARTS_OPERATORS = FUSED_OPERATORS | {
-    "ConstantOfShape", "Conv", "Equal", "Expand", "ScatterElements", "Shape", "Split", "Squeeze", "Where"
+    "ConstantOfShape", "Equal", "Expand", "ScatterElements", "Shape", "Squeeze", "Where"
 }
 """Operators of an engine in parts, whose masks are inputs."""
 

@@ -14,7 +14,7 @@ from ...core.errors import EngineError
 from ...core.files import file_sha256
 from ...core.manifest import Manifest
 from ...core.text import shown
-from .protobuf import open_message
+from .header import open_message
 
 HASH_FIELD = b'"content_sha256":"'
 HASH_DIGITS = 64

@@ -1,14 +1,15 @@
 """IO binding of onnxruntime's CUDA provider: inputs and outputs stay in GPU memory, CUDA graphs replay the kernels.
 
 Conditions of the graphs (onnxruntime's documentation of the CUDA provider): every node runs on the GPU, no control
-flow, addresses and shapes stay the same for a graph, and one thread at a time. So there is one binding with its own
-graph id for each bucket of batch sizes, a batch in between is padded, and a lock serialises the runs.
+flow, and addresses and shapes stay the same for a graph. So there is one binding with its own graph id for each bucket
+of batch sizes, and a batch in between is padded. onnxruntime keeps graphs for each thread that runs
+(`CUDAExecutionProvider::GetPerThreadContext`), so one thread of its own binds, runs and frees, whoever asks.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,11 @@ class BoundSession:
         self._sizes = buckets(1, LARGEST)
         self._bindings: dict[int, tuple[np.ndarray, Any, list[Any], Any]] = {}
         self._pinned: list[np.ndarray] = []
-        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "cuda-graphs")
 
     def run(self, images: np.ndarray) -> EngineOutput:
         """Logits, statistics and LCAS of uint8 [B, S, S, 3]; raises what onnxruntime raises."""
-        with self._lock:
-            chunks = [self._run(images[start : start + LARGEST]) for start in range(0, len(images), LARGEST)]
+        chunks = list(self._thread.map(self._run, (images[at : at + LARGEST] for at in range(0, len(images), LARGEST))))
         return joined(chunks) if chunks else no_output(self._manifest)
 
     def _run(self, images: np.ndarray) -> EngineOutput:
@@ -101,8 +101,12 @@ class BoundSession:
         return host, images, outputs, io
 
     def close(self) -> None:
-        """Free the buffers. A second call does nothing."""
-        with self._lock:
-            self._bindings.clear()
-            while self._pinned and self._cuda is not None:
-                self._cuda.free_pinned(self._pinned.pop())
+        """Free the buffers and let go of the session, after the batches that run. Nothing may run afterwards."""
+        self._thread.submit(self._free).result()
+        self._thread.shutdown()
+
+    def _free(self) -> None:
+        self._bindings.clear()
+        self._session = None
+        while self._pinned and self._cuda is not None:
+            self._cuda.free_pinned(self._pinned.pop())

@@ -99,21 +99,22 @@ class OnnxEngine(Engine):
 
     def infer(self, images: np.ndarray) -> EngineOutput:
         """See `Engine.infer`."""
-        if self._session is None:
+        session, bound = self._session, self._bound
+        if session is None:
             raise EngineError(f"{self.path}: the engine is closed")
         images = checked_images(images, self.manifest)
-        if self._bound is None:
-            return EngineOutput(*run_session(self.path, self._session, OUTPUTS, {"images": images}))
+        if bound is None:
+            return EngineOutput(*run_session(self.path, session, OUTPUTS, {"images": images}))
         try:
-            return self._bound.run(images)
+            return bound.run(images)
         except Exception as error:
             raise inference_error(self.path, error) from None
 
     def close(self) -> None:
         """Release the session. A second call does nothing."""
-        if self._bound is not None:
-            self._bound.close()
-        self._session = self._bound = None
+        bound, self._session, self._bound = self._bound, None, None
+        if bound is not None:
+            bound.close()
 
 
 def open_engine(path: Path, device: str, threads: int | None) -> OnnxEngine:

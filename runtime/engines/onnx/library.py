@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from ...core.environment import pip_install
+from ...core.environment import onnxruntime_for_gpus, pip_install
 from ...core.errors import MissingDependencyError
 from ..tensorrt.library import import_tensorrt
 
@@ -31,7 +31,7 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"onnxruntime cannot be imported ({error}): "
-            f"{pip_install('cpu')}; on an NVIDIA machine 'gpu' instead of 'cpu'"
+            f"{pip_install('cpu')}; for a GPU instead, {onnxruntime_for_gpus()}"
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise MissingDependencyError(

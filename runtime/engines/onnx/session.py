@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.environment import pip_install
+from ...core.environment import onnxruntime_for_gpus
 from ...core.errors import EngineError, MissingDependencyError
 from ...core.text import first_line
 from .library import import_onnxruntime, preload
@@ -64,7 +64,7 @@ def choose_providers(device: str, available: list[str]) -> list[str]:
     if wanted not in available:
         raise MissingDependencyError(
             f"device {device!r} is not usable: this onnxruntime offers {_devices(available)}; "
-            f"for a GPU, pip uninstall onnxruntime and {pip_install('gpu')}"
+            f"for a GPU, pip uninstall onnxruntime and {onnxruntime_for_gpus()}"
         )
     return [wanted] if wanted == CPU else [wanted, CPU]
 

@@ -49,15 +49,15 @@ class PartsEngine(Engine):
             tokens = self._encode(encoder, images, keep)
             feeds = {"tokens": tokens, "keep": keep}
             reconstructions.append(run_session(self.path / PARTS[1], decoder, ["reconstruction"], feeds)[0])
-        scores = score_runs(
+        stats, lcas = score_runs(
             images, reconstructions, visible, config.patch_size,
             method=self.manifest.method, preprocess=self.manifest.preprocess,
         )
-        stats = scores.stats.astype(np.float32)
+        stats = stats.astype(np.float32)
         f_global = full[:, 0] if self.manifest.method.f_global == "cls" else full[:, 1:].mean(axis=1)
         feeds = {"cls": np.ascontiguousarray(f_global), "stats": stats}
         logit = run_session(self.path / PARTS[2], head, ["logit"], feeds)[0]
-        return EngineOutput(logit, stats, scores.lcas.astype(np.float32))
+        return EngineOutput(logit, stats, lcas.astype(np.float32))
 
     def _encode(self, encoder: Any, images: np.ndarray, keep: np.ndarray) -> np.ndarray:
         return run_session(self.path / PARTS[0], encoder, ["tokens"], {"images": images, "keep": keep})[0]

@@ -9,8 +9,6 @@ Shapes: B images, N patches, P values a patch, K runs, V visible and M masked pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...core.manifest import MethodConfig, Preprocess
@@ -95,19 +93,6 @@ def patch_map(lcas: np.ndarray, masked: np.ndarray, n_patches: int) -> np.ndarra
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
-@dataclass(frozen=True)
-class LcasResult:
-    """Statistics and patch map of a batch.
-
-    Attributes:
-        stats: float [B, 3], s1, s2, s3 (Eq. 6).
-        lcas: float [B, N], see `patch_map`.
-    """
-
-    stats: np.ndarray
-    lcas: np.ndarray
-
-
 def score_runs(
     images: np.ndarray,
     reconstructions: list[np.ndarray],
@@ -115,8 +100,8 @@ def score_runs(
     patch_size: int,
     method: MethodConfig,
     preprocess: Preprocess,
-) -> LcasResult:
-    """LCAS, patch map and statistics of a batch from the K reconstructions.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics and patch map of a batch from the K reconstructions.
 
     Args:
         images: uint8 [B, H, W, 3].
@@ -125,6 +110,9 @@ def score_runs(
         patch_size: side of a patch in pixels.
         method: lambda, pixel space, reductions and the floor of sigma.
         preprocess: mean and std of the normalisation.
+
+    Returns:
+        s1, s2, s3 (Eq. 6), float [B, 3]; the patch map, float [B, N], see `patch_map`.
     """
     dtype = reconstructions[0].dtype
     if method.pixel_space == "unit":
@@ -138,4 +126,4 @@ def score_runs(
         hat = denormalise_patches(reconstruction, preprocess) if method.pixel_space == "unit" else reconstruction
         runs.append(lcas_run(patches, hat, seen, hidden, method))
     lcas = np.stack(runs, axis=1)
-    return LcasResult(statistics(lcas), patch_map(lcas, masked, patches.shape[1]))
+    return statistics(lcas), patch_map(lcas, masked, patches.shape[1])

@@ -1,6 +1,6 @@
 """TensorRT backend: two batches in flight, each in page-locked buffers, one CUDA graph for each batch size.
 
-Only calls that TensorRT 10 and 11 share are used; `tensorrt_8` has those of 8.6.
+Only calls that TensorRT 10.1 to 11 share are used; `tensorrt_8` has those of 8.6.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import EngineError, UsageError
 from ...core.manifest import Manifest
-from ..base import OUTPUTS, Engine, EngineOutput, checked_images, joined, no_output, output_shapes
+from ..base import Engine, EngineOutput, checked_images, joined, no_output, output_shapes
 from ..cuda.buckets import bucket_of, buckets
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from .library import collecting_logger, import_tensorrt, is_out_of_memory, reason
@@ -64,18 +64,12 @@ class TensorRtEngine(Engine):
         except BaseException:
             self._free.put(slot)
             raise
-        return lambda: self._take(slot, len(images))
+        return lambda: self._take(slot)
 
-    def _take(self, slot: Slot, batch: int) -> EngineOutput:
+    def _take(self, slot: Slot) -> EngineOutput:
         """Wait for a slot's outputs and make the slot free again."""
         try:
-            if self._closed:
-                raise self._is_closed()
-            self._session.wait(slot)
-            with self._lock:
-                if self._closed:
-                    raise self._is_closed()
-                return EngineOutput(*(slot.host[name][:batch].copy() for name in OUTPUTS))
+            return slot.take()
         finally:
             self._free.put(slot)
 
@@ -90,7 +84,7 @@ class TensorRtEngine(Engine):
         return EngineError(f"{self.path}: the engine is closed")
 
     def close(self) -> None:
-        """Free graphs, buffers, contexts and streams; batches in flight are lost. A second call does nothing."""
+        """Free graphs, buffers, contexts and streams, after the batches in flight. A second call does nothing."""
         with self._lock:
             if self._closed:
                 return

@@ -8,15 +8,15 @@ their scratch memory (`IExecutionContext::setDeviceMemory`: not to be used by an
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import CinemaeError, EngineError
-from ..base import OUTPUTS
+from ..base import OUTPUTS, EngineOutput
 from ..cuda.driver import OUT_OF_MEMORY, Cuda
 from . import tensorrt_8
 from .library import is_out_of_memory, reason
@@ -37,12 +37,16 @@ class Slot:
         ready: the event after the copy to the device.
         computed: the event after the computation.
         done: the event after the copies to the host.
+        batch: images in flight here; 0 where there are none.
+        lock: held while `done` is waited for or destroyed.
     """
 
     def __init__(self, cuda: Cuda, rows: Mapping[str, np.dtype], largest: int) -> None:
         self.device: dict[str, int] = {}
         self.host: dict[str, np.ndarray] = {}
         self.contexts: dict[int, tuple[Any, Any]] = {}
+        self.batch, self.lock = 0, threading.Lock()
+        self._result: EngineOutput | CinemaeError | None = None
         self._cuda = cuda
         self._events: list[Any] = []
         self.stream = cuda.stream()
@@ -57,26 +61,44 @@ class Slot:
             self.close()
             raise
 
-    def drain(self) -> None:
-        """Wait until nothing uses the buffers, whatever has failed before."""
-        with suppress(CinemaeError):
-            self._cuda.call("cudaStreamSynchronize", self.stream)
+    def settle(self) -> None:
+        """Wait for the batch in flight, if any, and keep its outputs, or what failed, for `take`."""
+        with self.lock:
+            if self.batch:
+                batch, self.batch = self.batch, 0
+                try:
+                    self._cuda.call("cudaEventSynchronize", self.done)
+                    self._result = EngineOutput(*(self.host[name][:batch].copy() for name in OUTPUTS))
+                except CinemaeError as error:
+                    self._result = error
+
+    def take(self) -> EngineOutput:
+        """The outputs of the batch that was queued here, waited for if need be; also after `close`.
+
+        Raises:
+            EngineError: the batch failed on the GPU.
+        """
+        self.settle()
+        result, self._result = self._result, None
+        if not isinstance(result, EngineOutput):
+            raise result or EngineError("the outputs of a batch can be taken once")
+        return result
 
     def close(self) -> None:
         """Free everything but the contexts."""
-        self.drain()
+        self._cuda.release("cudaStreamSynchronize", self.stream)
         for pointer in self.device.values():
-            self._cuda.call("cudaFree", pointer)
+            self._cuda.release("cudaFree", pointer)
         for array in self.host.values():
             self._cuda.free_pinned(array)
         self.device, self.host = {}, {}
         while self._events:
-            self._cuda.call("cudaEventDestroy", self._events.pop())
-        self._cuda.call("cudaStreamDestroy", self.stream)
+            self._cuda.release("cudaEventDestroy", self._events.pop())
+        self._cuda.release("cudaStreamDestroy", self.stream)
 
 
 class PlanSession:
-    """Computes the batches of a plan; of its methods only `wait` may run beside another.
+    """Computes the batches of a plan; one method runs at a time.
 
     Attributes:
         slots: places of the batches in flight, made by `add_slot`.
@@ -121,13 +143,11 @@ class PlanSession:
             for name in OUTPUTS:
                 cuda.to_host(slot.host[name][:batch], slot.device[name], slot.stream)
             cuda.call("cudaEventRecord", slot.done, slot.stream)
+            slot.batch = batch
         except BaseException:
-            slot.drain()
+            for stream in (self._stream, slot.stream):
+                cuda.release("cudaStreamSynchronize", stream)
             raise
-
-    def wait(self, slot: Slot) -> None:
-        """Wait until the outputs of a slot are on the host."""
-        self._cuda.call("cudaEventSynchronize", slot.done)
 
     def _first_run(self, slot: Slot, bucket: int) -> tuple[Any, Any]:
         """Make the context, compute once, which initialises TensorRT and cannot be captured, and capture its graph."""
@@ -163,12 +183,14 @@ class PlanSession:
 
     def _give_scratch(self, context: Any) -> None:
         """Point a context to the shared scratch memory, which grows with the largest batch that is really used."""
-        size = tensorrt_8.scratch_bytes(self._engine, context)
+        size = tensorrt_8.scratch_bytes(self._trt, self._engine, context)
+        if size is None:
+            raise self._failure("size its scratch memory")
         if size > self._scratch_bytes:
             self._release()
             self._scratch = self._cuda.allocate(size)
             self._scratch_bytes = size
-        tensorrt_8.set_scratch(context, self._scratch, self._scratch_bytes)
+        tensorrt_8.set_scratch(self._trt, context, self._scratch, self._scratch_bytes)
 
     def _enqueue(self, context: Any, bucket: int) -> None:
         if not context.execute_async_v3(int(self._stream)):
@@ -181,21 +203,22 @@ class PlanSession:
 
     def _release(self) -> None:
         """Free all graphs, contexts and the scratch memory, which graphs hold the address of."""
-        self._cuda.call("cudaStreamSynchronize", self._stream)
+        self._cuda.release("cudaStreamSynchronize", self._stream)
         for slot in self.slots:
             for _, graph in slot.contexts.values():
                 if graph is not None:
-                    self._cuda.call("cudaGraphExecDestroy", graph)
+                    self._cuda.release("cudaGraphExecDestroy", graph)
             slot.contexts.clear()
         if self._scratch_bytes:
-            self._cuda.call("cudaFree", self._scratch)
+            self._cuda.release("cudaFree", self._scratch)
         self._scratch = self._scratch_bytes = 0
 
     def close(self) -> None:
-        """Free everything; batches in flight are lost."""
-        self._cuda.call("cudaStreamSynchronize", self._stream)
+        """Free everything, after the batches in flight, whose outputs can still be taken."""
+        for slot in self.slots:
+            slot.settle()
+        self._release()
         for slot in self.slots:
             slot.close()
-        self._release()
-        self._cuda.call("cudaStreamDestroy", self._stream)
+        self._cuda.release("cudaStreamDestroy", self._stream)
         self._engine = None

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
+from ...core.environment import this_platform
 from ...core.errors import EngineError
 from ...core.files import file_sha256
 from ...core.manifest import Manifest, Model
@@ -21,6 +22,9 @@ from .library import HardwareCompatibility
 SIDECAR_SUFFIX = ".json"
 MAX_SIDECAR_BYTES = 1 << 20
 """A sidecar has a few kilobytes; a larger one is not read into memory."""
+
+NEXT_MAJOR = {8: 10, 10: 11}
+"""Major versions of TensorRT -> the one after it that runs their version-compatible plans."""
 
 MAX_BATCH = 65_536
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -44,7 +48,8 @@ class PlanSidecar(Model):
         tensorrt: the version of TensorRT that built the plan.
         gpu: the name of the GPU it was built on.
         compute_capability: of that GPU, for example "8.9".
-        version_compatible: whether later minor versions of TensorRT can load the plan.
+        platform: the system and machine it was built on, for example "linux x86_64".
+        version_compatible: whether later versions of TensorRT can load the plan.
         hardware_compatibility: which other GPUs the plan was built for.
         batch: smallest, optimal and largest batch of the optimisation profile.
         plan_sha256: hash of the plan file.
@@ -57,6 +62,7 @@ class PlanSidecar(Model):
     tensorrt: Version
     gpu: str
     compute_capability: Annotated[str, Field(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}$")]
+    platform: Annotated[str, Field(pattern=r"^[a-z0-9]{1,20} \w{1,20}( tegra)?$")]
     version_compatible: bool = False
     hardware_compatibility: HardwareCompatibility = "none"
     batch: tuple[int, int, int]
@@ -149,8 +155,9 @@ def numbers(version: str) -> tuple[int, ...]:
 def check_machine(plan: Path, sidecar: PlanSidecar, tensorrt: str, gpu: CudaDevice) -> tuple[str, ...]:
     """Check that a plan can run on a machine.
 
-    TensorRT must have the same major.minor; a version-compatible plan also runs on later minors of its major. The GPU
-    must have the same compute capability; an ampere_plus plan runs on 8.0 and above.
+    TensorRT must have the same version, as far as both state it; a version-compatible plan also runs on later versions
+    of its major and of `NEXT_MAJOR` (support matrix of TensorRT 11.4.1). The platform must be the same. The GPU must
+    have the same compute capability; an ampere_plus plan runs on 8.0 and above.
 
     Args:
         plan: the plan file, for messages.
@@ -165,10 +172,13 @@ def check_machine(plan: Path, sidecar: PlanSidecar, tensorrt: str, gpu: CudaDevi
         EngineError: the plan cannot run; names the command that rebuilds it.
     """
     fix = f"build it for this machine with: {rebuild_command(plan, sidecar)}"
-    built, here = numbers(sidecar.tensorrt)[:2], numbers(tensorrt)[:2]
-    later_minor = sidecar.version_compatible and built[0] == here[0] and here >= built
-    if built != here and not later_minor:
+    built, here = numbers(sidecar.tensorrt), numbers(tensorrt)
+    same = all(number == other for number, other in zip(built, here, strict=False))
+    later = sidecar.version_compatible and here >= built and here[0] in (built[0], NEXT_MAJOR.get(built[0]))
+    if not same and not later:
         raise EngineError(f"{plan}: built by TensorRT {sidecar.tensorrt}, here is {tensorrt}; {fix}")
+    if sidecar.platform != this_platform():
+        raise EngineError(f"{plan}: built on {sidecar.platform}, here is {this_platform()}; {fix}")
     built_for, capability = numbers(sidecar.compute_capability), numbers(gpu.capability)
     if built_for != capability:
         if sidecar.hardware_compatibility != "ampere_plus" or capability < (8, 0):

@@ -18,14 +18,15 @@ FREE_LAYERS = frozenset(("CONSTANT", "CAST", "IDENTITY", "SHAPE", "SHUFFLE", "SL
 
 
 def is_8(trt: Any) -> bool:
-    """Whether a `tensorrt` module is of version 8."""
-    return not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    """Whether a `tensorrt` module is of version 8; names that later versions drop say nothing about that."""
+    return bool(trt.__version__.startswith("8."))
 
 
 def create_network(trt: Any, builder: Any) -> Any:
-    """An empty network, strongly typed where this TensorRT knows that (11 knows nothing else)."""
-    flags = trt.NetworkDefinitionCreationFlag
-    return builder.create_network(1 << int(flags.EXPLICIT_BATCH if is_8(trt) else flags.STRONGLY_TYPED))
+    """An empty network, strongly typed but for 8. In 11 all are, and the flag is ignored (NvInfer.h 11.1:11471)."""
+    name = "EXPLICIT_BATCH" if is_8(trt) else "STRONGLY_TYPED"
+    flag = getattr(trt.NetworkDefinitionCreationFlag, name, None)
+    return builder.create_network(0 if flag is None else 1 << int(flag))
 
 
 def create_context(trt: Any, engine: Any) -> Any:
@@ -35,19 +36,20 @@ def create_context(trt: Any, engine: Any) -> Any:
     return engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
 
 
-def scratch_bytes(engine: Any, context: Any) -> int:
-    """Bytes of scratch memory that a context needs for its shape; 8.6 knows those of the largest shape only."""
-    if hasattr(context, "update_device_memory_size_for_shapes"):
-        return int(context.update_device_memory_size_for_shapes())
-    return int(engine.device_memory_size)
+def scratch_bytes(trt: Any, engine: Any, context: Any) -> int | None:
+    """Bytes of scratch memory that a context needs for its shape, None where TensorRT fails to tell, which is 0 there
+    (`updateDeviceMemorySizeForShapes`, NvInferRuntime.h 11.1:4511). 8.6 knows those of the largest shape only."""
+    if is_8(trt):
+        return int(engine.device_memory_size)
+    return int(context.update_device_memory_size_for_shapes()) or None
 
 
-def set_scratch(context: Any, pointer: int, size: int) -> None:
-    """Give a context its scratch memory; the method exists from 10.1 on."""
-    if hasattr(context, "set_device_memory"):
-        context.set_device_memory(pointer, size)
-    else:
+def set_scratch(trt: Any, context: Any, pointer: int, size: int) -> None:
+    """Give a context its scratch memory."""
+    if is_8(trt):
         context.device_memory = pointer
+    else:
+        context.set_device_memory(pointer, size)
 
 
 def float_types(engine: Path) -> dict[str, str]:

@@ -15,8 +15,10 @@ function placeIn(row, wide, tall) {
   return svg;
 }
 const percent = (p) => (p > 0 && p < 0.01 ? "< 1" : p < 1 && p > 0.99 ? "> 99" : String(Math.round(p * 100))) + "\u202f%";
-/** What a row's score supports, as a sentence; "" where it has none. */
-const supportOf = (row) => (row.x ? row.x[1] : row.q === undefined ? "" : percent(row.q) + " probability of AI, " + info.words.prior);
+/** What a row's score supports, in short; "" where it has none. */
+const supportOf = (row) => (row.x ? "ratio " + row.x[0] + ": " + row.x[2] : row.q === undefined ? "" : percent(row.q) + " probability of AI, " + info.words.prior);
+/** The first words of each step that is next for a row. */
+const nextWords = ({ next }) => (next.length ? "Next: " + next.map((code) => info.words["next_" + code].split(":")[0].toLowerCase()).join(", ") : "");
 const baseName = (path) => path.split(/[\\/]/).pop() || path;
 
 function pictureBox(row, hot) {
@@ -33,6 +35,12 @@ function pictureBox(row, hot) {
   if (hot) heatOn(box, row);
   return box;
 }
+/** Badges of what the file declares. */
+function badgesOf(marks) {
+  const badges = make("span", "badges");
+  badges.append(...marks.map((mark) => make("span", ["badge", TONES[mark]].filter(Boolean).join(" "), mark)));
+  return badges;
+}
 function heatOn(box, row) {
   if (!row.m) return;
   let canvas = box.querySelector("canvas");
@@ -46,13 +54,15 @@ function cardOf(row) {
   card.setAttribute("role", "listitem");
   card.dataset.index = row.index;
   card.tabIndex = -1;
-  card.setAttribute("aria-label", [LABEL[row.kind], row.c && "contradiction", supportOf(row), baseName(row.p)].filter(Boolean).join(", "));
+  card.setAttribute("aria-label", [LABEL[row.kind], row.c && "contradiction", ...row.marks, supportOf(row), baseName(row.p)].filter(Boolean).join(", "));
   const box = pictureBox(row, state.heat);
+  box.append(badgesOf(row.marks));
   const facts = make("div", "facts"), line = make("div", "line"), words = make("div", "words");
   line.append(make("span", "tag", LABEL[row.kind]), make("span", "chance", row.x ? row.x[0].split(" ")[0] : row.q === undefined ? "" : percent(row.q)));
   if (row.x) line.lastChild.prepend(make("small", "", "ratio "));
-  words.append(make("div", "told", (row.o || []).filter(([, , kind]) => kind !== "jpeg_quality").map(([statement]) => statement).join("; ")),
-    make("div", "support", supportOf(row)), make("div", row.c ? "why against" : "why", row.e || (row.c || row.r || []).join("; ")));
+  words.append(make("div", "told", row.o.filter(([, , kind]) => kind !== "jpeg_quality").map(([statement]) => statement).join("; ")),
+    make("div", "support", supportOf(row)), make("div", row.c ? "why against" : "why", row.e || (row.c || row.r || []).join("; ")),
+    make("div", "next", nextWords(row)));
   const name = make("div", "name"), file = baseName(row.p);
   name.append(make("span", "file", file), make("span", "folder", row.p.slice(0, row.p.length - file.length)));
   name.title = row.p;

@@ -25,7 +25,7 @@ for (const end of ["from", "to"]) byId(end).addEventListener("input", (event) =>
   update();
 });
 byId("reset").addEventListener("click", () => {
-  Object.assign(state, { verdicts: new Set(VERDICTS), text: "", from: 0, to: 100 });
+  Object.assign(state, { verdicts: new Set(VERDICTS), text: "", from: 0, to: 100, mark: "" });
   byId("text").value = "";
   byId("from").value = 0;
   byId("to").value = 100;

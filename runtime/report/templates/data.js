@@ -13,9 +13,15 @@ for (const chunk of document.querySelectorAll("script.rows")) {
     row.index = rows.length;
     row.kind = row.e === undefined ? row.v : "error";
     row.tone = toneOf(row.kind, row.c);
+    // A fact: statement, place, kind, what it declares, value, raw text.
+    row.o ??= [];
+    row.marks = marksOf(row.o.map(([, , kind, declares, value]) => ({ kind, declares, value })));
+    const isSilent = row.e === undefined && row.o.every(([, , kind]) => kind === "jpeg_quality");
+    row.groups = [...row.marks, row.c?.includes(info.words.declared) && "contradiction", isSilent && "silent"];
+    row.next = nextOf(row.kind, row.c, row.marks);
     // The rates hold for single images, not for the most suspicious of several frames.
     row.rated = row.n === undefined || row.n.scored.length === 1;
-    row.search = [row.p, ...(row.o || []).map(([statement]) => statement), row.x?.[1], ...(row.c || []), ...(row.r || []), row.e].join("\n").toLowerCase();
+    row.search = [row.p, ...row.marks, ...row.o.flat(), row.x?.[1], ...(row.c || []), ...(row.r || []), row.e].join("\n").toLowerCase();
     rows.push(row);
     media.push([source, within]);
   });

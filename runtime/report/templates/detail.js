@@ -14,13 +14,14 @@ function openDetail(place) {
   verdict.classList.add(row.tone);
   const list = make("dl");
   const add = (term, value) => value !== undefined && value !== "" && list.append(make("dt", "", term), make("dd", "", value));
-  for (const [statement, place] of row.o || []) add("In the file", statement + " [" + place + "]");
-  if (row.e === undefined && !row.o) add("In the file", "no statement on its origin");
+  row.o.forEach((fact, i) => list.append(make("dt", "", i ? "" : "In the file"), factOf(fact)));
+  if (row.e === undefined && !row.o.length) add("In the file", "no statement on its origin");
   add("Score", row.x?.[1]);
   add("P(AI)", row.q === undefined ? undefined : percent(row.q) + ", " + info.words.prior);
   if (row.kind === "uncertain" || (row.q !== undefined && row.rated)) add(LABEL[row.kind], info.words[row.kind]);
   const unknown = row.l === undefined ? [] : [...(row.r || []), row.rated ? "" : "no error rate of this verdict is known", info.words.caveat].filter(Boolean);
   unknown.forEach((text, i) => add(i ? "" : "To bear in mind", text));
+  row.next.forEach((code, i) => add(i ? "" : "What next", info.words["next_" + code]));
   add("Error", row.e);
   add("Logit", row.l === undefined ? undefined : row.l.toFixed(4) + (THRESHOLDS.length ? " (" + decisionOf(info.run) + ")" : ""));
   if (row.s) add("Statistics", "variability s1 " + row.s[0].toPrecision(4) + ", anomaly s2 " + row.s[1].toPrecision(4) + ", sensitivity s3 " + row.s[2].toPrecision(4));
@@ -48,6 +49,17 @@ function openDetail(place) {
   byId("previous").disabled = place === 0;
   byId("next").disabled = place === state.shown.length - 1;
   if (!dialog.open) dialog.showModal();
+}
+/** A fact with its place, and its raw text behind a click. */
+function factOf([statement, place, , , , raw]) {
+  const cell = make("dd");
+  cell.append(statement + " ", make("small", "", "[" + place + "]"));
+  if (raw) {
+    const more = make("details", "raw");
+    more.append(make("summary", "", "as it stands in the file"), make("pre", "", raw));
+    cell.append(more);
+  }
+  return cell;
 }
 /** What the axis below a distribution means. */
 function axis() {

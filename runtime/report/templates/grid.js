@@ -8,18 +8,19 @@ function measure() {
   const room = grid.clientWidth;
   columns = state.list ? 1 : Math.max(2, Math.floor((room + GAP) / (208 + GAP)));
   width = (room - GAP * (columns - 1)) / columns;
-  height = state.list ? 92 : Math.round(width) + 134 + textHeight(width - 26);
+  height = state.list ? 92 : Math.round(width) + 151 + textHeight(width - 26);
 }
-// Cards are of one height: that of the longest sentence on what a score supports, and of facts where any file has some.
+// Cards are of one height: that of the longest words on what a score supports, and of facts where any file has some.
 const longest = rows.reduce((long, row) => (supportOf(row).length > long.length ? supportOf(row) : long), "");
-const told = rows.some((row) => row.o?.some(([, , kind]) => kind !== "jpeg_quality"));
+const told = rows.some((row) => row.o.some(([, , kind]) => kind !== "jpeg_quality"));
+const undecided = rows.some((row) => row.next.length);
 const heights = new Map();
 function textHeight(room) {
   if (heights.has(room)) return heights.get(room);
   const probe = make("div", "support", longest);
   probe.style.width = room + "px";
   grid.append(probe);
-  const tall = probe.offsetHeight + (told ? 37 : 0);
+  const tall = probe.offsetHeight + (told ? 54 : 0) + (undecided ? 37 : 0);
   probe.remove();
   heights.set(room, tall);
   return tall;

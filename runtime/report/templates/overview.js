@@ -1,3 +1,12 @@
+// What the buttons below the verdicts count and show alone, with the words after one and after many files.
+const GROUPS = {
+  "declares AI": ["file declares AI", "files declare AI"], "declares AI in part": ["declares AI in part", "declare AI in part"],
+  contradiction: ["contradicts its score", "contradict their scores"], "declares a camera": ["declares a camera", "declare a camera"],
+  "valid signature": ["has a valid signature", "have valid signatures"], "broken signature": ["has a broken signature", "have broken signatures"],
+  "unchecked signature": ["has an unchecked signature", "have unchecked signatures"], "camera data": ["has camera data", "have camera data"],
+  silent: ["says nothing of its origin", "say nothing of their origin"],
+};
+const TONES = { "declares AI": "ai", contradiction: "uncertain", "broken signature": "uncertain" };
 // The head of the page: what was scored, by which engine, and how the scores spread.
 function head() {
   byId("title").textContent = info.title;
@@ -21,6 +30,15 @@ function head() {
     button.append(make("b", "", number.format(count)), make("span", "tag " + kind, LABEL[kind]), make("small", "", rows.length ? percent(count / rows.length) : ""), make("small", "promise", info.words[kind]));
     button.addEventListener("click", () => { toggleVerdict(kind); });
     byId("verdicts").append(button);
+  }
+  for (const [group, [one, many]] of Object.entries(GROUPS)) {
+    const count = rows.reduce((sum, row) => sum + row.groups.includes(group), 0), button = make("button", TONES[group]);
+    if (!count) continue;
+    button.type = "button";
+    button.dataset.mark = group;
+    button.append(make("b", "", number.format(count)), " " + (count === 1 ? one : many));
+    button.addEventListener("click", () => { state.mark = state.mark === group ? "" : group; update(); });
+    byId("marks").append(button);
   }
   const failed = rows.filter((row) => row.e !== undefined), box = byId("errors");
   box.hidden = !failed.length;

@@ -44,7 +44,7 @@ function saveReviews() {
   const lines = [["path", "sha256", "verdict", "likelihood_ratio", "probability", "reviewed", "label", "note"]];
   for (const row of rows) lines.push([row.p, row.d, row.kind, row.x?.[0], row.q, reviewOf(row).reviewed ? "yes" : "no", reviewOf(row).label, reviewOf(row).note]);
   const link = make("a");
-  link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(csvCell).join(",") + "\n").join("")], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob([info.bom + lines.map((line) => line.map(csvCell).join(",") + "\n").join("")], { type: "text/csv" }));
   link.download = "cinemae-review.csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -18,14 +18,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 
 from ...core.errors import UsageError
 from ...core.text import display_name
-from ..image_files import is_image_file
-from ..system_files import is_system_path
-from ..walk import walk
+from ...images.formats import is_image_file
+from ...images.system_files import is_system_path
+from ...images.walk import walk
 
 EMPTY_FACTOR = 5
 """An empty file has most likely just been created: it waits this many times longer before it counts as complete."""
@@ -39,19 +38,6 @@ REST = 4
 
 State = tuple[int, int]
 """Size and modification time in nanoseconds."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A file that may still grow.
-
-    Attributes:
-        state: size and modification time.
-        since: when this state was first seen, in monotonic seconds.
-    """
-
-    state: State
-    since: float
 
 
 def ignored(path: str, root: str) -> bool:
@@ -86,7 +72,7 @@ class Watcher:
         if not 0 <= settle < math.inf:
             raise UsageError(f"a file must stand still for at least 0 seconds, got {settle}")
         self._folders, self._settle, self._exclude = tuple(folders), settle, exclude
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, tuple[State, float]] = {}  # and when it was first seen, in monotonic seconds
         self._done: dict[str, tuple[State, tuple[int, int]]] = {}
         self._gone: OrderedDict[str, tuple[State, tuple[int, int]]] = OrderedDict()
         self.problems: tuple[str, ...] = ()
@@ -138,10 +124,10 @@ class Watcher:
         if known is not None and known[0] == state:
             self._done[path] = (state, identity)
             return False
-        waiting = self._waiting.get(path)
-        if waiting is None or waiting.state != state:
-            waiting = self._waiting[path] = Waiting(state, now)
-        if now - waiting.since < self._settle * (1 if status.st_size else EMPTY_FACTOR):
+        seen, since = self._waiting.get(path, (None, now))
+        if seen != state:
+            seen, since = self._waiting[path] = state, now
+        if now - since < self._settle * (1 if status.st_size else EMPTY_FACTOR):
             return False
         del self._waiting[path]
         self._done[path] = (state, identity)

@@ -1,5 +1,7 @@
 // The page: takes images by choosing, dropping or pasting, sends each to /v1/detect and shows the answer as a card.
 
+import { csvOf } from "./csv.js";
+import { droppedEntries, filesOf, imagesOf } from "./folders.js";
 import { draw } from "./heatmap.js";
 
 const AT_ONCE = 3, TRIES = 8, SHOWN_PIXELS = 900;
@@ -133,7 +135,11 @@ function show(card) {
   // The order is that of the report: what the file declares, what the score supports, what qualifies it.
   const facts = (record.evidence ?? []).filter((fact) => fact.kind !== "jpeg_quality");
   part(".against").textContent = against.join("; ");
-  part(".told").replaceChildren(...facts.map((fact) => element("li", `${fact.statement} [${fact.source}]`)));
+  card.marks = marksOf(record.evidence ?? []);
+  part(".badges").replaceChildren(...card.marks.map((mark) => Object.assign(element("span", mark), { className: mark === "declares AI" ? "badge ai" : "badge" })));
+  const steps = nextOf(state, isAgainst, card.marks).map((code) => engine.words[`next_${code}`]);
+  part(".next").textContent = steps.length ? `Next: ${steps.map((step) => step.split(":")[0].toLowerCase()).join(", ")}` : "";
+  part(".told").replaceChildren(...facts.map((fact) => element("li", fact.statement)));
   part(".why").replaceChildren(...why.map((text) => element("li", text)));
   if (state !== "error") {
     part(".score").hidden = false;
@@ -142,7 +148,8 @@ function show(card) {
     drawSpread(part(".place"), engine.spread, record.run, record.logit);
     markRatios(part(".ratios"), engine.spread);
     part("details").hidden = false;
-    part("dl").replaceChildren(...details(record).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+    const lines = [...details(record), ...steps.map((step) => ["what next", step])];
+    part("dl").replaceChildren(...lines.flatMap(([name, value, raw]) => [element("dt", name), described(value, raw)]));
   }
   part(".flip").hidden = !map;
   part(".retry").hidden = !card.retriable;
@@ -155,9 +162,20 @@ const chanceOf = (record) => `${(100 * record.probability).toFixed(1)} % probabi
 const details = (record) => [
   ["P(AI)", chanceOf(record)], ["verdicts", decisionOf(record.run)], ["size", `${record.width} x ${record.height}`], ["logit", record.logit.toFixed(4)],
   ["s1, s2, s3", [record.stats.s1, record.stats.s2, record.stats.s3].map(shortNumber).join(", ")],
-  ...record.evidence.map((fact) => ["in the file", `${fact.statement} [${fact.source}]`]),
+  ...record.evidence.map((fact) => ["in the file", `${fact.statement} [${fact.source}]`, fact.raw]),
   ["SHA-256", record.sha256], ["engine", record.run.engine],
 ];
+
+/** A description, with the raw text of a fact behind a click. */
+function described(text, raw) {
+  const cell = element("dd", text);
+  if (raw) {
+    const more = document.createElement("details");
+    more.append(element("summary", "as it stands in the file"), element("pre", raw));
+    cell.append(more);
+  }
+  return cell;
+}
 
 function element(kind, text) {
   const made = document.createElement(kind);
@@ -187,9 +205,11 @@ const watcher = new ResizeObserver((entries) => {
 function summarise() {
   const done = cards.filter((card) => card.record);
   const many = (state) => done.filter((card) => card.node.dataset.state === state).length;
+  const declared = done.filter((card) => card.marks?.includes("declares AI")).length;
   const parts = VERDICTS.filter(many).map((state) => `${many(state)} ${LABEL[state]}`);
+  if (declared) parts.push(`${declared} ${declared === 1 ? "file declares" : "files declare"} AI`);
   find("count").textContent = `${done.length} of ${cards.length} done` + (parts.length ? `: ${parts.join(", ")}` : "");
-  find("save").disabled = !done.length;
+  find("save").disabled = find("save-csv").disabled = !done.length;
 }
 
 function legend(map) {
@@ -201,11 +221,11 @@ function legend(map) {
     ? [range[0], (range[0] + range[1]) / 2, range[1]].map(shortNumber) : ["low", "", "high"];
 }
 
-function save() {
-  const lines = cards.filter((card) => card.record).map((card) => JSON.stringify(card.record) + "\n");
+/** Save what `write` makes of the records as a file. */
+function save(name, type, write) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
-  link.download = "cinemae-records.jsonl";
+  link.href = URL.createObjectURL(new Blob([write(cards.filter((card) => card.record).map((card) => card.record))], { type }));
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
@@ -227,14 +247,20 @@ function theme() {
 
 const drop = find("drop");
 let inside = 0;
+async function addDropped({ items, files }) {
+  const entries = droppedEntries(items);
+  add(entries.length ? await filesOf(entries, engine.image_suffixes) : files);
+}
 addEventListener("dragenter", (event) => { event.preventDefault(); inside++; drop.classList.add("over"); });
 addEventListener("dragleave", () => { inside = Math.max(0, inside - 1); if (!inside) drop.classList.remove("over"); });
 addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("drop", (event) => { event.preventDefault(); inside = 0; drop.classList.remove("over"); add(event.dataTransfer.files); });
+addEventListener("drop", (event) => { event.preventDefault(); inside = 0; drop.classList.remove("over"); addDropped(event.dataTransfer); });
 addEventListener("paste", (event) => add(event.clipboardData.files));
 find("files").addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
 find("heat").addEventListener("change", (event) => { for (const card of cards) { card.heat = event.target.checked; paint(card); } });
-find("save").addEventListener("click", save);
+find("folder").addEventListener("change", (event) => { add(imagesOf(event.target.files, engine.image_suffixes)); event.target.value = ""; });
+find("save").addEventListener("click", () => save("cinemae-records.jsonl", "application/x-ndjson", (all) => all.map((record) => JSON.stringify(record) + "\n").join("")));
+find("save-csv").addEventListener("click", () => save("cinemae-records.csv", "text/csv", (all) => csvOf(all, engine.csv_columns)));
 find("clear").addEventListener("click", clear);
 find("sample")?.addEventListener("click", async () => add([new File([await (await ask("sample.jpg")).blob()], "sample.jpg")]));
 find("theme").addEventListener("click", theme);

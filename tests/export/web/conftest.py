@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from browser import chromium
-from cinemae.export.web.site import write_site
+from cinemae.export.web.site import site_data, write_site
 from cinemae.runtime import Detector
 from cinemae.runtime.engines.file.header import read_manifest
 from cinemae.runtime.engines.load import bundled_path
 from pictures import encoded, picture
-from web_site import npm_modules, open_site, served
+from web_site import node, npm_modules, open_site, served
+
+STATIC = Path(__file__).parents[3] / "export" / "web" / "static"
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +71,32 @@ def files(tmp_path):
     (tmp_path / "gray, small.png").write_bytes(encoded(picture(100, 90, 3).convert("L")))
     (tmp_path / "<b>notes<i>.txt").write_text("no image")
     return [tmp_path / name for name in ("a.png", "b.jpg", "gray, small.png", "<b>notes<i>.txt")]
+
+
+@pytest.fixture
+def run_js(tmp_path):
+    """Run lines of JavaScript in node; `input` holds a JSON value, `read(name)` and `write(name, bytes)` files."""
+
+    def run(imports: str, code: str, value: object) -> object:
+        (tmp_path / "input.json").write_text(json.dumps(value))
+        script = f"""
+        import {{ readFileSync, writeFileSync }} from "node:fs";
+        {imports.replace('"./', f'"file://{STATIC}/')}
+        const read = (name) => new Uint8Array(readFileSync({json.dumps(str(tmp_path))} + "/" + name));
+        const write = (name, bytes) => writeFileSync({json.dumps(str(tmp_path))} + "/" + name, bytes);
+        const input = JSON.parse(new TextDecoder().decode(read("input.json")));
+        const answer = await (async () => {{ {code} }})();
+        console.log(JSON.stringify(answer ?? null));
+        """
+        command = [node(), "--input-type=module", "-e", script]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def data():
+    """What the site's script knows of the bundled engine."""
+    return site_data(bundled_path(), read_manifest(bundled_path()), "ort/")

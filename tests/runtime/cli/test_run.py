@@ -51,27 +51,13 @@ def test_user_errors_are_one_line_without_a_traceback(arguments, code, message):
     assert found.stderr.count(b"\n") == 1
 
 
-def test_a_share_may_be_given_in_percent(images, tiny_engine):
-    percent, plain = (
-        cinemae_run(images, "--engine", tiny_engine, "--prior", prior).stdout for prior in ("2%", "0.02")
-    )
-    assert percent == plain
-    assert json_lines(plain)[0]["run"]["prior"] == 0.02
-
-
-def test_a_folder_that_is_missing_is_called_so(tiny_engine):
-    done = cinemae_run("no-such-photos/", "--engine", tiny_engine)
-    assert done.returncode == 1
-    assert json_lines(done.stdout)[0]["error"] == {"kind": "missing", "text": "no such file or folder"}
-
-
 def test_damaged_engine_gives_exit_3_and_touches_no_output(images, tiny_engine, tmp_path):
     broken, out = tmp_path / "broken.onnx", tmp_path / "out.jsonl"
     data = bytearray(tiny_engine.read_bytes())
     data[len(data) // 2] ^= 8
     broken.write_bytes(data)
     out.write_bytes(earlier := b'{"path": "earlier", "status": "ok"}\n')
-    found = cinemae_run(images, "--engine", broken, "--out", out)
+    found = cinemae_run(images, "--engine", broken, "--out", out, "--overwrite")
     assert found.returncode == 3
     assert b"does not match its own hash" in found.stderr
     assert out.read_bytes() == earlier

@@ -30,6 +30,30 @@ def test_a_line_a_minute_and_a_last_one(wait, capsys):
     ]
 
 
+@pytest.mark.parametrize("total", [1_000, 1_000_000])
+def test_a_log_has_ten_lines_and_the_last_whatever_the_total(wait, capsys, total):
+    with Progress("images", total) as progress:
+        for _ in range(1000):
+            wait(30)
+            progress.advance(total // 1000)
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 12, "after the first minute, each tenth, and the last"
+    assert shown[1].startswith(f"{total // 10:,}/{total:,} images, ")
+
+
+def test_the_parts_of_a_step_that_shares_its_lines_have_those_of_one(wait, capsys):
+    with step("study 2 of 4, nll", shared=True):
+        for _ in range(300):
+            with Progress("images", 100) as progress:
+                progress.show()
+                for _ in range(10):
+                    wait(6)
+                    progress.advance(10)
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 9, "after 1, 2, 4, 8, 16 ... 256 of 300 minutes"
+    assert shown[0].startswith("study 2 of 4, nll: 100/100 images, ")
+
+
 @pytest.mark.parametrize(
     ("total", "first", "options", "line"),
     [
@@ -55,7 +79,7 @@ def test_a_total_that_cannot_be_counted_is_unknown(capsys):
 
     with Progress("inputs", count) as progress:
         progress.advance()
-    assert capsys.readouterr().err.startswith("1 inputs, ")
+    assert capsys.readouterr().err.startswith("1 input, ")
 
 
 def test_bar_on_a_terminal(monkeypatch):

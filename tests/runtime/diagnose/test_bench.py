@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 from cinemae.runtime.cli.bench import app
 from cinemae.runtime.core.errors import UsageError
@@ -14,37 +13,21 @@ from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.diagnose.bench import bench, interleave, measure_decoding, synthetic_jpeg
 from cinemae.runtime.diagnose.bench_result import table, timing
 from cinemae.runtime.diagnose.options import BenchOptions, numbers
-from cinemae.runtime.engines.base import Engine, EngineOutput
 from commands import outcome
 from PIL import Image
 from report_samples import manifest, picture
+from steady_engine import SteadyEngine
 
 BRIEF = 0.01
-
-
-class CountingEngine(Engine):
-    """Counts its inferences by batch size."""
-
-    provider, notes = "CPUExecutionProvider", ()
-
-    def __init__(self, path, config, size=64):
-        self.path, self.manifest, self.calls, self.closed = path, manifest(config), [], False
-
-    def infer(self, images):
-        self.calls.append(len(images))
-        n = len(images)
-        return EngineOutput(np.zeros(n, np.float32), np.zeros((n, 3), np.float32), np.zeros((n, 16), np.float32))
-
-    def close(self):
-        self.closed = True
 
 
 @pytest.fixture
 def engines(monkeypatch, tiny_config):
     made = []
 
-    def load(path, device, threads):
-        made.append(CountingEngine(path, tiny_config))
+    def load(path, device, threads, precision):
+        made.append(SteadyEngine(manifest(tiny_config)))
+        made[-1].path = path
         return made[-1]
 
     monkeypatch.setattr("cinemae.runtime.diagnose.bench.load_engine", load)
@@ -92,8 +75,8 @@ def test_bench_compares_engines_in_one_run(engines):
         assert row.images_per_s == pytest.approx(row.batch / row.timing.p50_ms * 1000)
         assert row.timing.p50_ms <= row.timing.p95_ms
     assert [pipe.images >= 12 for pipe in result.pipeline] == [True, True]
-    assert set(engines[0].calls) >= {1, 3}
-    assert set(engines[1].calls) == {1, 3}
+    assert set(engines[0].batches) >= {1, 3}
+    assert set(engines[1].batches) == {1, 3}
     assert all(engine.closed for engine in engines)
     text = table(result)
     assert "x baseline" in text

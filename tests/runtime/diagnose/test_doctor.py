@@ -67,6 +67,18 @@ def test_every_warning_and_problem_has_a_fix(monkeypatch):
     assert all(finding.fix for finding in bad)
 
 
+@pytest.mark.parametrize(("features", "words"), [
+    (["avx2", "avx512_vnni", "amx_bf16"], "--bf16 or --int8 runs about 4 times faster"),
+    (["avx2", "avx_vnni", "avx512_bf16"], "--int8 runs about 3 times faster; bf16 without AMX is slower"),
+    (["avx2"], "falls back"),
+    ([], None),
+])
+def test_the_fast_precision_of_a_cpu_is_named(monkeypatch, features, words):
+    monkeypatch.setattr(doctor, "cpu_features", lambda: features)
+    (finding,) = by_topic(doctor.system_findings(), "cpu")
+    assert words in finding.text if words else "this CPU" not in finding.text
+
+
 @pytest.mark.parametrize(("name", "counts"), [
     ("onnxruntime", True), ("onnxruntime-gpu", True), ("onnxruntime_openvino", True), ("ort-nightly-gpu", True),
     ("onnxruntime-extensions", False), ("onnxruntime-genai", False), ("onnx", False),
@@ -121,6 +133,23 @@ def test_a_gpu_without_its_wheel(monkeypatch):
     here, advice, *_ = by_topic(gpu_findings(), "gpu")
     assert here.text == "H200, compute 9.0, 143771 MiB, driver 570.1"
     assert (advice.level, "[gpu]" in advice.fix) == ("warning", True)
+
+
+def test_a_jetson_is_not_told_to_install_wheels_that_are_not_for_it(monkeypatch):
+    there = {"tensorrt-cu12": "10.16.1.11", "cuda-python": "12.6.2"}
+    monkeypatch.setattr("platform.release", lambda: "5.15.148-tegra")
+    monkeypatch.setattr(hardware, "gpus", lambda: [InstalledGpu("Orin (nvgpu)", "540.4.0", "[N/A]", "8.7")])
+    monkeypatch.setattr(hardware, "onnxruntime_wheels", lambda: {"onnxruntime": "1.20"})
+    monkeypatch.setattr(hardware, "installed", there.get)
+    findings = {finding.topic: finding for finding in gpu_findings()}
+    assert findings["gpu"].level == "ok"
+    assert "tensorrt-cu12 is not for a Jetson" in findings["cuda"].text
+    assert findings["cuda"].fix.startswith("pip uninstall -y tensorrt-cu12; use JetPack's own TensorRT")
+    for text in (findings["tensorrt"].fix, doctor._provider_fix("CUDAExecutionProvider")):
+        assert "JetPack" in text
+        assert "[gpu]" not in text
+    del there["tensorrt-cu12"]
+    assert cuda_finding("540.4.0").level == "ok"
 
 
 def test_nvidia_smi_is_read(monkeypatch):
@@ -218,7 +247,7 @@ class FakeEngine(Engine):
 ])
 def test_self_test(monkeypatch, tiny_config, golden, changes, level, words):
     fake = FakeEngine(tiny_config, golden and Golden(logit=golden, tolerance=1e-3), **changes)
-    monkeypatch.setattr("cinemae.runtime.engines.load.load_engine", lambda path, device: fake)
+    monkeypatch.setattr("cinemae.runtime.engines.load.load_engine", lambda path, device, *more: fake)
     findings = list(engine_findings(EngineOptions()))
     tests = by_topic(findings, "self-test")
     assert tests[0].level == level

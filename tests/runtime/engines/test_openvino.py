@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from cinemae.runtime.core import environment
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import EngineError, MissingDependencyError, UsageError
 from cinemae.runtime.engines.load import load_engine
+from emulator import emulated, needs_emulator
 
 AGREEMENT = 1e-3
 """The tolerance of the parity table: other kernels, the same float32."""
@@ -47,6 +49,23 @@ def test_without_openvino_the_pip_line_is_said(tiny_engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingDependencyError, match=re.escape(pip_install("openvino"))):
         load_engine(tiny_engine, "openvino")
+
+
+@pytest.mark.parametrize("features", [["avx2"], ["avx2", "avx512f", "avx512_vnni"]])
+def test_bf16_is_refused_where_the_cpu_lists_no_instructions_for_it(openvino, tiny_engine, monkeypatch, features):
+    """OpenVINO itself lists BF16 on a Cascade Lake, the second: AVX-512 suffices."""
+    monkeypatch.setattr(environment, "cpu_features", lambda: features)
+    assert load_engine(tiny_engine, "openvino").manifest.precision == "fp32"
+    with pytest.raises(UsageError, match="this CPU has no bfloat16 instructions: use float32"):
+        load_engine(tiny_engine, "auto", None, "bf16")
+
+
+@pytest.mark.slow
+@needs_emulator
+def test_bf16_is_refused_on_an_emulated_cpu_for_which_openvino_does_not_list_it(openvino, tiny_engine):
+    code = f"from cinemae.runtime.engines.load import load_engine; load_engine({str(tiny_engine)!r}, precision='bf16')"
+    said = emulated(code).stderr
+    assert "this CPU has no bfloat16 instructions: use float32" in said, said[-2000:]
 
 
 def test_parts_are_for_onnxruntime(tiny_parts):

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 from cinemae.runtime.evidence.content_credentials import MAX_STORE
-from cinemae.runtime.evidence.iptc import MAX_FIELDS, read_iptc
+from cinemae.runtime.evidence.metadata import MAX_IPTC_FIELDS, read_iptc
 from cinemae.runtime.evidence.xmp import MAX_DEPTH, read_xmp
 from facts_of import timed_facts_of
 from hypothesis import given
@@ -108,7 +108,7 @@ def test_iptc_without_end_and_with_false_lengths():
     quick(segments(*[(0xED, b"Photoshop 3.0\0" + b"\x1c\x02\x6e\0\0" * 13_000)] * 20))
     assert list(read_iptc(b"\x1c\x02\x6e\x7f\xffA")) == [("Credit", "A")]
     assert list(read_iptc(b"\x1c\x02\x6e\x80\x04\xff\xff\xff\xffA")) == []
-    assert len(list(read_iptc(iptc_of({"Credit": "A"}) * 10_000))) <= MAX_FIELDS
+    assert len(list(read_iptc(iptc_of({"Credit": "A"}) * 10_000))) <= MAX_IPTC_FIELDS
 
 
 @pytest.mark.parametrize("text", [

@@ -77,14 +77,6 @@ def test_first_and_all(load):
     assert first.logit == every.frames.scored[0].logit
 
 
-def test_sources_agree(detector, tmp_path):
-    data = animation("GIF", frames_of(5))
-    (tmp_path / "a.gif").write_bytes(data)
-    with (tmp_path / "a.gif").open("rb") as file:
-        records = [detector.detect(source) for source in (str(tmp_path / "a.gif"), data, io.BytesIO(data), file)]
-    assert len({(record.logit, record.sha256, len(record.frames.scored)) for record in records}) == 1
-
-
 def test_a_batch_gives_what_singles_give(detector):
     sources = [encoded(picture(seed=9)), animation("GIF", frames_of(5)), b"broken", animation("PNG", frames_of(3))]
     together = list(detector.detect_many(sources, batch_size=3))

@@ -1,6 +1,5 @@
 """Files made to cost much, and files whose pixels a decoder misreads: refused at once, or right."""
 
-import io
 import os
 import struct
 import sys
@@ -10,14 +9,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cinemae.runtime.core.errors import ImageError, UsageError
+from cinemae.runtime.core.errors import ImageError
 from cinemae.runtime.core.manifest import Preprocess
 from cinemae.runtime.images import decode as decoding
 from cinemae.runtime.images import formats
-from cinemae.runtime.images.decode import PixelBudget, decode
-from cinemae.runtime.images.jpeg_scans import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
+from cinemae.runtime.images.decode import DecodedImage, PixelBudget, decode
+from cinemae.runtime.images.flaws import MAX_SCANNED_PIXELS, MAX_SCANS, count_scans
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.runtime.images.source import MAX_FILE_BYTES
+from cinemae.runtime.images.tiles import cut_tiles
+from cinemae.runtime.images.walk import walk
 from image_files import deep_png, many_scans, tiff, twelve_bits
 from pictures import encoded, picture
 from PIL import Image
@@ -187,15 +188,62 @@ def test_heic_without_its_extra_names_it(monkeypatch):
         decode(struct.pack(">I", 24) + b"ftypheic" + b"\0" * 100)
 
 
+def jpeg_xl(image, **options):
+    """As libjxl writes it, by pillow-jxl-plugin 1.3."""
+    pytest.importorskip("pillow_jxl")
+    return encoded(image, "JXL", **options)
+
+
+def test_jpeg_xl_without_its_plugin_names_it(monkeypatch, tmp_path):
+    (tmp_path / "a.jxl").write_bytes(jpeg_xl(picture()))
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    monkeypatch.setattr(decoding, "usable_formats", formats.usable_formats.__wrapped__)
+    monkeypatch.delitem(Image.OPEN, "JXL", raising=False)
+    with pytest.raises(ImageError, match=r"a\.jxl: a JPEG XL image; .*pip install pillow-jxl-plugin") as caught:
+        decode(tmp_path / "a.jxl")
+    assert caught.value.kind == "unsupported"
+    assert [item.name[-5:] for item in walk(str(tmp_path))] == ["a.jxl"]
+
+
+@pytest.mark.parametrize("container", [False, True])
+def test_jpeg_xl_is_read(container):
+    data = jpeg_xl(picture(*SIZE), lossless=True, use_container=container)
+    assert np.array_equal(np.asarray(decode(data)), COLOUR)
+    for cut in (13, 40, len(data) // 2, len(data) - 1):
+        with pytest.raises(ImageError, match=r"cannot be decoded|ends before its size"):
+            decode(data[:cut])
+
+
+def test_jpeg_xl_is_refused_by_its_size_before_its_plugin_decodes_it(monkeypatch):
+    pytest.importorskip("pillow_jxl")
+    monkeypatch.setattr("pillow_jxl.JpegXLImagePlugin.Decoder", None)
+    for size in [(40, 40), (64, 32), (1920, 1080), (31, 1001), (5, 9999), (9999, 3)]:
+        for container in (False, True):
+            data = jpeg_xl(Image.new("L", size), use_container=container, effort=1)
+            with pytest.raises(ImageError, match=f"{size[0]} x {size[1]} is more than"):
+                decode(data, max_pixels=size[0] * size[1] - 1)
+
+
+def test_jpeg_xl_that_holds_a_jpeg_is_turned_as_its_exif_says_and_another_is_not(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(*SIZE).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as jpeg:
+        assert decode(jpeg_xl(jpeg, lossless_jpeg=True)).size == SIZE[::-1]
+    assert decode(jpeg_xl(picture(*SIZE), exif=exif.tobytes())).size == SIZE  # its header's orientation counts alone
+
+
 def scaled(**options):
     return Preprocess(decode="scaled", **options)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize(
-    ("size", "divisor"), [((1023, 2000), 1), ((1024, 1300), 2), ((2047, 2100), 2), ((4000, 3000), 4), ((4200, 4100), 8)]
+    ("size", "divisor"),
+    [((1022, 2000), 1), ((1023, 1300), 2), ((2044, 2100), 2), ((2047, 2100), 4), ((4000, 3000), 4), ((4200, 4100), 8)],
 )
-def test_scaled_decoding_never_goes_below_twice_the_size_needed(size, divisor, monkeypatch):
-    data = encoded(Image.linear_gradient("L").resize(size).convert("RGB"), "JPEG")
+def test_scaled_decoding_never_goes_below_twice_the_size_needed(size, divisor, kind, monkeypatch):
+    data = encoded(Image.linear_gradient("L").resize(size).convert("RGB"), kind)
     seen = []
     real = Image.Image.resize
     monkeypatch.setattr(Image.Image, "resize", lambda image, *a, **k: seen.append(image.size) or real(image, *a, **k))
@@ -205,15 +253,35 @@ def test_scaled_decoding_never_goes_below_twice_the_size_needed(size, divisor, m
     assert min(seen[0]) >= 512
 
 
-def test_scaled_decoding_comes_close_and_leaves_other_formats_alone():
-    smooth = picture(160, 120).resize((1600, 1200), Image.Resampling.BICUBIC)
-    jpeg, png = encoded(smooth, "JPEG", quality=92), encoded(smooth, "PNG", compress_level=1)
-    difference = load_image(jpeg, Preprocess()).pixels.astype(int) - load_image(jpeg, scaled()).pixels
-    assert 0 < np.abs(difference).mean() < 1
-    assert np.array_equal(load_image(png, Preprocess()).pixels, load_image(png, scaled()).pixels)
-    opened = Image.open(io.BytesIO(jpeg))
-    assert np.array_equal(load_image(opened, scaled()).pixels, load_image(jpeg, Preprocess()).pixels)
-    assert opened.size == (1600, 1200)
+def test_scaled_decoding_comes_close_in_every_format():
+    rng = np.random.default_rng(0)
+    smooth = np.asarray(picture(160, 120).resize((2400, 1800), Image.Resampling.BICUBIC), float)
+    image = Image.fromarray((smooth + rng.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8))
+    jpeg, png = encoded(image, "JPEG", quality=95), encoded(image, "PNG", compress_level=1)
+    full, *others = (load_image(*given).pixels.astype(int) for given in (
+        (png, Preprocess()), (png, scaled()), (jpeg, scaled()), (image, scaled()), (np.asarray(image), scaled()),
+    ))
+    assert all(0 < np.abs(full - other).mean() < 1 for other in others)
+    assert np.array_equal(others[0], others[2])
+    assert np.array_equal(others[0], others[3])
+
+
+def test_the_largest_jpegs_are_halved_as_often_as_other_formats(monkeypatch):
+    seen = []
+    real = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda image, *a, **k: seen.append(image.size) or real(image, *a, **k))
+    image = Image.new("RGB", (1100, 1100), "teal")
+    needed = scaled(resize_short=32, crop=32)
+    for source in (image, encoded(image, "JPEG")):
+        load_image(source, needed)
+    assert seen == [(69, 69)] * 2
+
+
+def test_scaled_tiles_lie_where_full_ones_do():
+    image = DecodedImage(picture(2600, 1200), 2600, 1200)
+    (crops, full), (halved, other) = (cut_tiles(image, one, 16) for one in (Preprocess(), scaled()))
+    assert (full.places, full.squares, full.size) == (other.places, other.squares, other.size)
+    assert 0 < np.abs(crops[1].pixels.astype(int) - halved[1].pixels).mean() < 3
 
 
 def test_scaled_decoding_of_a_turned_photograph():
@@ -221,13 +289,3 @@ def test_scaled_decoding_of_a_turned_photograph():
     exif[0x0112] = 6
     loaded = load_image(encoded(picture(1300, 1100), "JPEG", exif=exif), scaled())
     assert (loaded.width, loaded.height) == (1100, 1300)
-
-
-def test_the_way_to_decode_stands_in_every_record(load):
-    data = encoded(picture(600, 500), "JPEG")
-    own, same, other = (load(**options).detect(data) for options in ({}, {"decode": "full"}, {"decode": "scaled"}))
-    assert (own, own.run.decode, other.run.decode) == (same, "full", "scaled")
-    assert (other.width, other.height) == (600, 500)
-    assert other.logit == pytest.approx(own.logit, abs=0.2)
-    with pytest.raises(UsageError, match="use full or scaled"):
-        load(decode="half")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from image_files import tiff
 from PIL import features
+from serve_tools import server_process
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not features.check("libtiff"), reason="libtiff's messages are found on Linux only"
@@ -41,12 +42,8 @@ def test_the_record_names_the_reason_and_stderr_is_empty(damaged, tiny_engine, t
 def test_the_servers_log_stays_empty(damaged, tiny_engine):
     pytest.importorskip("fastapi", reason="needs the serve extra")
     httpx = pytest.importorskip("httpx")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cinemae", "serve", "--engine", tiny_engine, "--port", "0", "--drain", "0"],
-        stderr=subprocess.PIPE, text=True,
-    )
-    try:
-        address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
+    command = [sys.executable, "-m", "cinemae", "serve", "--engine", tiny_engine, "--port", "0", "--drain", "0"]
+    with server_process(*command) as (process, address):
         answer = httpx.post(f"{address}/v1/detect", content=damaged, timeout=120)
         assert answer.status_code == 422
         assert "ZIPDecode" in answer.json()["detail"]
@@ -55,7 +52,3 @@ def test_the_servers_log_stays_empty(damaged, tiny_engine):
         process.send_signal(signal.SIGTERM)
         process.wait(20)
         assert process.stderr.read() == ""
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()

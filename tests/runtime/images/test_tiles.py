@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cinemae.runtime.images.tiles import offsets
-from cinemae.runtime.report.heatmap import overlay
+from cinemae.runtime.scoring.heatmap import overlay
 from cinemae.runtime.scoring.reasons import MIN_SEEN
 from cinemae.runtime.scoring.record import from_dict, to_dict
 from moving_pictures import animation

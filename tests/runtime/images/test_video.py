@@ -5,14 +5,13 @@ import io
 import pytest
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.images import video as videos
-from cinemae.runtime.images.formats import video_container
-from cinemae.runtime.scan.image_files import is_image_file
+from cinemae.runtime.images.formats import can_read_video, is_image_file, video_container
 from cinemae.runtime.scan.inputs import Inputs
 from moving_pictures import video
 from pictures import encoded, picture
 
 MP4 = b"\0\0\0\x1cftypisom\0\0\x02\0"
-needs_av = pytest.mark.skipif(not videos.can_read_video(), reason="needs PyAV: the extra video")
+needs_av = pytest.mark.skipif(not can_read_video(), reason="needs PyAV: the extra video")
 LOSSY = 0.35
 """Logits of a compressed frame against those of the picture before compression, on the tests' engine."""
 
@@ -41,7 +40,7 @@ def test_videos_are_told_by_their_first_bytes(head, container):
 def test_without_pyav_a_named_video_says_what_to_install(detector, tmp_path, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(MP4 + bytes(100))
     (tmp_path / "b.png").write_bytes(encoded(picture()))
-    for module in ("cinemae.runtime.images.video", "cinemae.runtime.scan.image_files"):
+    for module in ("cinemae.runtime.images.video", "cinemae.runtime.images.formats"):
         monkeypatch.setattr(f"{module}.can_read_video", lambda: False)
     error = detector.detect(str(tmp_path / "a.mp4")).error
     assert error.kind == "unsupported"

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -30,7 +29,7 @@ from cinemae.runtime.scan.inputs import Inputs  # noqa: E402
 from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.scoring.options import ScoringOptions  # noqa: E402
 from cinemae.runtime.scoring.record import to_dict  # noqa: E402
-from serve_tools import encode, picture  # noqa: E402
+from serve_tools import encode, picture, wait_for  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 BATCH_LOGIT_TOLERANCE = 1e-4
@@ -105,13 +104,6 @@ def actors_of(process):
     return list(filter(is_below, scoring))
 
 
-def wait_for(condition, seconds=90.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
-
-
 def shards_in(out):
     return [name for name in os.listdir(out) if name.startswith("part-")] if out.is_dir() else []
 
@@ -180,7 +172,7 @@ def test_ray_serve_answers_like_a_local_run(cluster, photos, local, tiny_engine)
         port = free.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     try:
-        scoring = ServedScoring(engine=tiny_engine, device="cpu", threads=1)
+        scoring = ServedScoring(engine=tiny_engine, device="cpu", threads=1, frames=4)  # as the local run
         chosen = ServeOptions(scoring=scoring, drain=0, ray="auto", replicas=2)
         serve.run(deployment(chosen), name="cinemae", route_prefix="/")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client, ThreadPoolExecutor(8) as pool:

@@ -16,8 +16,7 @@ from cinemae.runtime.ray import storage
 from cinemae.runtime.ray.options import RayOptions
 from cinemae.runtime.ray.shards import count_shard, read_shard, shard_name, write_shard
 from cinemae.runtime.ray.storage import Folder
-from cinemae.runtime.ray.unit_images import sources
-from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, list_units
+from cinemae.runtime.ray.work_units import SMALLEST, Unit, digest, list_units, sources
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.urls import NOT_ALLOWED
 from cinemae.runtime.scoring.detector import Detector

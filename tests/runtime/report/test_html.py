@@ -128,12 +128,6 @@ def test_links_are_relative_and_harmless(tmp_path, monkeypatch):
     assert file_link("gone.jpg", tmp_path) is file_link("nul\0.jpg", tmp_path) is None
 
 
-def test_script_json_is_inert():
-    text = script_json({"a": "</script>&<!--\u2028é"})
-    assert not set(text) & set("<>&\u2028é")
-    assert json.loads(text) == {"a": "</script>&<!--\u2028é"}
-
-
 @given(st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_any_record_becomes_one_inert_row(sample, name, reason, logit):
     made = scored(name, logit, sample, reasons=(Reason("grey", reason),))
@@ -179,9 +173,10 @@ def test_the_axis_holds_thresholds_and_both_distributions(sample):
 
 
 def test_a_row_states_its_ratio_and_what_contradicts_it(sample):
-    declared = Evidence("source_type", "XMP", "declares itself generated", declares="ai")
+    declared = Evidence("source_type", "XMP", "declares itself generated", "A", "raw", declares="ai")
     row = json.loads(record_row(replace(scored("a", -3.0, sample), evidence=(declared,)), Path("."))[0])
     ratio = LikelihoodRatio.of(sample.calibration, -3.0)
-    assert row["x"] == [ratio.interval, ratio.text]
+    assert row["x"] == [ratio.interval, ratio.text, ratio.support]
     assert row["c"] == [CONTRADICTION]
+    assert row["o"] == [["declares itself generated", "XMP", "source_type", "ai", "A", "raw"]]
     assert "c" not in json.loads(record_row(scored("a", -3.0, sample), Path("."))[0])

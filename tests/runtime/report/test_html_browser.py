@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import chromium, requested_urls
+from cinemae.runtime.evidence.fact import Evidence
 from cinemae.runtime.report.html import ReportWriter
 from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.runtime.scoring.reading import CONTRARY
@@ -70,7 +71,7 @@ def test_the_head_counts_and_promises(page, show, browser):
     assert "sample@" in text_of(driver, "#byline")
     assert driver.find_element("id", "demonstration").is_displayed()
     assert {kind: int(text_of(driver, f".verdict.{kind} b")) for kind in COUNTS} == COUNTS
-    assert shown(driver)[:3] == ["000.jpg", "001.jpg", "002.jpg"]
+    assert shown(driver)[:3] == ["198.jpg", "197.jpg", "196.jpg"]
     assert len(driver.find_elements("css selector", ".card")) < 100  # not all 200 exist at once
     assert len(driver.find_elements("css selector", "#histogram .mark")) == 2
     assert len(driver.find_elements("css selector", "#histogram .measured")) == 2
@@ -86,7 +87,7 @@ def test_the_head_counts_and_promises(page, show, browser):
 
 def test_sorting_and_filters(page, show):
     driver = show(page)
-    for order, first in (("high", "198.jpg"), ("low", "000.jpg"), ("close", "192.jpg")):
+    for order, first in (("order", "000.jpg"), ("high", "198.jpg"), ("low", "000.jpg"), ("close", "192.jpg")):
         set_value(driver, "sort", order, "change")
         assert shown(driver)[0] == first  # of "close" the highest of those just below `ai`
     driver.execute_script("scrollTo(0, document.body.scrollHeight)")
@@ -106,8 +107,46 @@ def test_sorting_and_filters(page, show):
     assert text_of(driver, "#count") == "200 of 200 images"
 
 
+def test_what_files_declare_is_counted_shown_and_searched(sample, tmp_path, show):
+    declared = Evidence("source_type", "XMP", "The file declares itself made", "trained", "http://x/trained", "ai")
+    camera = Evidence("camera", "EXIF", "The file names the camera A, taken 2024-05-01", "A")
+    with ReportWriter(tmp_path / "r.html", sample, csv_bom=True) as report:
+        report.add(scored("high.jpg", 3.0, sample))
+        report.add(replace(scored("camera.jpg", 0.0, sample), evidence=(camera,)))
+        report.add(replace(scored("against.jpg", -3.0, sample), evidence=(declared,)))
+    driver = show(tmp_path / "r.html")
+    assert shown(driver) == ["against.jpg", "high.jpg", "camera.jpg"]
+    counts = [button.text for button in driver.find_elements("css selector", "#marks button")]
+    assert counts == ["1 file declares AI", "1 contradicts its score", "1 has camera data",
+                      "1 says nothing of its origin"]
+    badges = [card.text for card in driver.find_elements("css selector", ".card .badges")]
+    assert badges == ["declares AI", "", "camera data"]
+    driver.find_element("css selector", "#marks button").click()
+    assert shown(driver) == ["against.jpg"]
+    driver.find_element("css selector", ".card").click()
+    assert not driver.find_element("css selector", ".raw pre").is_displayed()
+    driver.find_element("css selector", ".raw summary").click()
+    assert text_of(driver, ".raw pre") == "http://x/trained"
+    assert "Ask what made it" in text_of(driver, "#detail dl")
+    driver.find_element("css selector", ".close").click()
+    driver.find_element("id", "reset").click()
+    for words, names in (("http://x", ["against.jpg"]), ("taken 2024", ["camera.jpg"])):
+        set_value(driver, "text", words)
+        assert shown(driver) == names
+    set_value(driver, "text", "")
+    assert "Next: find the original, ask for the camera file" in text_of(driver, ".card:nth-child(3) .next")
+    start = driver.execute_async_script(
+        "const [done] = arguments, made = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { URL.createObjectURL = made;"
+        "blob.arrayBuffer().then((all) => done([...new Uint8Array(all, 0, 8)])); return '#'; };"
+        "document.getElementById('save-review').click()"
+    )
+    assert bytes(start) == b"\xef\xbb\xbfpath,"
+
+
 def test_heatmaps_and_one_image_in_full_by_keyboard(page, show):
     driver = show(page)
+    set_value(driver, "sort", "order", "change")
     driver.execute_script("document.querySelector('.card').focus()")
     assert driver.find_element("css selector", ".card .picture.hot canvas").is_displayed()
     context = "document.querySelector('.card canvas').getContext('2d')"
@@ -159,7 +198,7 @@ def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path, sho
     path = tmp_path / "r.html"
     run = run_of(sample, ScoringOptions(prior=0.9))
     with ReportWriter(path, sample, run) as report:
-        for i, logit in enumerate((-4.0, -0.6)):
+        for i, logit in enumerate((-0.6, -4.0)):
             probability = sample.calibration.probability(logit, 0.9)
             report.add(replace(scored(f"{i}.jpg", logit, sample), probability=probability))
     driver = show(path)
@@ -167,8 +206,8 @@ def test_no_green_real_beside_a_probability_above_one_half(sample, tmp_path, sho
         "return [...document.querySelectorAll('.card .tag')].map(e => [e.textContent, getComputedStyle(e).color])"
     )
     green, other = "rgb(23, 112, 95)", "rgb(125, 95, 0)"
-    assert colours == [["Real", green], ["Real", other]]
-    assert CONTRARY in text_of(driver, ".card:nth-child(2) .why")
+    assert colours == [["Real", other], ["Real", green]]
+    assert CONTRARY in text_of(driver, ".card:nth-child(1) .why")
     bars = [e.get_attribute("class") for e in driver.find_elements("css selector", "#histogram rect")]
     assert bars == ["real", "uncertain"]
 

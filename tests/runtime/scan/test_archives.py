@@ -1,16 +1,19 @@
 """Images in zip and tar archives: names, limits, damage, resumed runs, heatmaps."""
 
 import io
+import struct
 import tarfile
+import tracemalloc
 import zipfile
+import zlib
 
 import pytest
+from cinemae.runtime.images.walk import Skipped
 from cinemae.runtime.scan import archives
 from cinemae.runtime.scan.archives import archive_members
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.kinds import archive_kind
 from cinemae.runtime.scan.scan import scan
-from cinemae.runtime.scan.walk import Skipped
 from pictures import encoded, json_lines, picture
 from scans import scan_options
 
@@ -163,3 +166,96 @@ def test_members_of_a_zip_that_are_not_read(tmp_path, tiny_engine):
     code, records = score(path, tiny_engine)
     assert (code, kinds(records)) == (1, ["unsupported", "unreadable", None])
     assert "encrypted" in records[0]["error"]["text"]
+
+
+def rewritten(path, **fields):
+    """The archive with fields of its first member changed, in its local header and in the directory."""
+    data = bytearray(path.read_bytes())
+    for name, value in fields.items():
+        for signature, offsets in ((b"PK\3\4", LOCAL), (b"PK\1\2", CENTRAL)):
+            at = data.index(signature) + offsets[name]
+            data[at : at + len(value)] = value
+    path.write_bytes(data)
+    return path
+
+
+LOCAL = {"method": 8, "crc": 14, "size": 22, "name": 30}  # APPNOTE.TXT 4.3.7 and 4.3.12
+CENTRAL = {"method": 10, "crc": 16, "size": 24, "name": 46}
+
+
+def test_a_member_that_holds_more_than_it_states_is_not_inflated(tmp_path):
+    stated = 1000
+    path = archived(tmp_path / "a.zip", [("a.png", bytes(64 << 20))])
+    rewritten(path, size=stated.to_bytes(4, "little"), crc=zlib.crc32(bytes(stated)).to_bytes(4, "little"))
+    (member,) = archive_members(str(path))
+    tracemalloc.start()
+    with member.image() as file:
+        assert file.read() == bytes(stated)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 4 << 20
+
+
+@pytest.mark.parametrize(("method", "words"), [
+    (1, "method 1:"), (9, "Deflate64"), (12, "bzip2"), (14, "LZMA"), (93, "Zstandard"), (98, "PPMd"), (99, "encrypted"),
+])
+def test_methods_that_are_not_read_are_named(tmp_path, method, words):
+    path = rewritten(archived(tmp_path / "a.zip", FEW[:2]), method=method.to_bytes(2, "little"))
+    first, second = archive_members(str(path))
+    assert (first.error.kind, words in str(first.error), second.error) == ("unsupported", True, None)
+    assert "unpack the archive first" in str(first.error)
+
+
+def parts_of(folder, size, comment=b""):
+    """A zip split into two parts as Info-ZIP's `zip -s` does; the last one holds the end of the directory."""
+    whole = archived(folder / "whole.zip", FEW).read_bytes()
+    end = bytearray(whole[whole.rindex(b"PK\5\6") :] + comment)
+    end[4:8], end[20:22] = struct.pack("<HH", 1, 1), struct.pack("<H", len(comment))
+    whole = b"PK\7\x08" + whole[: whole.rindex(b"PK\5\6")] + bytes(end)
+    for name, data in (("a.z01", whole[:size]), ("a.zip", whole[size:])):
+        (folder / name).write_bytes(data)
+    return folder / "a.zip", folder / "a.z01"
+
+
+@pytest.mark.parametrize("comment", [b"", b"made by a program " * 100])
+def test_a_split_archive_is_one_failed_input(tmp_path, tiny_engine, comment):
+    for path in parts_of(tmp_path, 5000, comment):
+        code, (only,) = score(path, tiny_engine)
+        assert (code, only["path"], only["error"]["kind"]) == (1, str(path), "unsupported")
+        assert "`zip -s 0 " in only["error"]["text"]
+
+
+@pytest.mark.parametrize(("name", "fix"), [
+    ("a.zip.001", "`cat NAME.001 "), ("a.tar.gz.002", "`cat NAME.001 "), ("a.TGZ.001", "`cat NAME.001 "),
+    ("a.7z", "`7z x NAME`"), ("a.7z.001", "`7z x NAME`"), ("a.part1.RAR", "`7z x NAME`"),
+])
+def test_archives_that_are_not_read_name_the_program_that_helps(tmp_path, tiny_engine, name, fix):
+    (tmp_path / name).write_bytes(archived(tmp_path / "a.zip", FEW).read_bytes()[:500])
+    code, (only,) = score(tmp_path / name, tiny_engine)
+    assert (code, only["path"], only["error"]["kind"]) == (1, str(tmp_path / name), "unsupported")
+    assert only["error"]["text"].startswith("the archive ")
+    assert fix in only["error"]["text"]
+    assert archive_kind("a.zip.jpg") is archive_kind("a.001") is None
+
+
+def test_a_split_archive_of_zip64_is_one_failed_input(tmp_path):
+    path = archived(tmp_path / "a.zip", FEW)
+    data = path.read_bytes()
+    end = data.rindex(b"PK\5\6")
+    record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 2, 2, 4, 4, 0, 0)
+    locator = b"PK\6\7" + struct.pack("<IQI", 2, end, 3)
+    last = b"PK\5\6" + struct.pack("<HHHHIIH", *[0xFFFF] * 4, *[0xFFFFFFFF] * 2, 0)
+    path.write_bytes(data[:end] + record + locator + last)
+    (only,) = archive_members(str(path))
+    assert "`zip -s 0 " in str(only.error)
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "cp866", "utf-8", "gbk"])
+def test_names_of_legacy_encodings_keep_their_bytes(tmp_path, tiny_engine, encoding):
+    name = {"shift_jis": "テスト表", "cp866": "Фото", "utf-8": "Größe", "gbk": "照片"}[encoding]
+    raw = f"{name}.png".encode(encoding)
+    path = rewritten(archived(tmp_path / "a.zip", [("x" * len(raw), IMAGES[0])]), name=raw)
+    code, (only,) = score(path, tiny_engine)
+    shown = only["path"].partition("::")[2]
+    assert (code, shown) == (0, raw.decode("utf-8", "backslashreplace"))
+    assert (shown == f"{name}.png") == (encoding == "utf-8")

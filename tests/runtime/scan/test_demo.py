@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from cinemae.runtime.scan import demo
-from cinemae.runtime.scan.samples import sample_paths
+from cinemae.runtime.scan.samples import REPORT, demo_inputs, sample_paths
 from pictures import cinemae_run, json_lines
 
 
@@ -31,8 +30,8 @@ def test_the_demo_writes_its_report_and_names_it(tmp_path):
 
 def test_a_folder_that_cannot_be_written(monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    _, report = demo.demo_inputs([], None)
-    assert report.name == demo.REPORT
+    _, report = demo_inputs([], None)
+    assert report.name == REPORT
     assert list(report.parent.iterdir()) == []
     report.parent.rmdir()
 

@@ -8,6 +8,7 @@ import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.core.text import display_name
 from cinemae.runtime.scan.inputs import Inputs, read_names
+from cinemae.runtime.scan.kinds import local_path
 
 
 def paths(*arguments, stdin=None, **options):
@@ -62,6 +63,49 @@ def test_lists_and_stdin(tree):
             Inputs(arguments)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("step", [1, 3, 1 << 16])
+def test_lists_in_the_encoding_of_their_byte_order_mark(tree, encoding, step):
+    """Windows PowerShell's `>` writes UTF-16, its Out-File -Encoding utf8 a mark, too."""
+    names = ["a.jpeg", "b/ö 日本.png", "no.png", "\U0001f600.png"]
+    data = "\ufeff".encode(encoding) + "\r\n".join(names).encode(encoding)
+
+    class Slow(io.BytesIO):
+        def read1(self, size=-1):
+            return super().read1(min(size, step))
+
+    assert list(read_names(Slow(data), "list", null=False)) == names
+    (tree / "list.txt").write_bytes(data)
+    assert paths("@list.txt") == names
+    with pytest.raises(UsageError, match=r"byte-order mark.*without --null"):
+        paths("@list.txt", null=True)
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_its_mark_is_no_list_of_letters(tree, encoding, null):
+    with pytest.raises(UsageError, match=r"list: seems to be UTF-16.*save it as UTF-8"):
+        list(read_names(io.BytesIO("a.jpeg\r\nb\r\n".encode(encoding)), "list", null))
+    for names in (["."], [".", "./a.jpeg"], ["a", "b", "c", "d"]):
+        data = "".join(f"{name}\0" for name in names).encode()
+        assert not null or list(read_names(io.BytesIO(data), "list", null)) == names
+
+
+def test_lists_that_a_file_manager_copied(tree, monkeypatch):
+    (tree / "a b.png").touch()
+    (tree / '"q.png"').touch()
+    listed = ('"a b.png"', '"q.png"', '""', '"', f"file://{tree}/a%20b.png", f"FILE://localhost{tree}/%C3%B6.png")
+    expected = ["a b.png", '"q.png"', '""', '"', f"{tree}/a b.png", f"{tree}/ö.png"]
+    data = "\n".join(listed).encode()
+    assert paths("-", stdin=io.BytesIO(data)) == expected
+    assert paths("-", stdin=io.BytesIO(b'"a b.png"\0'), null=True) == ['"a b.png"']
+    assert paths(f"file://{tree}/b", "file://server/x.png") == [f"{tree}/{name}" for name in (
+        "b/.hidden.jpg", "b/10.jpg", "b/2.PNG", "b/c/deep.webp")] + ["file://server/x.png"]
+    assert paths("file:///caf%E9.png", "file:///%00.png") == ["/caf\udce9.png", "/\0.png"]
+    monkeypatch.setattr(os, "sep", "\\")
+    assert local_path("file:///C:/a%20b.png") == "C:/a b.png"
+
+
 def test_links_are_followed_once_and_dead_ones_are_inputs(tree, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     (other / "far.jpg").write_bytes(b"")
@@ -90,6 +134,7 @@ def test_names_of_any_bytes_survive(tree):
     assert os.path.isfile(found)
     assert display_name(found) == "b/caf\\xe9 \\xff\n.jpg"
     assert display_name("grün/日本.jpg") == "grün/日本.jpg"
+    assert display_name("\ud800\udbff\udc00\udcff\udfff.jpg") == "\\ud800\\udbff\\udc00\\xff\\udfff.jpg"
 
 
 def test_enumeration_is_lazy(tree):

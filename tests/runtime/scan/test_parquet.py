@@ -1,10 +1,12 @@
 """Parquet without Ray: the same records, replaced only where they are ours; the hint where pyarrow is missing."""
 
 import importlib.util
+from contextlib import suppress
 
 import pytest
 from cinemae.runtime.core.environment import pip_install
 from cinemae.runtime.core.errors import MissingDependencyError, OutputError
+from cinemae.runtime.evidence.fact import Evidence, Trust
 from cinemae.runtime.scan import parquet
 from cinemae.runtime.scan.options import ScanOptions
 from cinemae.runtime.scan.targets import Targets
@@ -16,6 +18,8 @@ RECORDS = [
     record(
         "a.gif", "ai", ("grey", "band"), probability=0.75, logit=1.5, scored_area=0.5, tiles=(Tile(0, 1, 2, 3.5),),
         frames=Frames(9, 4, (ScoredFrame(0, None, 0.5, 0.6), ScoredFrame(4, 0.25, 1.5, 0.75))),
+        evidence=(Evidence("source_type", "C2PA", "declares itself A", "A", "raw", "ai",
+                           Trust("A", "valid", "unlisted", "unstamped", "unchecked")), Evidence("camera", "EXIF", "A")),
     ),
     record("b.png", error=BROKEN),
 ]
@@ -44,10 +48,10 @@ def test_records_in_parquet(tmp_path, monkeypatch):
         assert [from_dict(row) for row in pq.read_table(out).to_pylist()] == records
         Targets(out).check(())
         if records:
-            with file_writer(tmp_path / "y.parquet", "parquet") as writer:
+            with suppress(KeyboardInterrupt), file_writer(tmp_path / "y.parquet", "parquet") as writer:
                 for record in records:
                     writer.write(record)
-                writer.abort()
+                raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["x.parquet"]
 
 

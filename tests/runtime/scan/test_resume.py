@@ -1,6 +1,8 @@
 """--resume: killed at any byte, with inputs changed in between, the records are those of one undisturbed run."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -13,7 +15,8 @@ from cinemae.runtime.scan.scan import scan
 from cinemae.runtime.scan.targets import store_path
 from cinemae.runtime.scan.writers import StreamWriter
 from cinemae.runtime.scoring import prepare
-from pictures import RUN, encoded, folder_of, json_lines, picture
+from moving_pictures import animation, frames_of
+from pictures import RUN, encoded, folder_of, heeds_sigint, json_lines, picture
 from scans import scan_options
 
 BATCH_TOLERANCE = 1e-5  # a resumed run forms other batches
@@ -163,6 +166,21 @@ def test_failed_inputs_are_scored_again(images, score, out, seen, tmp_path, monk
     same(records(out), records(tmp_path / "fresh.jsonl"))
 
 
+@pytest.mark.parametrize("changes", [{}, {"tiles": True, "frames": 10}])
+def test_animations_are_kept(score, out, tmp_path, capsys, changes):
+    """The rates of their runs are null, those of a still image's are not; of tiles, fewer frames are scored than asked
+    for, however often a run is resumed."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.gif").write_bytes(animation("GIF", frames_of(12)))
+    (tmp_path / "in/b.png").write_bytes(encoded(picture(seed=3)))
+    for kept in (0, 2, 2):
+        assert score(tmp_path / "in", out=out, resume=True, quiet=False, **changes) == 0
+        assert (f"; {kept} kept" in capsys.readouterr().err) == bool(kept)
+    moving, still = records(out)
+    assert len(moving["frames"]["scored"]) == 4
+    assert moving["run"] | {rate: still["run"][rate] for rate in ("false_alarm", "miss")} == still["run"]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [({"prior": 0.1}, "prior"), ({"threshold": 0.9}, "threshold"), ({"frames": "first"}, "max_frames"),
@@ -216,21 +234,40 @@ def test_lines_stop_where_the_file_is_torn(out, line):
     assert list(read_lines(out)) == []
 
 
-@pytest.mark.slow
-def test_kill_9_and_resume_give_the_records_of_one_run(tmp_path, tiny_engine):
-    images = folder_of(tmp_path / "images", 600, bad=5)
-    command = [*RUN, str(images), "--engine", str(tiny_engine), "--quiet",
-               "--device", "cpu", "--threads", "1", "--batch-size", "4", "--out"]
-    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
-    assert subprocess.run([*command, str(whole)], timeout=120, check=False).returncode == 1
-    reached = 0
-    for share in (0.2, 0.6):
-        with subprocess.Popen([*command, str(out), "--resume"]) as process:
-            while process.poll() is None and (not out.exists() or out.stat().st_size < share * whole.stat().st_size):
-                time.sleep(0.005)
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-        assert out.stat().st_size > reached
-        reached = out.stat().st_size
-    assert subprocess.run([*command, str(out), "--resume"], timeout=120, check=False).returncode == 1
-    same(records(out), records(whole))
+def test_records_are_not_cut_without_overwrite(images, score, out):
+    score(images, out=out)
+    data = out.read_bytes()
+    with out.open("rb+") as file:
+        file.truncate(data.index(b"\n") * 5)  # a line is torn
+    torn = out.read_bytes()
+    with pytest.raises(UsageError, match=rf"out\.jsonl: holds {torn.count(10)} records .* --resume; or .*--overwrite"):
+        score(images, out=out, overwrite=False)
+    assert out.read_bytes() == torn
+    with pytest.raises(UsageError, match="leave one out"):
+        score(images, out=out, overwrite=True, resume=True)
+    out.rename(store_path(out))  # of a resumed run that was killed at once
+    with pytest.raises(UsageError, match=r"out\.jsonl: holds"):
+        score(images, out=out, overwrite=False)
+    assert score(images, out=out, overwrite=True) == 1
+    same(records(out), json_lines(data))
+    assert not store_path(out).exists()
+
+
+def test_a_refusal_and_an_interrupt_print_the_command_that_goes_on(images, tiny_engine, tmp_path):
+    options = ("--engine", str(tiny_engine), "--batch-size", "1", "--workers", "1", "--out", "o.jsonl")
+    command = [*RUN, "my images", *options]
+    images.rename(tmp_path / "my images")
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heeds_sigint) as process:
+        while not (tmp_path / "o.jsonl").exists() or not (tmp_path / "o.jsonl").stat().st_size:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+    done = re.search(r"^(\d+) inputs are done; go on with:\ncinemae run (.*)$", said, re.MULTILINE)
+    assert int(done[1]) == len(records(tmp_path / "o.jsonl")) < 24
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert f"o.jsonl: holds {done[1]} records of an earlier run; go on with: cinemae run {done[2]}; or" in again.stderr
+    assert len(records(tmp_path / "o.jsonl")) == int(done[1])
+    following = subprocess.run([*RUN, *shlex.split(done[2])], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert following.returncode == 1, following.stderr
+    assert len(records(tmp_path / "o.jsonl")) == 24

@@ -9,15 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from cinemae.runtime.core.errors import EngineError, MissingDependencyError, UsageError
+from cinemae.runtime.core.errors import EngineError, UsageError
 from cinemae.runtime.core.text import printable
-from cinemae.runtime.engines.load import read_engine_manifest
-from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.scan.inputs import Inputs
 from cinemae.runtime.scan.options import ScanOptions, WatchOptions
 from cinemae.runtime.scan.scan import scan
+from cinemae.runtime.scoring.heatmap import is_heatmap
 from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS
+from moving_pictures import animation, frames_of
 from pictures import encoded, five_pictures, json_lines, picture
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scans import scan_options
 
 
@@ -83,6 +85,15 @@ def test_json_and_csv(images, run, records, tmp_path, capsysbinary):
         )
 
 
+def test_csv_with_a_mark_for_excel_is_replaced_like_any_other(images, run, tmp_path, capsysbinary):
+    out = tmp_path / "a.csv"
+    for marked in (True, False):
+        run(images, out=out, csv_bom=marked)
+        assert out.read_bytes().startswith(b"\xef\xbb\xbfpath,status,") == marked
+    run(images, format="csv", csv_bom=True)
+    assert capsysbinary.readouterr().out == b"\xef\xbb\xbf" + out.read_bytes()
+
+
 def test_threshold_and_fail_on_ai(images, run, capsysbinary):
     (images / "3.png").unlink()
     for threshold, code, verdict in ((0.0001, 4, "ai"), (0.9999, 0, "real")):
@@ -90,26 +101,22 @@ def test_threshold_and_fail_on_ai(images, run, capsysbinary):
         assert {record["verdict"] for record in json_lines(capsysbinary.readouterr().out)} == {verdict}
 
 
-def test_prior_is_in_the_records(images, records):
-    for even, rare in zip(records(images), records(images, prior=0.01), strict=True):
-        assert (even["run"]["prior"], rare["run"]["prior"], rare["verdict"]) == (0.5, 0.01, even["verdict"])
-        assert rare["run"]["ai_from"] == even["run"]["ai_from"]
-        assert rare["status"] == "error" or rare["probability"] < even["probability"]
-
-
-def test_explicit_device_that_is_absent_is_an_error(images, run):
-    if "CUDAExecutionProvider" in import_onnxruntime().get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(MissingDependencyError, match="not usable"):
-        run(images, device="cuda")
+def test_fail_on_declared(images, run, capsysbinary):
+    assert run(images / "0.png", fail_on_declared=True) == 0
+    text = PngInfo()
+    text.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64")
+    with Image.open(images / "0.png") as image:
+        image.save(images / "0.png", pnginfo=text)
+    assert run(images / "0.png", fail_on_declared=True) == 4
+    assert b"; 1 file declares AI;" in capsysbinary.readouterr().err
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"resume": True}, {"resume": True, "out": "o.csv"}, {"resume": True, "out": "o.jsonl", "report": "r.html"},
+        {"resume": True}, {"resume": True, "out": "o.csv"}, {"resume": True, "out": "o.jsonl", "overwrite": True},
         {"resume": True, "out": "/dev/null"}, {"stdin_image": True}, {"format": "xml"}, {"batch_size": 0},
-        {"workers": 0},
+        {"workers": 0}, {"csv_bom": True}, {"sort": "suspicion"}, {"sort": "size"},
         pytest.param({"format": "parquet"}, marks=pytest.mark.skipif(not find_spec("pyarrow"), reason="needs pyarrow")),
     ],
 )
@@ -185,6 +192,20 @@ def test_hostile_names_give_valid_json_and_a_harmless_table(tmp_path, records):
     assert printable("grün 日本") == "grün 日本"
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_names_that_no_file_can_have(tmp_path, run, suffix):
+    """Windows' names may hold a lone surrogate, and so may those that a program passes."""
+    names = ["\ud800.png", "a\udc00*", "\udfff.zip", "\udbff/", "file:///\ud800", "http://\ud800/"]
+    (tmp_path / "ok.png").write_bytes(encoded(picture()))
+    outputs = {"out": tmp_path / f"out.{suffix}", "report": tmp_path / "r.html", "heatmaps": tmp_path / "heat"}
+    assert run(*names, tmp_path / "ok.png", **outputs) == 1
+    found = (tmp_path / f"out.{suffix}").read_text(encoding="utf-8")
+    assert found.count("\n") == 7 + (suffix == "csv")
+    assert all(mark in found for mark in ("ud800.png", "udc00*", "udfff.zip", "udbff/"))
+    with pytest.raises(UsageError, match="no such list"):
+        run("@\ud800.png", **outputs)
+
+
 def test_heatmaps_and_report(images, run, records, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     heat, page = tmp_path / "heat", tmp_path / "page.html"
@@ -198,15 +219,17 @@ def test_heatmaps_and_report(images, run, records, tmp_path, monkeypatch):
         assert len(records("images", heatmaps=Path("images/heat"), quiet=True)) == 5
 
 
-def test_heatmap_that_cannot_be_saved_costs_no_record(images, run, tmp_path, monkeypatch, capsysbinary):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "heat").mkdir()
-    (tmp_path / "heat/0.png.lcas.png").write_bytes(b"somebody's file")
-    assert run("images", heatmaps=Path("heat")) == 1
-    output, messages = capsysbinary.readouterr()
-    assert len(json_lines(output)) == 5
-    assert messages.count(b"warning: no heatmap") == 1
-    assert (tmp_path / "heat/0.png.lcas.png").read_bytes() == b"somebody's file"
+def test_animations_name_their_frames(images, run, tmp_path):
+    (images / "0.png").write_bytes(animation("GIF", frames_of(5)))
+    outputs = {"out": tmp_path / "o.csv", "heatmaps": tmp_path / "heat", "report": tmp_path / "r.html"}
+    run(images / "0.png", images / "1.png", quiet=True, **outputs)
+    moving, still = csv.DictReader((tmp_path / "o.csv").open(encoding="utf-8", newline=""))
+    frames = json.loads(moving["frames"])
+    assert [frame["index"] for frame in frames["scored"]] == [0, 1, 3, 4]
+    assert float(moving["logit"]) == max(frame["logit"] for frame in frames["scored"])
+    assert still["frames"] == ""
+    assert all(map(is_heatmap, (tmp_path / "heat").rglob("*.png")))
+    assert "most suspicious of 4" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_an_engine_that_dies_leaves_the_old_file(images, run, tmp_path, monkeypatch):
@@ -227,14 +250,6 @@ def test_progress_counts_in_the_background(images, run, monkeypatch, capsysbinar
     run(images, batch_size=1)
     assert b"5 inputs, " in capsysbinary.readouterr().err
     assert [count() for count in counts] == [5]
-
-
-def test_folder_of_parts_runs_too(images, records, tiny_parts, tiny_engine):
-    assert read_engine_manifest(tiny_engine).kind == "fused"
-    for a, b in zip(records(images, engine=tiny_parts), records(images), strict=True):
-        assert a["status"] == b["status"]
-        if a["status"] == "ok":
-            assert abs(a["logit"] - b["logit"]) < 1e-3
 
 
 def test_copy_of_an_engine_under_another_name_is_the_same_engine(images, records, tiny_engine, tmp_path):

@@ -162,7 +162,7 @@ def test_full_disk_keeps_the_earlier_file(tmp_path, run, refused):
         refused(3, "File too large", images, *outputs, preexec_fn=limited(size))
         assert path.read_bytes() == old
     few = folder_of(tmp_path / "few", 5)  # whose records fit in the limit, wherever the folder lies
-    found = run(few, "--heatmaps", tmp_path / "heat", "--out", lines, preexec_fn=limited(12_000))
+    found = run(few, "--heatmaps", tmp_path / "heat", "--out", lines, "--overwrite", preexec_fn=limited(12_000))
     assert found.returncode == 3
     assert b"5 heatmaps could not be written (File too large)" in found.stderr
     assert b"Traceback" not in found.stderr
@@ -176,7 +176,7 @@ def test_links_are_written_through_and_pipes_get_a_stream(photo, run, refused, n
     link, real, pipe = Path(f"link.{name}"), Path(f"real.{name}"), Path(f"pipe.{name}")
     link.symlink_to(real)
     for _ in range(2):
-        assert run(photo, "--out", link).returncode == 0
+        assert run(photo, "--out", link, "--overwrite").returncode == 0
     assert link.is_symlink()
     assert b"keep.jpg" in real.read_bytes()
     os.mkfifo(pipe)
@@ -205,7 +205,7 @@ def test_a_second_writer_is_refused(photo, run, refused, tiny_engine, target):
             refused(3, f"/{target[1]}: another run is writing it", photo, *target, *more)
         first.stdin.close()
     assert first.returncode == 0
-    assert run(photo, *target).returncode == 0
+    assert run(photo, *target, "--overwrite").returncode == 0
 
 
 def test_what_a_killed_run_left_is_used_again(photo, tiny_engine):

@@ -1,6 +1,7 @@
 """`Detector`: every kind of source gives the same score, bad inputs become records, in batches and between threads."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
@@ -9,7 +10,9 @@ import pytest
 from cinemae.runtime import Detector, NamedSource
 from cinemae.runtime.core.errors import EngineError, ImageError, UsageError
 from cinemae.runtime.images.decode import MAX_PIXELS
+from cinemae.runtime.images.formats import usable_formats
 from cinemae.runtime.scoring import prepare
+from cinemae.runtime.scoring.heatmap import figure, is_heatmap
 from cinemae.runtime.scoring.options import ScoringOptions
 from cinemae.runtime.scoring.pipeline import decode_and_score
 from cinemae.runtime.scoring.prepare import Prepared
@@ -70,6 +73,60 @@ def test_detect_many_is_lazy_and_keeps_order(detector):
     assert len(taken) < 100
     assert [record.path for record in records] == ["<3 bytes>" if i % 7 == 3 else f"p{i}" for i in range(40)]
     assert [record.status for record in records] == ["error" if i % 7 == 3 else "ok" for i in range(40)]
+
+
+def test_a_folder_is_its_images_and_one_image_is_not_many(detector, tmp_path):
+    (tmp_path / "below").mkdir()
+    picture().save(tmp_path / "below" / "b.png")
+    (tmp_path / "a.png").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("no image")
+    for folder in (tmp_path, str(tmp_path)):
+        for found in (detector.detect_many(folder), detector.detect_folder(folder)):
+            records = {os.path.relpath(record.path, tmp_path): record.status for record in found}
+            assert records == {"a.png": "error", "below/b.png": "ok"}
+    for one in (str(tmp_path / "a.png"), tmp_path / "a.png", b"GIF89a", picture(), np.zeros((8, 8, 3), np.uint8)):
+        with pytest.raises(TypeError, match=r"detect\(source\) scores one image"):
+            detector.detect_many(one)
+    with pytest.raises(UsageError, match="nowhere: no such folder"):
+        detector.detect_folder("nowhere")
+    stack = np.stack([np.asarray(picture(seed=i)) for i in range(2)])
+    assert [record.status for record in detector.detect_many(stack)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in usable_formats() if kind in Image.SAVE])
+def test_an_error_is_one_line_whatever_a_library_says(detector, kind):
+    """libheif ends its messages with a line feed."""
+    data = encoded(picture(), kind)
+    for size in range(8, len(data), len(data) // 8):
+        record = detector.detect(data[:size])
+        assert record.status == "ok" or record.error.text.isprintable()
+
+
+def test_a_record_draws_its_heatmap_from_its_image(detector, tmp_path):
+    picture(seed=1).save(tmp_path / "a.png")
+    record = next(detector.detect_many([tmp_path / "a.png"]))
+    pixels = detector.prepare(tmp_path / "a.png").image.pixels
+    expected = np.asarray(figure(pixels, record.lcas, detector.manifest.heatmap_range))
+    assert (np.asarray(record.heatmap()) == expected).all()
+    record.save_heatmap(tmp_path / "a.lcas.png")
+    assert is_heatmap(tmp_path / "a.lcas.png")
+    of_array = detector.detect(np.asarray(picture(seed=1)))
+    assert (np.asarray(of_array.heatmap(np.asarray(picture(seed=1)))) == expected).all()
+    with pytest.raises(UsageError, match=r"no heatmap: no such file.*; give the image, heatmap\(source\)"):
+        of_array.heatmap()
+    picture(seed=2).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="this is another image than the one that was scored"):
+        record.heatmap()
+    for without, why in ((from_dict(record.to_dict()), "holds no anomaly map"), (detector.detect(b""), "empty")):
+        with pytest.raises(UsageError, match=why):
+            without.heatmap()
+
+
+def test_detectors_and_records_show_what_they_are(detector, tmp_path):
+    picture().save(tmp_path / "a.png")
+    assert re.fullmatch(r"<Record .*a\.png: \w+, P\(AI\) \d+\.\d%>", repr(detector.detect(tmp_path / "a.png")))
+    assert re.fullmatch(r"\[<Record <2 bytes>: [^>]+>\]", repr([detector.detect(b"no")]))
+    assert re.fullmatch(r"<Detector tiny-test@\w+: .+>", repr(detector))
 
 
 def test_batches_agree_with_singles(detector):
@@ -151,14 +208,6 @@ def test_closing_and_background_loading(tiny_engine, tmp_path):
         detector.detect(b"even for a bad image")
 
 
-def test_a_folder_that_is_no_engine(tmp_path):
-    with pytest.raises(EngineError, match=r"is a folder, .* encoder\.onnx is missing; there is no engine in it"):
-        Detector.load(tmp_path)
-    (tmp_path / "mine.onnx").write_bytes(b"")
-    with pytest.raises(EngineError, match=r"name one of the engines in it: mine\.onnx"):
-        Detector.load(tmp_path)
-
-
 def test_shared_between_threads(detector):
     images = [picture(seed=i) for i in range(6)]
     expected = [detector.detect(image).logit for image in images]
@@ -198,8 +247,8 @@ def test_record_survives_json(detector):
         "evidence", "width", "height", "sha256", "scored_area", "frames", "tiles", "run", "schema",
     ]
     assert list(values["run"]) == [
-        "engine", "prior", "threshold", "ai_from", "real_below", "false_alarm", "miss", "false_alarm_gamma",
-        "miss_gamma", "withheld", "decode", "max_frames", "tiled", "cinemae",
+        "engine", "precision", "prior", "threshold", "ai_from", "real_below", "false_alarm", "miss",
+        "false_alarm_gamma", "miss_gamma", "withheld", "decode", "max_frames", "tiled", "cinemae",
     ]
     assert values["reasons"][0] == {"code": "crop", "text": found.reasons[0].text}
     assert from_dict(values) == found

@@ -10,8 +10,8 @@ from cinemae.runtime.scoring.reading import (
     NEITHER,
     OWN_THRESHOLD,
     RATIO,
-    is_contrary,
     legend,
+    next_steps,
     words,
 )
 from cinemae.runtime.scoring.verdict import run_of
@@ -32,20 +32,13 @@ def run(tiny_manifest):
 
 
 def test_the_legend_names_both_rates(run):
-    first, second, third = legend(run())
-    assert first == (
-        "ai: at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that; "
-        "real: at most 7 % of the AI images of a source get this; 1 new source in 17 may exceed that; "
-        f"uncertain: {NEITHER}"
-    )
-    assert second == RATIO
-    assert third == f"{CAVEAT} P(AI): assuming that 50 % of the images are AI-generated."
-
-
-def test_thresholds_are_logits_whatever_the_prior(run):
-    found = run(prior=0.01)
-    assert (found.real_below, found.ai_from) == (-1.0, 1.0)
-    assert "1 % of the images" in words(found)["prior"]
+    assert legend(run()) == [
+        "ai: at most 5 % of the real images of a source get this; 1 new source in 10 may exceed that",
+        "real: at most 7 % of the AI images of a source get this; 1 new source in 17 may exceed that",
+        f"uncertain: {NEITHER}",
+        RATIO,
+        f"{CAVEAT} P(AI): assuming that 50 % of the images are AI-generated.",
+    ]
 
 
 def test_a_verdict_that_is_withheld_says_why(run):
@@ -68,6 +61,14 @@ def test_nothing_is_promised_where_nothing_was_measured(run):
     assert few.ai_from is None
 
 
+def test_what_is_undecided_says_what_to_do_next():
+    assert next_steps("ai", False, True) == next_steps("real", False, False) == next_steps(None, False, True) == []
+    assert next_steps("uncertain", False, False) == ["original", "camera", "copies", "engine"]
+    assert next_steps("real", True, True) == next_steps("uncertain", False, True) == ["declared", "copies", "engine"]
+    html = record("a", "uncertain", ("band",), probability=0.5)._repr_html_()
+    assert "what next: find the original, ask for the camera file, compare other copies" in html
+
+
 def test_a_declared_ai_image_that_scores_as_real_is_a_contradiction():
     declared = (Evidence("source_type", "XMP", "declares", declares="ai"),)
     ratio = LikelihoodRatio.of(BOTH, -2.0)
@@ -78,7 +79,6 @@ def test_a_declared_ai_image_that_scores_as_real_is_a_contradiction():
     ):
         made = record("a", verdict, probability=0.4, likelihood_ratio=likelihood_ratio, evidence=evidence)
         assert list(made.contradictions) == expected
-    assert list(record("a", "ai", probability=0.4).contradictions) == ["prior"]
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_a_declared_ai_image_that_scores_as_real_is_a_contradiction():
      (None, None, False), ("real", None, False)],
 )
 def test_a_verdict_against_its_probability(verdict, probability, expected):
-    assert is_contrary(verdict, probability) is expected
+    assert list(record("a", verdict, probability=probability).contradictions) == ["prior"] * expected

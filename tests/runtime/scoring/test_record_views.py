@@ -16,7 +16,7 @@ from cinemae.runtime import Stats, to_dataframe
 from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.colour_map import colour_table
 from cinemae.runtime.core.errors import MissingDependencyError
-from cinemae.runtime.evidence.fact import Evidence
+from cinemae.runtime.evidence.fact import Evidence, Trust
 from cinemae.runtime.scoring.likelihood_ratio import LikelihoodRatio
 from cinemae.runtime.scoring.record import FLAT_FIELDS, RECORD_FIELDS, Failure, Reason, Tile, from_dict
 from PIL import Image
@@ -24,9 +24,11 @@ from records import LIKELIHOOD, RUN, record
 
 HOSTILE = '<img src=x onerror="alert(1)">&'
 LCAS = np.arange(16, dtype=np.float32)
+DECLARED = Evidence("source_type", "C2PA", "The file declares itself A", "A", "raw", "ai",
+                    Trust("A", "valid", "unlisted", "unstamped", "unchecked"))
 RECORD = record(
     f"{HOSTILE}.jpg", "ai", (Reason("grey", HOSTILE),), probability=0.987, logit=4.3, stats=Stats(1, 2, 3), lcas=LCAS,
-    evidence=(Evidence("camera", HOSTILE, HOSTILE, HOSTILE),), run=replace(RUN, engine=HOSTILE),
+    evidence=(DECLARED, Evidence("camera", HOSTILE, HOSTILE, HOSTILE)), run=replace(RUN, engine=HOSTILE),
     likelihood_ratio=LikelihoodRatio.of(Calibration(likelihood=LIKELIHOOD), 2.0),
 )
 FAILED = record("b.jpg", error=Failure("damaged", f"{HOSTILE} is not an image"))
@@ -69,13 +71,6 @@ def test_maps_of_tiles_maps_with_holes_and_none():
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (168, 96)
 
 
-@pytest.mark.parametrize("threshold", [None, 0.5])
-def test_only_a_threshold_of_ones_own_is_called_so(threshold):
-    run = replace(RUN, threshold=threshold, ai_from=0.5, real_below=0.5, false_alarm=None, miss=None)
-    html = record("a", "ai", probability=0.8, run=run)._repr_html_()
-    assert ("your own threshold, no rate is known" in html) is (threshold is not None)
-
-
 def test_a_data_frame_has_the_columns_of_csv():
     pytest.importorskip("pandas", reason="needs the pandas extra")
     frame = to_dataframe(iter([RECORD, FAILED]))
@@ -87,6 +82,7 @@ def test_a_data_frame_has_the_columns_of_csv():
     assert frame["probability"].isna().tolist() == [False, True]
     assert frame["reasons"].tolist() == [HOSTILE, ""]
     assert frame["reason_codes"].tolist() == ["grey", ""]
+    assert frame["evidence"].tolist() == [f"{DECLARED.statement}; {HOSTILE}", ""]
     assert frame["error_kind"].tolist()[1] == "damaged"
     assert frame["engine"].tolist() == [HOSTILE, "tiny@0123"]
     assert len(to_dataframe([])) == 0

@@ -19,7 +19,7 @@ from cinemae.runtime.core.errors import UsageError  # noqa: E402
 from cinemae.runtime.images.formats import FORMATS  # noqa: E402
 from cinemae.runtime.serve.options import MIB, Limits, ServedScoring, ServeOptions  # noqa: E402
 from PIL import Image  # noqa: E402
-from serve_tools import ArithmeticEngine, encode, picture, serving  # noqa: E402
+from serve_tools import ArithmeticEngine, encode, picture, serving, wait_for  # noqa: E402
 
 LIMITS = Limits(
     max_body_mb=60_000 / MIB, max_file_mb=40_000 / MIB, max_images=4, max_queue=8, max_buffered_mb=200_000 / MIB,
@@ -243,10 +243,7 @@ def test_clients_that_hang_up_mid_body_cost_nothing(client, address):
     for _ in range(20):  # together more than the bytes that the server holds at once
         with connect(address) as connection:
             connection.sendall(head(50_000) + b"x" * 20_000)
-    deadline = time.monotonic() + 60
-    while sum(count_of(client, status) for status in (400, 429)) < before + 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: sum(count_of(client, status) for status in (400, 429)) >= before + 20)
 
 
 def count_of(client, status):
@@ -260,10 +257,7 @@ def test_unknown_paths_and_methods(client):
     assert client.get("/v1/detect").status_code == 405
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    (Limits, {"max_queue": 2}), (Limits, {"max_file_mb": 0}), (Limits, {"read_timeout": -1}),
-    (Limits, {"max_body_mb": 1e6}), *((ServeOptions, {"token": token}) for token in ("", " x", "\u00e9")),
-])
-def test_options_that_cannot_work_are_refused(kind, options):
+@pytest.mark.parametrize("token", ["", " x", "\u00e9"])
+def test_tokens_that_no_header_can_hold_are_refused(token):
     with pytest.raises(UsageError):
-        kind(**options)
+        ServeOptions(token=token)

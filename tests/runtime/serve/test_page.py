@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import urllib.request
 
 import pytest
@@ -15,11 +17,14 @@ from browser import chromium
 from cinemae.runtime.core.colour_map import colour_table
 from cinemae.runtime.scoring.detector import Detector
 from cinemae.runtime.scoring.reading import CONTRARY
+from cinemae.runtime.scoring.record import FLAT_FIELDS
 from cinemae.runtime.serve.options import ServedScoring, ServeOptions
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from serve_tools import ArithmeticEngine, encode, picture, serving
-from web_site import axe_findings, npm_modules, wait
+from web_site import axe_findings, npm_modules, saved, wait
 
 pytestmark = pytest.mark.browser
 
@@ -183,6 +188,32 @@ def test_dropped_and_pasted_images_are_scored(page, files, kind):
     assert states(finished(page, 1)) == ["real"]
 
 
+def test_a_folder_is_chosen_and_saved_as_csv(page, tmp_path):
+    """With a file that declares AI: its badge, its facts, its raw text, what is next."""
+    album = tmp_path / "album"
+    album.mkdir()
+    parameters = PngInfo()
+    parameters.add_text("parameters", "=a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64")
+    with Image.open(io.BytesIO(encode(40 + picture(1, 160, 120) // 8))) as image:
+        image.save(album / "b.png", pnginfo=parameters)
+    (album / "a.png").write_bytes(encode(120 + picture(3, 160, 120) // 8))
+    (album / "notes.txt").write_text("not taken from folders")
+    page.find_element("id", "folder").send_keys(str(album))
+    cards = finished(page, 2)
+    assert [text(card, "name") for card in cards] == ["album/a.png", "album/b.png"]
+    assert "1 file declares AI" in page.find_element("id", "count").text
+    assert [text(card, "badges") for card in cards] == ["", "declares AI"]
+    assert "Stable Diffusion WebUI" in text(cards[1], "told")
+    assert text(cards[1], "next").startswith("Next: ask what made it")
+    first, *rows = csv.reader(io.StringIO(saved(page, "save-csv")))
+    assert tuple(first) == FLAT_FIELDS
+    assert [row[first.index("path")] for row in rows] == ["album/a.png", "album/b.png"]
+    assert "Stable Diffusion WebUI" in rows[1][first.index("evidence")]
+    cards[1].find_element("tag name", "summary").click()
+    cards[1].find_element("css selector", "dd summary").click()
+    assert cards[1].find_element("css selector", "dd pre").text.startswith("=a cat")
+
+
 def test_only_a_request_that_failed_is_tried_again(page, files):
     page.execute_script(
         "const real = fetch; window.fetch = () => { window.fetch = real; return Promise.reject(TypeError('down')); }"
@@ -246,10 +277,10 @@ def test_everything_is_reached_with_the_keyboard(page, files):
     choose(page, files[:1])
     page.execute_script("document.activeElement.blur()")
     reached = []
-    for _ in range(12):
+    for _ in range(14):
         ActionChains(page).send_keys(Keys.TAB).perform()
         reached.append(page.execute_script("const a = document.activeElement; return a.id || a.className || a.tagName"))
-    assert {"theme", "files", "heat", "save", "clear", "quiet flip", "SUMMARY"} <= set(reached)
+    assert {"theme", "files", "folder", "heat", "save", "save-csv", "clear", "quiet flip", "SUMMARY"} <= set(reached)
     page.find_element("tag name", "summary").send_keys(Keys.ENTER)
     assert "SHA-256" in page.find_element("tag name", "details").text
     page.find_element("id", "clear").send_keys(Keys.SPACE)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,7 +16,7 @@ httpx = pytest.importorskip("httpx")
 
 from cinemae.runtime.scoring.detector import Detector  # noqa: E402
 from cinemae.runtime.serve.options import Limits, ServeOptions  # noqa: E402
-from serve_tools import encode, picture, serving  # noqa: E402
+from serve_tools import encode, picture, server_process, serving, wait_for  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -74,10 +72,7 @@ def test_readiness_notices_what_is_stuck_and_recovers(engine, stick, named):
         assert client.get("/healthz").status_code == 200
         assert "cinemae_ready 0.0" in client.get("/metrics").text
         gate.set()
-        until = time.monotonic() + 60
-        while client.get("/readyz").status_code != 200:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_for(lambda: client.get("/readyz").status_code == 200)
         assert client.post("/v1/detect", content=encode(picture(1))).status_code == 200
 
 
@@ -87,19 +82,11 @@ def test_a_stuck_thread_does_not_hold_the_process(tiny_manifest, tmp_path, named
     manifest = tmp_path / "manifest.json"
     manifest.write_text(tiny_manifest.to_json())
     helpers = Path(__file__).parents[2] / "helpers"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.append({str(helpers)!r})\n{STUCK_SERVER}", manifest, named],
-        stderr=subprocess.PIPE, text=True,
-    )
-    try:
-        base = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
+    code = f"import sys; sys.path.append({str(helpers)!r})\n{STUCK_SERVER}"
+    with server_process(sys.executable, "-c", code, manifest, named) as (process, base):
         assert httpx.post(f"{base}/v1/detect", content=encode(picture(1)), timeout=60).status_code == 504
         for number in sent:
             process.send_signal(number)
             time.sleep(0.05)
         process.wait(60)  # ServeOptions.stops_within is 3 s here; a stuck thread would hold the process for ever
         assert "Traceback" not in process.stderr.read()
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()

@@ -57,6 +57,13 @@ def test_small_sources_count_as_one_and_one_too_small_is_named():
     assert strict_threshold({"few": np.zeros(5, np.float32)}, 0.05, 0.1).threshold is None
 
 
+def test_three_tiers_of_few_images_are_no_more_images():
+    tiers = {f"mine{tier}": np.zeros(18, np.float32) for tier in ("", ", 768 px, JPEG 60", ", 512 px, JPEG 40")}
+    assert strict_threshold(tiers, 0.05, 0.1).threshold is None
+    both = {f"{name}{tier[4:]}": scores for tier, scores in tiers.items() for name in ("a", "b")}
+    assert strict_threshold(both, 0.05, 0.1).gamma == pytest.approx(1 / 2), "36 images of two sources, joined"
+
+
 def test_of_the_tiers_of_a_source_the_strictest_counts_and_no_tier_is_a_source_more():
     groups = {f"{i}{tier}": np.full(100, i + shift, np.float32)
               for i in range(9) for tier, shift in (("", 0), (", 768 px, JPEG 60", 20), (", 512 px, JPEG 40", 10))}

@@ -52,6 +52,6 @@ main(sys.argv[1:])
 )
 def test_the_death_of_ray_ends_the_extraction_with_one_sentence(ends, code, says, image_tree, tiny_weights, tmp_path):
     command = [sys.executable, "-c", DIES.format(ends=ends), "extract", str(image_tree), "--backbone",
-               str(tiny_weights), "--ray", "local"]
+               str(tiny_weights), "--ray", "local", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (code, says)

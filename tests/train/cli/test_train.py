@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cinemae.runtime.core import progress
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.cli.extract import ExtractOptions, chosen_part
 from cinemae.train.cli.train import main
@@ -43,7 +45,7 @@ def test_the_whole_chain_learns_and_reports(chain, image_tree, capsys):
     terms = ("gen_b", "mAcc", "AUC own real", "AUC all real", "Cllr", "ECE", "TPR@x%")
     for term in (*terms, "called ai, uncertain, called real"):
         assert term in shown
-    assert shown.splitlines()[-1] == f"next: cinemae-export {chain}"
+    assert shown.splitlines()[-1] == f"next: cinemae export {chain}"
     os.umask(mask := os.umask(0))
     modes = {path.name: path.stat().st_mode & 0o777 for path in Path("runs").rglob("*") if path.is_file()}
     assert "scores.safetensors" in modes
@@ -79,13 +81,33 @@ def test_scores_from_the_cache_are_those_of_the_detector(chain, image_tree):
 def test_every_command_ends_with_the_next(chain, image_tree, tiny_weights, capsys):
     extract = ("extract", image_tree, "--backbone", tiny_weights, "-q")
     for command, following in (
-        (("calibrate", "--false-alarm", "0.5", "--miss", "0.4"), f"cinemae-export {chain}"),
-        (extract, "cinemae-train fit"),
-        ((*extract, "--cache", "else", "--shard", "0/2"), "the other parts, then cinemae-train fit --cache else"),
-        ((*extract, "--split", "val"), f"cinemae-train eval last {image_tree}"),
+        (("calibrate", "--false-alarm", "0.5", "--miss", "0.4"), f"cinemae export {chain}"),
+        ((*extract, "--cache", "a b", "--shard", "0/2"),
+         "the other parts, then cinemae train fit --cache 'a b' --held-out 0.3"),
+        ((*extract, "--cache", "a b", "--shard", "1/2"), "cinemae train fit --cache 'a b' --held-out 0.3"),
+        ((*extract, "--split", "val", "-g", "gen_b"),
+         f"cinemae train eval last {image_tree} --split=val --generator=gen_b"),
+        (extract, "cinemae train fit --held-out 0.3"),
     ):
         run(*command)
         assert capsys.readouterr().out.splitlines()[-1] == f"next: {following}"
+
+
+def test_the_next_command_runs_as_it_is_printed(chain, image_tree, tiny_weights, capsys):
+    """A second cache beside the first, and too few images for a tenth to hold both classes."""
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--k", "1")
+    for data in ("", str(image_tree)):
+        following = capsys.readouterr().out.splitlines()[-1 if not data else -2].removeprefix("next: ")
+        run(*shlex.split(following.replace("DATA", data))[2:], "-q")
+    assert capsys.readouterr().out.splitlines()[-1] == "next: cinemae export runs/checkpoint"
+
+
+def test_where_nothing_was_fitted_the_next_command_does_not_say_last(
+    image_tree, tiny_weights, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    run("extract", image_tree, "--backbone", tiny_weights, "-q", "--split", "val")
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: cinemae train eval CHECKPOINT {image_tree} --split=val"
 
 
 def test_rates_that_so_few_images_cannot_promise_are_a_warning(chain, capsys):
@@ -207,6 +229,20 @@ def test_extract_shows_its_stages_before_the_first_image(chain, image_tree, tiny
     assert first == f"32 images; loading {tiny_weights} ..."
     assert second == "0/32 images, 0.0/s"
     assert last.startswith("32/32 images, ")
+
+
+def test_progress_in_a_log_does_not_grow_with_the_data(chain, image_tree, tiny_weights, monkeypatch, capsys):
+    """As if every image took minutes: about ten lines in each of extract and fit."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    extract = ("extract", image_tree, "--backbone", tiny_weights, "--batch-size", "4")
+    counts = []
+    for command in ((*extract, "-g", "gen_b", "--cache", "few"), (*extract, "--cache", "many"),
+                    ("fit", "--cache", "many", "--held-out", "0.3", "--epochs", "40")):
+        run(*command)
+        counts.append(len(re.findall(r"^[\d,]+/[\d,]+ (?:images|samples), ", capsys.readouterr().err, re.MULTILINE)))
+    few, many, fit = counts
+    assert few == many <= 13
+    assert 10 <= fit <= 12
 
 
 @pytest.mark.parametrize("command", ["extract", "eval"])

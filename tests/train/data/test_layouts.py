@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import UsageError
+from cinemae.train.data.folders import ClassFolder, detect
 from cinemae.train.data.generators import canonical
 from cinemae.train.data.layouts import AIGCDETECT, GENIMAGE_ARCHIVES, LAYOUTS, Layout
 from cinemae.train.data.options import Subset
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.samples import read_data, read_samples
+from training_tree import both, describe, touch
 
 GENIMAGE_TREE = {
     "ADM": "imagenet_ai_0508_adm", "BigGAN": "imagenet_ai_0419_biggan", "glide": "imagenet_glide",
@@ -22,26 +23,8 @@ GENIMAGE_TREE = {
 }
 
 
-def describe(samples: list[Sample]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(generator, split) -> (AI, real) counts."""
-    counts = Counter(sample.cell for sample in samples)
-    return {(g, s): (counts[g, s, 1], counts[g, s, 0]) for g, s, _ in counts}
-
-
 def names(samples: list[Sample]) -> set[str]:
     return {sample.generator for sample in samples}
-
-
-def touch(path: Path) -> Path:
-    """A file with one byte: the readers do not open images."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x")
-    return path
-
-
-def both(folder: Path, real: str, fake: str, suffix: str = ".png") -> None:
-    touch(folder / real / f"r{suffix}")
-    touch(folder / fake / f"f{suffix}")
 
 
 def genimage(root: Path, inner: bool = True) -> Path:
@@ -187,6 +170,8 @@ def test_files_that_are_no_images_are_counted_and_named(tmp_path, caplog):
     (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
     touch(folder / "Thumbs.db")
     (folder / "._fork.png").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00")
+    touch(folder / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_M.png")
+    touch(folder.with_name("nature") / "#recycle" / "deleted.png")
     skipped = []
     with caplog.at_level(logging.WARNING):
         samples = read_samples(tmp_path, skipped=skipped, generator=["biggan"])
@@ -233,89 +218,18 @@ def test_bench_counts(data_root):
     assert {g for g, _ in counts} == {"stable_diffusion_v_1_5"} | unseen
 
 
-def test_one_layout_in_the_table_is_a_new_data_layout(tmp_path, monkeypatch):
-    """As CONTRIBUTING says: with class folders of its own it is found by itself."""
-    monkeypatch.setitem(LAYOUTS, "mine", Layout("mine", "photos", "synthetic", "<generator>/{photos,synthetic}"))
-    for generator in ("gen_a", "gen_b"):
-        for folder in ("Photos", "synthetic"):
-            touch(tmp_path / generator / folder / "1.png")
-    assert names(read_samples(tmp_path)) == {"gen_a", "gen_b"}
-
-
-@pytest.mark.parametrize("names", [("real", "ai"), ("nature", "fake"), ("Authentic", "AI-generated"), ("0_real", "ai")])
-def test_any_mix_of_known_names(tmp_path, names):
-    for split in ("train", "test"):
-        both(tmp_path / "mine" / split, *names)
-    assert describe(read_samples(tmp_path / "mine")) == {("mine", "train"): (1, 1), ("mine", "test"): (1, 1)}
-
-
-def generators(root: Path) -> Path:
-    for name in ("real", "sdxl", "midjourney"):
-        touch(root / "train" / name / "deep" / "1.png")
-    return root
-
-
-def test_folders_of_images_that_would_be_left_out_are_an_error_that_names_them(tmp_path):
-    wanted = r"train/midjourney \(1 images\), train/sdxl \(1 images\).*--ai midjourney.*--ai '\*'"
-    with pytest.raises(UsageError, match=wanted):
-        read_samples(generators(tmp_path / "mine"))
-
-
-@pytest.mark.parametrize("options", [{"ai": ("*",)}, {"ai": ("SDXL", "mid*")}, {"real": ("real",), "ai": ("*",)}])
-def test_folders_that_are_generators(tmp_path, options):
-    found = describe(read_samples(generators(tmp_path / "mine"), **options))
-    assert found == {("mine", "train"): (0, 1), ("sdxl", "train"): (1, 0), ("midjourney", "train"): (1, 0)}
-
-
-def test_folders_that_are_real(tmp_path):
-    for name in ("coco", "imagenet", "ai"):
-        touch(tmp_path / name / "1.png")
-    counts = Counter(s.label for s in read_samples(tmp_path, real=("*",)))
-    assert counts == {0: 2, 1: 1}
-    with pytest.raises(UsageError, match="both name coco"):
-        read_samples(tmp_path, real=("coco",), ai=("coco",))
-
-
-def test_the_star_needs_a_folder_of_the_other_class_beside(tmp_path):
-    touch(tmp_path / "holiday" / "1.png")
-    with pytest.raises(UsageError, match=r"no folder here is named as a class.*--real NAME"):
-        read_samples(tmp_path, ai=("*",))
-
-
-def test_a_class_in_a_class_and_a_split_in_a_class_are_errors(tmp_path):
-    both(tmp_path / "a", "real", "fake")
-    touch(tmp_path / "a" / "real" / "nature" / "1.png")
-    with pytest.raises(UsageError, match=r"nature: is named as a class and lies in .*real; .*--layout"):
-        read_samples(tmp_path / "a")
-    assert describe(read_samples(tmp_path / "a", layout="community")) == {("a", "test"): (1, 2)}
-    for split in ("train", "test"):
-        both(tmp_path / "b", f"real/{split}", f"fake/{split}")
-    with pytest.raises(UsageError, match=r"fake.test: is a split below a class; move it to .*test.fake"):
-        read_samples(tmp_path / "b")
-
-
-def test_images_beside_class_folders_are_named_as_skipped(tmp_path):
-    both(tmp_path, "real", "fake")
-    touch(tmp_path / "preview.png")
-    skipped = []
-    assert len(read_samples(tmp_path, skipped=skipped)) == 2
-    assert skipped == [(str(tmp_path / "preview.png"), "lies beside the folders of the classes, in none of them")]
-
-
-def test_the_share_of_a_test_split_is_chosen_by_content(tmp_path):
-    for label in ("real", "fake"):
-        for i in range(60):
-            touch(tmp_path / label / f"{i}.png").write_bytes(f"{label} {i // 2}".encode())  # pairs of copies
-    first = read_samples(tmp_path, test_share=0.3)
-    counts = Counter(s.split for s in first)
-    assert set(counts) == {"train", "test"}
-    assert 18 < counts["test"] < 54
-    assert first == read_samples(tmp_path, test_share=0.3)
-    of = {s.path: s.split for s in first}
-    splits = [of[str(tmp_path / "real" / f"{i}.png")] for i in range(60)]
-    assert splits[::2] == splits[1::2]
-    for label in ("real", "fake"):
-        touch(tmp_path / "two" / "train" / label / "1.png")
-        touch(tmp_path / "two" / "test" / label / "1.png")
-    with pytest.raises(UsageError, match="single split; this data has test, train"):
-        read_samples(tmp_path / "two", test_share=0.3)
+@pytest.mark.parametrize(
+    ("real", "fake", "found"), [("photos", "machine_made", "mine"), ("real", "fake", "community")]
+)
+def test_one_layout_in_the_table_is_a_new_data_layout(tmp_path, monkeypatch, real, fake, found):
+    """As CONTRIBUTING says: with class folders of its own it is found by itself; with those of another, that one is."""
+    monkeypatch.setitem(LAYOUTS, "mine", Layout("mine", real, fake, "<generator>/{train,test}/..."))
+    for generator in ("gen_a", "Midjourney"):
+        for split in ("train", "test"):
+            both(tmp_path / generator / split, real.title(), fake.replace("_", "-"))
+    assert set(describe(read_samples(tmp_path))) == {
+        ("gen_a", "train"), ("gen_a", "test"), ("Midjourney", "train"), ("Midjourney", "test")
+    }
+    parent = tmp_path / "gen_a" / "train"
+    folders = [ClassFolder(parent / name, name, label, False) for label, name in enumerate((real, fake))]
+    assert detect(tmp_path, folders).name == found

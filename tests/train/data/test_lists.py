@@ -124,7 +124,7 @@ def test_a_review_is_a_list(tmp_path, monkeypatch):
     rows = "'-a.jpg,00,ai,2,0.9,yes,real,\nin/b.jpg,01,real,0.5,0.1,yes,AI,\"odd, hands\"\nin/c.jpg,02,ai,2,0.8,no,,\n"
     rows += "in/d.jpg,03,uncertain,1,0.5,yes,unclear,\n"
     (tmp_path / "downloads").mkdir()
-    (tmp_path / "downloads" / "cinemae-review.csv").write_text(head + rows)
+    (tmp_path / "downloads" / "cinemae-review.csv").write_text("\ufeff" + head + rows, "utf-8")  # of --csv-bom
     samples = read_samples(tmp_path / "downloads" / "cinemae-review.csv")
     assert {s.path: s.label for s in samples} == {"-a.jpg": 0, "in/b.jpg": 1}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from cinemae.runtime.core.errors import CinemaeError, ImageError, UsageError
@@ -27,6 +26,7 @@ from published_sets import (  # noqa: E402
     open_fake,
     open_sdi,
     tar,
+    unpacked,
 )
 
 
@@ -35,13 +35,6 @@ def pictures(count: int, names: tuple[str, ...] = ("Real", "ADM", "BigGAN")) -> 
     return [
         Picture(f"image {i}".encode() * 50, int(i % len(names) > 0), names[i % len(names)]) for i in range(count)
     ]
-
-
-def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
 
 
 def check(samples: list[Sample], expected: list[Picture]) -> None:

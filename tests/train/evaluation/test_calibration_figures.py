@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cinemae.runtime.core.calibration import Calibration
-from cinemae.runtime.core.likelihood import Likelihood
+from cinemae.runtime.core.calibration import Calibration, Likelihood
 from cinemae.train.evaluation.metrics import binary_metrics, calibration_error, least_cost, probabilities
 
 RATIO = Likelihood(

@@ -190,12 +190,38 @@ def test_files_agree_and_absent_figures_are_absent(written):
     assert float(other["auc_all_real"]) == pytest.approx(found.groups[1].metrics.auc_all_real, abs=1e-6)
     assert data["mean"]["generators"] == ["gen_a"]
     shown, plain = eval_table(found), eval_table(found, intervals=False).plain()
-    assert [row[0] for row in shown.rows] == ["gen_a *", "gen_b", "all images", "mean (1)", "mean of unseen (0)"]
+    assert [row[0] for row in shown.rows] == ["gen_a *", "gen_b", "all images", "mean (1)", "mean AUC all real (2)"]
+    pooled = [found.groups[i].metrics.auc_all_real for i in range(2)]
+    assert data["mean_all_real"]["values"] == {"auc_all_real": pytest.approx(np.mean(pooled))}
+    assert "No generator has images of both classes" not in shown.note
     own, pooled = (shown.rows[1][shown.columns.index(name)] for name in ("AUC own real", "AUC all real"))
     assert shown.text(own) == "–"
     assert str(pooled).startswith(f"{found.groups[1].metrics.auc_all_real:.3f} [")
     assert f"{found.groups[0].metrics.auc:.3f} [" in shown.markdown()
     assert "[" not in plain
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [(None, "AUC all real ranks the AI images of each generator above all "), (0, "no AI images, so there is no AUC"),
+     (1, "no real images, so there is no AUC")],
+)
+def test_where_no_generator_has_both_classes_the_auc_is_pooled_and_said_to_be(
+    drawn, tiny_manifest, tmp_path, label, text
+):
+    labels, logits = drawn
+    names = np.array(["coco", "flux"])[labels]
+    kept = np.full(len(labels), True) if label is None else labels == label
+    scores = Scores(logits[kept], labels[kept], names[kept], np.full(kept.sum(), "val"))
+    found = evaluate(LoadedHead("runs/x", None, tiny_manifest, None, None), scores)
+    write_eval(found, scores, tmp_path)
+    rows = {row[0]: row for row in eval_table(found, intervals=False).rows}
+    assert [name for name in rows if "mean (" in name] == []
+    assert text in (tmp_path / "eval.md").read_text()
+    if label is None:
+        pooled = rows["mean AUC all real (1)"][5]
+        assert pooled == rows["flux"][5] == pytest.approx(binary_metrics(labels, logits).auc)
+        assert f"flux val, all real: {pooled:.3f}" in (tmp_path / "roc.svg").read_text()
 
 
 PEAK = """

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from cinemae.train.evaluation.intervals import auc_and_variance, auc_interval, mean_interval, share_interval
-from scipy.stats import binomtest, bootstrap, norm
+from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 
@@ -60,23 +60,11 @@ def test_too_few_images_have_no_interval(real, fake):
     assert math.isnan(found.high)
 
 
-@pytest.mark.slow
-def test_coverage_near_an_auc_of_1_where_the_percentile_bootstrap_fails():
-    """Normal scores, 50 images of a class, AUC 0.995: 1,000 repetitions; 300 for the bootstrap, which covers 76 %."""
+def test_coverage_near_an_auc_of_1():
+    """Normal scores, 50 images of a class, AUC 0.995: 1,000 repetitions. A percentile bootstrap covers 76 %."""
     rng, auc = np.random.default_rng(0), 0.995
-    draws = [(rng.normal(size=50), rng.normal(math.sqrt(2) * norm.ppf(auc), size=50)) for _ in range(1000)]
-
-    def percentile(real, fake):
-        def share(r, f, axis):
-            return (r[:, :, None] < f[:, None, :]).mean(axis=(1, 2))
-
-        return bootstrap((real, fake), share, n_resamples=400, method="percentile", rng=rng,
-                         vectorized=True).confidence_interval
-
-    covers = np.mean([one.low <= auc <= one.high for one in (auc_interval(*draw) for draw in draws)])
-    by_bootstrap = np.mean([one.low <= auc <= one.high for one in (percentile(*draw) for draw in draws[:300])])
-    assert covers > 0.93
-    assert by_bootstrap < 0.85
+    draws = ((rng.normal(size=50), rng.normal(math.sqrt(2) * norm.ppf(auc), size=50)) for _ in range(1000))
+    assert np.mean([one.low <= auc <= one.high for one in (auc_interval(*draw) for draw in draws)]) > 0.93
 
 
 @pytest.mark.parametrize(("sources", "least"), [(2, 0.88), (4, 0.91), (20, 0.92)])

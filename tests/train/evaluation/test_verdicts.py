@@ -7,10 +7,19 @@ from types import SimpleNamespace
 
 import numpy as np
 from cinemae.runtime.core.calibration import Calibration, SourceRates
+from cinemae.train.calibration.calibrate import calibrate
+from cinemae.train.calibration.rates import Rates
 from cinemae.train.calibration.scores import Scores
 from cinemae.train.evaluation.eval_files import write_eval
 from cinemae.train.evaluation.evaluate import evaluate
-from cinemae.train.evaluation.verdicts import count_verdicts, promise_kept, promise_text, rates_table
+from cinemae.train.evaluation.verdicts import (
+    broken_promises,
+    count_verdicts,
+    promise_kept,
+    promise_text,
+    promise_warnings,
+    rates_table,
+)
 
 CALIBRATION = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.2, miss=0.5, n_real=9, n_ai=9)
 
@@ -47,6 +56,43 @@ def test_a_rate_is_held_broken_or_not_shown_source_by_source():
     assert ai.startswith("ai, promised to at most 20.0% of a source's real images (100% of new sources may exceed")
     assert ai.endswith("of 3 sources held in 1, not shown in 1, broken in 1 (b 25 of 40)")
     assert real.endswith("of 1 sources held in 1, not shown in 0, broken in 0")
+
+
+def test_tiers_of_an_image_are_no_more_images_and_a_source_is_as_good_as_its_worst_tier():
+    """Of 40 real images, 1 is called ai as found, 25 are called so at 512 px: 20 % were promised."""
+    tiers = [("val", 1), ("val, 768 px, JPEG 60", 8), ("val, 512 px, JPEG 40", 25)]
+    logits = np.concatenate([[2.0] * wrong + [0.0] * (40 - wrong) for _, wrong in tiers]).astype(np.float32)
+    splits = np.repeat([name for name, _ in tiers], 40)
+    scores = Scores(logits, np.zeros(120, np.int64), np.full(120, "mine"), splits)
+    counts = count_verdicts(scores, CALIBRATION)
+    assert [(one.source, one.ai, one.images) for one in counts] == [
+        ("mine", 1, 40), ("mine, 512 px, JPEG 40", 25, 40), ("mine, 768 px, JPEG 60", 8, 40), ("all", 1, 40)
+    ]
+    kept = promise_kept(counts, CALIBRATION)
+    assert kept.endswith("of 1 sources held in 0, not shown in 0, broken in 1 (mine, 512 px, JPEG 40 25 of 40)")
+    (warning,) = broken_promises(counts, CALIBRATION)
+    assert warning.startswith("ai was promised to at most 20.0% of a source's real images, and the evaluation found")
+    assert "mine, 512 px, JPEG 40 25 of 40" in warning
+    assert broken_promises(counts[:1] + counts[-1:], CALIBRATION) == []
+    assert broken_promises(counts, CALIBRATION.model_copy(update={"ai_from": None})) == []
+
+
+def test_a_withheld_verdict_is_warned_of():
+    withheld = CALIBRATION.model_copy(update={"ai_from": None, "withheld": ("ai",)})
+    assert any(one.startswith("ai is never given: ") for one in promise_warnings(withheld))
+    assert not any("never given" in one for one in promise_warnings(CALIBRATION))
+
+
+def test_a_single_source_is_said_to_set_gamma_and_to_leave_the_interval_without_sources():
+    rng = np.random.default_rng(0)
+    logits, labels = np.r_[rng.normal(-9, 1, 100), rng.normal(9, 1, 100)], np.repeat([0, 1], 100)
+    sources = np.where(labels == 0, "photos", np.tile(["a", "b"], 100))
+    found = calibrate(Scores(np.float32(logits), labels, sources), "", Rates())
+    assert found.false_alarm_gamma == 0.5
+    (warning,) = promise_warnings(found)
+    assert warning.startswith("all real images of the calibration are of photos: no rate is promised for others")
+    assert "gamma is 0.5 whatever is asked for" in warning
+    assert "the interval of the likelihood ratio knows no difference between sources" in warning
 
 
 def test_thresholds_that_meet_leave_nothing_uncertain():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from functools import partial
 
 import pytest
@@ -41,21 +39,6 @@ def fill(tiny_detector, tmp_path):
         return extract(samples, lambda: tiny_detector.mae, spec, options.pop("root", tmp_path / "cache"), **options)
 
     return fill
-
-
-@pytest.fixture
-def killed():
-    """A function that kills an extraction with SIGKILL, once so many shards lie in the caches below a root."""
-
-    def killed(child, root, shards):
-        while len(list(root.glob("*/*.safetensors"))) < shards and child.poll() is None:
-            time.sleep(0.002)
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-        (folder,) = root.glob("*")
-        return folder
-
-    return killed
 
 
 @pytest.fixture

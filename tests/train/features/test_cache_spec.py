@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 from cinemae.runtime.core.errors import UsageError
-from cinemae.runtime.core.manifest import MethodConfig, Preprocess
+from cinemae.runtime.core.manifest import GlobalEncoder, MethodConfig, Preprocess
 from cinemae.train.compute import PRECISIONS
 from cinemae.train.features.cache_spec import CacheSpec, draw_mask_sets
 from cinemae.train.features.extract import preprocess_for
@@ -54,3 +57,23 @@ def test_another_configuration_never_meets_these_features(backbone, create, spec
     assert report.computed == 4
     moved = CacheSpec.create(backbone.model_copy(update={"source": "elsewhere"}), preprocess, method)
     assert moved.key == spec.key, "the same bytes from another place are the same weights"
+
+
+def test_a_global_encoder_is_in_the_key_and_its_absence_is_not(backbone, create, spec):
+    parts = spec.model_dump(mode="json", exclude={"backbone", "mask_strategy", "mask_seed"})
+    parts["backbone"] = ["0" * 64, backbone.config.model_dump(mode="json", exclude={"name"})]
+    plain = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    assert spec.key == plain, "a cache without global encoder keeps its key"
+    encoder = GlobalEncoder(source="vit:a", name="vit", sha256="2" * 64, licence="MIT", dim=8, size=64,
+                            mean=(0.5,) * 3, std=(0.5,) * 3)
+
+    def key(**changes):
+        beside = backbone.model_copy(update={"global_encoder": encoder.model_copy(update=changes)})
+        return CacheSpec.create(beside, spec.preprocess, MethodConfig(mask_sets=3)).key
+
+    assert len({spec.key, key(), key(sha256="3" * 64), key(name="vit.tag"), key(size=96), key(std=(1.0,) * 3)}) == 6
+    assert key(source="vit:b", licence="unknown") == key(), "the same bytes from another place are the same weights"
+    with_encoder = spec.model_copy(update={"backbone": backbone.model_copy(update={"global_encoder": encoder})})
+    assert "f_global vit:a (22222222)" in with_encoder.describe()
+    assert CacheSpec.model_validate_json(with_encoder.model_dump_json()) == with_encoder
+    assert "global_encoder" not in spec.model_dump_json()

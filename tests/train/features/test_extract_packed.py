@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import random
+import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
 from cinemae.train.data.samples import read_samples
-from cinemae.train.features.cache import FeatureCache
+from cinemae.train.features.cache import FeatureCache, read_rows
 
 pytest.importorskip("pyarrow", reason="needs the data extra")
 pytest.importorskip("huggingface_hub", reason="needs the data extra")
 
 from fake_hub import fake_hub
-from published_sets import Picture, open_fake
+from published_sets import Picture, open_fake, unpacked
 from serve_tools import encode, picture
 
 COMMAND = "from cinemae.train.cli.train import main; main()"
@@ -40,15 +40,8 @@ def published():
     return [Picture(encode(picture(i), ("JPEG", "PNG")[i % 2]), i % 2, ("Real", "flux")[i % 2]) for i in range(80)]
 
 
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
-
-
 def test_rows_of_a_table_have_the_features_of_the_same_files(published, fill, spec, tmp_path):
-    table = write(tmp_path / "set", open_fake(published, group=10))
+    table = unpacked(tmp_path / "set", open_fake(published, group=10))
     for i, one in enumerate(published):
         folder = tmp_path / "files" / ("real", "fake")[one.label]
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,25 +63,28 @@ def test_rows_of_a_table_have_the_features_of_the_same_files(published, fill, sp
 
 
 @pytest.mark.slow
-def test_an_extraction_from_the_hub_that_was_killed_goes_on(published, tiny_weights, tmp_path, killed):
+def test_an_extraction_from_the_hub_that_was_killed_goes_on(published, tiny_weights, tmp_path):
     with fake_hub() as hub:
         commit = hub.commit("datasets/org/set", open_fake(published, group=10))
-        environment = {
-            **os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1,localhost", "OMP_NUM_THREADS": "1",
-        }
+        environment = {**hub.environment(tmp_path / "hub"), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", COMMAND, "extract", "hf://datasets/org/set", "--backbone", str(tiny_weights),
                    "--cache", str(tmp_path / "cache"), "--batch-size", "1", "-q"]
         patched = "import cinemae.train.features.cache_writer as w; w.CacheWriter.__init__.__defaults__ = (2, 60.0)\n"
         patched += "import cinemae.train.features.extract as e; e.extract.__kwdefaults__['shard_rows'] = 2\n"
         child = subprocess.Popen([*command[:2], patched + COMMAND, *command[3:]], env=environment)
-        folder = killed(child, tmp_path / "cache", shards=6)
+        while len(list((tmp_path / "cache").glob("*/*.safetensors"))) < 6 and child.poll() is None:
+            time.sleep(0.002)
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+        (folder,) = (tmp_path / "cache").glob("*")
         kept = len(FeatureCache(folder, None))
         assert 0 < kept < len(published)
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"{len(published) - kept} images computed, {kept} cached before" in ended.stdout
     lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert len(lines) == len(published)
+    rows = sum(len(read_rows(shard)) for shard in folder.glob("*.safetensors"))
+    assert rows == len(published), "what the killed run had written was not computed again"
     assert {line["path"].partition("@")[2][:40] for line in lines} == {commit}
     assert all(line["path"].startswith("hf://datasets/org/set@") for line in lines)
 
@@ -100,7 +96,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
     peaks = []
     for count in (120, 1200):
         own = [Picture(random.Random(i).randbytes(300_000), i % 2, "a") for i in range(count)]
-        table = write(tmp_path / str(count), open_fake(own, group=30))
+        table = unpacked(tmp_path / str(count), open_fake(own, group=30))
         command = [sys.executable, "-c", READ_ALL, str(table)]
         ended = subprocess.run(command, capture_output=True, text=True, check=True)
         assert ended.stdout.startswith(f"{count} ")

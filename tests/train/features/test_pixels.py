@@ -59,4 +59,4 @@ def test_scaled_decoding_gives_training_the_pixels_of_the_runtime(spec, fill, tm
     assert np.array_equal(seen[0][0], pixels)
     assert not np.array_equal(pixels, load_image(path, full).pixels)
     generator = np.random.default_rng([0, 0, int(sample.content[:16], 16)])
-    assert np.array_equal(seen[1][0], resize_crop(TRANSFORMS["robust"](decode(path), generator), full))
+    assert np.array_equal(seen[1][0], resize_crop(TRANSFORMS["robust"](decode(path), generator), scaled))

@@ -199,7 +199,7 @@ def reference_maps(detector, cache, rows, method):
     pixels = detector.normalise(detector.pixels(torch.from_numpy(images)))
     with torch.inference_mode():
         runs = [detector.mae.reconstruct(pixels, torch.from_numpy(seen)).double().numpy() for seen in visible]
-    return score_runs(images, runs, visible, 16, method, preprocess).lcas
+    return score_runs(images, runs, visible, 16, method, preprocess)[1]
 
 
 def test_the_manifest_says_what_was_trained(cache, tmp_path, monkeypatch, tiny_detector):

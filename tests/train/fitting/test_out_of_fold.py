@@ -77,7 +77,7 @@ def test_a_source_is_scored_by_a_head_fitted_on_the_others():
 def mine(monkeypatch):
     """Heads without training: the logit is the drawn one, that of the deployed head ten times as large."""
 
-    def fit_on(train, held, *_):
+    def fit_on(train, held, *_, quiet):
         return SimpleNamespace(head={*train.f_global[:, 0].tolist(), *held.f_global[:, 0].tolist()})
 
     def logits(self, head):

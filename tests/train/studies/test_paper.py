@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
+import sys
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cinemae.runtime.core import progress
+from cinemae.runtime.core.environment import cinemae_version
 from cinemae.runtime.core.errors import UsageError
 from cinemae.train.reporting.published import published_for
 from cinemae.train.reporting.tables import Table
@@ -29,7 +35,7 @@ def refuse(*_: object) -> None:
     raise AssertionError("a finished study ran again")
 
 
-def test_paper_runs_everything_into_one_page(report):
+def test_paper_runs_everything_into_one_page(report, experiment):
     out, shown = report
     assert [result.error for result, _ in shown.studies] == [""] * len(STUDIES)
     page, text = (out / "report.html").read_text(), (out / "report.md").read_text()
@@ -37,7 +43,10 @@ def test_paper_runs_everything_into_one_page(report):
     assert "http://" not in page + text
     assert "https://" not in page
     assert page.count("data:image/svg+xml;base64,") >= 18
-    assert "# CINEMAE" in text
+    assert text.startswith("# CINEMAE: Reproduction report\n\nNot comparable with the paper's figures: the backbone ")
+    assert f"CINEMAE {cinemae_version()}, 20" in text
+    assert f", command: {Path(sys.argv[0]).name}" in text
+    assert experiment.identity["rows"] in text
     assert "data:image" not in text
     assert (out / "main" / "checkpoint" / "manifest.json").exists()
     assert not (out / "runs").exists(), "runs/last is of the user's own fits"
@@ -136,6 +145,22 @@ def test_other_options_run_their_study_again_and_leave_the_older_checkpoint(repo
     assert (tmp_path / "main" / "checkpoint" / "eval" / "eval.json").exists()
 
 
+def test_studies_are_counted_with_the_time_that_is_left_and_share_few_lines(
+    experiment, tmp_path, monkeypatch, caplog, capsys
+):
+    """As if every image took minutes: neither conditions nor images add lines."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    with caplog.at_level("INFO", "cinemae.train"):
+        run_studies(replace(experiment, quiet=False), ["controls", "robustness", "nll"], tmp_path)
+    told = [text for text in caplog.messages if text.startswith("study ")]
+    left = r"; about \d:\d\d:\d\d left, at the pace of the studies before"
+    assert told[0] == "study 1 of 3, controls"
+    assert re.fullmatch(f"study 2 of 3, robustness{left}", told[1])
+    assert re.fullmatch(f"study 3 of 3, nll{left}", told[2])
+    shown = Counter(line.partition(":")[0] for line in capsys.readouterr().err.splitlines())
+    assert 1 <= shown["study 2 of 3, robustness"] <= 20, "of 18 conditions"
+
+
 def test_a_study_that_cannot_run_is_a_row_and_the_others_run(experiment, tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
@@ -149,6 +174,6 @@ def test_a_study_that_cannot_run_is_a_row_and_the_others_run(experiment, tmp_pat
     assert "no other generator has a training split" in results[1].error
     assert results[2].error == "RuntimeError: out of memory"
     assert "could not run: RuntimeError: out of memory" in report.terminal()
-    assert report.overview.ran.startswith("1 of 3 studies ran")
+    assert report.overview.ran.startswith("0 of 2 studies with a published figure ran; 1 of 1 studies without")
     with pytest.raises(UsageError, match="no other generator"):
         run_studies(alone, ["training"], tmp_path)

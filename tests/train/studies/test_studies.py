@@ -18,13 +18,14 @@ from cinemae.train.reporting.result import StudyResult, once
 from cinemae.train.reporting.tables import Table
 from cinemae.train.studies import controls, freezing
 from cinemae.train.studies.choices import GROUPS, choose_studies, choose_training
-from cinemae.train.studies.comparison import comparison, fit_scores, head_inputs
+from cinemae.train.studies.comparison import comparison, encoder_variants, fit_scores, head_inputs
 from cinemae.train.studies.freezing import STRATEGIES, accuracies, train_end_to_end, unfreeze
 from cinemae.train.studies.heatmaps import choose
 from cinemae.train.studies.image_batches import image_batches
 from cinemae.train.studies.nll import image_nll
 from cinemae.train.studies.paper import STUDIES
 from cinemae.train.weights.key_layouts import is_decoder
+from timm_files import PLAIN, write_timm
 
 NLL_TOLERANCE = 2e-4
 """The cache keeps sums in [0, 1] pixels in float32; the direct path squares normalised ones."""
@@ -181,3 +182,19 @@ def test_parts_are_checked():
     assert all({*choose_studies(kind, "all")} < {*STUDIES} for kind in GROUPS)
     with pytest.raises(UsageError, match="'colour'"):
         choose_studies("analysis", "colour")
+
+
+@pytest.mark.slow
+def test_a_global_encoder_stands_beside_the_detector_in_controls_and_fusion(experiment, tmp_path):
+    source = write_timm(tmp_path / "w.safetensors", PLAIN)
+    one = replace(experiment, budget=replace(experiment.budget, global_encoder=source))
+    assert one.beside.info.global_encoder.name == PLAIN
+    assert one.info == experiment.info, "every other row and study stays on the backbone"
+    for study, first in (("controls", "CINEMAE"), ("fusion", "early add")):
+        table = STUDIES[study].make(one, tmp_path).tables[0]
+        names = [row[0] for row in table.rows]
+        assert names[0] == first
+        assert {f"{PLAIN} alone", f"{PLAIN} + LCAS"} < set(names)
+        rows = {row[0]: row[1:] for row in table.rows}
+        assert rows[f"{PLAIN} alone"] != rows[f"{PLAIN} + LCAS"]
+    assert encoder_variants(experiment) == {}

@@ -1,6 +1,7 @@
 """Backbone weights that load: every published layout, the encoder alone, the hub, licences."""
 
 import hashlib
+import socket
 
 import huggingface_hub
 import pytest
@@ -8,6 +9,7 @@ import torch
 from cinemae.runtime.core.errors import WeightsError
 from cinemae.train.model.mae import MaskedAutoencoder
 from cinemae.train.model.presets import PRESETS
+from cinemae.train.weights import locate
 from cinemae.train.weights.load import load_backbone
 from cinemae.train.weights.save import save_backbone
 from cinemae.train.weights.shape import FAIR_EPS, HUGGING_FACE_EPS, infer_config
@@ -157,7 +159,7 @@ def test_encoder_alone_loads_when_no_decoder_is_asked_for(tmp_path, state, confi
 
 
 def fake_hub(monkeypatch, folder, asked):
-    def download(repository, name):
+    def download(repository, name, **_):
         asked.append((repository, name))
         if folder is None or not (folder / name).is_file():
             raise LocalEntryNotFoundError(name)
@@ -194,6 +196,25 @@ def test_timm_names_go_to_the_hub(tmp_path, monkeypatch, state):
         load_backbone("timm/vit_base_patch16_224.mae")
 
 
+def test_without_a_network_the_hub_is_asked_once(tmp_path, monkeypatch):
+    asked, real = [], huggingface_hub.hf_hub_download
+
+    def download(*names, local_files_only):
+        asked.append(local_files_only)
+        return real(*names, local_files_only=local_files_only)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert not locate._is_offline()
+    assert locate._is_offline()
+    refused("facebook/vit-mae-large", "cannot be reached", "hf download facebook/vit-mae-large --local-dir")
+    assert asked == [True]
+
+
 def test_hub_problems_are_explained(tmp_path, monkeypatch, config):
     fake_hub(monkeypatch, None, [])
     refused("facebook/vit-mae-large", "cannot be reached", "hf download facebook/vit-mae-large --local-dir")
@@ -201,7 +222,7 @@ def test_hub_problems_are_explained(tmp_path, monkeypatch, config):
     fake_hub(monkeypatch, tmp_path, [])
     refused("someone/model", "no weights could be fetched")
 
-    def fails(repository, name):
+    def fails(repository, name, **_):
         raise OSError("connection reset")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fails)

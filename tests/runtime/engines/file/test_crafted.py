@@ -19,7 +19,7 @@ import torch
 from cinemae.runtime.core.errors import EngineError, ExitCode
 from cinemae.runtime.core.files import file_sha256
 from cinemae.runtime.core.manifest import METADATA_KEY, Fusion
-from cinemae.runtime.engines.file import protobuf
+from cinemae.runtime.engines.file import header
 from cinemae.runtime.engines.file.graph import FUSED_OPERATORS, check_graph
 from cinemae.runtime.engines.file.header import MAX_METADATA_BYTES
 from cinemae.runtime.engines.file.integrity import seal
@@ -201,7 +201,7 @@ def test_many_metadata_entries_below_the_limit_are_refused_together(tiny_engine,
 
 
 def test_millions_of_fields_end_early(tmp_path, monkeypatch):
-    monkeypatch.setattr(protobuf, "MAX_FIELDS", 1000)
+    monkeypatch.setattr(header, "MAX_FIELDS", 1000)
     path = tmp_path / "fields.onnx"
     path.write_bytes(b"\x08\x08" * 5000)
     assert "not an ONNX file" in refusal(path)

@@ -1,10 +1,15 @@
 """onnxruntime's CUDA provider: sessions on a fake, IO binding for real, its memory on the CPU.
 
 What the fake says is what the Python of onnxruntime-gpu 1.31.1 does (capi/onnxruntime_inference_collection.py,
-`InferenceSession.__init__`) and the message of libonnxruntime.so.1.31.1 for a graph that it refuses.
+`InferenceSession.__init__`) and the message of libonnxruntime.so.1.31.1 for a graph that it refuses. Graphs belong to
+the thread that captured them (`CUDAExecutionProvider::GetPerThreadContext` in
+onnxruntime/core/providers/cuda/cuda_execution_provider.cc; "CUDA EP maintains a separate cuda graph per thread" in
+`CUDAGraphManager::Replay` of cuda_graph.cc beside it).
 """
 
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -34,7 +39,7 @@ class CudaSession:
                 print("*************** EP Error ***************")
             raise RuntimeError(REFUSED)
         self.real = type(self).session(path, options, providers=[CPU])
-        self.providers, self.asked, self.ids = list(asked), asked, []
+        self.providers, self.asked, self.ids, self.threads = list(asked), asked, [], set()
         type(self).made.append(self)
 
     def get_providers(self):
@@ -53,11 +58,13 @@ class CudaSession:
         return self.real.run(outputs, feeds)
 
     def io_binding(self):
+        self.threads.add(threading.get_ident())
         return self.real.io_binding()
 
     def run_with_iobinding(self, io, options):
         graph = options.get_run_config_entry("gpu_graph_id")
         self.ids.append(graph)
+        self.threads.add(threading.get_ident())
         if self.fails and graph != "-1":
             raise RuntimeError("CUDA failure 901: operation would make the legacy stream depend")
         self.real.run_with_iobinding(io, options)
@@ -104,6 +111,22 @@ def test_outputs_are_those_of_a_plain_run_in_any_order_of_sizes(tiny_engine, ran
     assert live == set()
     with pytest.raises(EngineError, match="closed"):
         engine.infer(random_images)
+
+
+def test_the_thread_that_captures_a_graph_replays_and_frees_it(tiny_engine, random_images, cuda_session, monkeypatch):
+    freed, free = set(), FakeCudaApi.cudaFreeHost
+    monkeypatch.setattr(
+        FakeCudaApi, "cudaFreeHost", lambda self, at: (freed.add(threading.get_ident()), free(self, at))[1]
+    )
+    engine = load_engine(tiny_engine, "cuda")
+    engine.infer(random_images[:2])  # as a server warms up before its own threads score
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as caller:
+            caller.submit(engine.infer, random_images[:3]).result()
+    engine.close()
+    (made,) = cuda_session.made
+    assert len(made.threads) == 1
+    assert made.threads == freed
 
 
 def test_refused_graphs_are_told_and_done_without(tiny_engine, random_images, cuda_session, capsys):

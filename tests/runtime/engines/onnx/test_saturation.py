@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-
 import numpy as np
 import onnx
 import pytest
 from cinemae.runtime.engines.onnx import saturation, session
 from cinemae.runtime.engines.onnx.library import import_onnxruntime
+from emulator import emulated, needs_emulator
 from onnx import TensorProto, helper
 
-QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 EMULATED = """
 from cinemae.runtime.engines.onnx.library import import_onnxruntime
 from cinemae.runtime.engines.onnx.saturation import OPTION, saturates
@@ -68,8 +64,7 @@ def test_the_slow_kernel_is_taken_where_the_fast_one_saturates_and_nowhere_else(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64 (Debian: qemu-user-static), to emulate a CPU without VNNI")
+@needs_emulator
 def test_an_emulated_cpu_without_vnni_saturates_and_the_option_mends_it():
-    command = [QEMU, "-cpu", "Haswell-noTSX", sys.executable, "-c", EMULATED]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    found = emulated(EMULATED)
     assert found.stdout == "True False\n", found.stderr[-2000:]

@@ -19,7 +19,8 @@ def sidecar(tiny_engine, tmp_path):
     (tmp_path / "tiny.plan").write_bytes(b"plan")
     manifest = json.loads(read_engine_manifest(tiny_engine).to_json())
     return {
-        "manifest": manifest, "tensorrt": "10.3.0", "gpu": "L4", "compute_capability": "8.9", "batch": [1, 8, 32],
+        "manifest": manifest, "tensorrt": "10.3.0",
+        "gpu": "L4", "platform": "linux x86_64", "compute_capability": "8.9", "batch": [1, 8, 32],
         "plan_sha256": ZEROS, "source": "tiny.onnx", "source_sha256": ZEROS,
     }
 
@@ -32,7 +33,7 @@ def sidecar(tiny_engine, tmp_path):
         {"source_external": {"w": "no hash"}},
         {"tensorrt": "9" * 5000 + ".1"}, {"compute_capability": "8." + "9" * 5000},
         {"batch": [0, 1, 2]}, {"batch": [4, 2, 8]}, {"batch": [1, 8, 10**9]}, {"batch": [-1, -1, -1]},
-        {"x\n\x1b[31m": 1}, {"gpu": 1},
+        {"x\n\x1b[31m": 1}, {"gpu": 1}, {"platform": "linux\n"},
     ],
 )
 def test_sidecars_without_sense(sidecar, tmp_path, change):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +18,7 @@ from pathlib import Path
 import pytest
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.scan.targets import store_path
-from cinemae.runtime.scan.watch.scan import earlier_scores
+from cinemae.runtime.scan.watch.scan import Command, earlier_scores
 from cinemae.runtime.scan.watch.watcher import EMPTY_FACTOR, Watcher, ignored, watch
 from cinemae.runtime.scoring.record import to_json
 from cinemae.runtime.scoring.verdict import run_of
@@ -165,14 +168,30 @@ def test_command_appends_restarts_and_stops_cleanly(tmp_path, tiny_engine):
     assert [os.path.basename(record["path"]) for record in records(out)] == ["a.png", "b.png", "bad.png", "c.png"]
 
 
-def test_a_reader_that_leaves_ends_it(tmp_path, tiny_engine):
-    image(tmp_path / "in" / "a.png")
-    with start(tmp_path / "in", "--engine", tiny_engine, "-q") as process:
-        assert json.loads(process.stdout.readline())["status"] == "ok"
-        process.stdout.close()
-        image(tmp_path / "in" / "b.png")
-        assert process.stderr.read() == ""
-    assert process.returncode == 141
+def test_each_record_has_a_line_and_runs_a_command_without_a_shell(tmp_path, tiny_engine):
+    folder, out, got = tmp_path / "in", tmp_path / "out.jsonl", tmp_path / "got"
+    script = "import sys; open(sys.argv[1], 'a').write(f'{sys.argv[2:]}{sys.stdin.read()}'); print('said'); sys.exit(7)"
+    command = shlex.join([sys.executable, "-c", script, str(got), "{verdict}", "{path}"])
+    name = "a $(touch x); {verdict}.png"
+    image(folder / name)
+    process = start(folder, "--engine", tiny_engine, "--out", out, "--exec", command)
+    wait_for(lambda: got.exists() and got.read_text().endswith("\n"), process)
+    process.send_signal(signal.SIGTERM)
+    said, errors = process.communicate(timeout=120)
+    arguments, _, line = got.read_text().partition("]")
+    (one,) = records(out)
+    assert json.loads(line) == one
+    assert ast.literal_eval(f"{arguments}]") == [one["verdict"], str(folder / name)]
+    assert not said
+    assert re.search(rf"^{one['verdict']} +[\d.]+%  .*{re.escape(name)}$", errors, re.MULTILINE), errors
+    assert re.search(r"^warning: .*ended with 7$", errors, re.MULTILINE)
+    assert "\n1 input: " in errors
+
+
+def test_a_command_that_cannot_run_is_refused():
+    for text in ("", "no-such-program {path}", "echo 'open"):
+        with pytest.raises(UsageError, match="--exec"):
+            Command(text)
 
 
 def test_an_out_file_that_cannot_be_continued_is_kept(tmp_path, tiny_manifest):

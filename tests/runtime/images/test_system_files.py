@@ -9,9 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cinemae.runtime.images.walk import Skipped
 from cinemae.runtime.scan.archives import archive_members
 from cinemae.runtime.scan.inputs import Inputs
-from cinemae.runtime.scan.walk import Skipped
 from cinemae.runtime.scan.watch.watcher import Watcher
 from serve_tools import encode, picture
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from ..core.environment import pip_install
 from ..core.errors import ImageError
 from ..core.text import display_name
-from ..images.formats import VIDEO_SUFFIXES, has_image_suffix
-from ..images.source import NamedSource
-from .image_files import is_image_file
+from .formats import VIDEO_SUFFIXES, has_image_suffix, is_image_file
+from .source import NamedSource
 from .system_files import is_system_file, is_system_name
 
 

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 
-from ..images.source import open_image_file
+from .source import open_image_file
 
 FOLDERS = re.compile(
     r"__MACOSX|\.AppleDouble|\.Spotlight-V100|\.fseventsd|\.Trashes|\.Trash(-\d+)?"  # macOS, freedesktop.org's trash

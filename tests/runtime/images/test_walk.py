@@ -4,9 +4,9 @@ import os
 import subprocess
 
 import pytest
-from cinemae.runtime.scan.image_files import SIGNATURE_BYTES, holds_image
+from cinemae.runtime.images.formats import SIGNATURE_BYTES, holds_image
+from cinemae.runtime.images.walk import Skipped
 from cinemae.runtime.scan.inputs import Inputs
-from cinemae.runtime.scan.walk import Skipped
 from pictures import encoded, picture
 from PIL import Image, features
 
