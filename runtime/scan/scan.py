@@ -40,7 +40,9 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         try:
             session.consume(session.score(inputs, prepare), inputs.count if inputs.countable else None)
         except KeyboardInterrupt:
-            how = "go on with:" if grows else "with --out FILE.jsonl, --resume continues"
+            table = options.out is not None and not grows and not is_stream(options.out)
+            lost = f"{display_name(str(options.out))} is written at the end only; " if table else ""
+            how = "go on with:" if grows else f"{lost}with --out FILE.jsonl, --resume continues"
             say(f"{session.tally.total:,} inputs are done; {how}")
             if grows:  # whole, so that it can be copied
                 print(same_command("--resume"), file=sys.stderr)

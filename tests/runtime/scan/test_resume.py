@@ -12,6 +12,7 @@ from cinemae.runtime.core.errors import EngineError, ImageError, OutputError, Us
 from cinemae.runtime.scan import resume
 from cinemae.runtime.scan.resume import read_lines
 from cinemae.runtime.scan.scan import scan
+from cinemae.runtime.scan.session import Session
 from cinemae.runtime.scan.targets import store_path
 from cinemae.runtime.scan.writers import StreamWriter
 from cinemae.runtime.scoring import prepare
@@ -271,3 +272,15 @@ def test_a_refusal_and_an_interrupt_print_the_command_that_goes_on(images, tiny_
     following = subprocess.run([*RUN, *shlex.split(done[2])], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert following.returncode == 1, following.stderr
     assert len(records(tmp_path / "o.jsonl")) == 24
+
+
+def test_an_interrupt_says_that_a_table_keeps_nothing(images, score, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "consume", interrupted)
+    table = tmp_path / "o.csv"
+    with pytest.raises(KeyboardInterrupt):
+        score(images, out=table)
+    assert not table.exists()
+    assert "o.csv is written at the end only; with --out FILE.jsonl, --resume continues" in capsys.readouterr().err
