@@ -27,6 +27,7 @@ from ..images.source import ImageSource
 from ..scoring.detector import Detector
 from .bench_result import BenchResult, InferenceRow, PipelineRow, Timing, describe_machine, timing
 from .options import BenchOptions
+from .product import products
 
 MIN_ROUNDS = 5
 WARM_UP = 2
@@ -115,6 +116,9 @@ def bench(
                 say(f"decoding {kind}")
                 decoding, preparing, pixels = measure_decoding(sources, engines[0].manifest.preprocess)
                 result = BenchResult(describe_machine(), kind, decoding, preparing)
+                if calls := products(threads or usable_cpus()):
+                    times = interleave(tuple(calls.values()), 0) * 1000
+                    result.product_ms = dict(zip(calls, map(float, np.median(times, axis=0)), strict=True))
             rows = list(_inference(options, engines, loading, threads, pixels=pixels, say=say))
             result.inference += rows
             say("the whole pipeline")

@@ -80,6 +80,8 @@ def test_bench_compares_engines_in_one_run(engines):
     assert all(engine.closed for engine in engines)
     text = table(result)
     assert "x baseline" in text
+    assert min(result.product_ms[precision] for precision in ("fp32", "int8")) > 0
+    assert f"one product of ViT-L here: {result.product_ms['fp32']:.0f} ms in float32" in text
     assert text.count("sample@") == 4
     assert json.loads(json.dumps(asdict(result)))["inference"][0]["batch"] == 1
 
