@@ -9,7 +9,8 @@ alternating rounds: as it was until December 2026, with four mask sets; with the
 shape, in onnxruntime, in place of the network. `memory` runs the command on two lists, one four times as long as the
 other. `precision` fits a head on float32 features of split train and reports how far other precisions, and sums stored
 in half precision, move the features and logits of the other splits and of four flat images. It needs no GPU: what
-enters and leaves the linear layers is rounded. DATA is a layout of the training data.
+enters and leaves the linear layers is rounded; a processor's own bfloat16 instructions are tried and timed too. DATA is
+a layout of the training data.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from cinemae.runtime.core.environment import cpu_features, lacks_bf16
 from cinemae.runtime.core.manifest import HeadConfig, MethodConfig
+from cinemae.runtime.diagnose.bench import interleave
 from cinemae.runtime.engines.load import load_engine
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.compute import prepare_process
@@ -52,6 +55,7 @@ from torch import Tensor, nn
 FIT = FitConfig(lr=1e-3, epochs=100)
 METHOD = MethodConfig()
 ENGINE_BATCH = 8
+ROUNDS = 11
 
 
 def row(*cells: object) -> None:
@@ -204,7 +208,8 @@ def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) ->
     flat = np.stack([np.full_like(pictures[1][0], value) for value in (0, 1, 128, 255)])
     pictures[1] = np.concatenate([pictures[1], flat])
     sets = draw_mask_sets(loaded.info.config.n_patches, METHOD)
-    plain = FeatureExtractor(loaded.mae, sets)
+    cpu = torch.device("cpu")
+    plain, native = FeatureExtractor(loaded.mae, sets, cpu), FeatureExtractor(loaded.mae, sets, cpu, "bf16")
     fitted_on, exact = (plain(images) for images in pictures)
     head = fit_head(fitted_on, [s.label for s in train])
 
@@ -225,6 +230,8 @@ def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) ->
         "fp16": lambda: computed(partial(as_half, kind=torch.float16)),
         "bf16": lambda: computed(partial(as_half, kind=torch.bfloat16)),
     }
+    if not lacks_bf16():
+        others["bf16 of this processor"] = lambda: native(pictures[1])
     right = logits(exact)
     row("precision", "f_global, largest, of its deviation", "s1", "s2", "s3", "logit, mean", "largest", "flat images")
     row(*["---"] * 8)
@@ -238,6 +245,11 @@ def precision(samples: Sequence[Sample], loaded: LoadedBackbone, images: int) ->
             f"{even.max():.5f}")
     largest = np.abs(exact.sums).max()
     print(f"\n{len(test)} images; deviation of the logits {right.std():.2f}; largest sum {largest:.0f}")
+    if not lacks_bf16():
+        some = pictures[0][:16]
+        times = interleave([partial(native, some), partial(plain, some)], 0, ROUNDS)
+        print(f"bf16 on {' '.join(cpu_features())}: {spread(times[:, 0] / times[:, 1])} of float32's time, paired, "
+              f"{torch.get_num_threads()} threads, load {load_average()}")
 
 
 def fit_head(features: Features, labels: Sequence[int]) -> Head:
