@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,12 @@ from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
 from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
 from ..audit.probe import transfer
+from ..data.skipped import Skipped, skip
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Table
 from .comparison import comparison, detector_variants, encoder_variants, head_inputs, seed_scores, sizes
 from .experiment import Experiment
-
-log = logging.getLogger("cinemae.train")
 
 CLASSICAL = ("entropy", "HF ratio", "gradient TV")
 PROBES = {"spectrum probe": 32, "JPEG probe": 79, ", ".join(CLASSICAL): len(CLASSICAL)}
@@ -36,12 +34,14 @@ def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]
     """Features of cached rows by the names of `PROBES`, float64 [n, width]; NaN where a file is gone."""
     preprocess = experiment.cache.spec.preprocess
 
+    skipped: Skipped = []
+
     def read(index: int) -> tuple[np.ndarray, ...]:
+        row = experiment.cache.rows[index]
         try:
-            row = experiment.cache.rows[index]
             image = decode(row.read(), name=row.path)
         except ImageError as error:
-            log.warning("skipped: %s", error)
+            skip(skipped, row.path, str(error))
             return tuple(np.full(width, np.nan) for width in PROBES.values())
         seen = luminance(Image.fromarray(resize_crop(image, preprocess)))
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])

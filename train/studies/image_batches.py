@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,10 +13,9 @@ from ...runtime.core.errors import ImageError
 from ...runtime.core.read_ahead import read_ahead
 from ...runtime.images.preprocess import load_image
 from ..data.sample import Sample
+from ..data.skipped import Skipped, skip
 from ..model.lcas import normalise
 from .experiment import Experiment
-
-log = logging.getLogger("cinemae.train")
 
 AHEAD = 2
 
@@ -25,18 +23,19 @@ AHEAD = 2
 def image_batches(
     experiment: Experiment, samples: Sequence[Sample], batch_size: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Decode images in order; unreadable files are left out and named in the log.
+    """Decode images in order; unreadable files are left out, and the first are named in the log.
 
     Yields:
         Positions in `samples`, int64 [b], and pixels, uint8 [b, S, S, 3].
     """
+    skipped: Skipped = []
     size, preprocess = batch_size or experiment.batch_size, experiment.cache.spec.preprocess
 
     def read(sample: Sample) -> np.ndarray | None:
         try:
             return load_image(sample.read(), preprocess, name=sample.path).pixels
         except ImageError as error:
-            log.warning("skipped: %s", error)
+            skip(skipped, sample.path, str(error))
             return None
 
     def read_many(start: int) -> list[np.ndarray | None]:

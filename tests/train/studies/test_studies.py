@@ -8,9 +8,10 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.core.errors import UsageError
+from cinemae.runtime.core.errors import ImageError, UsageError
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.sample import Sample
+from cinemae.train.data.skipped import SHOWN_SKIPS
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
@@ -105,6 +106,17 @@ def test_probes_decode_in_as_many_threads_as_workers(experiment, monkeypatch):
     monkeypatch.setattr(controls, "decode", lambda *a, **named: together.wait() >= 0 and decode(*a, **named))
     found = controls.low_level(replace(experiment, workers=3), experiment.eval_rows[:6])
     assert all(np.isfinite(values).all() for values in found.values())
+
+
+def test_of_images_that_are_gone_the_first_are_named(experiment, monkeypatch, caplog):
+    gone = Sample(path="gone.png", label=1, generator="g", split="val")
+    assert list(image_batches(experiment, [gone] * 50)) == []
+    assert caplog.text.count("skipped: gone.png") == SHOWN_SKIPS
+    caplog.clear()
+    monkeypatch.setattr(controls, "decode", lambda *_, name: (_ for _ in ()).throw(ImageError(f"{name}: gone")))
+    found = controls.low_level(experiment, np.resize(experiment.eval_rows, 50))
+    assert all(np.isnan(values).all() for values in found.values())
+    assert caplog.text.count("skipped: ") == SHOWN_SKIPS
 
 
 def test_unfreezing_trains_exactly_the_named_parts(experiment):
