@@ -62,7 +62,7 @@ class Request:
         name: file name without suffix. Default: cinemae, or the stem of a source engine.
         backbone: where the backbone lies, if not where the checkpoint says.
         fp16: half precision in the graph, for GPUs.
-        bf16: bfloat16 products, for CPUs with AMX (in OpenVINO) and GPUs.
+        bf16: bfloat16 products, for CPUs with AMX or of AMD's Zen 5 (in OpenVINO) and GPUs.
         int8: integer products for CPUs with VNNI.
         calibration: labelled images, in any form that `cinemae train` reads. They set INT8's activation ranges; with
             --bf16, where optional, likelihood ratio and thresholds from the scores of those outside of its train split.

@@ -28,9 +28,6 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 HALF = {"bf16": "bfloat16", "fp16": "float16"}
 TENSOR_CORES = (8, 0)
 """Compute capability from which NVIDIA GPUs have TensorFloat-32 and bfloat16."""
-LOGIT_TOLERANCE = 0.02
-"""Largest change of a logit, against float32, that the default precision of a device may make: half a per
-cent of probability at most, and a seventieth of the logits' standard deviation on the development bench."""
 
 
 def prepare_process(threads: int = 0) -> None:
@@ -104,7 +101,7 @@ def named_precision(name: str, auto: Precision = "fp32") -> Precision:
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """Choose the precision by name; `auto` is the fastest that keeps logits within `LOGIT_TOLERANCE`.
+    """Choose the precision by name; `auto` is the fastest that moved no logit by 0.02 in benchmarks/extract-speed.md.
 
     On processors that is fp32: half precision is only faster with instructions for it, and bf16 moves logits by more.
     On GPUs it is tf32 where there is TensorFloat-32: 10 bits of mantissa like fp16, and no overflow.

@@ -54,7 +54,7 @@ class Forward(Machine):
 
     Attributes:
         batch_size: images in one forward pass.
-        precision: arithmetic of the matrix products; auto: the fastest that moves no logit by more than 0.02.
+        precision: arithmetic of the matrix products; auto: fp32 on processors, tf32 on GPUs that have it.
     """
 
     batch_size: Annotated[int, Option(minimum=1)] = 32

@@ -57,7 +57,7 @@ def masked_loss(model: MaskedAutoencoder, images: Tensor, keep: Tensor) -> Tenso
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The type to train in, None for float32; `auto` is bfloat16 where the device has matrix units for it.
 
-    On processors without AMX, bfloat16 is slower than float32.
+    On a Xeon without AMX, bfloat16 was slower than float32.
     """
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else "amx_bf16" in cpu_features()
     return torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else None
