@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,6 @@ from ..reporting.tables import Table
 from .comparison import comparison, detector_variants, encoder_variants, head_inputs, seed_scores, sizes
 from .experiment import Experiment
 
-log = logging.getLogger("cinemae.train")
-
 CLASSICAL = ("entropy", "HF ratio", "gradient TV")
 PROBES = {"spectrum probe": 32, "JPEG probe": 79, ", ".join(CLASSICAL): len(CLASSICAL)}
 """What the linear probes read, with its width: the radial power spectrum at the network's input size, traces of JPEG's
@@ -36,13 +33,12 @@ def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]
     """Features of cached rows by the names of `PROBES`, float64 [n, width]; NaN where a file is gone."""
     preprocess = experiment.cache.spec.preprocess
 
-    def read(index: int) -> tuple[np.ndarray, ...]:
+    def read(index: int) -> tuple[np.ndarray, ...] | ImageError:
+        row = experiment.cache.rows[index]
         try:
-            row = experiment.cache.rows[index]
             image = decode(row.read(), name=row.path)
         except ImageError as error:
-            log.warning("skipped: %s", error)
-            return tuple(np.full(width, np.nan) for width in PROBES.values())
+            return error
         seen = luminance(Image.fromarray(resize_crop(image, preprocess)))
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])
         return spectrum(seen), blockiness(luminance(image)), classical
@@ -50,7 +46,10 @@ def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]
     with ThreadPoolExecutor(experiment.workers, thread_name_prefix="lowlevel") as pool:
         read_rows = []
         with Progress("images", len(rows), quiet=experiment.quiet) as progress:
-            for features in pool.map(read, rows):
+            for index, features in zip(rows, pool.map(read, rows), strict=True):
+                if isinstance(features, ImageError):
+                    experiment.skip(experiment.cache.rows[index].path, features)
+                    features = tuple(np.full(width, np.nan) for width in PROBES.values())
                 read_rows.append(features)
                 progress.advance()
     return {name: np.stack(column) for name, column in zip(PROBES, zip(*read_rows, strict=True), strict=True)}

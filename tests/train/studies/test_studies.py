@@ -11,6 +11,8 @@ import torch
 from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.sample import Sample
+from cinemae.train.data.skipped import SHOWN_SKIPS
+from cinemae.train.data.stored import read_stored
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
@@ -105,6 +107,22 @@ def test_probes_decode_in_as_many_threads_as_workers(experiment, monkeypatch):
     monkeypatch.setattr(controls, "decode", lambda *a, **named: together.wait() >= 0 and decode(*a, **named))
     found = controls.low_level(replace(experiment, workers=3), experiment.eval_rows[:6])
     assert all(np.isfinite(values).all() for values in found.values())
+
+
+@pytest.mark.parametrize("read", [
+    lambda experiment, rows: list(image_batches(experiment, [experiment.cache.rows[i] for i in rows])),
+    lambda experiment, rows: controls.low_level(experiment, rows),
+])
+def test_files_that_vanish_are_named_once_in_all_passes_and_the_first_alone(read, experiment, monkeypatch, caplog):
+    rows = np.arange(SHOWN_SKIPS + 4)
+    variants = [fresh := replace(experiment, skipped=[]), replace(fresh, seeds=1)]
+    assert all(len(one.cache.rows) > len(rows) for one in variants), "features are there before the files vanish"
+    monkeypatch.setattr(Sample, "read", lambda row: read_stored(f"{row.path}.gone"))
+    for one in variants:
+        read(one, rows)
+    assert len(fresh.skipped) == len(rows)
+    assert len(caplog.messages) == len(set(caplog.messages)) == SHOWN_SKIPS + 1
+    assert caplog.messages[-1] == "skipped: further files are not named"
 
 
 def test_unfreezing_trains_exactly_the_named_parts(experiment):
