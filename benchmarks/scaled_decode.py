@@ -1,12 +1,12 @@
 """What `decode: scaled` gains in speed and changes in scores, format by format.
 
     python benchmarks/scaled_decode.py speed [--rounds 5]
-    python benchmarks/scaled_decode.py scores SOURCES [--images 60] [--sides 1024 1600 3000]
+    python benchmarks/scaled_decode.py scores SOURCES [--images 60] [--sides 1024 1600 3000] [--largest]
 
 Prints Markdown tables. `speed` enlarges the bundled samples; both ways of decoding alternate within a round, and the
-ratio is taken inside each round. `scores` takes pictures of SOURCES/*/*/ai and SOURCES/*/*/nature evenly, enlarges them
-(bicubic; --sides 0: as they are), adds grain of standard deviation 4 at the final size, and saves the same pixels in
-three formats.
+ratio is taken inside each round. `scores` takes pictures of the folders ai and nature below SOURCES, evenly or the
+largest, enlarges them (bicubic; --sides 0: as they are), adds grain of standard deviation 4 at the final size, and
+saves the same pixels in three formats.
 """
 
 from __future__ import annotations
@@ -98,9 +98,11 @@ def speed(rounds: int, count: int) -> None:
                     compare(scan, rounds, *label, "folder")
 
 
-def pictures(sources: Path, label: int, count: int) -> list[Path]:
-    """As many pictures of a class, taken evenly; 1 is AI."""
-    found = sorted(sources.glob(f"*/*/{('nature', 'ai')[label]}/*"))
+def pictures(sources: Path, label: int, count: int, largest: bool) -> list[Path]:
+    """As many pictures of a class, taken evenly, or those of the longest short sides; 1 is AI."""
+    found = sorted(sources.glob(f"**/{('nature', 'ai')[label]}/*"))
+    if largest:
+        return sorted(found, key=lambda path: -min(Image.open(path).size))[:count]
     return found[:: max(1, len(found) // count)][:count]
 
 
@@ -115,14 +117,14 @@ def differences(pairs: Iterable[tuple[float, float]]) -> tuple[str, str, str]:
     return f"{d.mean():+.4f}", f"{np.abs(d).mean():.4f}", f"{np.abs(d).max():.4f}"
 
 
-def scores(sources: Path, count: int, sides: list[int]) -> None:
+def scores(sources: Path, count: int, sides: list[int], largest: bool) -> None:
     """Differences of logits between formats and ways, and AUC where the format goes with the class."""
     detectors = {way: Detector.load(decode=way, device="cpu") for way in WAYS}
     seen: dict[int, dict[str, dict[tuple[str, int], list[float]]]] = {}
     for side in sides:
         logits = seen[side] = {way: {(name, label): [] for name in FORMATS for label in (0, 1)} for way in WAYS}
         for label in (0, 1):
-            for path in pictures(sources, label, count):
+            for path in pictures(sources, label, count, largest):
                 size = Image.open(path).size
                 scale = side / min(size) if side else 1
                 image = enlarged(path, (round(size[0] * scale), round(size[1] * scale)), 4 if side else 0)
@@ -165,11 +167,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--sides", type=int, nargs="+", default=[1024, 1600, 3000])
+    parser.add_argument("--largest", action="store_true")
     options = parser.parse_args()
     if options.what == "speed":
         speed(options.rounds, min(options.images, 4))
     else:
-        scores(options.sources, options.images, options.sides)
+        scores(options.sources, options.images, options.sides, options.largest)
 
 
 if __name__ == "__main__":

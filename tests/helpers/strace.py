@@ -1,4 +1,4 @@
-"""Commands under strace: what they write, and what they call."""
+"""Commands under strace: the files they change, the sockets they use, the programs they start, what pickles name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,45 @@ CALLS = (
 PATH = re.compile(r'(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
 ANYWHERE = re.compile(r"/dev/(null|tty|shm/.*|urandom)|/proc/(self|\d+)/.*")
 """Neither is a file on a disk. /dev/shm: semaphores and shared memory of worker processes, without names at the end."""
+HOOK = """
+import os, sys
+
+def hook(event, arguments, end=os.open(os.environ["PICKLES"], os.O_WRONLY | os.O_APPEND)):
+    if event == "pickle.find_class":
+        os.write(end, ".".join(map(str, arguments)).encode() + b"\\n")
+
+sys.addaudithook(hook)
+hook("pickle.find_class", ("this hook",))
+"""
+"""As sitecustomize.py: Python's unpickler tells every class and function that a pickle names. torch's own, which reads
+tensors alone, tells none."""
+
+
+def can_trace(folder: Path) -> bool:
+    """Whether strace is installed and may trace here."""
+    command = ["strace", "-o", str(folder / "probe"), "true"]
+    return bool(shutil.which("strace")) and subprocess.run(command, capture_output=True).returncode == 0
 
 
 @dataclass(frozen=True)
 class Traced:
-    """code: the exit code. errors: stderr. written: paths from the working folder. sockets: calls on AF_INET."""
+    """What a command did.
+
+    Attributes:
+        code: the exit code.
+        errors: stderr.
+        written: paths from the working folder.
+        sockets: calls on AF_INET.
+        started: programs, without the command itself.
+        pickled: what pickles named.
+    """
 
     code: int
     errors: str
     written: set[str]
     sockets: list[str]
+    started: list[str]
+    pickled: set[str]
 
 
 def written(trace: str, folder: Path) -> set[str]:
@@ -46,14 +75,19 @@ def written(trace: str, folder: Path) -> set[str]:
 
 
 def traced(place: Path, arguments: tuple[str, ...], use: Callable[[], None] | None = None) -> Traced:
-    """A command to its end in `place`, with home and temporary folder beside it; `use` ends with its interrupt."""
-    trace, home, scratch, pid = (place.parent / name for name in ("trace", "home", "scratch", "pid"))
-    for folder in (home, scratch):
+    """A command to its end in `place`, with home and temporary folder there; `use` ends with its interrupt."""
+    trace, home, scratch, pid, hook, pickles = (
+        place.parent / name for name in ("trace", "home", "scratch", "pid", "hook", "pickles")
+    )
+    for folder in (home, scratch, hook):
         folder.mkdir(exist_ok=True)
-    command = ["strace", "-f", "-y", "-qq", "--seccomp-bpf", "-o", str(trace), "-e", f"trace={CALLS}"]
+    (hook / "sitecustomize.py").write_text(HOOK)
+    pickles.write_text("")
+    command = ["strace", "-f", "-y", "-qq", "--seccomp-bpf", "-o", str(trace), "-e", f"trace={CALLS},execve"]
     command += ["sh", "-c", f'echo $$ > "{pid}"; exec "$@"', "sh", sys.executable, "-m", "cinemae", *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    environment = {**kept, "HOME": str(home), "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**kept, "HOME": str(home), "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1",
+                   "PYTHONPATH": str(hook), "PICKLES": str(pickles)}
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=place, env=environment, text=True, **streams) as process:
         if use is not None:
@@ -61,25 +95,18 @@ def traced(place: Path, arguments: tuple[str, ...], use: Callable[[], None] | No
             os.kill(int(pid.read_text()), signal.SIGINT)
         errors = process.communicate()[1]
     text = trace.read_text(errors="replace")
-    found = {path for path in written(text, place) if not path.startswith(("../scratch", "../pid"))}
-    return Traced(process.returncode, errors, found, [line for line in text.splitlines() if "AF_INET" in line])
+    assert list(home.iterdir()) == [], (arguments, sorted(home.rglob("*")))
+    own = ("../scratch", "../pid", "../pickles")
+    found = {path for path in written(text, place) if not path.startswith(own)}
+    lines, pickled = text.splitlines(), set(pickles.read_text().splitlines())
+    assert "this hook" in pickled
+    started = [line for line in lines if "execve(" in line and " = -1 " not in line][2:]  # sh and the command
+    return Traced(process.returncode, errors, found, [line for line in lines if "AF_INET" in line], started,
+                  pickled - {"this hook"})
 
 
-def breaches(
-    place: Path, name: str, arguments: tuple[str, ...], stated: tuple[str, ...], use: Callable[[], None] | None = None
-) -> dict[str, tuple[set[str], list[str]]]:
-    """What a command wrote outside of the `stated` paths, and its calls on sockets: none but those of a server."""
-    done = traced(place, arguments, use)
-    assert done.code in (0, 130), (name, done.errors)
-    names = {re.sub(r"^\.(?!\.)", "", path) for path in done.written}  # "" is a file without a name
-    outside = {path for path in names if not path.startswith(stated or ("none",)) and (path or not stated)}
-    own = ("socket(", "127.0.0.1") if name == "serve" else ()
-    calls = [line for line in done.sockets if "connect(" in line or not any(word in line for word in own)]
-    print(f"{name}: {len(done.written)} paths written, {len(done.sockets)} calls on sockets")
-    return {name: (outside, calls[:5])} if outside or calls else {}
-
-
-def can_trace(folder: Path) -> bool:
-    """Whether strace is installed and may trace here."""
-    command = ["strace", "-o", str(folder / "probe"), "true"]
-    return bool(shutil.which("strace")) and subprocess.run(command, capture_output=True).returncode == 0
+def outside(done: Traced, stated: tuple[str, ...]) -> set[str]:
+    """The paths written that lie in none of the stated files and folders; folders above these may be made."""
+    names = {"/".join(part.removeprefix(".") for part in path.split("/")) for path in done.written}
+    above = {str(folder) for one in stated for folder in Path(one).parents} | {""}  # "" is a file without a name
+    return {path for path in names if not path.startswith(stated or ("none",)) and not (stated and path in above)}

@@ -37,6 +37,16 @@ def make_tree(
     return root
 
 
+def add(root: Path, generator: str, split: str, count: int, first: int = 0) -> None:
+    """`count` more images of each class of a source, in a GenImage tree."""
+    for label, name in enumerate(("nature", "ai")):
+        folder = root / generator / split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(first, first + count):
+            seed = 1000 * sum(map(ord, generator)) + 100 * len(split) + i
+            render(label, seed, (80, 72)).save(folder / f"{i}.png")
+
+
 def touch(path: Path) -> Path:
     """A file with one byte: the readers do not open images."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Commands that score, under strace: files are written only where the help says, and no socket leaves the machine."""
+"""Commands that score, under strace: files are written only where the help says, no socket leaves the machine, no
+program is started and no pickle read."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from pictures import folder_of
-from strace import breaches, can_trace
+from strace import can_trace, outside, traced
 
 pytestmark = [pytest.mark.attack, pytest.mark.slow, pytest.mark.timeout(1800)]
 PORT = 18765
+
+
 def until(done: Callable[[], object], seconds: float = 120) -> None:
     """Wait for a true answer; connections that are refused meanwhile are no failure."""
     end = time.monotonic() + seconds
@@ -69,5 +72,12 @@ def test_commands_write_where_they_say_and_call_nobody(place):
     }
     wrong = {}
     for name, (arguments, stated) in COMMANDS.items():
-        wrong |= breaches(place, name, arguments, stated, uses.get(name))
+        done = traced(place, arguments, uses.get(name))
+        assert done.code in (0, 130), (name, done.errors)
+        own = ("socket(", "127.0.0.1") if name == "serve" else ()
+        calls = [line for line in done.sockets if "connect(" in line or not any(word in line for word in own)]
+        print(f"{name}: {len(done.written)} paths written, {len(done.sockets)} calls on sockets")
+        started = [] if name == "doctor" else done.started  # it tries libraries in processes of their own
+        if (files := outside(done, stated)) or calls or started or done.pickled:
+            wrong[name] = (files, calls[:5], started, done.pickled)
     assert wrong == {}

@@ -20,6 +20,8 @@ def skip(skipped: Skipped, path: str, reason: str) -> None:
     skipped.append((path, reason))
     if len(skipped) <= SHOWN_SKIPS:
         log.warning("skipped: %s", reason if path in reason else f"{path}: {reason}")
+    elif len(skipped) == SHOWN_SKIPS + 1:
+        log.warning("skipped: further files are not named")
 
 
 def usable(path: str, skipped: Skipped, any_suffix: bool = False) -> bool:

@@ -5,9 +5,12 @@ A page in a dark scheme inverts their lightness (`report.css`); elsewhere they r
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,7 @@ def drawing(path: Path, width: float = 7.0, height: float = 4.0, png: bool = Fal
     The file appears when the `with` block ends without an error; with `png`, a PNG beside it, for places that do not
     take SVG.
     """
+    _import_matplotlib()
     from cycler import cycler
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -48,6 +52,18 @@ def drawing(path: Path, width: float = 7.0, height: float = 4.0, png: bool = Fal
         if png:
             with atomic_path(path.with_suffix(".png")) as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib, which writes a list of all fonts to the home folder, with a temporary folder in its place."""
+    if "matplotlib" in sys.modules or "MPLCONFIGDIR" in os.environ:
+        return
+    with TemporaryDirectory() as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            import matplotlib.font_manager  # noqa: F401
+        finally:
+            del os.environ["MPLCONFIGDIR"]
 
 
 def bars(

@@ -15,7 +15,6 @@ from ...runtime.images.decode import decode
 from ...runtime.images.preprocess import resize_crop
 from ..audit.lowlevel import blockiness, entropy, high_frequency_ratio, luminance, spectrum, total_variation
 from ..audit.probe import transfer
-from ..data.skipped import Skipped, skip
 from ..reporting import plots
 from ..reporting.result import Plot, StudyResult
 from ..reporting.tables import Table
@@ -34,15 +33,12 @@ def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]
     """Features of cached rows by the names of `PROBES`, float64 [n, width]; NaN where a file is gone."""
     preprocess = experiment.cache.spec.preprocess
 
-    skipped: Skipped = []
-
-    def read(index: int) -> tuple[np.ndarray, ...]:
+    def read(index: int) -> tuple[np.ndarray, ...] | ImageError:
         row = experiment.cache.rows[index]
         try:
             image = decode(row.read(), name=row.path)
         except ImageError as error:
-            skip(skipped, row.path, str(error))
-            return tuple(np.full(width, np.nan) for width in PROBES.values())
+            return error
         seen = luminance(Image.fromarray(resize_crop(image, preprocess)))
         classical = np.array([entropy(seen), high_frequency_ratio(seen), total_variation(seen)])
         return spectrum(seen), blockiness(luminance(image)), classical
@@ -50,7 +46,10 @@ def low_level(experiment: Experiment, rows: np.ndarray) -> dict[str, np.ndarray]
     with ThreadPoolExecutor(experiment.workers, thread_name_prefix="lowlevel") as pool:
         read_rows = []
         with Progress("images", len(rows), quiet=experiment.quiet) as progress:
-            for features in pool.map(read, rows):
+            for index, features in zip(rows, pool.map(read, rows), strict=True):
+                if isinstance(features, ImageError):
+                    experiment.skip(experiment.cache.rows[index].path, features)
+                    features = tuple(np.full(width, np.nan) for width in PROBES.values())
                 read_rows.append(features)
                 progress.advance()
     return {name: np.stack(column) for name, column in zip(PROBES, zip(*read_rows, strict=True), strict=True)}

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...runtime.core.errors import UsageError
+from ...runtime.core.errors import ImageError, UsageError
 from ...runtime.core.manifest import Backbone, HeadConfig, MethodConfig
 from ..calibration.scores import Scores
 from ..compute import choose_device, choose_precision
 from ..data.generators import canonical, same_generators
 from ..data.sample import Sample
 from ..data.samples import thin
+from ..data.skipped import Skipped, skip
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
@@ -53,6 +54,7 @@ class Experiment:
         workers: threads that decode images.
         device: where the network runs.
         quiet: show no progress.
+        skipped: files that have become unreadable since their features were cached; variants share the list.
     """
 
     samples: Sequence[Sample]
@@ -70,6 +72,12 @@ class Experiment:
     workers: int = 2
     device: torch.device = field(default_factory=lambda: choose_device("auto"))
     quiet: bool = False
+    skipped: Skipped = field(default_factory=list)
+
+    def skip(self, path: str, error: ImageError) -> None:
+        """Leave out a file; of all passes of all studies, the first files are named in the log, each once."""
+        if all(path != known for known, _ in self.skipped):
+            skip(self.skipped, path, str(error))
 
     @property
     def used(self) -> list[Sample]:

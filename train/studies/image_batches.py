@@ -13,7 +13,6 @@ from ...runtime.core.errors import ImageError
 from ...runtime.core.read_ahead import read_ahead
 from ...runtime.images.preprocess import load_image
 from ..data.sample import Sample
-from ..data.skipped import Skipped, skip
 from ..model.lcas import normalise
 from .experiment import Experiment
 
@@ -23,28 +22,31 @@ AHEAD = 2
 def image_batches(
     experiment: Experiment, samples: Sequence[Sample], batch_size: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Decode images in order; unreadable files are left out, and the first are named in the log.
+    """Decode images in order; unreadable files are left out (`Experiment.skip`).
 
     Yields:
         Positions in `samples`, int64 [b], and pixels, uint8 [b, S, S, 3].
     """
-    skipped: Skipped = []
     size, preprocess = batch_size or experiment.batch_size, experiment.cache.spec.preprocess
 
-    def read(sample: Sample) -> np.ndarray | None:
+    def read(sample: Sample) -> np.ndarray | ImageError:
         try:
             return load_image(sample.read(), preprocess, name=sample.path).pixels
         except ImageError as error:
-            skip(skipped, sample.path, str(error))
-            return None
+            return error
 
-    def read_many(start: int) -> list[np.ndarray | None]:
+    def read_many(start: int) -> list[np.ndarray | ImageError]:
         return [read(sample) for sample in samples[start : start + size]]
 
     starts = range(0, len(samples), size)
     with ThreadPoolExecutor(experiment.workers, thread_name_prefix="decode") as pool:
         for start, decoded in read_ahead(pool, read_many, starts, AHEAD + 1):
-            good = [(start + j, pixels) for j, pixels in enumerate(decoded.result()) if pixels is not None]
+            good = []
+            for position, pixels in enumerate(decoded.result(), start):
+                if isinstance(pixels, ImageError):
+                    experiment.skip(samples[position].path, pixels)
+                else:
+                    good.append((position, pixels))
             if good:
                 yield np.array([position for position, _ in good]), torch.from_numpy(np.stack([p for _, p in good]))
 

@@ -23,23 +23,13 @@ from commands import outcome
 from forked import forked
 from pictures import encoded
 from published_layouts import TINY, fair_shapes, fair_state, write_fair
-from training_tree import render
+from training_tree import add, render
 
 TRAIN, TEST = 40, 3
 WEIGHTS = "mae_visualize_vit_base.pth"
 MAKE = ("make", "data", "--backbone", WEIGHTS)
 COMMAND = (*MAKE, "--threads", "1", "--no-tiers")
 STEPS = ("audit", "extract", "fit", "evaluate", "export", "report")
-
-
-def add(root: Path, generator: str, split: str, count: int, first: int = 0) -> None:
-    """`count` more images of each class of a source, in a GenImage tree."""
-    for label, name in enumerate(("nature", "ai")):
-        folder = root / generator / split / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for i in range(first, first + count):
-            seed = 1000 * sum(map(ord, generator)) + 100 * len(split) + i
-            render(label, seed, (80, 72)).save(folder / f"{i}.png")
 
 
 def weights(folder: Path) -> Path:

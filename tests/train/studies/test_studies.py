@@ -8,10 +8,11 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
-from cinemae.runtime.core.errors import ImageError, UsageError
+from cinemae.runtime.core.errors import UsageError
 from cinemae.runtime.images.preprocess import load_image
 from cinemae.train.data.sample import Sample
 from cinemae.train.data.skipped import SHOWN_SKIPS
+from cinemae.train.data.stored import read_stored
 from cinemae.train.fitting.head_training import train_head
 from cinemae.train.model.lcas import channel_constants
 from cinemae.train.model.mae import patchify
@@ -108,15 +109,20 @@ def test_probes_decode_in_as_many_threads_as_workers(experiment, monkeypatch):
     assert all(np.isfinite(values).all() for values in found.values())
 
 
-def test_of_images_that_are_gone_the_first_are_named(experiment, monkeypatch, caplog):
-    gone = Sample(path="gone.png", label=1, generator="g", split="val")
-    assert list(image_batches(experiment, [gone] * 50)) == []
-    assert caplog.text.count("skipped: gone.png") == SHOWN_SKIPS
-    caplog.clear()
-    monkeypatch.setattr(controls, "decode", lambda *_, name: (_ for _ in ()).throw(ImageError(f"{name}: gone")))
-    found = controls.low_level(experiment, np.resize(experiment.eval_rows, 50))
-    assert all(np.isnan(values).all() for values in found.values())
-    assert caplog.text.count("skipped: ") == SHOWN_SKIPS
+@pytest.mark.parametrize("read", [
+    lambda experiment, rows: list(image_batches(experiment, [experiment.cache.rows[i] for i in rows])),
+    lambda experiment, rows: controls.low_level(experiment, rows),
+])
+def test_files_that_vanish_are_named_once_in_all_passes_and_the_first_alone(read, experiment, monkeypatch, caplog):
+    rows = np.arange(SHOWN_SKIPS + 4)
+    variants = [fresh := replace(experiment, skipped=[]), replace(fresh, seeds=1)]
+    assert all(len(one.cache.rows) > len(rows) for one in variants), "features are there before the files vanish"
+    monkeypatch.setattr(Sample, "read", lambda row: read_stored(f"{row.path}.gone"))
+    for one in variants:
+        read(one, rows)
+    assert len(fresh.skipped) == len(rows)
+    assert len(caplog.messages) == len(set(caplog.messages)) == SHOWN_SKIPS + 1
+    assert caplog.messages[-1] == "skipped: further files are not named"
 
 
 def test_unfreezing_trains_exactly_the_named_parts(experiment):
