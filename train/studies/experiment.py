@@ -19,7 +19,7 @@ from ..compute import choose_device, choose_precision
 from ..data.generators import canonical, same_generators
 from ..data.sample import Sample
 from ..data.samples import thin
-from ..data.skipped import Skipped, skip
+from ..data.skipped import SHOWN_SKIPS, Skipped, skip
 from ..features.cache import FeatureCache
 from ..features.cache_spec import CacheSpec
 from ..features.extract import extract, preprocess_for
@@ -76,7 +76,7 @@ class Experiment:
 
     def skip(self, path: str, error: ImageError) -> None:
         """Leave out a file; of all passes of all studies, the first files are named in the log, each once."""
-        if all(path != known for known, _ in self.skipped):
+        if len(self.skipped) <= SHOWN_SKIPS and all(path != known for known, _ in self.skipped):
             skip(self.skipped, path, str(error))
 
     @property
