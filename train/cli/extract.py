@@ -45,7 +45,7 @@ class ExtractOptions:
         augment: change images before the resize; robust: rescale and re-encode.
         views: augmented views of an image.
         augment_seed: seed of the augmentation.
-        decode: scaled halves large images cheaply before the resize; engines then do the same.
+        decode: scaled halves images above 1022 pixels cheaply before the resize; engines then do the same.
         f_global: feature of the whole image: the CLS token, as in the paper, or the mean of the patch tokens.
         global_encoder: another frozen encoder for that feature: NAME of timm, from the hub, or NAME:FILE.safetensors.
         shard: this process takes part i of n, counted from 0. Default: as torchrun says, else all.
@@ -65,7 +65,7 @@ class ExtractOptions:
     augment: Augment = "none"
     views: Annotated[int, Option(minimum=1)] = 1
     augment_seed: Annotated[int, Option(minimum=0)] = 0
-    decode: Annotated[str, Option(metavar="[full|scaled]")] = "full"
+    decode: Annotated[str, Option(metavar="[full|scaled]")] = "scaled"
     f_global: Annotated[str, Option(metavar="[cls|mean]")] = "cls"
     global_encoder: Annotated[str | None, Option(metavar="NAME[:FILE]")] = None
     shard: Annotated[str | None, Option(metavar="I/N")] = None

@@ -30,7 +30,7 @@ from .cache_writer import CacheWriter
 from .extractor import FeatureExtractor
 
 
-def preprocess_for(config: BackboneConfig, decode: Decode = "full") -> Preprocess:
+def preprocess_for(config: BackboneConfig, decode: Decode = "scaled") -> Preprocess:
     """Resize and crop for a backbone: the paper's 256 and 224, in the same proportion at another input size."""
     return Preprocess(resize_short=round(config.image_size * 256 / 224), crop=config.image_size, decode=decode)
 

@@ -33,8 +33,8 @@ def test_fewer_runs_are_the_first_ones(create, tiny_config):
 
 
 def test_preprocess_keeps_the_papers_proportion(tiny_config):
-    assert preprocess_for(tiny_config) == Preprocess(resize_short=73, crop=64)
-    assert preprocess_for(tiny_config.model_copy(update={"image_size": 224})) == Preprocess()
+    assert preprocess_for(tiny_config) == Preprocess(resize_short=73, crop=64, decode="scaled")
+    assert preprocess_for(tiny_config.model_copy(update={"image_size": 224}), "full") == Preprocess()
 
 
 def test_another_configuration_never_meets_these_features(backbone, create, spec, samples, fill):
