@@ -159,7 +159,7 @@ def training_rows(cache: FeatureCache, config: FitConfig) -> tuple[np.ndarray, n
         raise UsageError(
             f"no image of split {config.split!r} was extracted; there are: {splits}. In a list, a column split says "
             "which images are for training (all are test without it); in folders, a folder train does. Extract again "
-            "with it, or fit on another split with --split"
+            "with it or with --test-share 0.1, or fit on another split with --split"
         )
     held = np.array([is_held_out(cache.rows[i].content, config.held_out, config.seed) for i in chosen], dtype=bool)
     for rows, what in ((chosen[~held], "to train on"), (chosen[held], "to hold out")):
