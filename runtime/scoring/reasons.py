@@ -40,7 +40,7 @@ TEXTS = {
     "unseen": "{}",
     "band": "the score reaches neither threshold of the engine, so neither verdict has its promised rate",
     "norate": "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae train calibrate "
-    "sets them)",
+    "sets them, with held-out images enough)",
 }
 """Code -> sentence; `{}` stands for a value of the image."""
 
