@@ -107,12 +107,13 @@ def promise_warnings(calibration: Calibration) -> list[str]:
     """
     c, warnings = calibration, []
     for verdict, label, word, threshold, rate, gamma in _promises(c):
+        too_few = threshold is None and rate is not None and verdict not in c.withheld
         if verdict in c.withheld:
             warnings.append(
                 f"{verdict} is never given: on sources that the head had not seen, scores beyond its threshold are not "
                 "shown to be evidence for it; more sources of both classes, or stronger features, are the remedy"
             )
-        elif threshold is None and rate is not None:
+        elif too_few:
             n, errors, option = (
                 (c.n_real, "false alarms", "--false-alarm") if verdict == "ai" else (c.n_ai, "misses", "--miss")
             )
@@ -128,7 +129,8 @@ def promise_warnings(calibration: Calibration) -> list[str]:
                 f"{gamma:g} whatever is asked for, and the interval of the likelihood ratio knows no difference "
                 "between sources"
             )
-        if small := [rates.source for rates in c.sources if rates.label == label and not rates.counted]:
+        small = [rates.source for rates in c.sources if rates.label == label and not rates.counted]
+        if small and not too_few:
             warnings.append(f"too few {word} images to promise a rate for them: {', '.join(small)}")
     return warnings
 

@@ -95,6 +95,12 @@ def test_a_single_source_is_said_to_set_gamma_and_to_leave_the_interval_without_
     assert "the interval of the likelihood ratio knows no difference between sources" in warning
 
 
+def test_too_few_images_are_one_warning_of_a_class():
+    scores = scored(("a", 0, [-2.0, 0]), ("b", 0, [-1.0]), ("a", 1, [1.0, 2]), ("b", 1, [3.0]))
+    found = promise_warnings(calibrate(scores, "", Rates()))
+    assert [warning.partition(" images")[0] for warning in found] == ["3 real", "3 AI"]
+
+
 def test_thresholds_that_meet_leave_nothing_uncertain():
     assert promise_text(CALIBRATION).endswith("; between them uncertain")
     met = CALIBRATION.model_copy(update={"real_below": 1.0})
