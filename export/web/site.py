@@ -112,7 +112,8 @@ def site_data(engine: Path, manifest: Manifest, ort_base: str) -> dict[str, Any]
         "ort": {name: {"url": ort_base + name, **asdict(file)} for name, file in onnxruntime_web.FILES.items()},
         "limits": {
             **{name: getattr(reasons, name) for name in LIMITS},
-            "maxAspect": preprocess.MAX_ASPECT, "maxPixels": decode.MAX_PIXELS, "maxFileBytes": MAX_FILE_BYTES,
+            "maxAspect": preprocess.MAX_ASPECT, "scaledMargin": preprocess.SCALED_MARGIN,
+            "maxPixels": decode.MAX_PIXELS, "maxFileBytes": MAX_FILE_BYTES,
             # From version 13 on Pillow resizes tall images vertically first; scores follow the Pillow of the export.
             "verticalFirst": int(pillow_version.split(".")[0]) >= 13,
         },

@@ -1,5 +1,6 @@
 // The one preprocessing of the manifest: short side resized, centre cut out. Equal to `resize_crop` of the runtime.
 
+import { blockOf, reduced } from "./reduce.js";
 import { resample, weightsOf } from "./resample.js";
 
 /** Half to even, as Python rounds. */
@@ -9,11 +10,12 @@ function rounded(value) {
 }
 
 /**
- * image: {width, height, strip(y, count) -> RGBA bytes}, upright and opaque. preprocess: of the manifest.
- * maxAspect, verticalFirst: `MAX_ASPECT` of the runtime, and whether Pillow orders its passes as version 13 does.
- * Returns {pixels: uint8 RGB [crop, crop, 3], width, height, grayscale}.
+ * whole: {width, height, strip(y, count) -> RGBA bytes}, upright and opaque. preprocess: of the manifest.
+ * maxAspect, scaledMargin, verticalFirst: of the runtime, and whether Pillow orders its passes as version 13 does.
+ * Returns {pixels: uint8 RGB [crop, crop, 3], width, height, grayscale}; the sizes are the whole image's.
  */
-export function prepare(image, preprocess, { maxAspect, verticalFirst }) {
+export function prepare(whole, preprocess, { maxAspect, scaledMargin, verticalFirst }) {
+  const image = reduced(whole, blockOf(whole, preprocess, scaledMargin));
   const { width, height } = image, { resize_short: short, crop } = preprocess;
   const scale = short / Math.min(width, height);
   const newWidth = Math.max(rounded(width * scale), short), newHeight = Math.max(rounded(height * scale), short);
@@ -35,5 +37,5 @@ export function prepare(image, preprocess, { maxAspect, verticalFirst }) {
   for (let i = 0; grayscale && i < pixels.length; i += 3) {
     grayscale = pixels[i] === pixels[i + 1] && pixels[i] === pixels[i + 2];
   }
-  return { pixels, width, height, grayscale };
+  return { pixels, width: whole.width, height: whole.height, grayscale };
 }

@@ -37,15 +37,19 @@ def test_resize_and_crop_are_pillows_on_hundreds_of_sizes(run_js, data, tmp_path
             image = np.where(image > 127, 255, 0).astype(np.uint8)  # overshoot at every edge
         short, crop = ((256, 224), (72, 64))[index % 2]
         image.tofile(tmp_path / f"{index}.rgba")
-        cases.append({"width": width, "height": height, "resize_short": short, "crop": crop})
+        decode = "scaled" if index % 5 < 2 else "full"
+        cases.append({"width": width, "height": height, "resize_short": short, "crop": crop, "decode": decode})
         rgb = Image.fromarray(np.ascontiguousarray(image[:, :, :3]))
-        expected.append(resize_crop(rgb, Preprocess(resize_short=short, crop=crop)))
+        expected.append(resize_crop(rgb, Preprocess(resize_short=short, crop=crop, decode=decode)))
     run_js('import { prepare } from "./prepare.js";', """
         input.cases.forEach((item, index) => {
           const pixels = read(`${index}.rgba`), { width, height } = item;
           const strip = (y, count) => pixels.subarray(4 * y * width, 4 * (y + count) * width);
           write(`${index}.rgb`, prepare({ width, height, strip }, item, input.limits).pixels);
         });""", {"cases": cases, "limits": data["limits"]})
+    scaled = [min(case["width"], case["height"]) for case in cases if case["decode"] == "scaled" and case["crop"] == 64]
+    assert sum(short >= 287 for short in scaled) > 9, "halved once"
+    assert sum(short >= 575 for short in scaled) > 0, "halved twice"
     for index, (want, size) in enumerate(zip(expected, sizes(), strict=True)):
         found = np.fromfile(tmp_path / f"{index}.rgb", np.uint8).reshape(want.shape)
         assert np.array_equal(found, want), size
