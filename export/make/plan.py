@@ -75,7 +75,7 @@ def best_case_warnings(samples: Sequence[Sample], config: FitConfig) -> list[str
         labels = np.concatenate([labels, labels[own]])
         sources = np.concatenate([sources, np.full(len(own), OWN_HEAD)])
     perfect = Scores(2 * labels.astype(np.float32) - 1, labels, sources)
-    return promise_warnings(calibrate(perfect, "the best case", config.rates))
+    return promise_warnings(calibrate(perfect, "the best case", config.rates), perfect)
 
 
 def estimate(

@@ -23,6 +23,7 @@ from ...runtime.scan.options import ScanOptions
 from ...runtime.scan.scan import scan
 from ...runtime.scoring.options import ScoringOptions
 from ...train.audit.audit import audit
+from ...train.calibration.scores import Scores
 from ...train.cli.evaluate import EvalOptions, evaluated
 from ...train.cli.extract import ExtractOptions, extracted
 from ...train.cli.fit import FitOptions, fitted
@@ -136,7 +137,8 @@ class Work:
         calibration = read_manifest(self.options.out).calibration
         found = json.loads((self.options.checkpoint / EVAL_FOLDER / "eval.json").read_text("utf-8"))
         counts = (VerdictCounts(**row) for row in found["verdicts"])
-        return [*promise_warnings(calibration), *broken_promises(counts, calibration)]
+        scores = Scores.load(self.options.checkpoint / SCORES_FILE)
+        return [*promise_warnings(calibration, scores), *broken_promises(counts, calibration)]
 
     def _run(self, name: str, inputs: object, files: Sequence[Path], work: Callable[[], str]) -> None:
         """Run a step of `cinemae train`, and show its result without the next command, which `make` runs itself."""

@@ -68,6 +68,12 @@ class Likelihood(Model):
         ratio, low, high, real, ai = (float(np.interp(logit, self.logits, column)) for column in columns)
         return 10**ratio, 10**low, 10**high, real, ai
 
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve of the measured images, in [0, 1]; the sources of a class weigh alike."""
+        real, ai = (-np.diff(column, append=0.0) for column in (self.real_share, self.ai_share))
+        return float(ai @ (1 - np.asarray(self.real_share) + real / 2))
+
     def supported(self, logit: float | np.ndarray) -> np.ndarray:
         """Natural logarithm of the ratio that the interval supports, of its value nearest to 1; shaped as `logit`."""
         low, high = (np.interp(logit, self.logits, column) for column in (self.low, self.high))

@@ -31,7 +31,7 @@ def calibrate(scores: Scores, fitted_on: str, rates: Rates, lowest_quality: int 
         lowest_quality: lowest JPEG quality among the images, where it is known.
 
     Raises:
-        UsageError: a class is missing, a logit is not finite, or the logits rank real above AI.
+        UsageError: a class is missing, or a logit is not finite.
     """
     if not np.isfinite(scores.logits).all():
         raise UsageError("the head gives scores that are not finite; fit it again, with a smaller --lr")

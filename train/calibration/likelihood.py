@@ -19,7 +19,6 @@ import numpy as np
 from scipy.special import expit
 
 from ...runtime.core.calibration import Likelihood
-from ...runtime.core.errors import UsageError
 
 CELLS = 64
 """The fit sees logits rounded to this many quantiles."""
@@ -31,29 +30,24 @@ RIDGE, STEPS = 1e-5, 100
 def fit_likelihood(
     real: Sequence[np.ndarray], fake: Sequence[np.ndarray], resamples: int = 200, seed: int = 0
 ) -> Likelihood:
-    """Fit the ratio.
+    """Fit the ratio, which is 1 everywhere where the logits rank real images above AI images.
 
     Args:
         real: float [n] logits of each source of real images.
         fake: the same of AI images.
         resamples: of the bootstrap.
         seed: of the bootstrap.
-
-    Raises:
-        UsageError: the logits rank real images above AI images.
     """
     knots = _strictly_ascending(np.quantile(np.concatenate([*real, *fake]), np.linspace(0, 1, CELLS)))
     counts = [[np.bincount(_nearest(knots, one), minlength=len(knots)) for one in group] for group in (real, fake)]
     shares = [np.mean([one / one.sum() for one in group], axis=0) for group in counts]
     at_least = [np.cumsum(one[::-1])[::-1] for one in shares]
-    if shares[1] @ (1 - at_least[0] + shares[0] / 2) <= 0.5:  # the AUC
-        raise UsageError(
-            "on the held-out images the head ranks real above AI; it has learnt nothing: check data and labels"
-        )
     least = np.array([1 / (len(fake) + 2), 1 / (len(real) + 2)])
     rng = np.random.default_rng(seed)
     again = [np.array([_resampled(rng, group) for _ in range(resamples)]) for group in counts]
     ratio, each = (_fit(knots, real_part, fake_part, least) for real_part, fake_part in (shares, again))
+    if ratio[0] > ratio[-1]:
+        ratio = np.zeros_like(ratio)  # of the ratios that do not descend, the likeliest is 1 everywhere
     low, high = np.quantile(each, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     low = np.minimum(np.minimum.accumulate(low[::-1])[::-1], ratio)  # on the safe side where a bound does not ascend
     high = np.maximum(np.maximum.accumulate(high), ratio)

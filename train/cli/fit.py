@@ -21,6 +21,7 @@ from .shared import CACHE, Process, check_backbone, check_folder, checked
 if TYPE_CHECKING:
     from ...runtime.core.calibration import Calibration
     from ...runtime.core.manifest import HeadConfig, MethodConfig
+    from ..calibration.scores import Scores
     from ..features.cache import FeatureCache
     from ..model.mae import MaskedAutoencoder
 
@@ -138,10 +139,11 @@ def fit_command(options: FitOptions, config: FitConfig, process: Process) -> Non
 
 def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
     """Fit, and move runs/last; returns data and recipe, the promise of the verdicts and the next commands."""
+    from ..calibration.scores import Scores
     from ..evaluation.verdicts import promise_text
     from ..features.cache import FeatureCache, open_cache
     from ..features.sample_list import SAMPLES_FILE, read_recorded
-    from ..fitting.checkpoint_folder import read_manifest, remember_checkpoint
+    from ..fitting.checkpoint_folder import SCORES_FILE, read_manifest, remember_checkpoint
     from ..fitting.fit import fit
 
     folder = open_cache(options.cache, options.augment, options.key, config.split).folder
@@ -154,13 +156,15 @@ def fitted(options: FitOptions, config: FitConfig, quiet: bool) -> str:
         embed=embedded, quiet=quiet)
     remember_checkpoint(out)
     manifest = read_manifest(out)
-    warn_of_rates(manifest.calibration)
+    calibration = manifest.calibration
+    possible = warn_of_rates(calibration, Scores.load(out / SCORES_FILE))
     t, held = manifest.training, manifest.metrics["held_out"]
     return (
         f"{out}: {t.n_ai:,} AI and {t.n_real:,} real images of {', '.join(t.generators)}; {t.note}: "
         f"{f'epoch {t.epochs}, ' if t.epochs else ''}held-out AUC {held['auc']:.4f} on {held['images']:,.0f} images\n"
-        f"{promise_text(manifest.calibration)}\n"
+        f"{promise_text(calibration)}\n"
         f"next: cinemae train eval {shlex.quote(str(out))} DATA{where}\nor: cinemae export {shlex.quote(str(out))}"
+        + (f"\nor: cinemae train calibrate {shlex.quote(str(out))} {possible}" if possible else "")
     )
 
 
@@ -180,12 +184,13 @@ def embeddable(source: str | None, cache: FeatureCache) -> MaskedAutoencoder:
     return loaded.mae
 
 
-def warn_of_rates(calibration: Calibration) -> None:
-    """Say on stderr which rates the calibration's images are too few, or of too few sources, to promise."""
-    from ..evaluation.verdicts import promise_warnings
+def warn_of_rates(calibration: Calibration, scores: Scores) -> str:
+    """Say on stderr what the calibration of the scores cannot promise; returns options of rates that it can."""
+    from ..evaluation.verdicts import options_of, promise_warnings, reachable_rates
 
-    for warning in promise_warnings(calibration):
+    for warning in promise_warnings(calibration, scores):
         print(f"warning: {warning}", file=sys.stderr)
+    return options_of(reachable_rates(calibration, scores))
 
 
 @expanded
@@ -218,7 +223,7 @@ def calibrated(folder: Path, rates: Rates) -> str:
     earlier = manifest.calibration
     new = calibrate(scores, earlier.fitted_on, rates, earlier.lowest_quality)
     update_checkpoint(folder, manifest.model_copy(update={"calibration": new}), {})
-    warn_of_rates(new)
+    warn_of_rates(new, scores)
     return (
         f"{folder}: {new.fitted_on}\n"
         f"{promise_text(new)}\n{rates_table(new).plain(terminal_width())}\n"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...runtime.core.calibration import Calibration
 from ...runtime.scoring.verdict import Decision
+from ..calibration.calibrate import calibrate
+from ..calibration.rates import Rates
 from ..calibration.scores import Scores
 from ..data.transforms import tier_of, untiered
 from ..reporting.tables import Cell, Table
@@ -100,12 +102,49 @@ def _never_given(rate: float | None, others: str) -> str:
     return f"never given, too few held-out {others} images ({100 * rate:g} % needs {least:,} of a source)"
 
 
-def promise_warnings(calibration: Calibration) -> list[str]:
-    """Why a calibration promises too little, a sentence each: too few images, one source alone, or no evidence.
+def reachable_rates(calibration: Calibration, scores: Scores) -> dict[str, float]:
+    """By option of `Rates`, the rates at which verdicts are given that are not for want of images.
 
     n images of a class promise no rate below 1 / (n + 1): the bound of `calibration.thresholds` with no wrong verdict.
+    A verdict that would be withheld at that rate is left out.
+
+    Args:
+        calibration: of `scores`.
+        scores: what it was fitted on.
+    """
+    counts = {"ai": ("false_alarm", calibration.n_real), "real": ("miss", calibration.n_ai)}
+    least = {
+        counts[verdict][0]: math.ceil(1000 / (counts[verdict][1] + 1) - 1e-9) / 1000
+        for verdict, _, _, threshold, rate, _ in _promises(calibration)
+        if threshold is None and rate is not None and verdict not in calibration.withheld
+    }
+    if not least:
+        return {}
+    found = calibrate(scores, "", Rates(**least))
+    given = {"false_alarm": found.ai_from, "miss": found.real_below}
+    return {name: rate for name, rate in least.items() if given[name] is not None}
+
+
+def options_of(rates: Mapping[str, float]) -> str:
+    """Rates as they are typed: --false-alarm 0.1 --miss 0.2."""
+    return " ".join(f"--{name.replace('_', '-')} {rate:g}" for name, rate in rates.items())
+
+
+def promise_warnings(calibration: Calibration, scores: Scores) -> list[str]:
+    """Why a calibration promises too little, a sentence each: too few images, one source alone, or no evidence.
+
+    Args:
+        calibration: of `scores`.
+        scores: what it was fitted on.
     """
     c, warnings = calibration, []
+    if c.likelihood is not None and len(c.withheld) == 2:
+        return [
+            "neither verdict is ever given: scores are not shown to be evidence (AUC "
+            f"{c.likelihood.auc:.2f} on {c.fitted_on}); more sources of both classes, or stronger features, are the "
+            "remedy"
+        ]
+    reachable = reachable_rates(c, scores)
     for verdict, label, word, threshold, rate, gamma in _promises(c):
         too_few = threshold is None and rate is not None and verdict not in c.withheld
         if verdict in c.withheld:
@@ -114,14 +153,15 @@ def promise_warnings(calibration: Calibration) -> list[str]:
                 "shown to be evidence for it; more sources of both classes, or stronger features, are the remedy"
             )
         elif too_few:
-            n, errors, option = (
-                (c.n_real, "false alarms", "--false-alarm") if verdict == "ai" else (c.n_ai, "misses", "--miss")
+            n, errors, name = (
+                (c.n_real, "false alarms", "false_alarm") if verdict == "ai" else (c.n_ai, "misses", "miss")
             )
-            least = math.ceil(1000 / (n + 1) - 1e-9) / 1000
-            warnings.append(
-                f"{n} {word} images are too few to promise at most {rate:.1%} of {errors}; choose {option} {least:g} "
-                f"or larger, or fit with more {word} images"
+            remedy = (
+                f"choose {options_of({name: reachable[name]})} or larger, or fit with more {word} images"
+                if name in reachable else
+                f"and for no rate that they can promise is a score shown to be evidence; fit with more {word} images"
             )
+            warnings.append(f"{n} {word} images are too few to promise at most {rate:.1%} of {errors}; {remedy}")
         names = {untiered(rates.source) for rates in c.sources if rates.label == label}
         if len(names) == 1:
             warnings.append(

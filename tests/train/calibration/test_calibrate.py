@@ -87,7 +87,7 @@ def test_every_logit_beyond_a_threshold_is_evidence_for_its_verdict(drawn):
 @pytest.mark.parametrize(
     ("labels", "logits", "rates"),
     [
-        ([0, 0], [0.0, 1], {}), ([1, 1], [0.0, 1], {}), ([1, 1, 0, 0], [0.0, 1, 2, 3], {}),
+        ([0, 0], [0.0, 1], {}), ([1, 1], [0.0, 1], {}),
         ([1, 1, 0, 0], [0.0, np.nan, 2, 3], {}), ([1, 1, 0, 0], [0.0, 1, -np.inf, 3], {}),
         ([0, 1], [0.0, 1], {"false_alarm": 0.0}), ([0, 1], [0.0, 1], {"miss": 1.0}),
     ],

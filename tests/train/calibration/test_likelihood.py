@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from cinemae.runtime.core.errors import UsageError
 from cinemae.train.calibration.likelihood import (
     fit_likelihood,
     log_likelihood_ratio_cost,
@@ -55,20 +54,30 @@ def test_a_ratio_never_exceeds_what_the_sources_can_show():
 
 def test_scores_without_information_support_nothing():
     rng = np.random.default_rng(2)
-    real, fake = drawn(rng, 0.0, 8, 100, 0.3), drawn(rng, 0.05, 8, 100, 0.3)
-    try:
-        found = fit_likelihood(real, fake)
-    except UsageError:
-        return
+    found = fit_likelihood(drawn(rng, 0.0, 8, 100, 0.3), drawn(rng, 0.05, 8, 100, 0.3))
     assert supported_from(found) is None
     assert supported_below(found) is None
     assert found.supported(0.7) == 0
 
 
-def test_real_above_ai_is_refused():
+def test_where_real_images_score_higher_the_ratio_is_1_and_supports_nothing():
     rng = np.random.default_rng(3)
-    with pytest.raises(UsageError):
-        fit_likelihood(drawn(rng, 1.0), drawn(rng, 0.0))
+    found = fit_likelihood(drawn(rng, 1.0), drawn(rng, 0.0))
+    assert set(found.ratio) == {0.0}
+    assert (supported_from(found), supported_below(found)) == (None, None)
+    assert found.auc == pytest.approx(norm.cdf(-1 / math.sqrt(2)), abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_few_images_of_sources_that_differ_have_a_ratio(seed):
+    """Three sources of up to 30 images scatter more than the classes: ranks and the fitted slope may disagree."""
+    rng = np.random.default_rng(seed)
+
+    def scattered():
+        return [rng.normal(rng.normal(0, 1.5), rng.uniform(0.1, 2), rng.integers(1, 30)) for _ in range(3)]
+
+    found = fit_likelihood(scattered(), scattered(), resamples=20)
+    assert found.ratio[0] <= found.ratio[-1]
 
 
 @pytest.mark.parametrize("images", [1, 2])

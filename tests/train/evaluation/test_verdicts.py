@@ -19,6 +19,7 @@ from cinemae.train.evaluation.verdicts import (
     promise_text,
     promise_warnings,
     rates_table,
+    reachable_rates,
 )
 
 CALIBRATION = Calibration(ai_from=1.0, real_below=-1.0, false_alarm=0.2, miss=0.5, n_real=9, n_ai=9)
@@ -79,17 +80,18 @@ def test_tiers_of_an_image_are_no_more_images_and_a_source_is_as_good_as_its_wor
 
 def test_a_withheld_verdict_is_warned_of():
     withheld = CALIBRATION.model_copy(update={"ai_from": None, "withheld": ("ai",)})
-    assert any(one.startswith("ai is never given: ") for one in promise_warnings(withheld))
-    assert not any("never given" in one for one in promise_warnings(CALIBRATION))
+    assert any(one.startswith("ai is never given: ") for one in promise_warnings(withheld, scored(("a", 0, [0.0]))))
+    assert not any("never given" in one for one in promise_warnings(CALIBRATION, scored(("a", 0, [0.0]))))
 
 
 def test_a_single_source_is_said_to_set_gamma_and_to_leave_the_interval_without_sources():
     rng = np.random.default_rng(0)
     logits, labels = np.r_[rng.normal(-9, 1, 100), rng.normal(9, 1, 100)], np.repeat([0, 1], 100)
     sources = np.where(labels == 0, "photos", np.tile(["a", "b"], 100))
-    found = calibrate(Scores(np.float32(logits), labels, sources), "", Rates())
+    scores = Scores(np.float32(logits), labels, sources)
+    found = calibrate(scores, "", Rates())
     assert found.false_alarm_gamma == 0.5
-    (warning,) = promise_warnings(found)
+    (warning,) = promise_warnings(found, scores)
     assert warning.startswith("all real images of the calibration are of photos: no rate is promised for others")
     assert "gamma is 0.5 whatever is asked for" in warning
     assert "the interval of the likelihood ratio knows no difference between sources" in warning
@@ -97,8 +99,31 @@ def test_a_single_source_is_said_to_set_gamma_and_to_leave_the_interval_without_
 
 def test_too_few_images_are_one_warning_of_a_class():
     scores = scored(("a", 0, [-2.0, 0]), ("b", 0, [-1.0]), ("a", 1, [1.0, 2]), ("b", 1, [3.0]))
-    found = promise_warnings(calibrate(scores, "", Rates()))
+    found = promise_warnings(calibrate(scores, "", Rates()), scores)
     assert [warning.partition(" images")[0] for warning in found] == ["3 real", "3 AI"]
+
+
+def test_the_advised_rate_gives_the_verdict_or_is_not_advised():
+    """Ten images of a class promise no rate below 1 / 11, at which scores may still be no evidence."""
+    apart = scored(*((name, label, np.arange(5.0) + 9 * label) for name in "ab" for label in (0, 1)))
+    found = calibrate(apart, "", Rates())
+    assert reachable_rates(found, apart) == {"false_alarm": 0.091, "miss": 0.091}
+    given = calibrate(apart, "", Rates(false_alarm=0.091, miss=0.091))
+    assert None not in (given.ai_from, given.real_below)
+    assert "choose --false-alarm 0.091 or larger" in promise_warnings(found, apart)[0]
+    mixed = scored(*((name, label, np.arange(5.0) + 0.1 * label) for name in "ab" for label in (0, 1)))
+    found = calibrate(mixed, "", Rates())
+    assert reachable_rates(found, mixed) == {}
+    assert all("is a score shown to be evidence; fit with more" in one for one in promise_warnings(found, mixed))
+
+
+def test_scores_that_rank_real_above_ai_are_one_warning_with_the_images_and_their_auc():
+    scores = scored(*((name, label, np.arange(40.0) - 30 * label) for name in "ab" for label in (0, 1)))
+    found = calibrate(scores, "80 images of this and that", Rates())
+    assert set(found.withheld) == {"ai", "real"}
+    (warning,) = promise_warnings(found, scores)
+    assert warning.startswith("neither verdict is ever given")
+    assert "(AUC 0.03 on 80 images of this and that)" in warning
 
 
 def test_thresholds_that_meet_leave_nothing_uncertain():
