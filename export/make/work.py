@@ -39,6 +39,8 @@ from ..request import Request
 from .options import MakeOptions
 from .steps import Steps, title
 
+NAMES = ("real", "ai")
+"""Of the classes, by label."""
 AUDITED = 500
 """Files that the audit reads of each source, split and class."""
 
@@ -101,8 +103,7 @@ class Work:
     def export(self, shown: Sequence[Sample]) -> None:
         """Export the engine and compare it with PyTorch; of float16, measure the cost on the images `shown`."""
         options, out, listed = self.options, self.options.out, self.options.work / "shown.jsonl"
-        names = ("real", "ai")
-        rows = ({"path": s.path, "label": names[s.label], "generator": s.generator, "split": s.split} for s in shown)
+        rows = ({"path": s.path, "label": NAMES[s.label], "generator": s.generator, "split": s.split} for s in shown)
         write_text(listed, "".join(f"{json.dumps(row)}\n" for row in rows))
         request = Request(
             source=options.checkpoint, out=out.parent, name=out.stem, backbone=options.backbone, fp16=options.fp16,
@@ -120,13 +121,13 @@ class Work:
         """Score the images `shown` with the engine into a page for people; returns the page."""
         out, page = self.options.out, self.options.out.with_suffix(".html")
         scores = self.options.work / "scores.jsonl"
-        files = (_file(sample, self.options.work / "shown") for sample in shown)
-        names = io.BytesIO(b"".join(os.fsencode(file) + b"\0" for file in files))
+        labels = {_file(sample, self.options.work / "shown"): NAMES[sample.label] for sample in shown}
+        names = io.BytesIO(b"".join(os.fsencode(file) + b"\0" for file in labels))
         options = ScanOptions(inputs=("-",), null=True, scoring=ScoringOptions(engine=out), out=scores, report=page,
                               overwrite=True, quiet=self.forward.quiet)
 
         def work() -> Iterable[Path]:
-            scan(options, names)
+            scan(options, names, labels)
             return [page, scores]
 
         self.steps.run("report", [file_sha256(out), shown], work)

@@ -93,17 +93,18 @@ class ReportWriter:
             self._stack = stack.pop_all()
         return self
 
-    def add(self, record: Record, pixels: np.ndarray | None = None) -> None:
+    def add(self, record: Record, pixels: np.ndarray | None = None, label: str | None = None) -> None:
         """Append one record, whose `lcas` becomes the heatmap.
 
         Args:
             record: the record.
             pixels: uint8 [S, S, 3], the input of the network, or [H, W, 3] for tiles; None for a placeholder.
+            label: "ai" or "real", where the true class is known.
         """
         self._count += 1
         if self._count > MAX_PICTURES:
             record, pixels = replace(record, lcas=None), None
-        row, lcas = record_row(record, self.path.parent)
+        row, lcas = record_row(record, self.path.parent, label)
         self._rows.append(row)
         self._media.append(("" if pixels is None else thumbnail(pixels)) + "|" + lcas)
         if len(self._rows) >= CHUNK_RECORDS:
@@ -188,8 +189,8 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def record_row(record: Record, folder: Path) -> tuple[str, str]:
-    """A record in a page that lies in `folder`.
+def record_row(record: Record, folder: Path, label: str | None = None) -> tuple[str, str]:
+    """A record in a page that lies in `folder`; `label`: its true class, where that is known.
 
     Returns:
         JSON with one-letter keys and without null values; and the quantised LCAS in base64, "" for none.
@@ -202,6 +203,7 @@ def record_row(record: Record, folder: Path) -> tuple[str, str]:
         "e": error and error.text,
         "k": error and error.kind,
         "v": record.verdict,
+        "y": label,
         "q": _rounded(record.probability, 4),
         "l": _rounded(record.logit, 4),
         "s": [_rounded(value, 5) for value in (stats.s1, stats.s2, stats.s3)] if stats else None,

@@ -123,7 +123,8 @@ class RunOptions(CommandOptions):
             raise UsageError("--csv-bom: only with CSV (--format csv, or --out FILE.csv) or --report")
         if self.continues:
             if self.out is None or chosen != "jsonl":
-                raise UsageError(f"{self.CONTINUES} continues a JSON-lines file: give --out FILE.jsonl")
+                without = f", without --format {self.format}" if self.format else ""
+                raise UsageError(f"{self.CONTINUES} continues a JSON-lines file: give --out FILE.jsonl{without}")
             if is_stream(self.out):
                 raise UsageError(f"{display_name(str(self.out))}: is not a file; {self.CONTINUES} continues one")
         return chosen
@@ -176,12 +177,14 @@ class WatchOptions(RunOptions):
     Attributes:
         inputs: folders whose new files are scored.
         settle: seconds without a change until a file is complete.
-        command: run a command for each record, without a shell: {path} and {verdict} are replaced, the record is on
-            its stdin.
+        format: a watch continues JSON lines.
+        command: run a command for each record, without a shell: {path}, {verdict} and {declares} (ai, or nothing) are
+            replaced, the record is on its stdin.
     """
 
     inputs: Annotated[tuple[str, ...], Option(argument=True, metavar="FOLDERS")]
     settle: float = 2.0
+    format: Annotated[str | None, Option(hidden=True)] = None
     command: Annotated[str | None, Option(names=("--exec",), metavar="COMMAND")] = None
 
     CONTINUES = "cinemae watch"
@@ -193,10 +196,13 @@ class PageOptions:
 
     Attributes:
         records: JSON lines of `cinemae run`, `cinemae watch` or `cinemae ray`.
-        out: the page. Default: the name of the records, with .html.
-        engine: the engine that made the records. Default: the bundled engine.
+        out: the page; FILE.csv, FILE.json or FILE.parquet: the same records in that format. Default: the name of the
+            records, with .html.
+        engine: the engine that made the records, for the page. Default: the bundled engine.
+        csv_bom: begin CSV with a mark that has Excel read names as UTF-8.
     """
 
     records: Annotated[Path, Option(argument=True, metavar="RECORDS")]
     out: Path | None = None
     engine: Annotated[str | None, Option(metavar="PATH")] = None
+    csv_bom: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import BinaryIO
 
 from ..core.errors import UsageError
@@ -14,12 +15,13 @@ from .session import Session, say
 from .targets import is_stream
 
 
-def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
+def scan(options: ScanOptions, stdin: BinaryIO | None = None, labels: Mapping[str, str] | None = None) -> int:
     """Score everything and return the exit code.
 
     Args:
         options: the command's options.
         stdin: where the input `-` reads names from.
+        labels: "ai" or "real", by the names of images whose true class the report shall show.
 
     Raises:
         UsageError, EngineError, MissingDependencyError: before the first record, or when the engine fails for good.
@@ -29,10 +31,16 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         options.inputs, stdin, null=options.null, exclude=options.exclude, allow_url=options.allow_url,
         stdin_image=options.stdin_image,
     )
-    with Session(options) as session:
+    with Session(options, labels) as session:
         grows = options.out if options.out and session.format == "jsonl" and not is_stream(options.out) else None
         if grows and not options.resume and not options.overwrite:
             refuse_to_cut(grows)
+        table = options.out is not None and not grows and not is_stream(options.out)
+        if table:
+            session.say(
+                f"note: {display_name(str(options.out))} is written at the end only; an interrupted run keeps nothing, "
+                "with --out FILE.jsonl it can be resumed, and cinemae report makes CSV of that"
+            )
         prepare = None
         if options.resume and options.out is not None:
             session.detector.wait()  # an engine that cannot be used moves no record
@@ -40,7 +48,6 @@ def scan(options: ScanOptions, stdin: BinaryIO | None = None) -> int:
         try:
             session.consume(session.score(inputs, prepare), inputs.count if inputs.countable else None)
         except KeyboardInterrupt:
-            table = options.out is not None and not grows and not is_stream(options.out)
             lost = f"{display_name(str(options.out))} is written at the end only; " if table else ""
             how = "go on with:" if grows else f"{lost}with --out FILE.jsonl, --resume continues"
             say(f"{session.tally.total:,} inputs are done; {how}")

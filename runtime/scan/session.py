@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Any
@@ -37,12 +37,17 @@ class Session:
         tally: counts of the records so far.
     """
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, labels: Mapping[str, str] | None = None) -> None:
         """Check the outputs; nothing is opened yet.
+
+        Args:
+            options: of the command.
+            labels: "ai" or "real", by the names of images whose true class the report shall show.
 
         Raises:
             MissingDependencyError, OutputError, UsageError: as `RunOptions.output_format` and `Targets.check`.
         """
+        self._labels = labels or {}
         self._options, self.format = options, options.output_format(sys.stdout.isatty())
         self._targets = Targets(options.out, options.report, options.heatmaps)
         self._targets.check(options.inputs, options.scoring.engine, any_suffix=options.format is not None)
@@ -99,8 +104,8 @@ class Session:
                 if not self.tally.total:  # the engine is loaded: it may have fallen back to another device
                     for note in self.detector.wait().notes:
                         self.say(f"note: {note}")
-                self.tally.add(item.record, kept=item.prepared.previous is not None)
                 self._writer.write(item.record)
+                self.tally.add(item.record, kept=item.prepared.previous is not None)  # what an interrupt says is there
                 for extra in extras:
                     extra(item)
                 progress.advance()
@@ -151,13 +156,14 @@ class Session:
         if options.report is not None:
             from ..report.html import ReportWriter
 
-            title = _report_title(options.inputs)
-            page, detector = options.report, self.detector
+            page, detector, labels = options.report, self.detector, self._labels
+            title = f"{detector.run.engine} on labelled images" if labels else _report_title(options.inputs)
             writer = ReportWriter(page, detector.manifest, detector.run, title=title, csv_bom=options.csv_bom)
             report = self._stack.enter_context(writer)
 
             def add(item: Scored) -> None:
-                report.add(item.record, item.prepared.picture(item.record))
+                label = labels.get(item.source.name) if isinstance(item.source, NamedSource) else None
+                report.add(item.record, item.prepared.picture(item.record), label)
                 report.provider = report.provider or self.detector.wait().provider
 
             extras.append(add)

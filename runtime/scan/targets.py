@@ -52,11 +52,13 @@ class Targets:
         out: file of records.
         report: HTML page.
         heatmaps: folder of heatmaps.
+        report_option: names the page in messages.
     """
 
     out: Path | None = None
     report: Path | None = None
     heatmaps: Path | None = None
+    report_option: str = "--report"
 
     def check(
         self, inputs: Iterable[str], engine: str | os.PathLike[str] | None = None, any_suffix: bool = False
@@ -82,9 +84,11 @@ class Targets:
                 raise UsageError(f"{_name(self.out)}: --out writes {found}; --format allows any name")
         if self.report is not None:
             ours = "a report of cinemae-run"
-            check_file("--report", self.report, lambda head: begins(PAGE_START, head.lower()), ours)
+            check_file(self.report_option, self.report, lambda head: begins(PAGE_START, head.lower()), ours)
             if self.report.suffix.lower() not in REPORT_SUFFIXES:
-                raise UsageError(f"{_name(self.report)}: --report writes a page; give it a name that ends in .html")
+                raise UsageError(
+                    f"{_name(self.report)}: {self.report_option} writes a page; give it a name that ends in .html"
+                )
         if self.heatmaps is not None:
             _check_folder(self.heatmaps, inputs)
 
@@ -96,7 +100,7 @@ class Targets:
         return lines if report is None else [*lines, f"report: {report}"]
 
     def _check_names(self, inputs: Iterable[str]) -> None:
-        outputs = {"--out": self.out, "--report": self.report, "--heatmaps": self.heatmaps}
+        outputs = {"--out": self.out, self.report_option: self.report, "--heatmaps": self.heatmaps}
         named = [(option, path) for option, path in outputs.items() if path is not None]
         if self.out is not None:
             named.append(("--resume's store", store_path(self.out)))

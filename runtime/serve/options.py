@@ -86,6 +86,10 @@ class Limits:
         return math.ceil(self.max_buffered_mb * MIB)
 
 
+LEAST_TOKEN = 22
+"""Characters of a token below which the server warns: as many letters and digits as 128 random bits need."""
+
+
 def token_in(path: Path | str) -> str:
     """The token in a file, without surrounding white space.
 

@@ -17,7 +17,7 @@ from ..images.library_messages import silence_libraries
 from ..scoring.detector import Detector
 from .app import create_app
 from .logs import log, log_to_stderr
-from .options import ServeOptions, url_of
+from .options import LEAST_TOKEN, ServeOptions, url_of
 
 _KEEP_ALIVE_SECONDS = 15
 _BACKLOG = 1024
@@ -76,14 +76,18 @@ class DrainingServer(uvicorn.Server):
         self._app, self._options = app, options
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start the shutdown and its deadline; a second signal cuts the shutdown short."""
+        """Start the shutdown and its deadline; a second signal cuts the shutdown short, and ends the process.
+
+        A shutdown of one signal ends with exit code 0: uvicorn would raise that signal again after it.
+        """
         if self.should_exit:
             self.force_exit = True
+            super().handle_exit(sig, frame)
         else:
             # A thread in C: it needs neither the event loop nor the interpreter's lock. What it prints is not wanted.
             self._nowhere = open(os.devnull, "w")  # noqa: SIM115
             faulthandler.dump_traceback_later(self._options.stops_within, exit=True, file=self._nowhere)
-        super().handle_exit(sig, frame)
+            self.should_exit = True
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal; the deadline stays while a stuck thread would hold the interpreter's exit."""
@@ -151,10 +155,12 @@ def launch(options: ServeOptions) -> None:
         detector = Detector.load(options.scoring)
         for note in detector.wait().notes:
             log.info("note: %s", note)
-        if not options.is_local and options.token is None:
-            log.warning("reachable from other machines without a token; see --token-file")
         # From here on, connections wait in the backlog of the socket until the application runs.
         listener.listen()
         address = url_of(host, listener.getsockname()[1])
         log.info("%s: serving %s", detector.run.engine, address)
+        if not options.is_local and options.token is None:
+            log.warning("reachable from other machines without a token; see --token-file")
+        if options.token is not None and len(options.token) < LEAST_TOKEN:
+            log.warning("a token of %d characters can be guessed; openssl rand -hex 32 makes one", len(options.token))
         make_server(create_app(lambda: detector, options), options).run(sockets=[listener])

@@ -14,7 +14,7 @@ from cinemae.runtime.core.calibration import Calibration
 from cinemae.runtime.core.manifest import Manifest, StatRange
 from cinemae.runtime.engines.base import Engine, EngineOutput
 from cinemae.runtime.scoring.detector import Detector
-from pictures import encoded
+from pictures import encoded, heeds_sigint
 from PIL import Image
 from records import LIKELIHOOD
 
@@ -91,7 +91,8 @@ def wait_for(condition, seconds=90.0):
 @contextlib.contextmanager
 def server_process(*command):
     """A server in a process of its own; yields the process, whose stderr is a pipe of text, and its base URL."""
-    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as process:
+    own = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heeds_sigint}
+    with subprocess.Popen(list(map(str, command)), **own) as process:
         try:
             yield process, re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())[0]
         finally:

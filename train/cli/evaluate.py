@@ -95,7 +95,7 @@ def evaluated(
     """
     from ...runtime.core.text import terminal_width
     from ..data.transforms import DELIVERY
-    from ..evaluation.eval_files import NOTE, eval_json, eval_table, no_own_real, write_eval
+    from ..evaluation.eval_files import eval_json, eval_table, write_eval
     from ..evaluation.evaluate import evaluate, score, spec_of
     from ..evaluation.verdicts import promise_kept, verdict_table
     from ..features.cache import FeatureCache
@@ -126,13 +126,13 @@ def evaluated(
         figures = {**loaded.manifest.metrics, **manifest_figures(evaluation)}
         manifest = loaded.manifest.model_copy(update={"metrics": figures})
         update_checkpoint(folder, manifest, {"eval": eval_json(evaluation)})
+    table = eval_table(evaluation, brief=True)
     lines = [
-        eval_table(evaluation, intervals=False).plain(terminal_width()),
+        table.plain(terminal_width()),
+        wrapped(table.note, terminal_width()),
         verdict_table(evaluation.verdicts).plain(terminal_width()),
-        wrapped(NOTE, terminal_width()),
-        *filter(None, [wrapped(no_own_real(evaluation), terminal_width())]),
         promise_kept(evaluation.verdicts, evaluation.calibration),
-        f"written: {', '.join(str(path) for path in written)}",
+        f"all figures with intervals: {', '.join(str(path) for path in written)}",
     ]
     if seen:
         lines.append(f"{len(seen):,} images left out: the head was fitted on the same bytes, the first {seen[0].path}")

@@ -34,9 +34,9 @@ UNNAMED = "unnamed"
 COLUMNS = "path,label[,generator[,split]]"
 NEEDED = ("path", "label")
 RECORDED = ("verdict", "status")
-"""Columns of records and reviews, whose lines may have a label of `UNJUDGED`."""
+"""Columns of records and reviews, whose lines may have no label."""
 UNJUDGED = (None, "", "unclear")
-"""Labels of images that nobody judged, or that somebody could not judge (runtime/report/templates/review.js)."""
+"""Labels of images that nobody judged, or, in any list, that somebody could not judge (as the report's review.js)."""
 SEPARATORS = ",;\t"
 LONGEST_PATH = 32_767
 """Characters of the longest path that a system has (Windows with long paths)."""
@@ -141,7 +141,7 @@ def from_list(path: Path, options: Data, skipped: Skipped) -> list[Sample]:
         with _opened(path) as file:
             for line in (_csv_lines if path.suffix.lower() == ".csv" else _json_lines)(path, file, needed):
                 given = {kind: line.record.get(name) for kind, name in columns.items()}
-                if line.is_recorded and given["label"] in UNJUDGED:
+                if given["label"] in (UNJUDGED if line.is_recorded else UNJUDGED[2:]):
                     unjudged += 1
                 elif problem := _problem(given):
                     problems.append(f"line {line.number}: {problem}")
@@ -190,7 +190,7 @@ def _problem(given: dict[str, Any]) -> str:
     if len(name) > LONGEST_PATH:
         return f"the path has {len(name):,} characters"
     if label in (None, "") or isinstance(label, (dict, list)):
-        return "no label"
+        return "no label; fill it in, or write unclear to leave the image out"
     return "" if split in SPLITS else f"split {split!r} is none of train, val, test"
 
 

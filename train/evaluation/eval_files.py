@@ -21,60 +21,67 @@ from .intervals import Interval, share_interval
 from .metrics import ECE_BINS, ECE_IMAGES, FIGURES, MACC, bins_of, class_weights, probabilities
 from .verdicts import promise_kept, promise_text, verdict_table
 
+BRIEF = ("auc", "auc_all_real", "coverage", "accuracy", "accuracy_05", "ap")
+"""The figures that a terminal shows."""
+BRIEF_NOTE = (
+    "AUC own real: how well AI ranks above the real images that the generator brings along, of the same content if "
+    "the data are made so. AUC all real: above all real images evaluated, where content tells the classes apart "
+    "too. decided: share of the images that are called ai or real. acc: share of the decided images that are right. "
+    "acc@0.5: of all images, at the paper's threshold, sigmoid(logit) = 0.5; in the row of the mean, the paper's "
+    "mAcc. *: trained on this generator."
+)
+"""Explains the table on a terminal."""
 NOTE = (
-    "AUC own real: how well AI ranks above the real images that the generator brings along, of the same content if the "
-    "data are made so. AUC all real: above all real images evaluated, where content tells the classes apart too. "
-    "decided: share of the images that are called ai or real. acc, real, fake: share of the decided images, of all, "
-    "real and AI, that are right. @0.5: "
-    f"share of all images, at the paper's threshold, sigmoid(logit) = 0.5; {MACC}: acc@0.5 in the row of the mean. "
-    "TPR@x%: AI images found while x % of real images are flagged. AP, acc and acc@0.5 follow the ratio of the "
-    "classes; balanced: both classes weighted alike. Cllr: cost of the likelihood ratio in bits, 1 is a ratio of 1 for "
-    "all; min: the least of any ascending map on these images. ECE: error of the probability, classes weighted alike, "
-    f"{ECE_BINS} bins, from {ECE_IMAGES:,} images on; noise: its size where the probability is right. means: over the "
-    "generators with images of both classes; mean AUC all real: over all generators with AI images. [low, high]: 95 % "
-    "interval, exact for shares, DeLong's for AUC, of resampled generators for means. called ai, uncertain, called "
-    "real: shares of the verdicts. *: trained on this generator."
+    f"{BRIEF_NOTE} real, fake: acc of either class. TPR@x%: AI images found while x % of real images are flagged. "
+    f"AP, acc and acc@0.5 follow the ratio of the classes; {MACC}. balanced: both classes weighted alike. Cllr: cost "
+    "of the likelihood ratio in bits, 1 is a ratio of 1 for all; min: the least of any ascending map on these "
+    f"images. ECE: error of the probability, classes weighted alike, {ECE_BINS} bins, from {ECE_IMAGES:,} images on; "
+    "noise: its size where the probability is right. means: over the generators with images of both classes; mean "
+    "AUC all real: over all generators with AI images. [low, high]: 95 % interval, exact for shares, DeLong's for "
+    "AUC, of resampled generators for means. called ai, uncertain, called real: shares of the verdicts."
 )
 """Explains the tables of an evaluation."""
 
 
-def eval_table(evaluation: Evaluation, intervals: bool = True) -> Table:
+def eval_table(evaluation: Evaluation, brief: bool = False) -> Table:
     """The table for readers: one row for each generator and split, all images, then the means.
 
     Args:
         evaluation: the figures.
-        intervals: write 95 % intervals behind the figures that have one.
+        brief: `BRIEF` alone, without intervals; else all figures, with the 95 % intervals of those that have one.
     """
+    figures = BRIEF if brief else tuple(FIGURES)
 
     def cells(values: Mapping[str, float], ci: Mapping[str, Interval]) -> list[Cell]:
         return [
-            f"{values[name]:.3f} [{ci[name].low:.3f}, {ci[name].high:.3f}]" if name in ci else values[name]
-            for name in FIGURES
+            values[name] if brief or name not in ci
+            else f"{values[name]:.3f} [{ci[name].low:.3f}, {ci[name].high:.3f}]"
+            for name in figures
         ]
 
     def mean_row(title: str, mean: Means) -> tuple[Cell, ...]:
         count = f"{title} ({len(mean.generators)})"
-        values = {**dict.fromkeys(FIGURES, math.nan), **mean.values}
-        return (count, "", None, None, *cells(values, mean.ci if intervals else {}))
+        return (count, "", None, None, *cells({**dict.fromkeys(FIGURES, math.nan), **mean.values}, mean.ci))
 
     rows: list[tuple[Cell, ...]] = []
     for group in evaluation.groups:
         m = group.metrics
         mark = f"{group.generator}{' *' if group.seen else ''}"
-        rows.append((mark, group.split, m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
+        rows.append((mark, group.split, m.n_ai, m.n_real, *cells(vars(m), m.ci)))
     if len(evaluation.groups) > 1:
         m = evaluation.whole
-        rows.append(("all images", "", m.n_ai, m.n_real, *cells(vars(m), m.ci if intervals else {})))
+        rows.append(("all images", "", m.n_ai, m.n_real, *cells(vars(m), m.ci)))
     means = {"mean": evaluation.mean}
     if len({group.seen for group in evaluation.groups}) == 2:
         means["mean of unseen"] = evaluation.mean_unseen
     if evaluation.mean_all_real.generators != evaluation.mean.generators:
         means["mean AUC all real"] = evaluation.mean_all_real
     rows += [mean_row(title, mean) for title, mean in means.items() if mean.generators]
-    promise, fitted_on = promise_text(evaluation.calibration), evaluation.calibration.fitted_on
-    where = f"{promise}. {fitted_on}. {no_own_real(evaluation)}".strip()
-    columns = ("generator", "split", "AI images", "real images", *FIGURES.values())
-    title = f"Evaluation of {Path(evaluation.checkpoint).name}"
+    columns = ("generator", "split", "AI images", "real images", *(FIGURES[name] for name in figures))
+    title, unpaired = f"Evaluation of {Path(evaluation.checkpoint).name}", no_own_real(evaluation)
+    if brief:
+        return Table("eval", title, columns, tuple(rows), note=f"{BRIEF_NOTE} {unpaired}".strip())
+    where = f"{promise_text(evaluation.calibration)}. {evaluation.calibration.fitted_on}. {unpaired}".strip()
     return Table("eval", title, columns, tuple(rows), note=f"{where}\n\n{NOTE}")
 
 

@@ -17,7 +17,10 @@ for (const chunk of document.querySelectorAll("script.rows")) {
     row.o ??= [];
     row.marks = marksOf(row.o.map(([, , kind, declares, value]) => ({ kind, declares, value })));
     const isSilent = row.e === undefined && row.o.every(([, , kind]) => kind === "jpeg_quality");
-    row.groups = [...row.marks, row.c?.includes(info.words.declared) && "contradiction", isSilent && "silent"];
+    const isOther = row.e === undefined && !isSilent && !row.marks.length;
+    const isWrong = row.y !== undefined && row.y !== row.v && ["ai", "real"].includes(row.v);
+    if (row.y) row.marks.push(row.y === "ai" ? "labelled AI" : "labelled real");
+    row.groups = [...row.marks, isWrong && "wrong", row.c?.includes(info.words.declared) && "contradiction", isSilent && "silent", isOther && "other"];
     row.next = nextOf(row.kind, row.c, row.marks);
     // The rates hold for single images, not for the most suspicious of several frames.
     row.rated = row.n === undefined || row.n.scored.length === 1;

@@ -1,12 +1,13 @@
 // What the buttons below the verdicts count and show alone, with the words after one and after many files.
 const GROUPS = {
+  wrong: ["verdict is wrong", "verdicts are wrong"], "labelled AI": ["is labelled AI", "are labelled AI"], "labelled real": ["is labelled real", "are labelled real"],
   "declares AI": ["file declares AI", "files declare AI"], "declares AI in part": ["declares AI in part", "declare AI in part"],
   contradiction: ["contradicts its score", "contradict their scores"], "declares a camera": ["declares a camera", "declare a camera"],
   "valid signature": ["has a valid signature", "have valid signatures"], "broken signature": ["has a broken signature", "have broken signatures"],
   "unchecked signature": ["has an unchecked signature", "have unchecked signatures"], "camera data": ["has camera data", "have camera data"],
-  silent: ["says nothing of its origin", "say nothing of their origin"],
+  other: ["says other things", "say other things"], silent: ["says nothing of its origin", "say nothing of their origin"],
 };
-const TONES = { "declares AI": "ai", contradiction: "uncertain", "broken signature": "uncertain" };
+const TONES = { wrong: "uncertain", "declares AI": "ai", contradiction: "uncertain", "broken signature": "uncertain" };
 // The head of the page: what was scored, by which engine, and how the scores spread.
 function head() {
   byId("title").textContent = info.title;

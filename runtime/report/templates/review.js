@@ -13,7 +13,11 @@ function setReview(row, change) {
   try { localStorage.setItem(REVIEW_KEY, JSON.stringify(reviews)); } catch { /* kept until the page is closed */ }
   for (const card of document.querySelectorAll('.card[data-index="' + row.index + '"]')) markCard(card, row);
 }
-const markCard = (card, row) => card.classList.toggle("reviewed", reviewOf(row).reviewed);
+function markCard(card, row) {
+  const { reviewed, label } = reviewOf(row);
+  card.classList.toggle("reviewed", reviewed || Boolean(label));
+  card.dataset.review = "\u2713\u00a0" + (label || "reviewed");
+}
 
 /** The form for one image. */
 function reviewForm(row) {

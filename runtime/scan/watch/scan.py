@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from ...core.errors import UsageError
 from ...core.files import writing
 from ...core.text import display_name, printable
+from ...evidence.fact import declares_ai
 from ...images.source import NamedSource
 from ...images.walk import identities
 from ...scoring.pipeline import Scored
@@ -24,6 +26,7 @@ from ..session import Session, say
 from ..targets import store_path
 from .watcher import Watcher, stop_on_signals, watch
 
+_PLACE = re.compile(r"\{(path|verdict|declares)\}")
 MAX_INTERVAL = 1.0
 """Seconds between two looks at the folders, at most."""
 
@@ -46,7 +49,7 @@ def scan_folders(options: WatchOptions) -> int:
 
 
 class Command:
-    """That of `--exec`: gets each record as a line of JSON on stdin; `{path}` and `{verdict}` in it are replaced."""
+    """That of `--exec`: gets each record as JSON on stdin; `{path}`, `{verdict}` and `{declares}` are replaced."""
 
     def __init__(self, text: str) -> None:
         """Split the text into words, as a shell would; no shell ever reads them, or a file name.
@@ -66,7 +69,8 @@ class Command:
         record, source = item.record, item.source
         path = source.name if isinstance(source, NamedSource) else record.path
         verdict, program = record.verdict or "error", self._words[0]
-        words = [word.replace("{verdict}", verdict).replace("{path}", path) for word in self._words[1:]]
+        values = {"verdict": verdict, "declares": "ai" if declares_ai(record.evidence) else "", "path": path}
+        words = [_PLACE.sub(lambda found: values[found[1]], word) for word in self._words[1:]]
         try:  # in a session of its own: Ctrl-C ends the watch, not the command; its output is not among the records
             done = subprocess.run(
                 [program, *words], input=f"{to_json(record)}\n".encode(), stdout=2, check=False, start_new_session=True
@@ -87,7 +91,8 @@ def _told(
         if options.out is not None and not options.quiet:
             record, error = item.record, item.record.error
             said = "" if record.probability is None else f"{record.probability:.1%}"
-            line = f"{record.verdict or 'error':<10} {said:>6}  {record.path}{f': {error.text}' if error else ''}"
+            more = f": {error.text}" if error else "  [declares AI]" if declares_ai(record.evidence) else ""
+            line = f"{record.verdict or 'error':<10} {said:>6}  {record.path}{more}"
             print(printable(line), file=sys.stderr, flush=True)
         if command is not None:
             command(item)

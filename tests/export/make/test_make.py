@@ -105,6 +105,10 @@ def test_killed_in_every_step_it_goes_on_and_more_data_costs_only_the_new(place)
     assert [warning for warning in warnings if f"> **Warning.** {warning}." not in card] == []
     page = (place / "models" / "cinemae.html").read_text("utf-8")
     assert page.count("data/gen_b/val/ai") >= TEST
+    rows = [row for part in re.findall(r'class="rows">(.*?)</script', page, re.DOTALL) for row in json.loads(part)]
+    assert {row["y"] for row in rows} == {"ai", "real"}
+    assert [row for row in rows if f"/{'nature' if row['y'] == 'real' else 'ai'}/" not in row["p"]] == []
+    assert f"<title>{made.label} on labelled images</title>" in page
     with Detector.load(engine) as detector:
         assert detector.detect(place / "data" / "gen_a" / "val" / "ai" / "0.png").verdict != "real"
 

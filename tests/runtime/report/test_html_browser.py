@@ -242,6 +242,19 @@ def test_each_bar_tells_its_counts(page, show):
     assert text_of(driver, "#peak") == f"highest bar: {max(bar.total() for bar in bars)} images"
 
 
+def test_labels_of_images_are_counted_and_wrong_verdicts_shown_alone(sample, tmp_path, show):
+    with ReportWriter(tmp_path / "r.html", sample) as report:
+        for i, (logit, label) in enumerate([(9.0, "ai"), (9.0, "real"), (-9.0, "real"), (0.0, "ai"), (9.0, None)]):
+            report.add(scored(f"{i}.jpg", logit, sample), picture(i), label)
+    driver = show(tmp_path / "r.html")
+    buttons = driver.find_elements("css selector", "#marks button")
+    assert [button.text for button in buttons][:3] == ["1 verdict is wrong", "2 are labelled AI", "2 are labelled real"]
+    buttons[0].click()
+    (card,) = driver.find_elements("css selector", ".card")
+    assert "1.jpg" in card.get_attribute("aria-label")
+    assert card.find_element("css selector", ".badges").text == "labelled real"
+
+
 def test_review_marks_and_notes_are_kept_and_saved(sample, tmp_path, show):
     note = '=SUM(A1), "quoted"'
     with ReportWriter(tmp_path / "r.html", sample) as report:
@@ -253,7 +266,10 @@ def test_review_marks_and_notes_are_kept_and_saved(sample, tmp_path, show):
     driver.find_element("css selector", ".review select").send_keys("unclear")
     driver.find_element("css selector", ".review textarea").send_keys(note)
     driver.refresh()
-    assert [e.get_attribute("data-index") for e in driver.find_elements("css selector", ".card.reviewed")] == ["0"]
+    (card,) = driver.find_elements("css selector", ".card.reviewed")
+    assert card.get_attribute("data-index") == "0"
+    badge = "return getComputedStyle(arguments[0], '::after').content"
+    assert driver.execute_script(badge, card) == '"\u2713\u00a0unclear"'
     first, *rows = csv.reader(io.StringIO(saved(driver, "save-review")))
     assert first == ["path", "sha256", "verdict", "likelihood_ratio", "probability", "reviewed", "label", "note"]
     assert [row[:3] + row[5:] for row in rows] == [

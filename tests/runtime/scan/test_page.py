@@ -1,6 +1,7 @@
 """`cinemae report`, and a report of a resumed run: pages of records that were scored before."""
 
 import base64
+import codecs
 import json
 import re
 
@@ -47,13 +48,24 @@ def test_a_page_of_records_has_the_pictures_that_still_lie_there(place, tiny_eng
         assert pages[path] == (probability, pictured and not gone, False), i
 
 
+def test_records_become_the_same_table_that_a_run_writes(place, tiny_engine, capsys):
+    scan(scan_options("images", engine=tiny_engine, out=place / "run.csv", quiet=True))
+    assert outcome(capsys, app, "report", "s.jsonl", "--out", "t.csv") == (0, "t.csv: 6 records\n", "")
+    assert (place / "t.csv").read_bytes() == (place / "run.csv").read_bytes()
+    assert outcome(capsys, app, "report", "s.jsonl", "--out", "t.csv", "--csv-bom")[0] == 0
+    assert (place / "t.csv").read_bytes() == codecs.BOM_UTF8 + (place / "run.csv").read_bytes()
+    (place / "mine.csv").write_text("my,notes\n")
+    assert outcome(capsys, app, "report", "s.jsonl", "--out", "mine.csv")[0] == 3
+    assert (place / "mine.csv").read_text() == "my,notes\n"
+
+
 @pytest.mark.parametrize(("arguments", "code", "message"), [
     (("none.jsonl",), 2, "none.jsonl: no such file"),
     (("images",), 2, "images: no such file"),
     (("other.txt",), 2, "other.txt: does not hold records of this schema"),
     (("s.jsonl",), 2, "s.jsonl: was made with tiny-test@"),
     (("s.jsonl", "--out", "s.jsonl"), 2, "s.jsonl: is an input"),
-    (("s.jsonl", "--out", "p.pdf"), 2, "a name that ends in .html"),
+    (("s.jsonl", "--out", "p.pdf"), 2, "p.pdf: --out writes a page; give it a name that ends in .html"),
     (("s.jsonl", "--engine", "none.onnx"), 3, "none.onnx: no such engine file"),
 ])
 def test_what_cannot_be_a_page_is_one_sentence(arguments, code, message, place, capsys):

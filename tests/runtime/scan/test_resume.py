@@ -281,6 +281,8 @@ def test_an_interrupt_says_that_a_table_keeps_nothing(images, score, tmp_path, m
     monkeypatch.setattr(Session, "consume", interrupted)
     table = tmp_path / "o.csv"
     with pytest.raises(KeyboardInterrupt):
-        score(images, out=table)
+        score(images, out=table, quiet=False)
     assert not table.exists()
-    assert "o.csv is written at the end only; with --out FILE.jsonl, --resume continues" in capsys.readouterr().err
+    before, after = capsys.readouterr().err.split(" inputs are done; ")
+    assert f"note: {table} is written at the end only; an interrupted run keeps nothing" in before
+    assert "o.csv is written at the end only; with --out FILE.jsonl, --resume continues" in after

@@ -34,7 +34,7 @@ def test_lists(tmp_path):
         ("", "no column path and label; it is empty"),
         ("path,label\n,ai\n", "line 2: no path"),
         ("path,label,split\na,ai,dev\n", "line 2: split 'dev'"),
-        ("path,label\na,ai\nb,\nc,ai\n,real\n", "line 3: no label; line 5: no path"),
+        ("path,label\na,ai\nb,\nc,ai\n,real\n", "line 3: no label; fill it in, or write unclear .*; line 5: no path"),
         ("path,label\na.jpg,ai\na.p\0ng,ai\n", "line 3: (the path holds a zero byte|cannot be read)"),
         ('path,label,prompt\na,ai,"a 5 inch screen\nb,real,"say ""hi""\n', r"line 2 to \d+: cannot be read"),
         ('path,label,prompt\nb,real,ok\na,ai,"a 5 inch screen\n', "line 3.*: cannot be read"),
@@ -108,6 +108,14 @@ def test_labels_that_are_generators(tmp_path):
         read_samples(tmp_path / "x.csv", columns="image=file,label=what")
     with pytest.raises(UsageError, match="--columns picture=file: 'picture' is none of image"):
         read_samples(tmp_path / "x.csv", columns="picture=file")
+
+
+def test_a_list_by_hand_may_leave_out_what_is_unclear(tmp_path, caplog):
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "x.csv").write_text("path,label,note\na,ai,hands\nb,unclear,\nc,real,\n")
+    assert {Path(s.path).name for s in read_samples(tmp_path / "x.csv")} == {"a", "c"}
+    assert "1 lines without the label of a class left out" in caplog.text
 
 
 def test_a_review_is_a_list(tmp_path, monkeypatch):

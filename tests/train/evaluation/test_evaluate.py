@@ -189,7 +189,7 @@ def test_files_agree_and_absent_figures_are_absent(written):
     assert other["auc"] == other["auc_low"] == ""
     assert float(other["auc_all_real"]) == pytest.approx(found.groups[1].metrics.auc_all_real, abs=1e-6)
     assert data["mean"]["generators"] == ["gen_a"]
-    shown, plain = eval_table(found), eval_table(found, intervals=False).plain()
+    shown, plain = eval_table(found), eval_table(found, brief=True).plain()
     assert [row[0] for row in shown.rows] == ["gen_a *", "gen_b", "all images", "mean (1)", "mean AUC all real (2)"]
     pooled = [found.groups[i].metrics.auc_all_real for i in range(2)]
     assert data["mean_all_real"]["values"] == {"auc_all_real": pytest.approx(np.mean(pooled))}
@@ -198,6 +198,7 @@ def test_files_agree_and_absent_figures_are_absent(written):
     assert shown.text(own) == "–"
     assert str(pooled).startswith(f"{found.groups[1].metrics.auc_all_real:.3f} [")
     assert f"{found.groups[0].metrics.auc:.3f} [" in shown.markdown()
+    assert plain.splitlines()[0].split("  ")[-1].strip() == "AP"
     assert "[" not in plain
 
 
@@ -215,7 +216,7 @@ def test_where_no_generator_has_both_classes_the_auc_is_pooled_and_said_to_be(
     scores = Scores(logits[kept], labels[kept], names[kept], np.full(kept.sum(), "val"))
     found = evaluate(LoadedHead("runs/x", None, tiny_manifest, None, None), scores)
     write_eval(found, scores, tmp_path)
-    rows = {row[0]: row for row in eval_table(found, intervals=False).rows}
+    rows = {row[0]: row for row in eval_table(found, brief=True).rows}
     assert [name for name in rows if "mean (" in name] == []
     assert text in (tmp_path / "eval.md").read_text()
     if label is None:

@@ -24,6 +24,7 @@ from cinemae.runtime.scoring.record import to_json
 from cinemae.runtime.scoring.verdict import run_of
 from pictures import heeds_sigint
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from records import record
 from report_samples import picture
 
@@ -171,9 +172,12 @@ def test_command_appends_restarts_and_stops_cleanly(tmp_path, tiny_engine):
 def test_each_record_has_a_line_and_runs_a_command_without_a_shell(tmp_path, tiny_engine):
     folder, out, got = tmp_path / "in", tmp_path / "out.jsonl", tmp_path / "got"
     script = "import sys; open(sys.argv[1], 'a').write(f'{sys.argv[2:]}{sys.stdin.read()}'); print('said'); sys.exit(7)"
-    command = shlex.join([sys.executable, "-c", script, str(got), "{verdict}", "{path}"])
+    command = shlex.join([sys.executable, "-c", script, str(got), "{verdict}", "{path}", "{declares}"])
     name = "a $(touch x); {verdict}.png"
-    image(folder / name)
+    data = PngInfo()
+    data.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512")
+    folder.mkdir()
+    Image.new("RGB", (80, 80)).save(folder / name, "PNG", pnginfo=data)
     process = start(folder, "--engine", tiny_engine, "--out", out, "--exec", command)
     wait_for(lambda: got.exists() and got.read_text().endswith("\n"), process)
     process.send_signal(signal.SIGTERM)
@@ -181,9 +185,10 @@ def test_each_record_has_a_line_and_runs_a_command_without_a_shell(tmp_path, tin
     arguments, _, line = got.read_text().partition("]")
     (one,) = records(out)
     assert json.loads(line) == one
-    assert ast.literal_eval(f"{arguments}]") == [one["verdict"], str(folder / name)]
+    assert ast.literal_eval(f"{arguments}]") == [one["verdict"], str(folder / name), "ai"]
     assert not said
-    assert re.search(rf"^{one['verdict']} +[\d.]+%  .*{re.escape(name)}$", errors, re.MULTILINE), errors
+    row = rf"^{one['verdict']} +[\d.]+%  .*{re.escape(name)}  \[declares AI\]$"
+    assert re.search(row, errors, re.MULTILINE), errors
     assert re.search(r"^warning: .*ended with 7$", errors, re.MULTILINE)
     assert "\n1 input: " in errors
 
