@@ -220,8 +220,8 @@ def engine_findings(options: EngineOptions) -> Iterator[Finding]:
     manifest = engine.manifest
     yield Finding("engine", "ok", f"{manifest.label} on {engine.provider}: {engine.path} (--card tells more)")
     if Decision.of(manifest.calibration).uncalibrated:
-        text = "none is calibrated: verdicts have no known error rate"
-        yield Finding("thresholds", "note", text, "cinemae train calibrate CHECKPOINT, then export it again")
+        text = "no verdict has a known error rate: too few images were measured, or scores were no evidence on them"
+        yield Finding("thresholds", "note", text, "cinemae make, with more images of more sources")
     if beside := manifest.backbone.global_encoder:
         yield Finding("backbones", "ok", f"{manifest.backbone.source} for LCAS, {beside.source} for f_global")
     for note in engine.notes:

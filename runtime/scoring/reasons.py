@@ -39,8 +39,8 @@ TEXTS = {
     "file); the engine's rates hold for single images",
     "unseen": "{}",
     "band": "the score reaches neither threshold of the engine, so neither verdict has its promised rate",
-    "norate": "this engine has no calibrated thresholds: the verdict has no known error rate (cinemae train calibrate "
-    "sets them, with held-out images enough)",
+    "norate": "no verdict of this engine has a known error rate: it was measured on too few images, or its scores were "
+    "no evidence there",
 }
 """Code -> sentence; `{}` stands for a value of the image."""
 

@@ -20,7 +20,7 @@ function textHeight(room) {
   const probe = make("div", "support", longest);
   probe.style.width = room + "px";
   grid.append(probe);
-  const tall = probe.offsetHeight + (told ? 54 : 0) + (undecided ? 37 : 0);
+  const tall = probe.offsetHeight + (told ? 54 : 0) + (undecided ? 54 : 0);
   probe.remove();
   heights.set(room, tall);
   return tall;

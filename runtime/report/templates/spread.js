@@ -36,4 +36,4 @@ function markRatios(element, spread) {
 }
 
 /** The verdicts that are given, with their thresholds as scores. */
-const decisionOf = (run) => [run.ai_from !== null && "AI from " + run.ai_from.toFixed(2), run.real_below !== null && "real below " + run.real_below.toFixed(2)].filter(Boolean).join(", ");
+const decisionOf = (run) => [run.ai_from !== null && "AI from " + run.ai_from.toFixed(2), run.real_below !== null && "real below " + run.real_below.toFixed(2)].filter(Boolean).join(", ") || "none is given";
