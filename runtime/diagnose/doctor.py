@@ -221,7 +221,8 @@ def engine_findings(options: EngineOptions) -> Iterator[Finding]:
     yield Finding("engine", "ok", f"{manifest.label} on {engine.provider}: {engine.path} (--card tells more)")
     if Decision.of(manifest.calibration).uncalibrated:
         text = "no verdict has a known error rate: too few images were measured, or scores were no evidence on them"
-        yield Finding("thresholds", "note", text, "cinemae make, with more images of more sources")
+        fix = "more images of more sources, or other rates: cinemae train calibrate CHECKPOINT"
+        yield Finding("thresholds", "note", text, fix)
     if beside := manifest.backbone.global_encoder:
         yield Finding("backbones", "ok", f"{manifest.backbone.source} for LCAS, {beside.source} for f_global")
     for note in engine.notes:
